@@ -1,0 +1,5 @@
+"""Run the command line: ``python -m smartglocal_async``."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,105 @@
+"""Run many calls at once with bounded memory, and give the results as they settle."""
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from typing import Generic, TypeVar
+
+from attrs import define, field, frozen
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@define(eq=False)
+class _Source(Generic[Item]):
+    """One iterator for all workers: each item is taken once, and numbered."""
+
+    items: AsyncIterator[Item]
+    taken: int = 0
+    failure: Exception | None = None
+    # An asynchronous generator must not be asked twice at once.
+    turn: asyncio.Lock = field(factory=asyncio.Lock)
+
+    async def take(self) -> tuple[int, Item] | None:
+        async with self.turn:
+            if self.failure is not None:
+                return None
+            try:
+                item = await anext(self.items)
+            except StopAsyncIteration:
+                return None
+            except Exception as error:  # noqa: BLE001 - the caller's iterator; raised at the end
+                self.failure = error
+                return None
+            self.taken += 1
+            return self.taken - 1, item
+
+
+@frozen
+class _End:
+    """A worker is done, or broke."""
+
+    failure: Exception | None = None
+
+
+async def settle_all(
+    items: Iterable[Item] | AsyncIterable[Item],
+    work: Callable[[int, Item], Awaitable[Result]],
+    concurrency: int,
+) -> AsyncIterator[Result]:
+    """Give the result of ``work`` for every item, in the order in which they settle.
+
+    Memory is bound by ``concurrency``, not by the number of items: an item is taken from the
+    source when a worker is free, and workers wait while results are not fetched. When the
+    source raises, what was taken is settled first, and then the source's exception is raised.
+    Left early, whatever is out is cancelled and waited for.
+    """
+    source = _Source(_asynchronously(items))
+    results: asyncio.Queue[Result | _End] = asyncio.Queue(concurrency)
+    # Tasks and no TaskGroup: a generator must not hold one open across its yields.
+    tasks = [asyncio.ensure_future(_worker(source, work, results)) for _ in range(concurrency)]
+    try:
+        async for result in _until_all_end(results, concurrency):
+            yield result
+    finally:
+        for task in tasks:
+            _ = task.cancel()
+        _ = await asyncio.wait(tasks)
+    if source.failure is not None:
+        raise source.failure
+
+
+async def _worker(
+    source: _Source[Item],
+    work: Callable[[int, Item], Awaitable[Result]],
+    results: "asyncio.Queue[Result | _End]",
+) -> None:
+    try:
+        while (taken := await source.take()) is not None:
+            await results.put(await work(*taken))
+    except Exception as error:  # noqa: BLE001 - handed to the caller, who raises it
+        await results.put(_End(error))
+    else:
+        await results.put(_End())
+
+
+async def _until_all_end(
+    results: "asyncio.Queue[Result | _End]", workers: int
+) -> AsyncIterator[Result]:
+    while workers:
+        result = await results.get()
+        if not isinstance(result, _End):
+            yield result
+        elif result.failure is not None:
+            raise result.failure
+        else:
+            workers -= 1
+
+
+async def _asynchronously(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[Item]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item

@@ -1,0 +1,147 @@
+"""SmartGlocal: the client of one project, composed of everything below in one visible order."""
+
+from typing import Self
+
+from aiohttp import ClientMiddlewareType
+from attrs import frozen
+
+from .caller import Caller
+from .codec import codec
+from .flights import Flights
+from .middlewares.signer import PoolSigner, SignRequests
+from .pool import PoolStats, SessionPool
+from .retry import Retrier
+from .sessions import SessionCalls
+from .settings import Credentials, KeySource, Settings, from_environment, read_credentials
+from .signing import PrivateKey
+
+
+@frozen(kw_only=True)
+class ClientStats:
+    """A snapshot of a client and its pool."""
+
+    pool: PoolStats
+    retries: int
+    budget_tokens: int
+    """What is left for retries; at zero, failures are final at once."""
+
+
+class SmartGlocal:
+    """The client of one project at one server.
+
+    ``private_key`` is the path of a PEM file, PEM as bytes, a `PrivateKey`, or any `Signer`;
+    ``server`` is `DEMO`, `LIVE` or an address. It may be built before an event loop runs, be
+    used from several loops, and with or without ``async with``; without, end with ``await
+    api.close()``. A ``pool`` given here is shared, and stays open.
+
+    Raises:
+        InvalidCredentials: a key, project, server or version that can't be used.
+
+    """
+
+    session: SessionCalls
+    """The calls under ``session/``."""
+
+    def __init__(  # noqa: PLR0913 - what a client is made of, all but three with a default
+        self,
+        project: str,
+        private_key: KeySource,
+        server: str,
+        *,
+        passphrase: str | bytes | None = None,
+        submerchant: str | None = None,
+        api_version: str = "v1",
+        settings: Settings | None = None,
+        pool: SessionPool | None = None,
+    ) -> None:
+        settings = settings or Settings()
+        credentials = read_credentials(
+            project,
+            private_key,
+            server,
+            passphrase=passphrase,
+            submerchant=submerchant,
+            api_version=api_version,
+            allow_plain_http=settings.allow_plain_http,
+        )
+        del private_key, passphrase
+        if not isinstance(credentials, Credentials):
+            raise credentials
+        self._owns_pool = pool is None
+        self._pool = pool or SessionPool()
+        # Freeze and retry stand outside this chain, in the caller: a middleware never sees a
+        # body that is cut short, and must not sign twice.
+        chain: tuple[ClientMiddlewareType, ...] = (
+            _signer(credentials, self._pool),
+            *self._pool.foreign_middlewares(),
+        )
+        self._caller = Caller(
+            settings,
+            credentials,
+            codec(credentials.version),
+            self._pool,
+            chain,
+            Retrier(settings.retry, settings.timing),
+            Flights(settings.remembered_keys),
+        )
+        self.session = SessionCalls(self._caller)
+
+    @classmethod
+    def from_env(cls, *, settings: Settings | None = None, pool: SessionPool | None = None) -> Self:
+        """Build a client from the variables ``SMARTGLOCAL_*``.
+
+        ``PROJECT``, ``PRIVATE_KEY`` (a path) and ``SERVER`` are needed;
+        ``PRIVATE_KEY_PASSPHRASE``, ``SUBMERCHANT`` and ``API_VERSION`` are read if set.
+
+        Raises:
+            InvalidCredentials: one is missing or can't be used; the text names it.
+
+        """
+        found = from_environment()
+        return cls(
+            found.project,
+            found.private_key,
+            found.server,
+            passphrase=found.passphrase,
+            submerchant=found.submerchant,
+            api_version=found.api_version,
+            settings=settings,
+            pool=pool,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exc_info: object) -> None:
+        await self.close()
+
+    async def warm_up(self, connections: int = 1) -> None:
+        """Open connections now, so that the first calls don't wait for them."""
+        await self._pool.warm_up(str(self._caller.credentials.server), connections)
+
+    async def drain(self, timeout_seconds: float | None = None) -> int:
+        """Take no new calls and wait for those in flight; give the number still out."""
+        return await self._pool.drain(timeout_seconds)
+
+    async def close(self) -> None:
+        """Close the client's own pool; one that was handed in stays open."""
+        if self._owns_pool:
+            await self._pool.close()
+
+    def stats(self) -> ClientStats:
+        """Count what is going on, and what went on."""
+        return ClientStats(
+            pool=self._pool.stats(),
+            retries=self._caller.retries,
+            budget_tokens=self._caller.retrier.budget.tokens,
+        )
+
+    def __repr__(self) -> str:
+        credentials = self._caller.credentials
+        return f"SmartGlocal({credentials.project!r}, server={str(credentials.server)!r})"
+
+
+def _signer(credentials: Credentials, pool: SessionPool) -> SignRequests:
+    key = credentials.key
+    signer = PoolSigner.over(pool, key) if isinstance(key, PrivateKey) else key
+    return SignRequests(credentials.project, signer, credentials.submerchant)

@@ -1,0 +1,206 @@
+"""HTTP status and body in; the answer, or what surely happened instead, out.
+
+The envelope decides before the HTTP status: the provider does not document which status goes
+with an error, and a proxy in between has its own. The rows, in this order:
+
+===========================================  =======================================
+The answer                                   What surely happened
+===========================================  =======================================
+an ``ok`` envelope with its record           accepted, whatever the HTTP status
+an ``error`` envelope, code of a temporary   unknown
+fault (``internal_error`` and its like)
+``idempotency_key_already_exists``           an earlier attempt arrived
+an ``error`` envelope, HTTP 429              refused for now, unless the code is final
+an ``error`` envelope, unknown code, 5xx     unknown
+an ``error`` envelope, anything else         refused
+no envelope, HTTP 429                        refused for now
+no envelope, HTTP 3xx or 4xx but 408         refused
+no envelope, anything else                   unknown
+===========================================  =======================================
+
+"No envelope" is HTML, an empty body, JSON cut short, invalid UTF-8, another JSON document, an
+``ok`` without its record, a body over the size limit, one that was cut on the wire. The
+``Content-Type`` is never believed: an envelope served as ``text/html`` is an envelope.
+"""
+
+import enum
+import re
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from attrs import field, frozen
+
+from .codec import Codec, NotDecodable, parse
+from .errors import MASK, CodeClass
+from .operations import Answer, Operation, Request
+
+_PERMANENT, _TRANSIENT = CodeClass.PERMANENT, CodeClass.TRANSIENT
+
+CODES: Final[Mapping[str, CodeClass]] = {
+    "authentication_error": _PERMANENT,
+    "identification_error": _PERMANENT,
+    "authorization_error": _PERMANENT,
+    "invalid_request": _PERMANENT,
+    "internal_error": _TRANSIENT,
+    "provider_internal_error": _TRANSIENT,
+    "provider_issuer_unavailable": _TRANSIENT,
+    "provider_timeout": _TRANSIENT,
+    "provider_exceeds_amount_limit": _PERMANENT,
+    "amount_less_allowed_provider": _PERMANENT,
+    "provider_foreign_transfer_prohibited": _PERMANENT,
+    "3DS_error": CodeClass.NEW_OPERATION,
+    "account_not_found": _PERMANENT,
+    "activity_count_exceeded": _PERMANENT,
+    "bank_card_expired": _PERMANENT,
+    "binding_is_deactivated": _PERMANENT,
+    "card_number_does_not_exist": _PERMANENT,
+    "capture_timeout": CodeClass.FINAL,
+    "confirm_timeout": CodeClass.FINAL,
+    "taxpayer_unknown": _PERMANENT,
+    "taxpayer_not_bound": _PERMANENT,
+    "taxpayer_already_bound": _PERMANENT,
+    "taxpayer_income_exceeds_amount_limit": _PERMANENT,
+    "idempotency_key_already_exists": CodeClass.DUPLICATE,
+}
+"""Known codes of the sister platform; Smart Glocal's own list is not public."""
+
+_TOO_MANY, _REQUEST_TIMEOUT, _SERVER_FAULT = 429, 408, 500
+_REDIRECTS: Final = range(300, 400)
+_CLIENT_FAULTS: Final = range(400, 500)
+# Twelve to nineteen digits, perhaps in groups: what a card number looks like in prose.
+_LOOKS_LIKE_PAN: Final = re.compile(r"(?<!\d)\d(?:[ -]?\d){11,18}(?!\d)")
+
+
+class Happened(enum.Enum):
+    """What surely happened to one attempt."""
+
+    ACCEPTED = "accepted"
+    NOT_SENT = "never sent"
+    MISCONFIGURED = "never sent, and a repeat can't help"
+    UNKNOWN = "may have been processed"
+    ARRIVED = "an earlier attempt arrived"
+    REFUSED_FOR_NOW = "refused for now"
+    REFUSED = "refused"
+
+
+@frozen
+class Reply:
+    """What came back over HTTP, read whole."""
+
+    status: int
+    content_type: str
+    body: bytes = field(repr=False)
+    retry_after_seconds: float | None = None
+    fault: str | None = None
+    """Why the body could not be read to its end, if it couldn't."""
+
+
+@frozen
+class Verdict:
+    """What surely happened to one attempt, and the facts that an error will carry."""
+
+    happened: Happened
+    answer: Any = field(default=None, repr=False)
+    cause: str | None = None
+    code: str | None = None
+    description: str | None = None
+    code_class: CodeClass | None = None
+    session_id: str | None = None
+    http_status: int | None = None
+    content_type: str | None = None
+    retry_after_seconds: float | None = None
+
+
+def read_reply(codec: Codec, operation: Operation[Request, Answer], reply: Reply) -> Verdict:
+    """Turn a reply into the answer's record, or into what it means instead."""
+    envelope, cause = (None, reply.fault) if reply.fault else _envelope(reply.body)
+    if envelope is None:
+        return _no_envelope(reply, cause)
+    if envelope["status"] == "error":
+        return _refusal(reply, envelope)
+    try:
+        answer = codec.structure(envelope.get(operation.answer_field), operation.answer)
+    except NotDecodable as error:
+        cause = f"the answer's {operation.answer_field} can't be read: {error}"
+        return _no_envelope(reply, cause, session_id=_id_of(envelope.get("session")))
+    return Verdict(Happened.ACCEPTED, answer, http_status=reply.status)
+
+
+def _envelope(body: bytes) -> tuple[Mapping[str, Any] | None, str]:
+    if not body.strip():
+        return None, "an empty answer"
+    try:
+        parsed = parse(body)
+    except UnicodeDecodeError:
+        return None, "the answer isn't UTF-8"
+    except ValueError:
+        return None, "the answer isn't JSON, or was cut short"
+    if isinstance(parsed, dict):
+        envelope = cast("dict[str, Any]", parsed)
+        if envelope.get("status") in {"ok", "error"}:
+            return envelope, ""
+    return None, "the answer is JSON, but no envelope of this API"
+
+
+def _no_envelope(reply: Reply, cause: str, session_id: str | None = None) -> Verdict:
+    happened = Happened.UNKNOWN
+    if reply.status == _TOO_MANY:
+        happened = Happened.REFUSED_FOR_NOW
+    elif reply.status in _REDIRECTS:
+        happened, cause = Happened.REFUSED, "a redirect, which is never followed: check the server"
+    elif reply.status in _CLIENT_FAULTS and reply.status != _REQUEST_TIMEOUT:
+        happened = Happened.REFUSED
+    return Verdict(
+        happened,
+        cause=cause,
+        session_id=session_id,
+        http_status=reply.status,
+        content_type=reply.content_type,
+        retry_after_seconds=reply.retry_after_seconds,
+    )
+
+
+def _refusal(reply: Reply, envelope: Mapping[str, Any]) -> Verdict:
+    said: Any = envelope.get("error")
+    error: Mapping[str, Any] = cast("dict[str, Any]", said) if isinstance(said, dict) else {}
+    code = _text(error.get("code"))
+    code_class = CODES.get(code or "", CodeClass.UNRECOGNISED)
+    return Verdict(
+        _meaning(code_class, reply.status),
+        code=code,
+        description=without_card_numbers(_text(error.get("description"))),
+        code_class=code_class,
+        session_id=_id_of(envelope.get("session")),
+        http_status=reply.status,
+        content_type=reply.content_type,
+        retry_after_seconds=reply.retry_after_seconds,
+    )
+
+
+def _meaning(code_class: CodeClass, status: int) -> Happened:
+    if code_class is CodeClass.DUPLICATE:
+        return Happened.ARRIVED
+    if code_class is CodeClass.TRANSIENT:
+        return Happened.UNKNOWN
+    if code_class is CodeClass.UNRECOGNISED:
+        if status == _TOO_MANY:
+            return Happened.REFUSED_FOR_NOW
+        if status >= _SERVER_FAULT:
+            return Happened.UNKNOWN
+    return Happened.REFUSED
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _id_of(session: object) -> str | None:
+    if isinstance(session, dict):
+        identifier = cast("dict[str, Any]", session).get("id")
+        return identifier if isinstance(identifier, str) else None
+    return None
+
+
+def without_card_numbers(text: str | None) -> str | None:
+    """Mask the digit runs of a text that are long enough to be a card number."""
+    return None if text is None else _LOOKS_LIKE_PAN.sub(MASK, text)

@@ -1,0 +1,180 @@
+"""Every failure the package raises, split by what the caller may do next.
+
+::
+
+    SmartGlocalError
+    ├── Misuse                 the program or its settings are wrong: mend them
+    │   ├── InvalidRequest     a field of a request breaks a rule; nothing was sent
+    │   ├── InvalidCredentials a key, a project or a setting can't be used
+    │   ├── KeyReused          this idempotency key belongs to another request
+    │   └── PoolClosed         the pool was closed or is draining
+    └── CallFailed             one call came to nothing, and says what surely happened
+        ├── NotSent            no byte reached the provider: repeat freely
+        ├── Refused            the provider said no, and why
+        └── OutcomeUnknown     it may have been processed: ask, do not repeat blindly
+"""
+
+import enum
+from typing import ClassVar, Final
+
+from attrs import frozen
+
+
+class CallOutcome(enum.Enum):
+    """What surely happened to one logical call."""
+
+    NOT_SENT = "not_sent"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+    SUCCEEDED = "succeeded"
+
+
+class CodeClass(enum.Enum):
+    """What an ``error.code`` of the provider asks of the caller.
+
+    The codes come from the sister platform's table; the classes are read off its column
+    of advice (developer.131.ru, reference/errors) and are no promise by the provider.
+    """
+
+    PERMANENT = "permanent"
+    """The same request will be refused again; mend it first."""
+    TRANSIENT = "transient"
+    """Repeat later; the outcome may be unknown."""
+    NEW_OPERATION = "new_operation"
+    """The payer has to start again, as a new operation."""
+    FINAL = "final"
+    """The operation ended; check its status before another one."""
+    DUPLICATE = "duplicate"
+    """The idempotency key was used before: the first call arrived. Never take a new key."""
+    UNRECOGNISED = "unrecognised"
+    """A code that no document read so far lists; kept as it came."""
+
+
+class SmartGlocalError(Exception):
+    """Base of everything that this package raises on purpose."""
+
+
+class Misuse(SmartGlocalError):
+    """The program, its settings or its input are wrong; nothing was sent."""
+
+
+@frozen
+class InvalidRequest(Misuse):
+    """A field of a request breaks a rule, found before anything was signed or sent."""
+
+    field: str
+    """Where, as a path of the request: ``amount_details.amount``, ``metadata.items[2]``."""
+    problem: str
+    """What is wrong, and what to write instead; never the offending value of a secret."""
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.problem}"
+
+    def under(self, parent: str) -> "InvalidRequest":
+        """Give the same complaint, seen from the record that holds this one."""
+        return InvalidRequest(f"{parent}.{self.field}", self.problem)
+
+
+class InvalidCredentials(Misuse):
+    """A private key, a project name or a server address can't be used; the text says why."""
+
+
+@frozen
+class KeyReused(Misuse):
+    """An idempotency key was given again with another request; nothing was sent."""
+
+    key: str
+    differing_fields: tuple[str, ...]
+    """Paths of the request that differ from the one this key was first used with."""
+
+    def __str__(self) -> str:
+        fields = ", ".join(self.differing_fields)
+        return (
+            f"the key {self.key!r} was used with another request; these fields differ: {fields}. "
+            "Take a new key for a new request."
+        )
+
+
+class PoolClosed(Misuse):
+    """The session pool was closed, or is draining and takes no new calls."""
+
+
+@frozen
+class CallFailed(SmartGlocalError):
+    """A call came to nothing; the fields say what is known, the text never holds a body."""
+
+    outcome: ClassVar[CallOutcome]
+    advice: ClassVar[str]
+
+    operation: str
+    """Path of the call, such as ``session/create``."""
+    key: str | None = None
+    """Idempotency key of the logical call; give it again when repeating the call."""
+    session_id: str | None = None
+    code: str | None = None
+    """The provider's ``error.code``, if it answered with an envelope."""
+    description: str | None = None
+    """The provider's ``error.description``; digit runs that look like cards are masked."""
+    code_class: CodeClass | None = None
+    http_status: int | None = None
+    content_type: str | None = None
+    attempts: int = 1
+    """How many times the request was sent, or tried to be."""
+    elapsed_seconds: float = 0.0
+    cause: str | None = None
+    """What went wrong on the way, in words; never a body, a header or a key."""
+    stopped_by: str | None = None
+    """Why there was no further attempt: ``attempts``, ``deadline``, ``budget``,
+    ``retry_after`` (the provider asked for more patience than the policy allows), or None
+    when a repeat was out of the question."""
+    retry_after_seconds: float | None = None
+
+    def __str__(self) -> str:
+        return "; ".join(self._sentences())
+
+    def _sentences(self) -> list[str]:
+        said = [f"{self.operation}: {self.advice}"]
+        if self.code is not None:
+            said.append(f"the provider answered {self.code!r}: {self.description or '-'}")
+        if self.cause is not None:
+            said.append(self.cause)
+        if self.http_status is not None:
+            said.append(f"HTTP {self.http_status}")
+        if self.key is not None:
+            said.append(f"key {self.key}")
+        said.append(f"{self.attempts} attempt(s) in {self.elapsed_seconds:.3f} s")
+        if self.stopped_by is not None:
+            said.append(f"stopped by {self.stopped_by}")
+        return said
+
+
+class NotSent(CallFailed):
+    """No attempt reached the provider; repeating the call is safe, whatever it does."""
+
+    outcome = CallOutcome.NOT_SENT
+    advice = "not sent"
+
+
+class Refused(CallFailed):
+    """The provider answered and said no: ``code`` and ``description`` tell why."""
+
+    outcome = CallOutcome.REFUSED
+    advice = "refused"
+
+
+class OutcomeUnknown(CallFailed):
+    """The request may have been processed; only the provider knows.
+
+    A call that moves money must not be repeated now: ask ``session/status``, or wait for
+    the webhook. ``session/create`` may be repeated with the same ``key``.
+    """
+
+    outcome = CallOutcome.UNKNOWN
+    advice = "outcome unknown"
+
+
+class LeftOpen(ResourceWarning):
+    """A pool or a client was thrown away without being closed; names the line that made it."""
+
+
+MASK: Final = "***"

@@ -1,0 +1,118 @@
+"""The idempotency key of a call: taken from the caller or made, and carried in the metadata."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, cast
+
+from attrs import frozen
+
+from .codec import Wire
+from .errors import InvalidRequest
+
+_LONGEST_KEY: Final = 255
+_DIGEST_BYTES: Final = 8
+
+
+@frozen
+class Key:
+    """The key of one logical call."""
+
+    text: str
+    is_own: bool
+    """Whether the caller chose it; one that was made here can't be met twice."""
+
+
+def choose_key(
+    given: str | None,
+    metadata: object,
+    *,
+    field: str,
+    metadata_is_key: bool,
+    make: Callable[[], str],
+) -> Key:
+    """Choose the key: the caller's, else the one in the metadata, else a fresh one.
+
+    Metadata that is an object may have it under ``field``. Metadata that is text or a whole
+    number counts only with ``metadata_is_key``: partners send constants there, and two customers
+    would share a session.
+
+    Raises:
+        InvalidRequest: a key that isn't text of 1 to 255 printable characters, or two keys.
+
+    """
+    carried = _carried(metadata, field, metadata_is_key=metadata_is_key)
+    if given is not None and carried is not None and given != carried:
+        raise InvalidRequest(
+            f"metadata.{field}", "differs from key=; give one key, or the same one twice"
+        )
+    own = given if given is not None else carried
+    if own is None:
+        return Key(make(), is_own=False)
+    return Key(_checked(own), is_own=True)
+
+
+def _carried(metadata: object, field: str, *, metadata_is_key: bool) -> str | None:
+    if isinstance(metadata, Mapping):
+        return cast("Mapping[str, Any]", metadata).get(field)
+    if metadata_is_key and isinstance(metadata, str | int) and not isinstance(metadata, bool):
+        return str(metadata)
+    return None
+
+
+def _checked(key: object) -> str:
+    if not isinstance(key, str):
+        raise InvalidRequest("key", f"expected text, got {type(key).__name__}")
+    if not (0 < len(key) <= _LONGEST_KEY and key.isprintable()):
+        raise InvalidRequest("key", f"expected 1 to {_LONGEST_KEY} printable characters")
+    return key
+
+
+def carry_key(wire: Wire, key: Key, field: str) -> None:
+    """Put the key into the wire object's metadata, so that answers and webhooks echo it.
+
+    An object gets the field, absent metadata becomes such an object; metadata that is text,
+    a number or a list is the caller's own and stays as it is.
+    """
+    metadata = wire.get("metadata")
+    if metadata is None:
+        wire["metadata"] = {field: key.text}
+    elif isinstance(metadata, dict):
+        wire["metadata"] = {**cast("Wire", metadata), field: key.text}
+
+
+@frozen
+class Fingerprint:
+    """What a request says, as keyed digests of its fields: two can be compared, none read."""
+
+    digests: tuple[tuple[str, bytes], ...]
+
+    def differing_fields(self, other: "Fingerprint") -> tuple[str, ...]:
+        """Name the fields in which two requests differ."""
+        differing = set(self.digests) ^ set(other.digests)
+        return tuple(sorted({path for path, _ in differing}))
+
+
+def fingerprint(operation: str, wire: Wire, secret: bytes) -> Fingerprint:
+    """Take the fingerprint of a request, its key not yet in it.
+
+    ``secret`` keeps the digests of short values, such as a card number, from being guessed.
+    """
+    leaves = (*_leaves(wire, ""), ("operation", repr(operation)))
+    return Fingerprint(
+        tuple(
+            (path, hashlib.blake2b(text.encode(), key=secret, digest_size=_DIGEST_BYTES).digest())
+            for path, text in leaves
+        )
+    )
+
+
+def _leaves(value: object, path: str) -> Iterator[tuple[str, str]]:
+    match value:
+        case dict() if value:
+            for name, item in sorted(cast("Wire", value).items()):
+                yield from _leaves(item, f"{path}.{name}" if path else name)
+        case list() | tuple() if value:
+            for index, item in enumerate(cast("list[Any]", value)):
+                yield from _leaves(item, f"{path}[{index}]")
+        case _:
+            yield path, repr(value)

@@ -1,0 +1,1 @@
+"""aiohttp client middlewares, one habit each, unaware of one another."""

@@ -1,0 +1,115 @@
+"""What one logical call came to: the facts gathered over its attempts, and the error they make."""
+
+from typing import Generic
+
+from attrs import define, field, frozen
+
+from .envelope import Happened, Verdict
+from .errors import CallFailed, CallOutcome, NotSent, OutcomeUnknown, Refused, SmartGlocalError
+from .operations import Answer, Request
+from .values.answers import Session
+from .values.requests import CreateSession
+
+
+@define(eq=False)
+class CallRecord:
+    """What is known of one call while it runs."""
+
+    operation: str
+    key: str | None
+    started: float
+    attempts: int = 0
+    happened: set[Happened] = field(factory=set[Happened])
+    session_id: str | None = None
+
+    def note(self, verdict: Verdict) -> Verdict:
+        """Take in what an attempt came to, and give it on."""
+        self.happened.add(verdict.happened)
+        self.session_id = verdict.session_id or self.session_id
+        return verdict
+
+    def failure(self, last: Verdict, stopped_by: str | None, now: float) -> CallFailed:
+        """Make the error that the caller gets."""
+        return self._kind(last)(
+            self.operation,
+            self.key,
+            self.session_id,
+            last.code,
+            last.description,
+            last.code_class,
+            last.http_status,
+            last.content_type,
+            self.attempts,
+            now - self.started,
+            last.cause,
+            stopped_by,
+            last.retry_after_seconds,
+        )
+
+    def _kind(self, last: Verdict) -> type[CallFailed]:
+        if last.happened is Happened.REFUSED:
+            return Refused
+        # One attempt that may have arrived outweighs later ones that surely did not.
+        if self.happened & {Happened.UNKNOWN, Happened.ARRIVED}:
+            return OutcomeUnknown
+        if Happened.REFUSED_FOR_NOW in self.happened:
+            return Refused
+        return NotSent
+
+
+@frozen(kw_only=True)
+class Settled(Generic[Answer]):
+    """A call that succeeded, with what it took."""
+
+    answer: Answer
+    key: str | None
+    attempts: int
+    elapsed_seconds: float
+
+
+@frozen(kw_only=True)
+class Outcome(Generic[Request]):
+    """What one item of a batch came to: ``session`` or ``error``, never both."""
+
+    index: int
+    """Place of the request in what was given, from 0."""
+    request: Request
+    session: Session | None = None
+    error: SmartGlocalError | None = None
+    key: str | None = None
+    attempts: int = 0
+    elapsed_seconds: float = 0.0
+
+    @property
+    def outcome(self) -> CallOutcome:
+        """What surely happened; a request that was never sent counts as not sent."""
+        if self.session is not None:
+            return CallOutcome.SUCCEEDED
+        return getattr(self.error, "outcome", CallOutcome.NOT_SENT)
+
+
+def outcome_of(
+    index: int,
+    request: CreateSession,
+    result: Settled[Session] | SmartGlocalError,
+) -> Outcome[CreateSession]:
+    """Put an item's result beside its request."""
+    if isinstance(result, Settled):
+        return Outcome(
+            index=index,
+            request=request,
+            session=result.answer,
+            key=result.key,
+            attempts=result.attempts,
+            elapsed_seconds=result.elapsed_seconds,
+        )
+    if isinstance(result, CallFailed):
+        return Outcome(
+            index=index,
+            request=request,
+            error=result,
+            key=result.key,
+            attempts=result.attempts,
+            elapsed_seconds=result.elapsed_seconds,
+        )
+    return Outcome(index=index, request=request, error=result)

@@ -1,0 +1,292 @@
+"""SessionPool: aiohttp sessions by event loop, bounded and lazy, with the threads that sign."""
+
+import asyncio
+import inspect
+import os
+import ssl
+import sys
+import warnings
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+import aiohttp
+from aiohttp import ClientMiddlewareType, ClientRequest, ClientSession, ClientTimeout
+from attrs import define, field, frozen
+from yarl import URL
+
+from .errors import InvalidRequest, LeftOpen, PoolClosed
+
+T = TypeVar("T")
+
+_MOST_SIGNING_THREADS: Final = 4
+_USER_AGENT: Final = "smartglocal-async"
+_PACKAGE: Final = str(Path(__file__).parent)
+
+
+@frozen
+class PoolStats:
+    """A snapshot of a pool, over all its event loops."""
+
+    loops: int
+    """Event loops that have a session open."""
+    calls: int
+    """Logical calls in flight, waits between attempts included."""
+    sending: int
+    """Attempts that hold one of the ``limit`` places right now."""
+    waiting: int
+    """Attempts that wait for a place."""
+    attempts: int
+    """Attempts made so far."""
+    signatures: int
+    """Signatures made so far on the pool's threads."""
+
+
+@define(eq=False)
+class _Home:
+    """What a pool holds in one event loop."""
+
+    session: ClientSession
+    gate: asyncio.Semaphore
+    lifetime: AsyncGenerator["_Home"] | None = None
+    calls: int = 0
+    sending: int = 0
+    waiting: int = 0
+    idle: asyncio.Event = field(factory=asyncio.Event)
+
+
+@define(eq=False)
+class SessionPool:
+    """Connections to share between clients, of several projects if need be.
+
+    Each event loop gets an aiohttp session of its own on first use, so that a client built at
+    import time works in any loop, and in one ``asyncio.run`` after another. A session closes
+    with its loop (``asyncio.run`` shuts it down), or with ``await pool.close()``.
+
+    ``limit`` bounds the attempts in flight per loop; more wait their turn, first come first
+    served. ``keepalive_timeout_seconds`` stays below the 60 to 75 s after which servers
+    usually drop an idle connection, so that no request meets one that is just closing.
+    ``session`` is a session of your own: it is used as it is, with its own middlewares run
+    after the signer, and never closed here. ``ssl_context`` takes a private CA or a client
+    certificate; building one takes 50 ms, so do it off the event loop.
+    """
+
+    limit: int = 100
+    connect_timeout_seconds: float = field(default=5.0, kw_only=True)
+    keepalive_timeout_seconds: float = field(default=15.0, kw_only=True)
+    dns_cache_seconds: int = field(default=60, kw_only=True)
+    signing_threads: int = field(
+        factory=lambda: min(os.cpu_count() or 1, _MOST_SIGNING_THREADS), kw_only=True
+    )
+    ssl_context: ssl.SSLContext | None = field(default=None, kw_only=True, repr=False)
+    session: ClientSession | None = field(default=None, kw_only=True, repr=False)
+    _homes: dict[asyncio.AbstractEventLoop, _Home] = field(
+        factory=dict[asyncio.AbstractEventLoop, _Home], init=False, repr=False
+    )
+    _threads: ThreadPoolExecutor | None = field(default=None, init=False, repr=False)
+    _state: str = field(default="open", init=False)
+    _attempts: int = field(default=0, init=False, repr=False)
+    _signatures: int = field(default=0, init=False, repr=False)
+    _made_at: str = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._made_at = _caller()
+        for name in ("limit", "signing_threads"):
+            if getattr(self, name) < 1:
+                raise InvalidRequest(f"SessionPool.{name}", "must be at least 1")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exc_info: object) -> None:
+        await self.close()
+
+    @contextmanager
+    def call(self) -> Generator[None]:
+        """Count a logical call as in flight, so that `drain` waits for it.
+
+        Raises:
+            PoolClosed: the pool is draining or closed.
+
+        """
+        self._check_open()
+        home = self._home()
+        home.calls += 1
+        home.idle.clear()
+        try:
+            yield
+        finally:
+            home.calls -= 1
+            if not home.calls:
+                home.idle.set()
+
+    @asynccontextmanager
+    async def slot(self, patience_seconds: float) -> AsyncGenerator[ClientSession]:
+        """Wait for one of the ``limit`` places, and hold it while an attempt is made.
+
+        Raises:
+            TimeoutError: no place came free in time; nothing was sent.
+
+        """
+        home = self._home()
+        home.waiting += 1
+        try:
+            async with asyncio.timeout(patience_seconds):
+                _ = await home.gate.acquire()
+        finally:
+            home.waiting -= 1
+        home.sending += 1
+        self._attempts += 1
+        try:
+            yield home.session
+        finally:
+            home.sending -= 1
+            home.gate.release()
+
+    async def sign(self, make: Callable[[bytes], str], body: bytes) -> str:
+        """Run a signature on the pool's own threads; the default ones resolve host names."""
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(self.signing_threads, "smartglocal-signer")
+        self._signatures += 1
+        return await asyncio.get_running_loop().run_in_executor(self._threads, make, body)
+
+    async def open(self) -> None:
+        """Open this loop's session if it isn't; calls do this by themselves."""
+        self._check_open()
+        loop = asyncio.get_running_loop()
+        if loop in self._homes:
+            return
+        for closed in [known for known in self._homes if known.is_closed()]:
+            del self._homes[closed]
+        lifetime = self._live(loop)
+        home = await anext(lifetime)
+        home.lifetime = lifetime
+
+    async def warm_up(self, server: str, connections: int) -> None:
+        """Open that many connections to a server now, up to ``limit``; no request is sent.
+
+        Raises:
+            aiohttp.ClientError: the server can't be reached.
+
+        """
+        await self.open()
+        connector = self._home().session.connector
+        assert connector is not None  # noqa: S101 - a session that is open has one
+        request = ClientRequest("POST", URL(server), loop=asyncio.get_running_loop())
+        timeout = ClientTimeout(sock_connect=self.connect_timeout_seconds)
+        async with asyncio.TaskGroup() as group:
+            # All are held before the first is given back, or one would serve them all.
+            opening = [
+                group.create_task(connector.connect(request, [], timeout))
+                for _ in range(min(connections, self.limit))
+            ]
+        for opened in opening:
+            opened.result().release()
+
+    async def drain(self, timeout_seconds: float | None = None) -> int:
+        """Take no new calls and wait for those in flight; give the number still out."""
+        if self._state == "open":
+            self._state = "draining"
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                for loop, home in list(self._homes.items()):
+                    if home.calls:
+                        await _in_loop(loop, _wait(home.idle))
+        except TimeoutError:
+            pass
+        return sum(home.calls for home in self._homes.values())
+
+    async def close(self) -> None:
+        """Close every session made here; a second time does nothing."""
+        self._state = "closed"
+        for loop, home in list(self._homes.items()):
+            if home.lifetime is not None:
+                await _in_loop(loop, home.lifetime.aclose())
+        if self._threads is not None:
+            self._threads.shutdown(wait=False)
+            self._threads = None
+
+    def stats(self) -> PoolStats:
+        """Count what is going on, and what went on."""
+        homes = list(self._homes.values())
+        return PoolStats(
+            loops=len(homes),
+            calls=sum(home.calls for home in homes),
+            sending=sum(home.sending for home in homes),
+            waiting=sum(home.waiting for home in homes),
+            attempts=self._attempts,
+            signatures=self._signatures,
+        )
+
+    def foreign_middlewares(self) -> tuple[ClientMiddlewareType, ...]:
+        """Give the middlewares of the caller's own session, which a request would replace."""
+        return tuple(getattr(self.session, "_middlewares", None) or ())
+
+    async def _live(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[_Home]:
+        # An asynchronous generator, because a loop that shuts down closes those that are
+        # still open: the session ends with its loop, even where nobody called close().
+        session = self.session or self._new_session()
+        self._homes[loop] = home = _Home(session, asyncio.Semaphore(self.limit))
+        try:
+            yield home
+        finally:
+            del self._homes[loop]
+            if session is not self.session:
+                await session.close()
+
+    def _new_session(self) -> ClientSession:
+        connector = aiohttp.TCPConnector(
+            limit=self.limit,
+            keepalive_timeout=self.keepalive_timeout_seconds,
+            ttl_dns_cache=self.dns_cache_seconds,
+            ssl=True if self.ssl_context is None else self.ssl_context,
+        )
+        return ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            # The attempt's own timer is the total one; connecting has its own exception.
+            timeout=ClientTimeout(sock_connect=self.connect_timeout_seconds),
+            headers={"User-Agent": _USER_AGENT, "Accept": "application/json"},
+        )
+
+    def _home(self) -> _Home:
+        return self._homes[asyncio.get_running_loop()]
+
+    def _check_open(self) -> None:
+        if self._state != "open":
+            raise PoolClosed(f"the session pool is {self._state}; make a new client for new calls")
+
+    def __del__(self) -> None:
+        used = self._homes or self._threads
+        if used and self._state != "closed" and not sys.is_finalizing():
+            warnings.warn(
+                f"a session pool was never closed; it was made at {self._made_at}: "
+                "use `async with`, or `await api.close()`",
+                LeftOpen,
+                source=self,
+                stacklevel=1,
+            )
+
+
+def _caller() -> str:
+    """Name the line outside this package that is making a pool."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code.co_filename.startswith((_PACKAGE, "<attrs generated")):
+        frame = frame.f_back
+    return "?" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+async def _wait(event: asyncio.Event) -> None:
+    _ = await event.wait()
+
+
+async def _in_loop(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T | None:
+    """Await work that belongs to a loop: this one, or one that runs in another thread."""
+    if loop is asyncio.get_running_loop():
+        return await work
+    if loop.is_running():
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
+    work.close()  # Its loop is over, or idle; it closes its sessions when it shuts down.
+    return None

@@ -1,0 +1,239 @@
+"""The tenacity policy: wait, stop, budget, deadline; asks again only when it is safe."""
+
+import asyncio
+import enum
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from attrs import Attribute, define, field, frozen
+from tenacity import AsyncRetrying, RetryCallState, retry_if_result
+
+from .envelope import Happened, Verdict
+from .errors import InvalidRequest
+from .operations import Repeat
+
+
+class Action(enum.Enum):
+    """What may follow an attempt that came to nothing."""
+
+    REPEAT = "send again"
+    REPEAT_LATER = "send again after a longer wait"
+    ASK = "ask for the status"
+    STOP = "stop"
+
+
+ACTIONS: Final[Mapping[tuple[Happened, Repeat], Action]] = {
+    (Happened.NOT_SENT, Repeat.HARMLESS): Action.REPEAT,
+    (Happened.NOT_SENT, Repeat.MOVES_MONEY): Action.REPEAT,
+    (Happened.MISCONFIGURED, Repeat.HARMLESS): Action.STOP,
+    (Happened.MISCONFIGURED, Repeat.MOVES_MONEY): Action.STOP,
+    (Happened.UNKNOWN, Repeat.HARMLESS): Action.REPEAT,
+    (Happened.UNKNOWN, Repeat.MOVES_MONEY): Action.ASK,
+    (Happened.ARRIVED, Repeat.HARMLESS): Action.ASK,
+    (Happened.ARRIVED, Repeat.MOVES_MONEY): Action.ASK,
+    (Happened.REFUSED_FOR_NOW, Repeat.HARMLESS): Action.REPEAT_LATER,
+    (Happened.REFUSED_FOR_NOW, Repeat.MOVES_MONEY): Action.REPEAT_LATER,
+    (Happened.REFUSED, Repeat.HARMLESS): Action.STOP,
+    (Happened.REFUSED, Repeat.MOVES_MONEY): Action.STOP,
+}
+"""What happened, and what a repeat would do: nothing else decides about a retry."""
+
+
+def _positive(_instance: object, attribute: "Attribute[Any]", value: Any) -> None:  # noqa: ANN401
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise InvalidRequest(f"RetryPolicy.{attribute.name}", "must be a number above zero")
+
+
+@frozen(kw_only=True)
+class RetryPolicy:
+    """How often, how long and how patiently a call is tried; ``print()`` it to read it.
+
+    Waits are full jitter: anything from nothing to ``first_wait_seconds``, doubled for every
+    attempt up to ``longest_wait_seconds``. After HTTP 429 they start at
+    ``throttled_first_wait_seconds``. The numbers are the AWS SDKs' defaults since November 2026.
+    """
+
+    attempts: int = field(default=3, validator=_positive)
+    first_wait_seconds: float = field(default=0.05, validator=_positive)
+    longest_wait_seconds: float = field(default=20.0, validator=_positive)
+    throttled_first_wait_seconds: float = field(default=1.0, validator=_positive)
+    longest_retry_after_seconds: float = field(default=60.0, validator=_positive)
+    """A ``Retry-After`` above this ends the call at once; one below is obeyed."""
+    deadline_seconds: float = field(default=30.0, validator=_positive)
+    """For the whole call: attempts, waits, connecting, reading."""
+    attempt_timeout_seconds: float = field(default=15.0, validator=_positive)
+    budget_tokens: int = field(default=500, validator=_positive)
+    """Shared by all calls of a client; a retry takes ``budget_cost``, a success gives it back,
+    and a success at the first attempt gives one."""
+    budget_cost: int = field(default=14, validator=_positive)
+
+    def __str__(self) -> str:
+        rows = [("what happened", "a repeat is harmless", "a repeat moves money")]
+        rows += [
+            (happened.value, *(ACTIONS[happened, repeat].value for repeat in Repeat))
+            for happened in Happened
+            if happened is not Happened.ACCEPTED
+        ]
+        widths = [max(len(cell) for cell in column) + 2 for column in zip(*rows, strict=True)]
+        table = [
+            "".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        ]
+        return "\n".join([*table, "", *self._numbers()])
+
+    def _numbers(self) -> list[str]:
+        first, throttled = self.first_wait_seconds, self.throttled_first_wait_seconds
+        return [
+            f"attempts     {self.attempts}, each up to {self.attempt_timeout_seconds:g} s",
+            f"deadline     {self.deadline_seconds:g} s for all of them and the waits between",
+            f"waits        full jitter from {first:g} s, from {throttled:g} s after 429",
+            f"             doubled for each attempt, up to {self.longest_wait_seconds:g} s",
+            f"Retry-After  obeyed up to {self.longest_retry_after_seconds:g} s",
+            f"budget       {self.budget_tokens} tokens, {self.budget_cost} a retry",
+        ]
+
+
+@frozen(kw_only=True)
+class Timing:
+    """Where time and chance come from; a test hands in its own."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    dice: Callable[[], float] = random.random
+    """Uniform in [0, 1); spreads the waits, and guards no secret."""
+    now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))  # noqa: TID251 - the clock itself
+
+
+@define(eq=False)
+class RetryBudget:
+    """A bucket of tokens that keeps an outage from becoming a storm of retries."""
+
+    capacity: int
+    cost: int
+    tokens: int = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.tokens = self.capacity
+
+    def take(self) -> bool:
+        """Pay for a retry; False when the bucket can't."""
+        if self.tokens < self.cost:
+            return False
+        self.tokens -= self.cost
+        return True
+
+    def succeeded(self, *, after_retry: bool) -> None:
+        """Give back what the last retry took, or one token for a success without any."""
+        self.tokens = min(self.capacity, self.tokens + (self.cost if after_retry else 1))
+
+
+@define(eq=False)
+class Retrier:
+    """Repeat what may be repeated, for one client; the state of each call is its own."""
+
+    policy: RetryPolicy
+    timing: Timing
+    budget: RetryBudget = field(init=False)
+    paused_until: float = field(default=0.0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.budget = RetryBudget(self.policy.budget_tokens, self.policy.budget_cost)
+
+    async def wait_for_pause(self, deadline: float) -> bool:
+        """Sit out the pause that a 429 asked of the whole client; False if it outlasts the call."""
+        while (left := self.paused_until - self.timing.monotonic()) > 0:
+            if self.paused_until >= deadline:
+                return False
+            # The dice keep those who waited together from leaving together.
+            await self.timing.sleep(left + self.timing.dice() * self.policy.first_wait_seconds)
+        return True
+
+    def heed(self, verdict: Verdict) -> None:
+        """Pause the client for as long as a 429 asked, up to the policy's patience."""
+        patience = self.policy.longest_retry_after_seconds
+        asked = verdict.retry_after_seconds
+        if verdict.happened is Happened.REFUSED_FOR_NOW and asked is not None:
+            until = self.timing.monotonic() + min(asked, patience)
+            self.paused_until = max(self.paused_until, until)
+
+    async def go_on(
+        self, first: Verdict, again: Callable[[], Awaitable[Verdict]], rules: "CallRules"
+    ) -> tuple[Verdict, str | None]:
+        """Repeat a call whose first attempt came to nothing.
+
+        Gives the last verdict, and what stopped the call short of success: ``attempts``,
+        ``retry_after``, ``deadline``, ``budget``, or None where a repeat was out of the question.
+        """
+        brakes = _Brakes(self, rules)
+        replayed = [first]
+
+        async def attempt() -> Verdict:
+            # tenacity is woken by the first failure only: a call that succeeds at once would
+            # pay it a third of its time. The first verdict is handed in as its first attempt.
+            return replayed.pop() if replayed else await again()
+
+        tenacity = AsyncRetrying(
+            retry=retry_if_result(lambda verdict: _may_repeat(verdict, rules.repeat)),
+            wait=self._wait,
+            stop=brakes,
+            sleep=self.timing.sleep,
+            retry_error_callback=_last_verdict,
+        )
+        last: Verdict = await tenacity(attempt)
+        return last, brakes.stopped_by
+
+    def _wait(self, state: RetryCallState) -> float:
+        policy, verdict = self.policy, _last_verdict(state)
+        later = ACTIONS[verdict.happened, Repeat.HARMLESS] is Action.REPEAT_LATER
+        base = policy.throttled_first_wait_seconds if later else policy.first_wait_seconds
+        doubled = min(policy.longest_wait_seconds, base * 2.0 ** (state.attempt_number - 1))
+        return max(self.timing.dice() * doubled, verdict.retry_after_seconds or 0.0)
+
+
+@frozen
+class CallRules:
+    """What bounds the repeats of one call."""
+
+    repeat: Repeat
+    attempts: int
+    deadline: float
+    """On the monotonic clock."""
+
+
+@define(eq=False)
+class _Brakes:
+    """tenacity's stop: asked only when a repeat is wanted and its wait is known."""
+
+    retrier: Retrier
+    rules: CallRules
+    stopped_by: str | None = None
+
+    def __call__(self, state: RetryCallState) -> bool:
+        self.stopped_by = self._reason(state)
+        return self.stopped_by is not None
+
+    def _reason(self, state: RetryCallState) -> str | None:
+        policy, timing = self.retrier.policy, self.retrier.timing
+        if state.attempt_number >= self.rules.attempts:
+            return "attempts"
+        if (_last_verdict(state).retry_after_seconds or 0.0) > policy.longest_retry_after_seconds:
+            return "retry_after"
+        if timing.monotonic() + state.upcoming_sleep >= self.rules.deadline:
+            return "deadline"
+        # Last, for the budget pays as it is asked.
+        return None if self.retrier.budget.take() else "budget"
+
+
+def _may_repeat(verdict: Verdict, repeat: Repeat) -> bool:
+    if verdict.happened is Happened.ACCEPTED:
+        return False
+    return ACTIONS[verdict.happened, repeat] in {Action.REPEAT, Action.REPEAT_LATER}
+
+
+def _last_verdict(state: RetryCallState) -> Verdict:
+    assert state.outcome is not None  # noqa: S101 - tenacity asks after an attempt
+    verdict: Verdict = state.outcome.result()
+    return verdict

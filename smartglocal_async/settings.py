@@ -1,0 +1,219 @@
+"""Settings of a client, and the credentials it works with: read and checked at construction."""
+
+import enum
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, cast, get_args
+
+from attrs import field, frozen
+from yarl import URL
+
+from .codec import ApiVersion
+from .envelope import Happened
+from .errors import InvalidCredentials
+from .retry import RetryPolicy, Timing
+from .signing import PrivateKey, Signer
+from .values.exactness import mask
+
+_NEEDED: Final = ("PROJECT", "PRIVATE_KEY", "SERVER")
+_VARIABLES: Final = (*_NEEDED, "PRIVATE_KEY_PASSPHRASE", "SUBMERCHANT", "API_VERSION")
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+KeySource = Path | str | bytes | PrivateKey | Signer
+
+
+class HeaderUse(enum.Enum):
+    """Which calls carry the header ``X-PARTNER-IDEMPOTENCY-KEY``.
+
+    The provider asks for a key with ``session/init/*`` and does not say where it goes; the
+    header is what public integrations send. On the sister platform a used key is refused.
+    """
+
+    OFF = "off"
+    MONEY = "money"
+    ALWAYS = "always"
+
+
+@frozen(kw_only=True)
+class AttemptDetails:
+    """What one attempt came to; handed to `Settings.on_attempt`, and free of secrets."""
+
+    operation: str
+    key: str | None
+    attempt: int
+    """1 for the first of a call."""
+    happened: Happened | None
+    """None when the caller's cancellation or deadline struck while it was out."""
+    cause: str | None
+    code: str | None
+    http_status: int | None
+    elapsed_seconds: float
+
+
+@frozen(kw_only=True)
+class Settings:
+    """How a client behaves; each is a safe default where the provider's documents are silent."""
+
+    retry: RetryPolicy = field(factory=RetryPolicy)
+    timing: Timing = field(factory=Timing)
+    on_attempt: Callable[[AttemptDetails], None] | None = None
+    """Told about every attempt as it ends; it must not block."""
+    key_field: str = "idempotency_key"
+    """Where in the metadata the key travels."""
+    metadata_is_key: bool = False
+    """Whether metadata that is text or a whole number is unique per order, and so the key."""
+    idempotency_header: HeaderUse = HeaderUse.MONEY
+    remembered_keys: int = 10_000
+    """How many of the caller's keys a client keeps, to refuse one that comes with another
+    request."""
+    most_request_bytes: int = 1_000_000
+    """The provider's limit is unknown; a larger request is refused before it is signed."""
+    most_answer_bytes: int = 4_000_000
+    allow_plain_http: bool = False
+    """Whether a server other than this machine may be reached without TLS."""
+
+
+@frozen(kw_only=True)
+class Credentials:
+    """Who calls whom, in whose name."""
+
+    project: str
+    key: PrivateKey | Signer
+    server: URL
+    submerchant: str | None
+    version: ApiVersion
+
+    def url(self, path: str) -> URL:
+        """Give the address of a call, such as ``<server>/api/v1/session/create``."""
+        return self.server / "api" / self.version / path
+
+
+def read_credentials(  # noqa: PLR0913 - the arguments of a client, one by one
+    project: str,
+    private_key: KeySource,
+    server: str,
+    *,
+    passphrase: str | bytes | None,
+    submerchant: str | None,
+    api_version: str,
+    allow_plain_http: bool,
+) -> Credentials | InvalidCredentials:
+    """Check what a client was given; the error is returned, for the caller to raise.
+
+    The frames up to here hold the key's text, and tools that record the variables of a
+    traceback would write it down. Returned, the error has no such frames.
+    """
+    try:
+        return _checked(
+            project,
+            private_key,
+            server,
+            passphrase=passphrase,
+            submerchant=submerchant,
+            api_version=api_version,
+            allow_plain_http=allow_plain_http,
+        )
+    except InvalidCredentials as error:
+        return error.with_traceback(None)
+
+
+def _checked(  # noqa: PLR0913 - the arguments of a client, one by one
+    project: str,
+    private_key: KeySource,
+    server: str,
+    *,
+    passphrase: str | bytes | None,
+    submerchant: str | None,
+    api_version: str,
+    allow_plain_http: bool,
+) -> Credentials:
+    if api_version not in get_args(ApiVersion):
+        raise InvalidCredentials(f"api_version must be 'v1' or 'v2', got {api_version!r}")
+    return Credentials(
+        project=_header_text("project", project),
+        key=_read_key(private_key, passphrase),
+        server=_read_server(server, allow_plain_http=allow_plain_http),
+        submerchant=None if submerchant is None else _header_text("submerchant", submerchant),
+        version=cast("ApiVersion", api_version),
+    )
+
+
+def _header_text(name: str, value: object) -> str:
+    if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
+        raise InvalidCredentials(f"{name} must be printable ASCII text, as the manager gave it")
+    return value
+
+
+def _read_key(source: KeySource, passphrase: str | bytes | None) -> PrivateKey | Signer:
+    secret = passphrase.encode() if isinstance(passphrase, str) else passphrase
+    if isinstance(source, bytes):
+        return PrivateKey.from_pem(source, secret)
+    if isinstance(source, Path | str):
+        return PrivateKey.from_pem(_read_file(Path(source)), secret)
+    if isinstance(source, PrivateKey) or callable(getattr(source, "sign", None)):
+        return source
+    raise InvalidCredentials(
+        "private_key must be a path, PEM bytes, or an object with `async def sign(body)`; "
+        f"got {type(source).__name__}"
+    )
+
+
+def _read_file(path: Path) -> bytes:
+    if "-----BEGIN" in str(path):
+        # A PEM given as text would be quoted in the error, as the name of a file.
+        raise InvalidCredentials("the private key was given as text; give a path, or PEM as bytes")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidCredentials(
+            f"the private key {path} can't be read: {error.strerror}; "
+            "make a pair with: smartglocal keygen"
+        ) from None
+
+
+def _read_server(server: object, *, allow_plain_http: bool) -> URL:
+    try:
+        url = URL(server if isinstance(server, str) else "")
+    except ValueError:
+        url = URL()
+    if url.scheme not in {"http", "https"} or not url.host or url.query or url.user:
+        raise InvalidCredentials("server must be sg.DEMO, sg.LIVE or an address like https://host")
+    if url.scheme == "http" and url.host not in _LOOPBACK and not allow_plain_http:
+        raise InvalidCredentials(
+            f"server {url.host} would be reached without TLS; use https, or "
+            "Settings(allow_plain_http=True) inside a network you trust"
+        )
+    return url
+
+
+@frozen(kw_only=True)
+class Environment:
+    """A client's arguments, as the variables ``SMARTGLOCAL_*`` hold them."""
+
+    project: str
+    private_key: Path
+    server: str
+    passphrase: str | None = field(default=None, repr=mask)
+    submerchant: str | None = None
+    api_version: str = "v1"
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> Environment:
+    """Read the client's arguments from the environment.
+
+    Raises:
+        InvalidCredentials: a variable that is needed is missing; the text names all of them.
+
+    """
+    said = {name: environment.get(f"SMARTGLOCAL_{name}") or "" for name in _VARIABLES}
+    if missing := [f"SMARTGLOCAL_{name}" for name in _NEEDED if not said[name]]:
+        raise InvalidCredentials(f"set {', '.join(missing)} in the environment")
+    return Environment(
+        project=said["PROJECT"],
+        private_key=Path(said["PRIVATE_KEY"]),
+        server=said["SERVER"],
+        passphrase=said["PRIVATE_KEY_PASSPHRASE"] or None,
+        submerchant=said["SUBMERCHANT"] or None,
+        api_version=said["API_VERSION"] or "v1",
+    )

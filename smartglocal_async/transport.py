@@ -1,0 +1,173 @@
+"""One attempt over the pool, and the one table from aiohttp's errors to what surely happened.
+
+Nothing here raises for what the network does. aiohttp's exceptions hold request headers, and
+so the signature, in their repr; what the caller needs is taken out of them as words.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+import aiohttp
+from aiohttp import (
+    ClientHandlerType,
+    ClientMiddlewareType,
+    ClientRequest,
+    ClientResponse,
+    ClientSession,
+)
+from aiohttp.payload import BytesPayload
+from attrs import define, field, frozen
+from yarl import URL
+
+from .envelope import Happened, Reply, Verdict
+from .signing import SignerFailed
+
+# Above this, aiohttp drains between writes, and part of a request may have left.
+_SENT_IN_ONE_WRITE: Final = 65_536
+
+
+class FrozenBody(BytesPayload):
+    """The bytes of one logical call, the same for every attempt, and their signature."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body, content_type="application/json")
+        self.signature: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<FrozenBody of {self.size} bytes>"
+
+
+@frozen(eq=False)
+class Shot:
+    """What one attempt sends, and how long it may take."""
+
+    url: URL
+    body: FrozenBody
+    headers: dict[str, str] = field(repr=False)
+    middlewares: Sequence[ClientMiddlewareType]
+    timeout_seconds: float
+    most_bytes: int
+    now: Callable[[], datetime]
+
+
+@define(eq=False)
+class _Watch:
+    """The innermost middleware: sees the request that aiohttp builds, sent or not."""
+
+    request: ClientRequest | None = None
+
+    async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        self.request = request
+        return await handler(request)
+
+    @property
+    def is_out(self) -> bool:
+        # Set as the last step of sending; the tests pin that every fault agrees.
+        return self.request is not None and self.request.response is not None
+
+
+async def shoot(session: ClientSession, shot: Shot) -> Reply | Verdict:
+    """Make one attempt: give the reply, read whole, or the verdict on why there is none."""
+    watch = _Watch()
+    reply: Reply | None = None
+    try:
+        async with (
+            asyncio.timeout(shot.timeout_seconds),
+            session.post(
+                shot.url,
+                data=shot.body,
+                headers=shot.headers,
+                allow_redirects=False,
+                middlewares=(*shot.middlewares, watch),
+            ) as response,
+        ):
+            reply = _heard(response, shot.now)
+            return await _read(response, reply, shot.most_bytes)
+    except Exception as error:  # noqa: BLE001 - whatever broke, the request may be out by now
+        failure = error
+    cause = _words(failure)
+    if reply is not None:
+        return Reply(reply.status, reply.content_type, b"", reply.retry_after_seconds, cause)
+    return Verdict(_what_happened(failure, watch, shot.body.size or 0), cause=cause)
+
+
+def _what_happened(error: Exception, watch: _Watch, body_bytes: int) -> Happened:
+    if not watch.is_out:
+        return Happened.MISCONFIGURED if _is_misconfigured(error) else Happened.NOT_SENT
+    if (
+        isinstance(error, aiohttp.ClientOSError)
+        and isinstance(error.__cause__, aiohttp.ClientConnectionResetError)
+        and body_bytes <= _SENT_IN_ONE_WRITE
+    ):
+        return Happened.NOT_SENT  # The connection was closing before the first byte was written.
+    return Happened.UNKNOWN
+
+
+def _is_misconfigured(error: Exception) -> bool:
+    return isinstance(
+        error,
+        aiohttp.ClientConnectorSSLError
+        | aiohttp.ClientConnectorCertificateError
+        | aiohttp.ServerFingerprintMismatch
+        | aiohttp.InvalidURL
+        | SignerFailed,
+    )
+
+
+def _words(error: Exception) -> str:
+    """Say what broke; text that may quote a header or an answer is left out."""
+    name = type(error).__name__
+    if isinstance(
+        error, aiohttp.ClientConnectorError | SignerFailed | aiohttp.ConnectionTimeoutError
+    ):
+        return f"{name}: {error}"
+    if isinstance(error, TimeoutError):
+        return f"{name}: no answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{name}: {error.strerror}"
+    return name
+
+
+def _heard(response: ClientResponse, now: Callable[[], datetime]) -> Reply:
+    headers = response.headers
+    return Reply(
+        response.status,
+        response.content_type,
+        b"",
+        _seconds(headers.get("Retry-After"), headers.get("Date"), now),
+    )
+
+
+def _seconds(value: str | None, date: str | None, now: Callable[[], datetime]) -> float | None:
+    """Read ``Retry-After``: seconds, or a date, which is compared with the server's own clock."""
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(int(value)))
+    except ValueError:
+        then = _moment(value)
+    if then is None:
+        return None
+    return max(0.0, (then - (_moment(date or "") or now())).total_seconds())
+
+
+def _moment(value: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+async def _read(response: ClientResponse, heard: Reply, most_bytes: int) -> Reply:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > most_bytes:
+            response.close()
+            fault = f"the answer is larger than {most_bytes} bytes"
+            return Reply(heard.status, heard.content_type, b"", heard.retry_after_seconds, fault)
+    return Reply(heard.status, heard.content_type, bytes(body), heard.retry_after_seconds)

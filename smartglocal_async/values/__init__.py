@@ -1,0 +1,1 @@
+"""Frozen records of the API's nouns; no I/O, no JSON."""

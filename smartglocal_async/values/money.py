@@ -1,0 +1,91 @@
+"""AmountDetails: whole minor units of one currency, exact."""
+
+from decimal import Decimal, InvalidOperation
+from typing import Any, Self
+
+from attrs import Attribute, field, frozen
+
+from ..errors import InvalidRequest
+from .currencies import EXPONENTS
+
+
+def _check_amount(_instance: object, _field: "Attribute[int]", value: object) -> None:
+    if type(value) is not int:
+        raise InvalidRequest(
+            "AmountDetails.amount",
+            f"expected a whole number of minor units, got {type(value).__name__}; "
+            "100 USD is 10000, or AmountDetails.of('100.00', 'usd')",
+        )
+    if value <= 0:
+        raise InvalidRequest("AmountDetails.amount", "must be greater than zero")
+
+
+def _currency(value: Any) -> str:  # noqa: ANN401 - checked here, whatever it is
+    rule = "expected an ISO 4217 code of three letters, such as 'usd'"
+    if not isinstance(value, str):
+        raise InvalidRequest("AmountDetails.currency", f"{rule}; got {type(value).__name__}")
+    code = value.lower()
+    if code not in EXPONENTS:
+        raise InvalidRequest("AmountDetails.currency", rule)
+    if EXPONENTS[code] is None:
+        raise InvalidRequest("AmountDetails.currency", f"{code} has no minor unit to count in")
+    return code
+
+
+@frozen
+class AmountDetails:
+    """An amount of money as the provider takes it: an integer count of minor units.
+
+    ``AmountDetails(10_000, "usd")`` is 100 USD (the provider's page of ``session/create``).
+    The currency is an ISO 4217 code in any case, kept in lower case as in the provider's
+    examples. How the provider counts currencies without two decimals is not documented;
+    here the ISO exponent holds, so 100 JPY is ``AmountDetails(100, "jpy")``.
+
+    >>> AmountDetails.of("100.00", "usd")
+    AmountDetails(amount=10000, currency='usd')
+    >>> AmountDetails(1_234, "kwd").decimal
+    Decimal('1.234')
+
+    Raises:
+        InvalidRequest: the amount is not an int greater than zero, or the currency is no
+            ISO 4217 code.
+
+    """
+
+    amount: int = field(validator=_check_amount)
+    currency: str = field(converter=_currency)
+
+    @classmethod
+    def of(cls, major: str | int | Decimal, currency: str) -> Self:
+        """Convert from major units, given as text, Decimal or int; a float is refused.
+
+        Raises:
+            InvalidRequest: not a number, or finer than the currency's minor unit.
+
+        """
+        # A float has lost its cents before it gets here; callers without a checker pass them.
+        if isinstance(major, bool | float):
+            raise InvalidRequest(
+                "AmountDetails.of", f"expected text or Decimal, got {type(major).__name__}"
+            )
+        code = _currency(currency)
+        try:
+            minor = Decimal(major).scaleb(_exponent(code))
+        except InvalidOperation:
+            raise InvalidRequest("AmountDetails.of", "expected a number such as '100.00'") from None
+        if not minor.is_finite() or minor != minor.to_integral_value():
+            raise InvalidRequest(
+                "AmountDetails.of", f"{code} has {_exponent(code)} decimals, and no finer amounts"
+            )
+        return cls(int(minor), code)
+
+    @property
+    def decimal(self) -> Decimal:
+        """The amount in major units, with as many decimals as the currency has."""
+        return Decimal(self.amount).scaleb(-_exponent(self.currency))
+
+
+def _exponent(code: str) -> int:
+    decimals = EXPONENTS[code]
+    assert decimals is not None  # noqa: S101 - _currency let no other code through
+    return decimals

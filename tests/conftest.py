@@ -1,0 +1,83 @@
+"""Keys, a running emulator and a client of it, on asyncio and on uvloop."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+import uvloop
+
+import smartglocal_async as sg
+from smartglocal_async import emulator
+
+
+def pytest_asyncio_loop_factories(config, item) -> dict[str, Callable[[], Any]]:  # noqa: ARG001
+    """Run every asynchronous test on both event loops."""
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(scope="session")
+def key() -> sg.PrivateKey:
+    """Give the partner's private key; making one takes a while, so all tests share it."""
+    return sg.PrivateKey.generate()
+
+
+@pytest.fixture
+def run_provider(key) -> Iterator[Callable[..., emulator.Provider]]:
+    """Give a function that starts an emulator registered with `key`; all stop at the end."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **options: stack.enter_context(
+            emulator.run_in_thread(**{"public_key": key.public, **options})
+        )
+
+
+@pytest.fixture
+def provider(run_provider) -> emulator.Provider:
+    """Give an emulator without faults."""
+    return run_provider()
+
+
+@pytest.fixture
+async def connect(key) -> AsyncIterator[Callable[..., sg.SmartGlocal]]:
+    """Give a function that makes a client of an emulator; all close at the end."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        def make(provider: emulator.Provider, **options: Any) -> sg.SmartGlocal:
+            client = sg.SmartGlocal(provider.project, key, provider.url, **options)
+            stack.push_async_callback(client.close)
+            return client
+
+        yield make
+
+
+@pytest.fixture
+def api(connect, provider) -> sg.SmartGlocal:
+    """Give a client of the emulator without faults."""
+    return connect(provider)
+
+
+class Clock:
+    """A clock that only moves when somebody sleeps; keeps every wait it was asked for."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.waits: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.now += seconds
+        await asyncio.sleep(0)
+
+    def timing(self, dice: Callable[[], float] = lambda: 0.5) -> sg.Timing:
+        """Give the client's settings of time and chance over this clock."""
+        return sg.Timing(monotonic=self.monotonic, sleep=self.sleep, dice=dice)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Give a clock set by hand."""
+    return Clock()
