@@ -1,0 +1,87 @@
+"""One session per gate, the cheapest first; ``nox`` runs all of them but the benchmark."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import nox
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PROJECT)
+CODE = ("smartglocal_async", "tests", "examples", "benchmarks", "noxfile.py")
+RUFF = "ruff==0.17.6"  # Pinned, so that new rules arrive on purpose.
+
+nox.needs_version = ">=2025.10"
+nox.options.sessions = ("format", "lint", "layers", "types", "docs", "lowest", "tests")
+# A machine that lacks one of the interpreters passes it over with a word, in CI too.
+nox.options.error_on_missing_interpreters = False
+nox.options.error_on_external_run = True
+
+# pyenv puts shims on the path that fail for every version but the chosen one; what it has
+# installed is found in its own folders.
+PYENV = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions"
+INSTALLED = [str(folder) for python in PYTHONS for folder in sorted(PYENV.glob(f"{python}.*/bin"))]
+os.environ["PATH"] = os.pathsep.join([*INSTALLED, os.environ["PATH"]])
+
+
+@nox.session
+def format(session: nox.Session) -> None:  # noqa: A001 - the name of the gate
+    """The code is laid out by one hand."""
+    session.install(RUFF)
+    session.run("ruff", "format", "--check", *CODE)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Every rule of ruff but the ones that pyproject.toml gives a reason for."""
+    session.install(RUFF)
+    session.run("ruff", "check", *CODE)
+
+
+@nox.session
+def layers(session: nox.Session) -> None:
+    """Imports point down, and each library has its one home."""
+    session.install(".[cli]", "pytest", "import-linter>=2.16")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Both checkers agree, in their strictest mode."""
+    session.install(".[dev]", "mypy>=2.4", "pyright[nodejs]>=1.1.414")
+    session.run("mypy")
+    session.run("pyright")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation builds, and every link in it leads somewhere."""
+    session.install(".[cli]", "pytest", "mkdocs>=1.6", "mkdocstrings[python]>=1")
+    session.run("mkdocs", "build", "--strict", "--quiet", "--site-dir", session.create_tmp())
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The tests pass on every interpreter that is installed."""
+    session.install("-e", ".[dev]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+def lowest(session: nox.Session) -> None:
+    """The tests pass on the lowest versions that the package says it works with."""
+    session.install("-e", ".[dev]", *lowest_versions())
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure the goals, each as a ratio inside one run."""
+    session.install(".[cli,fast]", "orjson")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+def lowest_versions() -> Iterator[str]:
+    """Pin what the package itself needs to the floors in pyproject.toml."""
+    for requirement in PROJECT["project"]["dependencies"]:
+        yield requirement.replace(">=", "==")

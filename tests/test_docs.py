@@ -1,0 +1,132 @@
+"""What the documentation says is what runs."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import smartglocal_async as sg
+from smartglocal_async import emulator
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^```python(?: title=\"(?P<file>[^\"]+)\")?\n(?P<code>.*?)^```$", re.M | re.S)
+SNIPPETS = [
+    pytest.param(found["code"], id=f"{page.relative_to(ROOT)}:{number}")
+    for page in PAGES
+    for number, found in enumerate(BLOCK.finditer(page.read_text(encoding="utf-8")), 1)
+    if not found["file"]
+]
+QUOTED = [
+    pytest.param(found["code"], ROOT / found["file"], id=found["file"])
+    for page in PAGES
+    for found in BLOCK.finditer(page.read_text(encoding="utf-8"))
+    if found["file"]
+]
+
+
+@pytest.fixture
+def home(tmp_path, key, monkeypatch):
+    """Give a folder with `shop.pem`, and an emulator that the environment points to."""
+    (tmp_path / "shop.pem").write_bytes(key.pem())
+    monkeypatch.chdir(tmp_path)
+    with (
+        emulator.run_in_thread(public_key=key.public, project="shop") as shop,
+        emulator.run_in_thread(public_key=key.public) as provider,
+    ):
+        monkeypatch.setattr(sg, "DEMO", shop.url)
+        monkeypatch.setenv("SMARTGLOCAL_PROJECT", provider.project)
+        monkeypatch.setenv("SMARTGLOCAL_PRIVATE_KEY", str(tmp_path / "shop.pem"))
+        monkeypatch.setenv("SMARTGLOCAL_SERVER", provider.url)
+        yield tmp_path
+
+
+@pytest.mark.parametrize("code", [s for s in SNIPPETS if "def test_" not in s.values[0]])
+@pytest.mark.filterwarnings("ignore::smartglocal_async.errors.LeftOpen")
+def test_snippets_run(code, home):  # noqa: ARG001
+    """Every Python block of the documentation runs as it stands."""
+    exec(compile(code, "<snippet>", "exec"), {"__name__": "snippet"})  # noqa: S102
+
+
+@pytest.mark.parametrize("code", [s for s in SNIPPETS if "def test_" in s.values[0]])
+def test_test_snippets_pass(code, tmp_path):
+    """The tests that the documentation shows pass, with nothing but the plugin."""
+    (tmp_path / "test_snippet.py").write_text(code, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    plugin = [] if _is_installed() else ["-p", "smartglocal_async.testing"]
+    done = subprocess.run(
+        [*command, *plugin, "-o", "asyncio_mode=auto", "--rootdir", str(tmp_path), str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _is_installed() -> bool:
+    from importlib.metadata import entry_points  # noqa: PLC0415
+
+    return any(point.name == "smartglocal" for point in entry_points(group="pytest11"))
+
+
+@pytest.mark.parametrize(("code", "file"), QUOTED)
+def test_quoted_files_are_quoted_whole(code, file):
+    """A block that names an example shows that example, to the letter."""
+    assert code == file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("example", "said"),
+    [("create_session.py", "ps_1 is created\n"), ("create_many.py", "200 sessions\n")],
+)
+def test_examples_run(example, said, home):
+    """The examples run with the credentials of the environment."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(ROOT / "examples" / example)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=home,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == (said, "")
+
+
+async def test_the_web_service_answers(home, monkeypatch):  # noqa: ARG001
+    """The example service creates one session per order, and says what it refuses."""
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    import web_service  # noqa: PLC0415
+    from aiohttp.test_utils import TestClient, TestServer  # noqa: PLC0415
+
+    async with TestClient(TestServer(web_service.application())) as client:
+        order = {"amount": "100.00", "currency": "usd"}
+        first = await (await client.post("/orders/7", json=order)).json()
+        again = await (await client.post("/orders/7", json=order)).json()
+        changed = await client.post("/orders/7", json={**order, "amount": "100.01"})
+        assert first == again == {"session": "ps_1", "status": "created"}
+        assert changed.status == 400
+        assert "amount_details.amount" in await changed.text()
+
+
+def test_the_policy_is_printed_as_it_is():
+    """The page on retries shows the table that the code prints."""
+    page = (ROOT / "docs/reference/retries.md").read_text(encoding="utf-8")
+    assert f"```text\n{sg.RetryPolicy()}\n```" in page
+
+
+def test_ci_runs_the_readme_command():
+    """The script of the gates runs the README's test command, and nothing else."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    script = (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()
+    assert f"```sh\n{script[-1]}\n```" in readme
+
+
+def test_links_lead_to_files():
+    """Every relative link of the README leads to a file."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", readme):
+        assert (ROOT / target).is_file(), target
