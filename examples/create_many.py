@@ -19,13 +19,15 @@ def requests() -> Iterator[sg.CreateSession]:
 async def main() -> None:
     """Create them, at most 64 at once."""
     created = 0
-    async with sg.SmartGlocal.from_env() as api:
-        async with aclosing(api.session.create_many(requests(), concurrency=64)) as outcomes:
-            async for outcome in outcomes:
-                if outcome.error is not None:
-                    print(f"{outcome.key}: {outcome.error}")
-                else:
-                    created += 1
+    async with (
+        sg.SmartGlocal.from_env() as api,
+        aclosing(api.session.create_many(requests(), concurrency=64)) as outcomes,
+    ):
+        async for outcome in outcomes:
+            if outcome.error is not None:
+                print(f"{outcome.key}: {outcome.error}")
+            else:
+                created += 1
     print(f"{created} sessions")
 
 

@@ -1,7 +1,8 @@
 """Run many calls at once with bounded memory, and give the results as they settle."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from contextlib import aclosing
 from typing import Generic, TypeVar
 
 from attrs import define, field, frozen
@@ -14,7 +15,7 @@ Result = TypeVar("Result")
 class _Source(Generic[Item]):
     """One iterator for all workers: each item is taken once, and numbered."""
 
-    items: AsyncIterator[Item]
+    items: AsyncGenerator[Item]
     taken: int = 0
     failure: Exception | None = None
     # An asynchronous generator must not be asked twice at once.
@@ -46,7 +47,7 @@ async def settle_all(
     items: Iterable[Item] | AsyncIterable[Item],
     work: Callable[[int, Item], Awaitable[Result]],
     concurrency: int,
-) -> AsyncIterator[Result]:
+) -> AsyncGenerator[Result]:
     """Give the result of ``work`` for every item, in the order in which they settle.
 
     Memory is bound by ``concurrency``, not by the number of items: an item is taken from the
@@ -59,12 +60,14 @@ async def settle_all(
     # Tasks and no TaskGroup: a generator must not hold one open across its yields.
     tasks = [asyncio.ensure_future(_worker(source, work, results)) for _ in range(concurrency)]
     try:
-        async for result in _until_all_end(results, concurrency):
-            yield result
+        async with aclosing(_until_all_end(results, concurrency)) as settled:
+            async for result in settled:
+                yield result
     finally:
         for task in tasks:
             _ = task.cancel()
         _ = await asyncio.wait(tasks)
+        await source.items.aclose()
     if source.failure is not None:
         raise source.failure
 
@@ -85,7 +88,7 @@ async def _worker(
 
 async def _until_all_end(
     results: "asyncio.Queue[Result | _End]", workers: int
-) -> AsyncIterator[Result]:
+) -> AsyncGenerator[Result]:
     while workers:
         result = await results.get()
         if not isinstance(result, _End):
@@ -96,7 +99,7 @@ async def _until_all_end(
             workers -= 1
 
 
-async def _asynchronously(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[Item]:
+async def _asynchronously(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerator[Item]:
     if isinstance(items, AsyncIterable):
         async for item in items:
             yield item

@@ -5,20 +5,20 @@ import logging
 import uuid
 from typing import Any, Final
 
-from aiohttp import ClientMiddlewareType
 from attrs import define, evolve, field, frozen
+from yarl import URL
 
-from .codec import Codec, dump
+from .codec import Codec, Wire, dump
 from .envelope import Happened, Reply, Verdict, read_reply
 from .errors import InvalidRequest, OutcomeUnknown
 from .flights import Flights
 from .idempotency import Fingerprint, Key, carry_key, choose_key, fingerprint
 from .operations import Answer, Operation, Repeat, Request
 from .outcome import CallRecord, Settled
-from .pool import SessionPool
-from .retry import CallRules, Retrier
+from .pool import Home, SessionPool
+from .retry import CallRules, Retrier, above_zero
 from .settings import AttemptDetails, Credentials, HeaderUse, Settings
-from .transport import FrozenBody, Shot, shoot
+from .transport import FrozenBody, Middleware, Shot, shoot
 
 _log = logging.getLogger("smartglocal_async")
 _IDEMPOTENCY_KEY: Final = "X-PARTNER-IDEMPOTENCY-KEY"
@@ -33,32 +33,27 @@ class CallOptions:
     attempts: int | None = None
 
     def __attrs_post_init__(self) -> None:
-        above_zero("deadline", self.deadline)
-        above_zero("attempts", self.attempts)
+        if self.deadline is not None:
+            above_zero("deadline", self.deadline)
+        if self.attempts is not None:
+            above_zero("attempts", self.attempts, whole=True)
 
     def with_key(self, key: str | None) -> "CallOptions":
         """Give the same options for the call of another key."""
         return evolve(self, key=key)
 
 
-@frozen(eq=False)
-class _Frozen:
-    """One logical call, made ready: every attempt sends exactly this."""
+@define(eq=False)
+class _Call:
+    """One logical call, made ready: every attempt sends exactly this shot."""
 
     operation: Operation[Any, Any]
-    body: FrozenBody
+    shot: Shot
     key: Key | None
     taken: Fingerprint | None
-    headers: dict[str, str] = field(repr=False)
-
-
-@define(eq=False)
-class _Run:
-    """A logical call on its way."""
-
-    frozen: _Frozen
     record: CallRecord
-    rules: CallRules
+    attempts: int
+    deadline: float
 
 
 @define(eq=False)
@@ -69,10 +64,11 @@ class Caller:
     credentials: Credentials
     codec: Codec
     pool: SessionPool
-    middlewares: tuple[ClientMiddlewareType, ...]
+    middlewares: tuple[Middleware, ...]
     retrier: Retrier
     flights: Flights
     retries: int = field(default=0, init=False)
+    _urls: dict[str, URL] = field(factory=dict[str, URL], init=False, repr=False)
 
     async def call(
         self, operation: Operation[Request, Answer], request: Request, options: CallOptions
@@ -85,40 +81,78 @@ class Caller:
             CallFailed: one of its three kinds, by what surely happened.
 
         """
-        await self.pool.open()
-        with self.pool.call():
-            frozen = self._freeze(operation, request, options.key)
-            if frozen.taken is None or frozen.key is None:
-                return await self._perform(frozen, options)
-            self.flights.check(frozen.key.text, frozen.taken)
+        with await self.pool.enter() as home:
+            call = self._freeze(operation, request, options)
+            if isinstance(call, InvalidRequest):
+                raise call
+            if call.taken is None or call.key is None:
+                return await self._perform(call, home)
+            self.flights.check(call.key.text, call.taken)
             return await self.flights.share(
-                frozen.key.text, frozen.taken, lambda: self._remembering(frozen, options)
+                call.key.text, call.taken, lambda: self._remembering(call, home)
             )
 
     def _freeze(
-        self, operation: Operation[Request, Answer], request: Request, given: str | None
-    ) -> _Frozen:
+        self, operation: Operation[Request, Answer], request: Request, options: CallOptions
+    ) -> _Call | InvalidRequest:
+        """Make a call ready; what is wrong with it is returned, for the caller to raise.
+
+        The frames down from here hold the request as plain data, and tools that record the
+        variables of a traceback would write it down. Returned, the error has no such frames.
+        """
+        try:
+            return self._frozen(operation, request, options)
+        except InvalidRequest as error:
+            return error.with_traceback(None)
+
+    def _frozen(
+        self, operation: Operation[Request, Answer], request: Request, options: CallOptions
+    ) -> _Call:
         if not isinstance(request, operation.request):
             raise InvalidRequest(
                 "request", f"expected {operation.request.__name__}, got {type(request).__name__}"
             )
         wire = self.codec.wire(request)
-        key: Key | None = None
-        if operation.has_metadata:
-            key = choose_key(
-                given,
-                wire.get("metadata"),
-                field=self.settings.key_field,
-                metadata_is_key=self.settings.metadata_is_key,
-                make=_fresh_key,
-            )
-            carry_key(wire, key, self.settings.key_field)
+        key = self._key(wire, options.key) if operation.has_metadata else None
         is_own = key is not None and key.is_own
         taken = fingerprint(operation.path, wire, self.flights.secret) if is_own else None
         body = FrozenBody(dump(wire))
-        del wire  # Holds what no traceback should, should the next line raise.
         self._check_size(body)
-        return _Frozen(operation, body, key, taken, self._headers(operation, key))
+        policy, started = self.settings.retry, self.settings.timing.monotonic()
+        return _Call(
+            operation,
+            self._shot(operation, body, key),
+            key,
+            taken,
+            CallRecord(operation.path, None if key is None else key.text, started),
+            policy.attempts if options.attempts is None else options.attempts,
+            started + (policy.deadline_seconds if options.deadline is None else options.deadline),
+        )
+
+    def _key(self, wire: Wire, given: str | None) -> Key:
+        settings = self.settings
+        key = choose_key(
+            given,
+            wire.get("metadata"),
+            field=settings.key_field,
+            metadata_is_key=settings.metadata_is_key,
+            make=_fresh_key,
+        )
+        carry_key(wire, key, settings.key_field)
+        return key
+
+    def _shot(self, operation: Operation[Any, Any], body: FrozenBody, key: Key | None) -> Shot:
+        settings, path = self.settings, operation.path
+        url = self._urls.get(path) or self._urls.setdefault(path, self.credentials.url(path))
+        return Shot(
+            url,
+            body,
+            self._headers(operation, key),
+            self.middlewares,
+            settings.retry.attempt_timeout_seconds,
+            settings.most_answer_bytes,
+            settings.timing.now,
+        )
 
     def _check_size(self, body: FrozenBody) -> None:
         most, size = self.settings.most_request_bytes, body.size or 0
@@ -133,117 +167,86 @@ class Caller:
             return {} if key is None else {_IDEMPOTENCY_KEY: key.text}
         return {}
 
-    async def _remembering(self, frozen: _Frozen, options: CallOptions) -> Settled[Any]:
+    async def _remembering(self, call: _Call, home: Home) -> Settled[Any]:
         try:
-            settled = await self._perform(frozen, options)
+            settled = await self._perform(call, home)
         except (OutcomeUnknown, asyncio.CancelledError):
             # It may be out under this key: another request must not take it.
-            self._remember(frozen)
+            self._remember(call)
             raise
-        self._remember(frozen)
+        self._remember(call)
         return settled
 
-    def _remember(self, frozen: _Frozen) -> None:
-        if frozen.key is not None and frozen.taken is not None:
-            self.flights.remember(frozen.key.text, frozen.taken)
+    def _remember(self, call: _Call) -> None:
+        if call.key is not None and call.taken is not None:
+            self.flights.remember(call.key.text, call.taken)
 
-    async def _perform(self, frozen: _Frozen, options: CallOptions) -> Settled[Any]:
-        run = self._begin(frozen, options)
-        verdict, stopped_by = await self._attempt(run), None
+    async def _perform(self, call: _Call, home: Home) -> Settled[Any]:
+        record = call.record
+        verdict, stopped_by = await self._attempt(call, home), None
         if verdict.happened is not Happened.ACCEPTED:
+            rules = CallRules(call.operation.repeat, call.attempts, call.deadline)
             verdict, stopped_by = await self.retrier.go_on(
-                verdict, lambda: self._again(run), run.rules
+                verdict, lambda: self._again(call, home), rules
             )
         now = self.settings.timing.monotonic()
         if verdict.happened is not Happened.ACCEPTED:
-            raise run.record.failure(verdict, stopped_by, now)
-        self.retrier.budget.succeeded(after_retry=run.record.attempts > 1)
-        return Settled(
-            answer=verdict.answer,
-            key=run.record.key,
-            attempts=run.record.attempts,
-            elapsed_seconds=now - run.record.started,
-        )
+            raise record.failure(verdict, stopped_by, now)
+        self.retrier.budget.succeeded(after_retry=record.attempts > 1)
+        return Settled(verdict.answer, record.key, record.attempts, now - record.started)
 
-    def _begin(self, frozen: _Frozen, options: CallOptions) -> _Run:
-        policy, started = self.settings.retry, self.settings.timing.monotonic()
-        patience = policy.deadline_seconds if options.deadline is None else options.deadline
-        attempts = policy.attempts if options.attempts is None else options.attempts
-        key = None if frozen.key is None else frozen.key.text
-        return _Run(
-            frozen,
-            CallRecord(frozen.operation.path, key, started),
-            CallRules(frozen.operation.repeat, attempts, started + patience),
-        )
-
-    async def _again(self, run: _Run) -> Verdict:
+    async def _again(self, call: _Call, home: Home) -> Verdict:
         self.retries += 1
-        return await self._attempt(run)
+        return await self._attempt(call, home)
 
-    async def _attempt(self, run: _Run) -> Verdict:
+    async def _attempt(self, call: _Call, home: Home) -> Verdict:
         """Make one attempt, and tell whoever listens what it came to."""
-        monotonic = self.settings.timing.monotonic
-        if not await self.retrier.wait_for_pause(run.rules.deadline):
-            return run.record.note(
+        retrier, monotonic = self.retrier, self.settings.timing.monotonic
+        if retrier.paused_until and not await retrier.wait_for_pause(call.deadline):
+            return call.record.note(
                 _not_sent("the provider asked for a pause that outlasts the deadline")
             )
-        run.record.attempts += 1
+        call.record.attempts += 1
         begun = monotonic()
         try:
-            verdict = await self._send(run, run.rules.deadline - begun)
+            verdict = await self._send(call, home, call.deadline - begun)
         except BaseException:
-            self._tell(run, None, monotonic() - begun)
+            self._tell(call, None, begun)
             raise
-        self.retrier.heed(verdict)
-        self._tell(run, verdict, monotonic() - begun)
-        return run.record.note(verdict)
+        if verdict.happened is not Happened.ACCEPTED:
+            retrier.heed(call.record.note(verdict))
+        self._tell(call, verdict, begun)
+        return verdict
 
-    async def _send(self, run: _Run, left_seconds: float) -> Verdict:
+    async def _send(self, call: _Call, home: Home, left_seconds: float) -> Verdict:
+        shot = call.shot
+        shot.timeout_seconds = min(self.settings.retry.attempt_timeout_seconds, left_seconds)
         try:
-            async with self.pool.slot(left_seconds) as session:
-                heard = await shoot(session, self._shot(run.frozen, left_seconds))
+            async with home.slot(left_seconds) as session:
+                heard = await shoot(session, shot)
         except TimeoutError:
             return _not_sent("no connection came free before the deadline")
         if isinstance(heard, Reply):
-            return read_reply(self.codec, run.frozen.operation, heard)
+            return read_reply(self.codec, call.operation, heard)
         return heard
 
-    def _shot(self, frozen: _Frozen, left_seconds: float) -> Shot:
-        return Shot(
-            self.credentials.url(frozen.operation.path),
-            frozen.body,
-            frozen.headers,
-            self.middlewares,
-            min(self.settings.retry.attempt_timeout_seconds, left_seconds),
-            self.settings.most_answer_bytes,
-            self.settings.timing.now,
-        )
-
-    def _tell(self, run: _Run, verdict: Verdict | None, elapsed_seconds: float) -> None:
+    def _tell(self, call: _Call, verdict: Verdict | None, begun: float) -> None:
         hook = self.settings.on_attempt
         if hook is None and not _log.isEnabledFor(logging.DEBUG):
             return
         details = AttemptDetails(
-            operation=run.record.operation,
-            key=run.record.key,
-            attempt=run.record.attempts,
+            operation=call.record.operation,
+            key=call.record.key,
+            attempt=call.record.attempts,
             happened=None if verdict is None else verdict.happened,
             cause=None if verdict is None else verdict.cause,
             code=None if verdict is None else verdict.code,
             http_status=None if verdict is None else verdict.http_status,
-            elapsed_seconds=elapsed_seconds,
+            elapsed_seconds=self.settings.timing.monotonic() - begun,
         )
         _log.debug("attempt ended", extra={"attempt": details})
         if hook is not None:
             hook(details)
-
-
-def above_zero(name: str, value: object) -> None:
-    """Refuse an option that is neither absent nor a number above zero."""
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise InvalidRequest(name, "must be a number above zero")
 
 
 def _not_sent(cause: str) -> Verdict:

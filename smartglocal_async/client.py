@@ -2,7 +2,6 @@
 
 from typing import Self
 
-from aiohttp import ClientMiddlewareType
 from attrs import frozen
 
 from .caller import Caller
@@ -14,6 +13,7 @@ from .retry import Retrier
 from .sessions import SessionCalls
 from .settings import Credentials, KeySource, Settings, from_environment, read_credentials
 from .signing import PrivateKey
+from .transport import Middleware
 
 
 @frozen(kw_only=True)
@@ -71,7 +71,7 @@ class SmartGlocal:
         self._pool = pool or SessionPool()
         # Freeze and retry stand outside this chain, in the caller: a middleware never sees a
         # body that is cut short, and must not sign twice.
-        chain: tuple[ClientMiddlewareType, ...] = (
+        chain: tuple[Middleware, ...] = (
             _signer(credentials, self._pool),
             *self._pool.foreign_middlewares(),
         )
@@ -137,7 +137,10 @@ class SmartGlocal:
         )
 
     def __repr__(self) -> str:
-        credentials = self._caller.credentials
+        caller = getattr(self, "_caller", None)
+        if not isinstance(caller, Caller):
+            return "SmartGlocal(not built)"  # A traceback of its own construction shows it.
+        credentials = caller.credentials
         return f"SmartGlocal({credentials.project!r}, server={str(credentials.server)!r})"
 
 

@@ -70,6 +70,8 @@ _CLIENT_FAULTS: Final = range(400, 500)
 # Twelve to nineteen digits, perhaps in groups: what a card number looks like in prose.
 _LOOKS_LIKE_PAN: Final = re.compile(r"(?<!\d)\d(?:[ -]?\d){11,18}(?!\d)")
 
+_MEDIA_TYPE: Final = re.compile(r"[a-z]+/[a-z.+-]+", re.IGNORECASE)
+
 
 class Happened(enum.Enum):
     """What surely happened to one attempt."""
@@ -127,7 +129,7 @@ def read_reply(codec: Codec, operation: Operation[Request, Answer], reply: Reply
 
 
 def _envelope(body: bytes) -> tuple[Mapping[str, Any] | None, str]:
-    if not body.strip():
+    if not body or body.isspace():
         return None, "an empty answer"
     try:
         parsed = parse(body)
@@ -137,7 +139,7 @@ def _envelope(body: bytes) -> tuple[Mapping[str, Any] | None, str]:
         return None, "the answer isn't JSON, or was cut short"
     if isinstance(parsed, dict):
         envelope = cast("dict[str, Any]", parsed)
-        if envelope.get("status") in {"ok", "error"}:
+        if envelope.get("status") in ("ok", "error"):  # No set: it may be a list.
             return envelope, ""
     return None, "the answer is JSON, but no envelope of this API"
 
@@ -155,7 +157,7 @@ def _no_envelope(reply: Reply, cause: str, session_id: str | None = None) -> Ver
         cause=cause,
         session_id=session_id,
         http_status=reply.status,
-        content_type=reply.content_type,
+        content_type=_media_type(reply.content_type),
         retry_after_seconds=reply.retry_after_seconds,
     )
 
@@ -163,7 +165,7 @@ def _no_envelope(reply: Reply, cause: str, session_id: str | None = None) -> Ver
 def _refusal(reply: Reply, envelope: Mapping[str, Any]) -> Verdict:
     said: Any = envelope.get("error")
     error: Mapping[str, Any] = cast("dict[str, Any]", said) if isinstance(said, dict) else {}
-    code = _text(error.get("code"))
+    code = without_card_numbers(_text(error.get("code")))
     code_class = CODES.get(code or "", CodeClass.UNRECOGNISED)
     return Verdict(
         _meaning(code_class, reply.status),
@@ -172,7 +174,7 @@ def _refusal(reply: Reply, envelope: Mapping[str, Any]) -> Verdict:
         code_class=code_class,
         session_id=_id_of(envelope.get("session")),
         http_status=reply.status,
-        content_type=reply.content_type,
+        content_type=_media_type(reply.content_type),
         retry_after_seconds=reply.retry_after_seconds,
     )
 
@@ -188,6 +190,12 @@ def _meaning(code_class: CodeClass, status: int) -> Happened:
         if status >= _SERVER_FAULT:
             return Happened.UNKNOWN
     return Happened.REFUSED
+
+
+def _media_type(header: str) -> str | None:
+    """Give the type alone, without parameters; a header that isn't one is left out."""
+    found = _MEDIA_TYPE.match(header)
+    return None if found is None else found[0].lower()
 
 
 def _text(value: object) -> str | None:

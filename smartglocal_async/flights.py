@@ -51,7 +51,7 @@ class Flights:
         """Keep what a key stands for; the oldest is forgotten when there are too many."""
         self._prints[key] = taken
         self._prints.move_to_end(key)
-        while len(self._prints) > self.remembered:
+        while len(self._prints) > max(0, self.remembered):
             _ = self._prints.popitem(last=False)
 
     async def share(

@@ -52,6 +52,8 @@ def choose_key(
 
 
 def _carried(metadata: object, field: str, *, metadata_is_key: bool) -> str | None:
+    if metadata is None:
+        return None
     if isinstance(metadata, Mapping):
         return cast("Mapping[str, Any]", metadata).get(field)
     if metadata_is_key and isinstance(metadata, str | int) and not isinstance(metadata, bool):
@@ -106,13 +108,16 @@ def fingerprint(operation: str, wire: Wire, secret: bytes) -> Fingerprint:
     )
 
 
-def _leaves(value: object, path: str) -> Iterator[tuple[str, str]]:
+def _leaves(
+    value: object, path: str, steps: tuple[str | int, ...] = ()
+) -> Iterator[tuple[str, str]]:
     match value:
         case dict() if value:
             for name, item in sorted(cast("Wire", value).items()):
-                yield from _leaves(item, f"{path}.{name}" if path else name)
+                yield from _leaves(item, f"{path}.{name}" if path else name, (*steps, name))
         case list() | tuple() if value:
             for index, item in enumerate(cast("list[Any]", value)):
-                yield from _leaves(item, f"{path}[{index}]")
+                yield from _leaves(item, f"{path}[{index}]", (*steps, index))
         case _:
-            yield path, repr(value)
+            # The steps, too: {"a.b": 1} and {"a": {"b": 1}} have one path, and are two requests.
+            yield path, repr((steps, value))

@@ -57,7 +57,7 @@ class CallRecord:
         return NotSent
 
 
-@frozen(kw_only=True)
+@frozen
 class Settled(Generic[Answer]):
     """A call that succeeded, with what it took."""
 

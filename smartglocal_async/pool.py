@@ -6,9 +6,9 @@ import os
 import ssl
 import sys
 import warnings
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -45,16 +45,66 @@ class PoolStats:
 
 
 @define(eq=False)
-class _Home:
-    """What a pool holds in one event loop."""
+class Home:
+    """What a pool holds in one event loop; entered, it counts one more call in flight."""
 
     session: ClientSession
     gate: asyncio.Semaphore
-    lifetime: AsyncGenerator["_Home"] | None = None
+    lifetime: AsyncGenerator["Home"] | None = None
+    attempts: int = 0
     calls: int = 0
     sending: int = 0
     waiting: int = 0
     idle: asyncio.Event = field(factory=asyncio.Event)
+
+    def __enter__(self) -> Self:
+        self.calls += 1
+        self.idle.clear()
+        return self
+
+    def __exit__(self, *_exc_info: object) -> None:
+        self.calls -= 1
+        if not self.calls:
+            self.idle.set()
+
+    def slot(self, patience_seconds: float) -> AbstractAsyncContextManager[ClientSession]:
+        """Wait for one of the pool's places, and hold it while an attempt is made.
+
+        Entering raises `TimeoutError` when no place came free in time; nothing was sent.
+        """
+        self.attempts += 1
+        return _Slot(self, patience_seconds)
+
+    async def wait_for_place(self, patience_seconds: float) -> None:
+        """Queue for a place, first come first served."""
+        self.waiting += 1
+        try:
+            async with asyncio.timeout(patience_seconds):
+                _ = await self.gate.acquire()
+        finally:
+            self.waiting -= 1
+
+
+@define(eq=False)
+class _Slot:
+    """One of the places of a home, held while an attempt is made."""
+
+    home: Home
+    patience_seconds: float
+
+    async def __aenter__(self) -> ClientSession:
+        home = self.home
+        # A timer costs more than the rest of this; most attempts find a place at once.
+        if home.gate.locked():
+            await home.wait_for_place(self.patience_seconds)
+        else:
+            _ = await home.gate.acquire()
+        home.sending += 1
+        return home.session
+
+    async def __aexit__(self, *_exc_info: object) -> None:
+        self.home.sending -= 1
+        self.home.gate.release()
 
 
 @define(eq=False)
@@ -82,12 +132,12 @@ class SessionPool:
     )
     ssl_context: ssl.SSLContext | None = field(default=None, kw_only=True, repr=False)
     session: ClientSession | None = field(default=None, kw_only=True, repr=False)
-    _homes: dict[asyncio.AbstractEventLoop, _Home] = field(
-        factory=dict[asyncio.AbstractEventLoop, _Home], init=False, repr=False
+    _homes: dict[asyncio.AbstractEventLoop, Home] = field(
+        factory=dict[asyncio.AbstractEventLoop, Home], init=False, repr=False
     )
     _threads: ThreadPoolExecutor | None = field(default=None, init=False, repr=False)
     _state: str = field(default="open", init=False)
-    _attempts: int = field(default=0, init=False, repr=False)
+    _past_attempts: int = field(default=0, init=False, repr=False)
     _signatures: int = field(default=0, init=False, repr=False)
     _made_at: str = field(init=False, repr=False)
 
@@ -103,47 +153,16 @@ class SessionPool:
     async def __aexit__(self, *_exc_info: object) -> None:
         await self.close()
 
-    @contextmanager
-    def call(self) -> Generator[None]:
-        """Count a logical call as in flight, so that `drain` waits for it.
+    async def enter(self) -> Home:
+        """Give what this loop shares; entered, it counts a call that `drain` waits for.
 
         Raises:
             PoolClosed: the pool is draining or closed.
 
         """
-        self._check_open()
-        home = self._home()
-        home.calls += 1
-        home.idle.clear()
-        try:
-            yield
-        finally:
-            home.calls -= 1
-            if not home.calls:
-                home.idle.set()
-
-    @asynccontextmanager
-    async def slot(self, patience_seconds: float) -> AsyncGenerator[ClientSession]:
-        """Wait for one of the ``limit`` places, and hold it while an attempt is made.
-
-        Raises:
-            TimeoutError: no place came free in time; nothing was sent.
-
-        """
-        home = self._home()
-        home.waiting += 1
-        try:
-            async with asyncio.timeout(patience_seconds):
-                _ = await home.gate.acquire()
-        finally:
-            home.waiting -= 1
-        home.sending += 1
-        self._attempts += 1
-        try:
-            yield home.session
-        finally:
-            home.sending -= 1
-            home.gate.release()
+        if self._state != "open":
+            raise PoolClosed(f"the session pool is {self._state}; make a new client for new calls")
+        return self._homes.get(asyncio.get_running_loop()) or await self._open()
 
     async def sign(self, make: Callable[[bytes], str], body: bytes) -> str:
         """Run a signature on the pool's own threads; the default ones resolve host names."""
@@ -152,38 +171,38 @@ class SessionPool:
         self._signatures += 1
         return await asyncio.get_running_loop().run_in_executor(self._threads, make, body)
 
-    async def open(self) -> None:
-        """Open this loop's session if it isn't; calls do this by themselves."""
-        self._check_open()
-        loop = asyncio.get_running_loop()
-        if loop in self._homes:
-            return
-        for closed in [known for known in self._homes if known.is_closed()]:
-            del self._homes[closed]
-        lifetime = self._live(loop)
+    async def _open(self) -> Home:
+        for closed in [loop for loop in self._homes if loop.is_closed()]:
+            self._past_attempts += self._homes.pop(closed).attempts
+        lifetime = self._live(asyncio.get_running_loop())
         home = await anext(lifetime)
         home.lifetime = lifetime
+        return home
 
     async def warm_up(self, server: str, connections: int) -> None:
         """Open that many connections to a server now, up to ``limit``; no request is sent.
 
         Raises:
             aiohttp.ClientError: the server can't be reached.
+            TimeoutError: it didn't let itself be connected to in time.
 
         """
-        await self.open()
-        connector = self._home().session.connector
+        connector = (await self.enter()).session.connector
         assert connector is not None  # noqa: S101 - a session that is open has one
         request = ClientRequest("POST", URL(server), loop=asyncio.get_running_loop())
         timeout = ClientTimeout(sock_connect=self.connect_timeout_seconds)
-        async with asyncio.TaskGroup() as group:
-            # All are held before the first is given back, or one would serve them all.
-            opening = [
-                group.create_task(connector.connect(request, [], timeout))
-                for _ in range(min(connections, self.limit))
-            ]
-        for opened in opening:
-            opened.result().release()
+        with ExitStack() as held:  # Given back together, or one connection would serve them all.
+
+            async def hold() -> None:
+                _ = held.callback((await connector.connect(request, [], timeout)).release)
+
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(min(connections, self.limit)):
+                        _ = group.create_task(hold())
+            except ExceptionGroup as failures:
+                # They all failed to reach one server: the first failure tells it.
+                raise failures.exceptions[0] from None
 
     async def drain(self, timeout_seconds: float | None = None) -> int:
         """Take no new calls and wait for those in flight; give the number still out."""
@@ -216,7 +235,7 @@ class SessionPool:
             calls=sum(home.calls for home in homes),
             sending=sum(home.sending for home in homes),
             waiting=sum(home.waiting for home in homes),
-            attempts=self._attempts,
+            attempts=self._past_attempts + sum(home.attempts for home in homes),
             signatures=self._signatures,
         )
 
@@ -224,15 +243,15 @@ class SessionPool:
         """Give the middlewares of the caller's own session, which a request would replace."""
         return tuple(getattr(self.session, "_middlewares", None) or ())
 
-    async def _live(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[_Home]:
+    async def _live(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Home]:
         # An asynchronous generator, because a loop that shuts down closes those that are
         # still open: the session ends with its loop, even where nobody called close().
         session = self.session or self._new_session()
-        self._homes[loop] = home = _Home(session, asyncio.Semaphore(self.limit))
+        self._homes[loop] = home = Home(session, asyncio.Semaphore(self.limit))
         try:
             yield home
         finally:
-            del self._homes[loop]
+            self._past_attempts += self._homes.pop(loop).attempts
             if session is not self.session:
                 await session.close()
 
@@ -251,15 +270,9 @@ class SessionPool:
             headers={"User-Agent": _USER_AGENT, "Accept": "application/json"},
         )
 
-    def _home(self) -> _Home:
-        return self._homes[asyncio.get_running_loop()]
-
-    def _check_open(self) -> None:
-        if self._state != "open":
-            raise PoolClosed(f"the session pool is {self._state}; make a new client for new calls")
-
     def __del__(self) -> None:
-        used = self._homes or self._threads
+        # Nothing is there yet when the pool was refused at birth.
+        used = getattr(self, "_homes", None) or getattr(self, "_threads", None)
         if used and self._state != "closed" and not sys.is_finalizing():
             warnings.warn(
                 f"a session pool was never closed; it was made at {self._made_at}: "

@@ -2,11 +2,12 @@
 
 import asyncio
 import enum
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from attrs import Attribute, define, field, frozen
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
@@ -14,6 +15,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 from .envelope import Happened, Verdict
 from .errors import InvalidRequest
 from .operations import Repeat
+
+_MOST_DOUBLINGS: Final = 60  # Far beyond any cap, and short of what a float can hold.
 
 
 class Action(enum.Enum):
@@ -42,9 +45,21 @@ ACTIONS: Final[Mapping[tuple[Happened, Repeat], Action]] = {
 """What happened, and what a repeat would do: nothing else decides about a retry."""
 
 
-def _positive(_instance: object, attribute: "Attribute[Any]", value: Any) -> None:  # noqa: ANN401
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise InvalidRequest(f"RetryPolicy.{attribute.name}", "must be a number above zero")
+def above_zero(name: str, value: object, *, whole: bool = False) -> None:
+    """Refuse an option that is no finite number above zero.
+
+    Raises:
+        InvalidRequest: naming the option.
+
+    """
+    numbers = (int,) if whole else (int, float)
+    # type() and not isinstance(): True is no number here.
+    if type(value) not in numbers or not 0 < cast("float", value) < math.inf:
+        raise InvalidRequest(name, f"must be a {'whole ' if whole else ''}number above zero")
+
+
+def _positive(_instance: object, attribute: "Attribute[Any]", value: object) -> None:
+    above_zero(f"RetryPolicy.{attribute.name}", value, whole=attribute.type is int)
 
 
 @frozen(kw_only=True)
@@ -145,10 +160,11 @@ class Retrier:
     async def wait_for_pause(self, deadline: float) -> bool:
         """Sit out the pause that a 429 asked of the whole client; False if it outlasts the call."""
         while (left := self.paused_until - self.timing.monotonic()) > 0:
-            if self.paused_until >= deadline:
-                return False
             # The dice keep those who waited together from leaving together.
-            await self.timing.sleep(left + self.timing.dice() * self.policy.first_wait_seconds)
+            wait = left + self.timing.dice() * self.policy.first_wait_seconds
+            if self.timing.monotonic() + wait >= deadline:
+                return False
+            await self.timing.sleep(wait)
         return True
 
     def heed(self, verdict: Verdict) -> None:
@@ -189,7 +205,8 @@ class Retrier:
         policy, verdict = self.policy, _last_verdict(state)
         later = ACTIONS[verdict.happened, Repeat.HARMLESS] is Action.REPEAT_LATER
         base = policy.throttled_first_wait_seconds if later else policy.first_wait_seconds
-        doubled = min(policy.longest_wait_seconds, base * 2.0 ** (state.attempt_number - 1))
+        doublings = min(state.attempt_number - 1, _MOST_DOUBLINGS)
+        doubled = min(policy.longest_wait_seconds, base * 2.0**doublings)
         return max(self.timing.dice() * doubled, verdict.retry_after_seconds or 0.0)
 
 

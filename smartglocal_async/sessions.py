@@ -1,14 +1,15 @@
 """SessionCalls: the calls under ``session/``, a typed method each."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 
 from attrs import field, frozen
 
 from .batch import settle_all
-from .caller import Caller, CallOptions, above_zero
+from .caller import Caller, CallOptions
 from .errors import PoolClosed, SmartGlocalError
 from .operations import SESSION_CREATE, SESSION_STATUS
 from .outcome import Outcome, outcome_of
+from .retry import above_zero
 from .values.answers import Session
 from .values.requests import CreateSession, SessionRef
 
@@ -69,7 +70,7 @@ class SessionCalls:
         keys: Callable[[CreateSession], str | None] | None = None,
         deadline: float | None = None,
         attempts: int | None = None,
-    ) -> AsyncIterator[Outcome[CreateSession]]:
+    ) -> AsyncGenerator[Outcome[CreateSession]]:
         """Create a session for each request, and give the outcomes as they settle.
 
         Takes any iterable or asynchronous iterable, and pulls only as fast as it sends; memory
@@ -79,11 +80,11 @@ class SessionCalls:
         `contextlib.aclosing` to have that happen at once.
 
         Raises:
-            InvalidRequest: an option is not a number above zero.
+            InvalidRequest: an option is not a number above zero, or not a whole one.
             PoolClosed: the client was closed or is draining.
 
         """
-        above_zero("concurrency", concurrency)
+        above_zero("concurrency", concurrency, whole=True)
         plain = CallOptions(deadline=deadline, attempts=attempts)
 
         async def settle(index: int, request: CreateSession) -> Outcome[CreateSession]:

@@ -177,7 +177,7 @@ def _read_server(server: object, *, allow_plain_http: bool) -> URL:
         url = URL(server if isinstance(server, str) else "")
     except ValueError:
         url = URL()
-    if url.scheme not in {"http", "https"} or not url.host or url.query or url.user:
+    if url.scheme not in {"http", "https"} or not url.host or url.query or url.user or url.password:
         raise InvalidCredentials("server must be sg.DEMO, sg.LIVE or an address like https://host")
     if url.scheme == "http" and url.host not in _LOOPBACK and not allow_plain_http:
         raise InvalidCredentials(

@@ -19,11 +19,13 @@ from aiohttp import (
     ClientSession,
 )
 from aiohttp.payload import BytesPayload
-from attrs import define, field, frozen
+from attrs import define, field
 from yarl import URL
 
 from .envelope import Happened, Reply, Verdict
 from .signing import SignerFailed
+
+Middleware = ClientMiddlewareType
 
 # Above this, aiohttp drains between writes, and part of a request may have left.
 _SENT_IN_ONE_WRITE: Final = 65_536
@@ -33,21 +35,23 @@ class FrozenBody(BytesPayload):
     """The bytes of one logical call, the same for every attempt, and their signature."""
 
     def __init__(self, body: bytes) -> None:
-        super().__init__(body, content_type="application/json")
+        # Past BytesPayload's own, which warns from 1 MiB: `most_request_bytes` is the limit here.
+        super(BytesPayload, self).__init__(body, content_type="application/json")
+        self._size = len(body)
         self.signature: str | None = None
 
     def __repr__(self) -> str:
         return f"<FrozenBody of {self.size} bytes>"
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Shot:
     """What one attempt sends, and how long it may take."""
 
     url: URL
     body: FrozenBody
     headers: dict[str, str] = field(repr=False)
-    middlewares: Sequence[ClientMiddlewareType]
+    middlewares: Sequence[Middleware]
     timeout_seconds: float
     most_bytes: int
     now: Callable[[], datetime]
@@ -55,13 +59,16 @@ class Shot:
 
 @define(eq=False)
 class _Watch:
-    """The innermost middleware: sees the request that aiohttp builds, sent or not."""
+    """The middleware around all others: sees the request that aiohttp builds, sent or not."""
 
+    chain: Sequence[Middleware]
     request: ClientRequest | None = None
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         self.request = request
-        return await handler(request)
+        for middleware in reversed(self.chain[1:]):
+            handler = _around(middleware, handler)
+        return await self.chain[0](request, handler)
 
     @property
     def is_out(self) -> bool:
@@ -69,10 +76,18 @@ class _Watch:
         return self.request is not None and self.request.response is not None
 
 
+def _around(middleware: Middleware, handler: ClientHandlerType) -> ClientHandlerType:
+    return lambda request: middleware(request, handler)
+
+
+class _TooLarge(Exception):
+    """An answer beyond what is read."""
+
+
 async def shoot(session: ClientSession, shot: Shot) -> Reply | Verdict:
     """Make one attempt: give the reply, read whole, or the verdict on why there is none."""
-    watch = _Watch()
-    reply: Reply | None = None
+    watch = _Watch(shot.middlewares)
+    response: ClientResponse | None = None
     try:
         async with (
             asyncio.timeout(shot.timeout_seconds),
@@ -81,16 +96,15 @@ async def shoot(session: ClientSession, shot: Shot) -> Reply | Verdict:
                 data=shot.body,
                 headers=shot.headers,
                 allow_redirects=False,
-                middlewares=(*shot.middlewares, watch),
+                middlewares=(watch,),
             ) as response,
         ):
-            reply = _heard(response, shot.now)
-            return await _read(response, reply, shot.most_bytes)
+            return _heard(response, shot, await _read(response, shot.most_bytes))
     except Exception as error:  # noqa: BLE001 - whatever broke, the request may be out by now
         failure = error
+    if response is not None:
+        return _heard(response, shot, b"", _words(failure))
     cause = _words(failure)
-    if reply is not None:
-        return Reply(reply.status, reply.content_type, b"", reply.retry_after_seconds, cause)
     return Verdict(_what_happened(failure, watch, shot.body.size or 0), cause=cause)
 
 
@@ -119,6 +133,8 @@ def _is_misconfigured(error: Exception) -> bool:
 
 def _words(error: Exception) -> str:
     """Say what broke; text that may quote a header or an answer is left out."""
+    if isinstance(error, _TooLarge):
+        return str(error)
     name = type(error).__name__
     if isinstance(
         error, aiohttp.ClientConnectorError | SignerFailed | aiohttp.ConnectionTimeoutError
@@ -131,20 +147,15 @@ def _words(error: Exception) -> str:
     return name
 
 
-def _heard(response: ClientResponse, now: Callable[[], datetime]) -> Reply:
+def _heard(response: ClientResponse, shot: Shot, body: bytes, fault: str | None = None) -> Reply:
     headers = response.headers
-    return Reply(
-        response.status,
-        response.content_type,
-        b"",
-        _seconds(headers.get("Retry-After"), headers.get("Date"), now),
-    )
+    asked = headers.get("Retry-After")
+    wait = None if asked is None else _seconds(asked, headers.get("Date"), shot.now)
+    return Reply(response.status, headers.get("Content-Type", ""), body, wait, fault)
 
 
-def _seconds(value: str | None, date: str | None, now: Callable[[], datetime]) -> float | None:
+def _seconds(value: str, date: str | None, now: Callable[[], datetime]) -> float | None:
     """Read ``Retry-After``: seconds, or a date, which is compared with the server's own clock."""
-    if value is None:
-        return None
     try:
         return max(0.0, float(int(value)))
     except ValueError:
@@ -162,12 +173,11 @@ def _moment(value: str) -> datetime | None:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
-async def _read(response: ClientResponse, heard: Reply, most_bytes: int) -> Reply:
+async def _read(response: ClientResponse, most_bytes: int) -> bytes:
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk
         if len(body) > most_bytes:
             response.close()
-            fault = f"the answer is larger than {most_bytes} bytes"
-            return Reply(heard.status, heard.content_type, b"", heard.retry_after_seconds, fault)
-    return Reply(heard.status, heard.content_type, bytes(body), heard.retry_after_seconds)
+            raise _TooLarge(f"the answer is larger than {most_bytes} bytes")
+    return bytes(body)

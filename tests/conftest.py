@@ -65,9 +65,11 @@ class Clock:
         self.waits: list[float] = []
 
     def monotonic(self) -> float:
+        """Give the time, in seconds."""
         return self.now
 
     async def sleep(self, seconds: float) -> None:
+        """Move on at once, and note the wait."""
         self.waits.append(seconds)
         self.now += seconds
         await asyncio.sleep(0)

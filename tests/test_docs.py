@@ -13,7 +13,9 @@ from smartglocal_async import emulator
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(r"^```python(?: title=\"(?P<file>[^\"]+)\")?\n(?P<code>.*?)^```$", re.M | re.S)
+BLOCK = re.compile(
+    r"^```python(?: title=\"(?P<file>[^\"]+)\")?\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
+)
 SNIPPETS = [
     pytest.param(found["code"], id=f"{page.relative_to(ROOT)}:{number}")
     for page in PAGES

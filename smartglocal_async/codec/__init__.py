@@ -68,7 +68,7 @@ class Codec:
         try:
             return self._converter.structure(wire, record)
         except (BaseValidationError, InvalidRequest, TypeError, ValueError) as error:
-            wrong = tuple(complaints(error, "$"))
+            wrong = tuple(complaints(error, "$", _NAMES[self.version]))
         raise NotDecodable(wrong)
 
     def decode(self, body: bytes, record: type[T]) -> T:

@@ -12,6 +12,7 @@ from .text import Wire
 
 def exactly(plain: type) -> Callable[[Any, type], Any]:
     """Take values of just this type, and the enums built on it."""
+
     def read(value: Any, wanted: type) -> Any:
         # Subclasses land here too: cattrs asks by single dispatch.
         if type(value) is not plain:

@@ -1,6 +1,7 @@
 """What doesn't fit its record, as pairs of a path on the wire and what is wrong there."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from cattrs.errors import (
     ClassValidationError,
@@ -22,27 +23,29 @@ class NotDecodable(ValueError):
         return "; ".join(f"{path}: {problem}" for path, problem in self.complaints)
 
 
-def complaints(error: BaseException, path: str) -> Iterator[tuple[str, str]]:
+def complaints(
+    error: BaseException, path: str, names: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[tuple[str, str]]:
     """Walk cattrs' tree of errors down to the leaves; the path is that of the wire."""
     match error:
         case ClassValidationError() | IterableValidationError():
-            for leaf, step in _inner(error):
-                yield from complaints(leaf, f"{path}{step}")
+            for leaf, step in _inner(error, names):
+                yield from complaints(leaf, f"{path}{step}", names)
         case NotDecodable():
             yield from ((f"{path}.{deeper}", problem) for deeper, problem in error.complaints)
         case ForbiddenExtraKeysError():
-            names = sorted(error.extra_fields)
-            yield from ((f"{path}.{name}", "is no field of this record") for name in names)
+            unknown = sorted(error.extra_fields)
+            yield from ((f"{path}.{name}", "is no field of this record") for name in unknown)
         case InvalidRequest():
             yield f"{path}.{error.field.partition('.')[2]}", error.problem
         case KeyError():
-            yield f"{path}.{error.args[0]}", "is missing"
+            yield path, "is missing"  # The note beside it has named the field.
         case _:
             yield path, _safe_text(error)
 
 
 def _inner(
-    error: ClassValidationError | IterableValidationError,
+    error: ClassValidationError | IterableValidationError, names: Mapping[str, str]
 ) -> Iterator[tuple[BaseException, str]]:
     if isinstance(error, IterableValidationError):
         for leaf, index in error.group_exceptions()[0]:
@@ -50,7 +53,7 @@ def _inner(
         return
     noted, bare = error.group_exceptions()
     for leaf, note in noted:
-        yield leaf, f".{note.name}"
+        yield leaf, f".{names.get(note.name, note.name)}"
     for leaf in bare:
         yield leaf, ""
 

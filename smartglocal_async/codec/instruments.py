@@ -49,7 +49,7 @@ def _wrap(converter: Converter, instrument: Any) -> Wire | None:
         return None
     if isinstance(instrument, OtherInstrument):
         return dict(instrument.wire)
-    record = cast("type[Any]", type(instrument))
+    record: Any = instrument.__class__
     fields: Wire = converter.unstructure(instrument, record)
     if record is Recurrent:
         return {"type": "recurrent", "recurrent": fields}
@@ -78,7 +78,7 @@ def _unwrap(converter: Converter, value: Any, wanted: Any) -> Any:
 def _unwrapped(wire: Wire) -> tuple[type[Any], Any, str]:
     outer: Any = wire.get("type")
     inside: Any = wire.get(outer) if isinstance(outer, str) else None
-    if wire.keys() == {"type", outer} and isinstance(inside, dict):
+    if isinstance(inside, dict) and wire.keys() == {"type", outer}:
         if outer == "recurrent":
             return Recurrent, cast("Wire", inside), "recurrent"
         fields = cast("Wire", inside)

@@ -10,6 +10,13 @@ Wire = dict[str, Any]
 _dump = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
+def _refuse_constant(word: str) -> None:
+    raise ValueError(f"{word} is not JSON")
+
+
+_load = json.JSONDecoder(parse_constant=_refuse_constant).decode
+
+
 def parse(body: bytes) -> Any:
     """Read JSON from UTF-8 bytes; NaN and the infinities are no JSON.
 
@@ -18,13 +25,9 @@ def parse(body: bytes) -> Any:
 
     """
     try:
-        return json.loads(body.decode(), parse_constant=_refuse_constant)
+        return _load(body.decode())
     except RecursionError:
         raise ValueError("nested too deeply") from None
-
-
-def _refuse_constant(word: str) -> None:
-    raise ValueError(f"{word} is not JSON")
 
 
 def dump(wire: Wire) -> bytes:
@@ -37,6 +40,8 @@ def dump(wire: Wire) -> bytes:
     """
     try:
         return _dump(wire).encode()
-    except (TypeError, ValueError, RecursionError):
-        check_json(wire, "request")
-        raise
+    except (TypeError, ValueError, RecursionError) as error:
+        failure = error
+    # Out of the handler: the encoder's own error, and its frames, must not ride along.
+    check_json(wire, "request")
+    raise failure

@@ -11,6 +11,7 @@ from attrs import Attribute
 from ..errors import MASK, InvalidRequest
 
 _DEEPEST: Final = 64
+_LONGEST_INT_BITS: Final = 14_000  # Python writes 4300 digits, and refuses more.
 _PLAIN: Final = {str: "text", int: "a whole number", bool: "true or false"}
 
 
@@ -103,6 +104,8 @@ def _items(value: object, path: str) -> Iterable[tuple[str, object]]:
             _check_text(value, path)
         case float() if not math.isfinite(value):
             raise InvalidRequest(path, "is not a finite number; JSON has no NaN or infinity")
+        case int() if value.bit_length() > _LONGEST_INT_BITS:
+            raise InvalidRequest(path, "is a number of thousands of digits; write it as text")
         case None | bool() | int() | float():
             pass
         case _:

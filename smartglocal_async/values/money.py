@@ -1,12 +1,16 @@
 """AmountDetails: whole minor units of one currency, exact."""
 
-from decimal import Decimal, InvalidOperation
-from typing import Any, Self
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, InvalidOperation
+from typing import Any, Final, Self
 
 from attrs import Attribute, field, frozen
 
 from ..errors import InvalidRequest
 from .currencies import EXPONENTS
+
+_MOST_DIGITS: Final = 1_000
+# Exact whatever the caller's own context is: that one rounds to 28 digits, or fewer.
+_EXACT: Final = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[InvalidOperation])
 
 
 def _check_amount(_instance: object, _field: "Attribute[int]", value: object) -> None:
@@ -24,7 +28,7 @@ def _currency(value: Any) -> str:  # noqa: ANN401 - checked here, whatever it is
     rule = "expected an ISO 4217 code of three letters, such as 'usd'"
     if not isinstance(value, str):
         raise InvalidRequest("AmountDetails.currency", f"{rule}; got {type(value).__name__}")
-    code = value.lower()
+    code = value.lower() if value.isascii() else ""
     if code not in EXPONENTS:
         raise InvalidRequest("AmountDetails.currency", rule)
     if EXPONENTS[code] is None:
@@ -64,16 +68,18 @@ class AmountDetails:
 
         """
         # A float has lost its cents before it gets here; callers without a checker pass them.
-        if isinstance(major, bool | float):
+        if type(major) is bool or not isinstance(major, str | int | Decimal):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidRequest(
                 "AmountDetails.of", f"expected text or Decimal, got {type(major).__name__}"
             )
         code = _currency(currency)
         try:
-            minor = Decimal(major).scaleb(_exponent(code))
+            minor = Decimal(major, _EXACT).scaleb(_exponent(code), _EXACT)
         except InvalidOperation:
             raise InvalidRequest("AmountDetails.of", "expected a number such as '100.00'") from None
-        if not minor.is_finite() or minor != minor.to_integral_value():
+        if minor.adjusted() > _MOST_DIGITS:
+            raise InvalidRequest("AmountDetails.of", f"has more than {_MOST_DIGITS} digits")
+        if not minor.is_finite() or minor != minor.to_integral_value(context=_EXACT):
             raise InvalidRequest(
                 "AmountDetails.of", f"{code} has {_exponent(code)} decimals, and no finer amounts"
             )
@@ -82,7 +88,7 @@ class AmountDetails:
     @property
     def decimal(self) -> Decimal:
         """The amount in major units, with as many decimals as the currency has."""
-        return Decimal(self.amount).scaleb(-_exponent(self.currency))
+        return Decimal(self.amount).scaleb(-_exponent(self.currency), _EXACT)
 
 
 def _exponent(code: str) -> int:

@@ -5,10 +5,11 @@ SDK; which of them are mandatory depends on the country. ``extra`` carries what 
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
 
+from ..errors import InvalidRequest
 from .exactness import exact, mask
 
 
@@ -21,12 +22,22 @@ class Contact:
     extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=mask, hash=False)
 
 
+def _check_contacts(_instance: object, _field: "Attribute[Any]", value: object) -> None:
+    if not isinstance(value, tuple):
+        raise InvalidRequest("Customer.contacts", f"expected tuple, got {type(value).__name__}")
+    for index, contact in enumerate(cast("tuple[object, ...]", value)):
+        if not isinstance(contact, Contact):
+            raise InvalidRequest(
+                f"Customer.contacts[{index}]", f"expected Contact, got {type(contact).__name__}"
+            )
+
+
 @frozen(kw_only=True, field_transformer=exact)
 class Customer:
     """The payer or recipient as your system knows them; ``reference`` is your own id."""
 
     reference: str | None = None
-    contacts: tuple[Contact, ...] = ()
+    contacts: tuple[Contact, ...] = field(default=(), validator=_check_contacts)
     extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=mask, hash=False)
 
 

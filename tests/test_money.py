@@ -1,0 +1,175 @@
+"""AmountDetails: whole minor units, nothing rounded, nothing guessed."""
+
+import copy
+import decimal
+import pickle
+from decimal import Decimal
+from fractions import Fraction
+
+import attrs
+import pytest
+from hypothesis import given
+from strategies import COUNTED, amounts, majors
+
+import smartglocal_async as sg
+
+
+@pytest.mark.parametrize(
+    ("major", "currency", "minor"),
+    [
+        ("100.00", "usd", 10_000),
+        ("100", "usd", 10_000),
+        (100, "usd", 10_000),
+        (Decimal("100.0"), "USD", 10_000),
+        ("0.01", "eur", 1),
+        ("1e2", "usd", 10_000),
+        ("100", "jpy", 100),
+        ("1.234", "kwd", 1_234),
+        ("0.0001", "clf", 1),
+        ("100.000000", "usd", 10_000),
+        (Decimal("99999999999999999999.99"), "usd", 9_999_999_999_999_999_999_999),
+    ],
+)
+def test_major_units_become_minor_ones(major, currency, minor) -> None:
+    """The exponent of the currency decides, and trailing zeros do not matter."""
+    assert sg.AmountDetails.of(major, currency) == sg.AmountDetails(minor, currency)
+
+
+@given(majors())
+def test_conversion_is_exact_both_ways(example) -> None:
+    """Whatever the size of an amount, no digit is lost on the way to major units or back."""
+    minor, major, currency = example
+    amount = sg.AmountDetails(minor, currency)
+
+    assert sg.AmountDetails.of(major, currency) == amount
+    assert sg.AmountDetails.of(str(major), currency) == amount
+    assert amount.decimal.as_tuple() == major.as_tuple()
+
+
+@pytest.mark.parametrize("precision", [1, 6, 28])
+def test_the_callers_decimal_context_changes_nothing(precision) -> None:
+    """A program that counts with few digits still gets every digit of its money."""
+    with decimal.localcontext() as context:
+        context.prec = precision
+        amount = sg.AmountDetails.of("12345678901234567890123456789.01", "usd")
+
+        assert amount.amount == 1234567890123456789012345678901
+        assert str(amount.decimal) == "12345678901234567890123456789.01"
+
+
+@pytest.mark.parametrize("major", ["0.001", "100.005", Decimal("1e-3")])
+def test_finer_than_the_currency_is_refused(major) -> None:
+    """Nothing is rounded: a fraction of a cent is the caller's mistake."""
+    with pytest.raises(sg.InvalidRequest) as caught:
+        sg.AmountDetails.of(major, "usd")
+    assert str(caught.value) == "AmountDetails.of: usd has 2 decimals, and no finer amounts"
+
+
+def test_a_yen_has_no_decimals() -> None:
+    """The rule in the refusal is the currency's own."""
+    with pytest.raises(sg.InvalidRequest, match="jpy has 0 decimals"):
+        sg.AmountDetails.of("100.50", "jpy")
+
+
+@pytest.mark.parametrize(
+    ("major", "problem"),
+    [
+        (100.0, "expected text or Decimal, got float"),
+        (True, "expected text or Decimal, got bool"),
+        (None, "expected text or Decimal, got NoneType"),
+        (Fraction(1, 2), "expected text or Decimal, got Fraction"),
+        ("", "expected a number"),
+        ("one", "expected a number"),
+        ("1,00", "expected a number"),
+    ],
+)
+def test_what_is_no_major_amount(major, problem) -> None:
+    """Floats, bools and words are refused, and the refusal says what to write."""
+    with pytest.raises(sg.InvalidRequest) as caught:
+        sg.AmountDetails.of(major, "usd")
+    assert caught.value.field == "AmountDetails.of"
+    assert problem in caught.value.problem
+
+
+@pytest.mark.parametrize(
+    "major",
+    ["nan", "snan", "inf", "-inf", "1e999999", "1e-999999", "1e9999999999", Decimal("sNaN")],
+)
+def test_no_finite_amount_of_money(major) -> None:
+    """A number that no amount can be is refused as such, whichever signal it would raise."""
+    with pytest.raises(sg.InvalidRequest, match=r"AmountDetails\."):
+        sg.AmountDetails.of(major, "usd")
+
+
+@pytest.mark.parametrize("major", ["0", "-1", "0.00", Decimal("-0.01")])
+def test_major_amounts_are_above_zero(major) -> None:
+    """The provider takes no amount of nothing or less."""
+    with pytest.raises(sg.InvalidRequest, match="must be greater than zero"):
+        sg.AmountDetails.of(major, "usd")
+
+
+@pytest.mark.parametrize("amount", [100.0, "100", True, False, None, Decimal(100), [1]])
+def test_minor_units_are_ints(amount) -> None:
+    """Only an int counts minor units; the refusal names the type and the way out."""
+    with pytest.raises(sg.InvalidRequest) as caught:
+        sg.AmountDetails(amount, "usd")
+    assert caught.value.field == "AmountDetails.amount"
+    assert f"got {type(amount).__name__}; 100 USD is 10000" in caught.value.problem
+
+
+@pytest.mark.parametrize("amount", [0, -1, -(10**30)])
+def test_minor_units_are_above_zero(amount) -> None:
+    """The provider's rule, checked before anything is sent."""
+    with pytest.raises(sg.InvalidRequest) as caught:
+        sg.AmountDetails(amount, "usd")
+    assert str(caught.value) == "AmountDetails.amount: must be greater than zero"
+
+
+@pytest.mark.parametrize(
+    ("currency", "problem"),
+    [
+        ("us", "expected an ISO 4217 code of three letters, such as 'usd'"),
+        ("usdt", "expected an ISO 4217 code"),
+        ("", "expected an ISO 4217 code"),
+        (" usd", "expected an ISO 4217 code"),
+        ("zzz", "expected an ISO 4217 code"),
+        ("\u212arw", "expected an ISO 4217 code"),
+        (840, "got int"),
+        (None, "got NoneType"),
+        (b"usd", "got bytes"),
+        ("xau", "xau has no minor unit to count in"),
+        ("XXX", "xxx has no minor unit to count in"),
+    ],
+)
+def test_currencies_are_iso_4217(currency, problem) -> None:
+    """A code outside the list, or without a minor unit, is refused by name."""
+    with pytest.raises(sg.InvalidRequest) as caught:
+        sg.AmountDetails(100, currency)
+    assert caught.value.field == "AmountDetails.currency"
+    assert problem in caught.value.problem
+
+
+@pytest.mark.parametrize("currency", COUNTED)
+def test_case_does_not_matter(currency) -> None:
+    """A code is kept in lower case, as in the provider's examples."""
+    assert sg.AmountDetails(1, currency.upper()) == sg.AmountDetails(1, currency)
+
+
+@given(amounts)
+def test_amounts_are_values(amount) -> None:
+    """Equal amounts hash alike, pickle, copy, and tell themselves in a repr."""
+    assert pickle.loads(pickle.dumps(amount)) == copy.deepcopy(amount) == amount  # noqa: S301
+    assert hash(attrs.evolve(amount)) == hash(amount)
+    assert repr(amount) == f"AmountDetails(amount={amount.amount}, currency={amount.currency!r})"
+
+
+def test_amounts_do_not_change() -> None:
+    """An amount is frozen; the next one is made with `attrs.evolve`."""
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        sg.AmountDetails(1, "usd").amount = 2
+
+
+def test_an_evolved_amount_is_checked_again() -> None:
+    """No way to make an amount goes around the rules."""
+    with pytest.raises(sg.InvalidRequest, match=r"AmountDetails\.amount"):
+        attrs.evolve(sg.AmountDetails(1, "usd"), amount=0)

@@ -1,0 +1,309 @@
+"""Credentials and settings: what is refused, with which words, and what the environment holds."""
+
+from pathlib import Path
+from typing import Final
+
+import attrs
+import pytest
+
+import smartglocal_async as sg
+from smartglocal_async.settings import Environment, from_environment, read_credentials
+
+KEYGEN: Final = "make a pair with: smartglocal keygen"
+SERVER_RULE: Final = "server must be sg.DEMO, sg.LIVE or an address like https://host"
+
+
+def read(key, **changed):
+    """Read credentials that are good but for what is changed."""
+    arguments = {
+        "project": "demo",
+        "private_key": key,
+        "server": sg.DEMO,
+        "passphrase": None,
+        "submerchant": None,
+        "api_version": "v1",
+        "allow_plain_http": False,
+    }
+    return read_credentials(**{**arguments, **changed})
+
+
+def refused(key, **changed) -> str:
+    """Give the words of a refusal."""
+    error = read(key, **changed)
+    assert type(error) is sg.InvalidCredentials
+    assert error.__traceback__ is None
+    return str(error)
+
+
+@pytest.fixture(scope="module")
+def pem_file(key, tmp_path_factory) -> Path:
+    """Give a file with the private key."""
+    path = tmp_path_factory.mktemp("keys") / "private.pem"
+    path.write_bytes(key.pem())
+    return path
+
+
+@pytest.mark.parametrize("as_source", [Path, str, Path.read_bytes])
+def test_where_a_key_may_come_from(key, pem_file, as_source) -> None:
+    """A path, its text, or PEM as bytes."""
+    credentials = read(as_source(pem_file))
+    assert credentials.key.sign(b"body") == key.sign(b"body")
+
+
+@pytest.mark.parametrize("passphrase", ["p\u00e4ss", "p\u00e4ss".encode()])
+def test_a_passphrase_is_text_or_bytes(key, tmp_path, passphrase) -> None:
+    """Text is taken as UTF-8."""
+    path = tmp_path / "private.pem"
+    path.write_bytes(key.pem("p\u00e4ss".encode()))
+    assert read(path, passphrase=passphrase).key.sign(b"") == key.sign(b"")
+
+
+class Hsm:
+    """A signer that is no file."""
+
+    async def sign(self, body: bytes) -> str:
+        """Sign nothing."""
+        return body.hex()
+
+
+def test_a_key_or_a_signer_is_taken_as_it_is(key) -> None:
+    """Anything that signs will do."""
+    hsm = Hsm()
+    assert read(key).key is key
+    assert read(hsm).key is hsm
+
+
+@pytest.mark.parametrize("source", [None, 7, object(), ["private.pem"], bytearray(b"-----BEGIN")])
+def test_what_is_no_key(source) -> None:
+    """The refusal lists what there is to choose from."""
+    assert refused(source) == (
+        "private_key must be a path, PEM bytes, or an object with `async def sign(body)`; "
+        f"got {type(source).__name__}"
+    )
+
+
+def test_a_file_that_is_not_there(tmp_path) -> None:
+    """The path, why, and how to make one."""
+    path = tmp_path / "private.pem"
+    assert (
+        refused(path)
+        == f"the private key {path} can't be read: No such file or directory; {KEYGEN}"
+    )
+    assert refused(tmp_path).startswith(f"the private key {tmp_path} can't be read: Is a directory")
+
+
+def test_a_key_given_as_text_is_not_quoted(key) -> None:
+    """It would stand in the error as the name of a file."""
+    assert refused(key.pem().decode()) == (
+        "the private key was given as text; give a path, or PEM as bytes"
+    )
+
+
+@pytest.mark.parametrize("name", ["project", "submerchant"])
+@pytest.mark.parametrize(
+    "value", ["", "a\nb", "a\r\nX-EVIL: 1", "pr\u00f6ject", "a\x00", 7, b"demo"]
+)
+def test_header_texts(key, name, value) -> None:
+    """What goes into a header is printable ASCII, and not empty."""
+    assert refused(key, **{name: value}) == (
+        f"{name} must be printable ASCII text, as the manager gave it"
+    )
+
+
+def test_a_project_is_needed_and_a_submerchant_is_not(key) -> None:
+    """None is no project; absent is absent."""
+    assert refused(key, project=None).startswith("project must be")
+    assert read(key).submerchant is None
+    assert read(key, submerchant="legal entity").submerchant == "legal entity"
+
+
+@pytest.mark.parametrize("version", ["v3", "1", "", None, 1, "V1", ["v1"]])
+def test_versions(key, version) -> None:
+    """Two versions are known; the refusal names both, and what it got."""
+    assert refused(key, api_version=version) == (
+        f"api_version must be 'v1' or 'v2', got {version!r}"
+    )
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        "",
+        "demo.smart-glocal.com",
+        "ftp://host",
+        "https://",
+        "https:///path",
+        "https://host?query=1",
+        "https://user@host",
+        "https://user:secret@host",
+        "https://:secret@host",
+        "https://host:notaport",
+        "https://[::1",
+        None,
+        7,
+        b"https://host",
+    ],
+)
+def test_what_is_no_server(key, server) -> None:
+    """An address has a scheme and a host, and neither a query nor a name and password."""
+    assert refused(key, server=server) == SERVER_RULE
+
+
+@pytest.mark.parametrize(
+    ("server", "url"),
+    [
+        (sg.DEMO, "https://demo.smart-glocal.com/api/v1/session/create"),
+        (sg.LIVE, "https://proxy.smart-glocal.com/api/v1/session/create"),
+        ("https://host/", "https://host/api/v1/session/create"),
+        ("https://host:8443/gate", "https://host:8443/gate/api/v1/session/create"),
+        ("http://localhost:8080", "http://localhost:8080/api/v1/session/create"),
+        ("http://127.0.0.1:1", "http://127.0.0.1:1/api/v1/session/create"),
+        ("http://[::1]:1", "http://[::1]:1/api/v1/session/create"),
+    ],
+)
+def test_addresses_of_calls(key, server, url) -> None:
+    """The version stands between the server and the method."""
+    assert str(read(key, server=server).url("session/create")) == url
+    assert str(read(key, server=server, api_version="v2").url("session/create")) == url.replace(
+        "v1", "v2"
+    )
+
+
+@pytest.mark.parametrize("server", ["http://demo.smart-glocal.com", "http://10.0.0.1:8080"])
+def test_no_plain_http_to_other_machines(key, server) -> None:
+    """Unless it is asked for, inside a network one trusts."""
+    assert "would be reached without TLS; use https, or Settings(allow_plain_http=True)" in refused(
+        key, server=server
+    )
+    assert str(read(key, server=server, allow_plain_http=True).server).startswith(server)
+
+
+def test_a_client_raises_what_was_refused(key) -> None:
+    """The one door; the traceback holds no frame that knew the key."""
+    with pytest.raises(sg.InvalidCredentials, match="project must be"):
+        sg.SmartGlocal("", key, sg.DEMO)
+
+
+def test_credentials_show_no_key(key) -> None:
+    """Nor does the client."""
+    assert repr(read(key).key) == "PrivateKey()"
+    assert repr(sg.SmartGlocal("demo", key, sg.DEMO)) == (
+        "SmartGlocal('demo', server='https://demo.smart-glocal.com')"
+    )
+
+
+# The environment.
+
+NEEDED: Final = {
+    "SMARTGLOCAL_PROJECT": "demo",
+    "SMARTGLOCAL_PRIVATE_KEY": "/keys/private.pem",
+    "SMARTGLOCAL_SERVER": sg.DEMO,
+}
+
+
+@pytest.mark.parametrize(
+    ("more", "fields"),
+    [
+        ({}, {}),
+        ({"SMARTGLOCAL_PRIVATE_KEY_PASSPHRASE": "open sesame"}, {"passphrase": "open sesame"}),
+        ({"SMARTGLOCAL_SUBMERCHANT": "s"}, {"submerchant": "s"}),
+        ({"SMARTGLOCAL_API_VERSION": "v2"}, {"api_version": "v2"}),
+        ({"SMARTGLOCAL_API_VERSION": "", "SMARTGLOCAL_SUBMERCHANT": ""}, {}),
+        ({"OTHER": "x"}, {}),
+    ],
+)
+def test_what_the_environment_holds(more, fields) -> None:
+    """Three variables are needed; an empty one is an absent one."""
+    expected = Environment(
+        project="demo", private_key=Path("/keys/private.pem"), server=sg.DEMO, **fields
+    )
+    assert from_environment({**NEEDED, **more}) == expected
+
+
+@pytest.mark.parametrize(
+    ("missing", "text"),
+    [
+        (["PROJECT"], "set SMARTGLOCAL_PROJECT in the environment"),
+        (
+            ["PROJECT", "SERVER"],
+            "set SMARTGLOCAL_PROJECT, SMARTGLOCAL_SERVER in the environment",
+        ),
+        (
+            ["PROJECT", "PRIVATE_KEY", "SERVER"],
+            (
+                "set SMARTGLOCAL_PROJECT, SMARTGLOCAL_PRIVATE_KEY, SMARTGLOCAL_SERVER "
+                "in the environment"
+            ),
+        ),
+    ],
+)
+@pytest.mark.parametrize("value", [None, ""])
+def test_what_the_environment_lacks(missing, text, value) -> None:
+    """All that is missing is told at once."""
+    held = {**NEEDED, **{f"SMARTGLOCAL_{name}": value for name in missing}}
+    held = {name: text for name, text in held.items() if text is not None}
+    with pytest.raises(sg.InvalidCredentials) as caught:
+        from_environment(held)
+    assert str(caught.value) == text
+
+
+def test_the_environment_shows_no_passphrase() -> None:
+    """Its repr tells that there is one, and no more."""
+    found = from_environment({**NEEDED, "SMARTGLOCAL_PRIVATE_KEY_PASSPHRASE": "open sesame"})
+    assert "passphrase=***" in repr(found)
+    assert "sesame" not in repr(found)
+
+
+def test_a_client_from_the_environment(monkeypatch, pem_file) -> None:
+    """The variables of the process, as they are now."""
+    for name, value in {**NEEDED, "SMARTGLOCAL_PRIVATE_KEY": str(pem_file)}.items():
+        monkeypatch.setenv(name, value)
+    assert repr(sg.SmartGlocal.from_env()) == (
+        "SmartGlocal('demo', server='https://demo.smart-glocal.com')"
+    )
+
+    monkeypatch.delenv("SMARTGLOCAL_SERVER")
+    with pytest.raises(sg.InvalidCredentials, match="set SMARTGLOCAL_SERVER in the environment"):
+        sg.SmartGlocal.from_env()
+
+
+# Settings.
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    """A default that changes is a change for everybody: it shows here."""
+    settings = attrs.asdict(sg.Settings(), recurse=False)
+    assert {name: settings[name] for name in settings if name not in {"retry", "timing"}} == {
+        "on_attempt": None,
+        "key_field": "idempotency_key",
+        "metadata_is_key": False,
+        "idempotency_header": sg.HeaderUse.MONEY,
+        "remembered_keys": 10_000,
+        "most_request_bytes": 1_000_000,
+        "most_answer_bytes": 4_000_000,
+        "allow_plain_http": False,
+    }
+    assert settings["retry"] == sg.RetryPolicy()
+
+
+def test_the_default_policy() -> None:
+    """The same for the numbers of the retry policy."""
+    assert attrs.asdict(sg.RetryPolicy()) == {
+        "attempts": 3,
+        "first_wait_seconds": 0.05,
+        "longest_wait_seconds": 20.0,
+        "throttled_first_wait_seconds": 1.0,
+        "longest_retry_after_seconds": 60.0,
+        "deadline_seconds": 30.0,
+        "attempt_timeout_seconds": 15.0,
+        "budget_tokens": 500,
+        "budget_cost": 14,
+    }
+
+
+def test_settings_are_frozen_and_named() -> None:
+    """Nothing is set by position, or later."""
+    with pytest.raises(TypeError):
+        sg.Settings(sg.RetryPolicy())
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        sg.Settings().key_field = "x"
