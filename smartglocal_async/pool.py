@@ -49,6 +49,7 @@ class Home:
     """What a pool holds in one event loop; entered, it counts one more call in flight."""
 
     session: ClientSession
+    limit: int
     gate: asyncio.Semaphore
     lifetime: AsyncGenerator["Home"] | None = None
     attempts: int = 0
@@ -95,10 +96,10 @@ class _Slot:
     async def __aenter__(self) -> ClientSession:
         home = self.home
         # A timer costs more than the rest of this; most attempts find a place at once.
-        if home.gate.locked():
-            await home.wait_for_place(self.patience_seconds)
-        else:
+        if home.sending < home.limit and not home.waiting:
             _ = await home.gate.acquire()
+        else:
+            await home.wait_for_place(self.patience_seconds)
         home.sending += 1
         return home.session
 
@@ -247,7 +248,7 @@ class SessionPool:
         # An asynchronous generator, because a loop that shuts down closes those that are
         # still open: the session ends with its loop, even where nobody called close().
         session = self.session or self._new_session()
-        self._homes[loop] = home = Home(session, asyncio.Semaphore(self.limit))
+        self._homes[loop] = home = Home(session, self.limit, asyncio.Semaphore(self.limit))
         try:
             yield home
         finally:

@@ -142,7 +142,7 @@ def _words(error: Exception) -> str:
         return f"{name}: {error}"
     if isinstance(error, TimeoutError):
         return f"{name}: no answer in time"
-    if isinstance(error, OSError) and error.strerror:
+    if isinstance(error, OSError) and error.errno is not None and error.strerror:
         return f"{name}: {error.strerror}"
     return name
 
@@ -174,6 +174,10 @@ def _moment(value: str) -> datetime | None:
 
 
 async def _read(response: ClientResponse, most_bytes: int) -> bytes:
+    headers = response.headers
+    length = headers.get("Content-Length", "")
+    if length.isdecimal() and int(length) <= most_bytes and "Content-Encoding" not in headers:
+        return await response.read()
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk

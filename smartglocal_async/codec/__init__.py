@@ -88,6 +88,7 @@ def codec(version: ApiVersion) -> Codec:
     for plain in (str, int, bool):
         converter.register_structure_hook(plain, exactly(plain))
     converter.register_structure_hook(datetime, read_time)
+    converter.register_structure_hook(datetime | None, optional(read_time))
     converter.register_unstructure_hook(datetime, write_time)
     for words in (SessionStatus, NextAction):
         converter.register_structure_hook(words | str, open_word(words))

@@ -133,11 +133,13 @@ def _on_a_thread(
     thread.start()
     try:
         provider, stop = started.result()
-        try:
-            yield provider
-        finally:
-            _ = stop()
+    except Exception:
+        thread.join()  # It could not start, and is ending; an interrupt here would wait for ever.
+        raise
+    try:
+        yield provider
     finally:
+        _ = stop()
         thread.join()
 
 

@@ -35,6 +35,8 @@ def _checks(attribute: "Attribute[Any]") -> Callable[[Any, Any, Any], None] | No
     wanted = " or ".join(_noun(member) for member in classes if member is not types.NoneType)
 
     def check(instance: object, field: "Attribute[Any]", value: object) -> None:
+        if value is None and types.NoneType in classes:
+            return
         # type() for the plain ones: True is an int to isinstance, and not an amount.
         if type(value) in classes or isinstance(value, _but_int(classes)):
             if isinstance(value, str):
@@ -63,11 +65,15 @@ def _but_int(classes: tuple[type, ...]) -> tuple[type, ...]:
 
 def check_metadata(instance: object, field: "Attribute[Any]", value: object) -> None:
     """Refuse what JSON can't carry, naming the place inside the value."""
+    if value is None:
+        return
     check_json(value, f"{type(instance).__name__}.{field.name}")
 
 
 def check_extra(instance: object, field: "Attribute[Any]", value: object) -> None:
     """Refuse extra fields that JSON can't carry, or that the record has a name for."""
+    if value == {}:
+        return
     path = f"{type(instance).__name__}.{field.name}"
     if not isinstance(value, Mapping):
         raise InvalidRequest(path, f"expected an object of names and values, got {_kind(value)}")

@@ -1,0 +1,22 @@
+"""The command ``smartglocal``; Typer and Rich come with the extra ``cli``."""
+
+import sys
+
+_EXTRA = frozenset({"typer", "rich", "click"})
+_MISUSE = 2
+
+
+def main() -> None:
+    """Run the command line, or say what to install for it."""
+    try:
+        # Imported when run: the package works without the extra, and so does this module.
+        from .app import app  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _EXTRA:
+            raise
+        _ = sys.stderr.write(
+            f"smartglocal: {error.name} is missing; "
+            'install it with: pip install "smartglocal-async[cli]"\n'
+        )
+        sys.exit(_MISUSE)
+    app(prog_name="smartglocal")

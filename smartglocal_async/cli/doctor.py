@@ -1,0 +1,76 @@
+"""``doctor``: what would keep a call from succeeding, and what to mend."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from typing import Final
+
+import typer
+
+from ..errors import InvalidCredentials
+from ..retry import Timing
+from ..settings import Environment, from_environment
+from .doctor_local import Finding, Level, check_key, check_packages, level_of
+from .doctor_server import check_call, check_reach
+from .failures import ExitCode, explained
+from .screen import AsJson, cell, console, table, write_json
+
+_STYLES: Final[Mapping[Level, str]] = {
+    Level.OK: "green",
+    Level.WARN: "yellow",
+    Level.FAIL: "bold red",
+}
+
+
+def doctor(*, as_json: AsJson = False) -> None:
+    """Check credentials, key, clock and server.
+
+    The exit code is 1 if something fails. One signed request leaves: a question for the
+    status of a session that doesn't exist.
+    """
+    with explained(as_json=as_json):
+        findings = _examine(os.environ, Timing())
+        healthy = level_of(findings) is not Level.FAIL
+        if as_json:
+            write_json({"ok": healthy, "checks": [finding.as_dict() for finding in findings]})
+        else:
+            _show(findings)
+    if not healthy:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _examine(variables: Mapping[str, str], timing: Timing) -> list[Finding]:
+    try:
+        environment = from_environment(variables)
+    except InvalidCredentials as error:
+        mend = "set them; SMARTGLOCAL_PRIVATE_KEY is the path of a PEM file"
+        found = [Finding("environment", Level.FAIL, str(error), mend)]
+    else:
+        found = [
+            Finding("environment", Level.OK, f"project {environment.project}"),
+            *check_key(environment),
+        ]
+        found += asyncio.run(_ask(environment, timing, has_key=level_of(found) is not Level.FAIL))
+    return [*found, *check_packages()]
+
+
+async def _ask(environment: Environment, timing: Timing, *, has_key: bool) -> list[Finding]:
+    found = await check_reach(environment.server, timing)
+    if has_key and level_of(found) is not Level.FAIL:
+        found.append(await check_call())
+    return found
+
+
+def _show(findings: list[Finding]) -> None:
+    shown = table()
+    shown.show_header = False
+    shown.add_column(no_wrap=True)
+    shown.add_column(no_wrap=True)
+    shown.add_column(overflow="fold")
+    for finding in findings:
+        said = cell(finding.found)
+        if finding.mend is not None:
+            _ = said.append("\n").append(cell(f"mend: {finding.mend}", "bold"))
+        level = cell(finding.level, _STYLES[finding.level])
+        shown.add_row(level, finding.check, said)
+    console().print(shown)

@@ -1,0 +1,76 @@
+"""Where output goes: rich on a terminal, plain text elsewhere, JSON when asked for."""
+
+import json
+import os
+import sys
+from typing import Annotated, Final, TextIO
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Write JSON to standard output, and nothing else.")
+]
+PLAIN_WIDTH: Final = 100
+
+
+def is_lively(stream: TextIO) -> bool:
+    """Say whether colours and moving lines are welcome: a terminal, and no NO_COLOR."""
+    unwelcome = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return stream.isatty() and not unwelcome
+
+
+def console() -> Console:
+    """Give the console of standard output; off a terminal it writes no escape codes."""
+    lively = is_lively(sys.stdout)
+    return Console(
+        file=sys.stdout,
+        force_terminal=lively,
+        color_system="auto" if lively else None,
+        # A pipe has no width; whoever has one to suggest sets COLUMNS.
+        width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else PLAIN_WIDTH,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def table(title: str | None = None) -> Table:
+    """Give an empty table in the house style."""
+    return Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold")
+
+
+def cell(value: object, style: str = "") -> Text:
+    """Give text for a table; what could steer the terminal is written out instead."""
+    return Text(printable(str(value)), style=style)
+
+
+def printable(text: str) -> str:
+    """Write out control characters: a provider's words must not steer the terminal."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def write_json(value: object) -> None:
+    """Write one JSON document on one line of standard output, at once."""
+    _write(sys.stdout, json.dumps(value))
+
+
+def write_line(text: str) -> None:
+    """Write one line to standard output, at once."""
+    _write(sys.stdout, text)
+
+
+def complain(text: str) -> None:
+    """Write one line to standard error."""
+    _write(sys.stderr, f"smartglocal: {printable(text)}")
+
+
+def _write(stream: TextIO, line: str) -> None:
+    encoding = stream.encoding or "utf-8"
+    _ = stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.flush()

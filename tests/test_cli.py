@@ -1,0 +1,169 @@
+"""The command as a whole: versions, help, the missing extra, output that is safe anywhere."""
+
+import errno
+import io
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from smartglocal_async.cli import main
+from smartglocal_async.cli.app import app
+from smartglocal_async.cli.failures import ExitCode, explained
+from smartglocal_async.cli.screen import printable, write_line
+
+ROOT = Path(__file__).parents[1]
+COMMAND = (sys.executable, "-m", "smartglocal_async")
+
+
+def run(*arguments: str):
+    """Run the command in this process."""
+    return CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+
+def in_terminal(*arguments: str, columns: int = 80, **environment: str) -> str:
+    """Run the command in a terminal of its own, and give what it wrote there."""
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as screen:
+        process = subprocess.Popen(
+            (*COMMAND, *arguments),
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs,
+            env={**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns), **environment},
+        )
+        os.close(theirs)
+        written = b""
+        try:
+            while chunk := screen.read(65536):
+                written += chunk
+        except OSError:  # Linux says so at the end of a terminal.
+            pass
+        assert process.wait() == 0
+    return written.decode()
+
+
+def test_version_is_one_line():
+    """The version goes to standard output, alone."""
+    result = run("--version")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("smartglocal-async ")
+    assert result.stdout.count("\n") == 1
+
+
+def test_help_names_every_command_and_exit_code():
+    """Help tells the commands and what the exit codes mean."""
+    text = run("--help").stdout
+    for word in ("demo", "emulator", "keygen", "sign", "verify", "doctor", "session"):
+        assert f"\n  {word} " in text
+    assert "4 not sent" in text
+
+
+@pytest.mark.parametrize("command", ["demo", "emulator", "keygen", "sign", "verify", "doctor"])
+def test_every_command_speaks_json(command):
+    """Each command has --json, and a line of help for it."""
+    assert "--json" in run(command, "--help").stdout
+
+
+@pytest.mark.parametrize("name", ["typer", "rich"])
+def test_process_without_the_extra_says_what_to_install(name):
+    """Without the extra, the command names the missing package and the way to install it."""
+    blocked = f"import sys; sys.modules[{name!r}] = None; import smartglocal_async.__main__"
+    done = subprocess.run(
+        (sys.executable, "-c", blocked), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert f"{name} is missing" in done.stderr or f"{name}." in done.stderr
+    assert 'pip install "smartglocal-async[cli]"' in done.stderr
+
+
+def test_missing_extra_ends_main(monkeypatch, capsys):
+    """The console script ends the same way."""
+    monkeypatch.delitem(sys.modules, "smartglocal_async.cli.app")
+    monkeypatch.setitem(sys.modules, "typer", None)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "smartglocal-async[cli]" in capsys.readouterr().err
+
+
+def test_other_missing_module_is_not_blamed_on_the_extra(monkeypatch):
+    """A broken installation shows its own error, not advice that wouldn't help."""
+    monkeypatch.setitem(sys.modules, "smartglocal_async.cli.app", None)
+    with pytest.raises(ModuleNotFoundError):
+        main()
+
+
+def test_main_runs_the_command(monkeypatch, capsys):
+    """The console script is the command under its own name."""
+    monkeypatch.setattr(sys, "argv", ["anything", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    assert "Usage: smartglocal " in capsys.readouterr().out
+
+
+def test_interrupt_has_its_own_code(capsys):
+    """Ctrl-C is one line on standard error, and the code that shells expect."""
+    with pytest.raises(typer.Exit) as ended, explained(as_json=True):
+        raise KeyboardInterrupt
+    assert ended.value.exit_code == ExitCode.INTERRUPTED == 130
+    assert capsys.readouterr() == ("", "smartglocal: interrupted\n")
+
+
+def test_reader_that_went_away_is_left_to_typer():
+    """A closed pipe is no failure to explain: nobody would read it."""
+    with pytest.raises(BrokenPipeError), explained(as_json=True):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+def test_unexpected_error_is_not_hushed_up():
+    """A bug shows itself as one."""
+    with pytest.raises(ZeroDivisionError), explained(as_json=False):
+        raise ZeroDivisionError
+
+
+def test_output_survives_a_narrow_encoding(monkeypatch):
+    """A terminal that knows ASCII only gets escapes, and no traceback."""
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii"))
+    write_line("Straße")
+    assert written.getvalue() == b"Stra\\xdfe\n"
+
+
+def test_terminal_gets_colours_and_a_bar():
+    """On a terminal there is a moving bar, and colour."""
+    written = in_terminal("demo", "--orders", "5")
+    assert "\x1b[" in written
+    assert "5/5" in written
+
+
+@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_no_escape_codes_where_unwelcome(environment):
+    """NO_COLOR and a dumb terminal get plain lines, on a narrow screen too."""
+    written = in_terminal("demo", "--orders", "5", columns=40, **environment)
+    assert "\x1b" not in written
+    assert "5 of 5 orders settled" in written
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain, with space", "plain, with space"),
+        ("Straße 東京", "Straße 東京"),
+        ("\x1b[2Jgone", "\\x1b[2Jgone"),
+        ("two\nlines", "two\\nlines"),
+        ("\x9b31m", "\\x9b31m"),
+        ("\u202egnp.exe", "\\u202egnp.exe"),
+    ],
+)
+def test_foreign_text_steers_no_terminal(text, shown):
+    """Whatever a provider or a partner writes is shown, and nothing else happens."""
+    assert printable(text) == shown

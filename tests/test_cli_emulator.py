@@ -1,0 +1,253 @@
+"""The emulator as a process: what it prints, what it leaves behind, how it ends."""
+
+import asyncio
+import contextlib
+import io
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import smartglocal_async as sg
+from smartglocal_async.cli import emulator as command
+from smartglocal_async.cli.app import app
+from smartglocal_async.emulator import FaultScript, Rules, Seen
+
+ROOT = Path(__file__).parents[1]
+ORDER = sg.CreateSession(metadata={"idempotency_key": "order-1"})
+
+
+@contextlib.contextmanager
+def process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Run `smartglocal emulator` on a free port; kill it if the test didn't end it."""
+    with subprocess.Popen(
+        (sys.executable, "-m", "smartglocal_async", "emulator", "--port", "0", *arguments),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        try:
+            yield running
+        finally:
+            if running.poll() is None:
+                running.kill()
+
+
+def client(environment: dict[str, str], **options: object) -> sg.SmartGlocal:
+    """Make a client from the settings that the emulator printed."""
+    return sg.SmartGlocal(
+        environment["SMARTGLOCAL_PROJECT"],
+        Path(environment["SMARTGLOCAL_PRIVATE_KEY"]),
+        environment["SMARTGLOCAL_SERVER"],
+        **options,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_stops_it_while_requests_run(number):
+    """A signal ends it in good order: report printed, key removed, exit code 0."""
+
+    async def work(environment: dict[str, str], running: subprocess.Popen[str]) -> int:
+        once = sg.Settings(retry=sg.RetryPolicy(attempts=1))
+        sent = 0
+        async with client(environment, settings=once) as api:
+            async for _ in api.session.create_many(sg.CreateSession() for _ in range(500)):
+                sent += 1
+                if sent == 20:
+                    running.send_signal(number)
+        return sent
+
+    with process("--json") as running:
+        started = json.loads(running.stdout.readline())
+        key = Path(started["environment"]["SMARTGLOCAL_PRIVATE_KEY"])
+        assert stat.S_IMODE(key.stat().st_mode) == 0o600
+        assert stat.S_IMODE(key.parent.stat().st_mode) == 0o700
+        pem = key.read_text()
+        assert asyncio.run(work(started["environment"], running)) == 500
+        written, complaints = running.communicate()
+    events = [json.loads(line) for line in written.splitlines()]
+    assert running.returncode == 0
+    assert complaints == ""
+    assert {event["event"] for event in events[:-1]} == {"request"}
+    assert events[-1]["event"] == "stopped"
+    assert 20 <= events[-1]["report"]["sessions"] < 500
+    assert not key.parent.exists()
+    assert not any(line in written for line in pem.splitlines())
+
+
+def test_exported_lines_are_all_a_client_needs():
+    """What it prints to copy makes `smartglocal session create` work; each request is a line."""
+    with process() as running:
+        lines = iter(running.stdout.readline, "\n")
+        exports = [line.split()[1] for line in lines if line.startswith("  export ")]
+        environment = dict(line.split("=", 1) for line in exports)
+        made = CliRunner().invoke(app, ("session", "create", "--json"), env=environment)
+        assert json.loads(made.stdout)["id"] == "ps_1"
+        assert running.stdout.readline().split()[:3] == ["time", "operation", "key"]
+        line = running.stdout.readline().split()
+        running.terminate()
+        report = running.communicate()[0]
+    assert line[1] == "session/create"
+    assert line[3:] == ["1", "-", "200", "ps_1"]
+    assert "sessions       1" in report
+
+
+def test_nobody_reading_ends_it():
+    """When whoever reads its lines goes away, requests are still answered, and then it ends."""
+    with process("--json") as running:
+        environment = json.loads(running.stdout.readline())["environment"]
+        running.stdout.close()
+
+        async def ask() -> sg.Session:
+            async with client(environment) as api:
+                return await api.session.create(ORDER)
+
+        assert asyncio.run(ask()).id == "ps_1"
+        assert running.wait() in {0, 1}
+    assert not Path(environment["SMARTGLOCAL_PRIVATE_KEY"]).exists()
+
+
+class Started(command._Told):
+    """Tells a waiting test of the address."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        super().__init__(as_json)
+        self.address = asyncio.get_running_loop().create_future()
+
+    def started(self, url, plan, key_file) -> None:
+        """Write the lines, and give the address away."""
+        super().started(url, plan, key_file)
+        self.address.set_result(url)
+
+
+@pytest.fixture
+def plan(key):
+    """Give the plan of a server whose first answer is lost."""
+    return command.Plan(
+        host="127.0.0.1",
+        port=0,
+        project="demo",
+        public_key=key.public,
+        own_key=None,
+        faults=FaultScript.from_toml('[[fault]]\nkind = "after"\nnth = [1]'),
+        rules=Rules(),
+    )
+
+
+async def test_lines_tell_what_met_a_request(plan, key, capsys):
+    """A line names the fault, the attempt and the session; the report sums up."""
+    told = Started(as_json=False)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(command._serve(plan, told))
+        async with sg.SmartGlocal("demo", key, await told.address) as api:
+            await api.session.create(ORDER)
+        os.kill(os.getpid(), signal.SIGTERM)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["session/create", "order-1", "1", "after", "-", "ps_1"] in [x[1:] for x in lines]
+    assert ["session/create", "order-1", "2", "-", "200", "ps_1"] in [x[1:] for x in lines]
+    assert ["faults", "after", "1"] in lines
+
+
+async def test_json_lines_tell_the_same(plan, key, capsys):
+    """With --json every line is a document of its own, and there is nothing else."""
+    told = Started(as_json=True)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(command._serve(plan, told))
+        async with sg.SmartGlocal("demo", key, await told.address) as api:
+            await api.session.create(ORDER)
+        told.enough.set()
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [event["event"] for event in events] == ["started", "request", "request", "stopped"]
+    assert [event.get("fault") for event in events[1:3]] == ["after", None]
+    assert events[0]["environment"]["SMARTGLOCAL_PRIVATE_KEY"] is None
+
+
+def test_lines_that_nobody_takes_stop_it():
+    """A line that can't be written ends the server, and never the request."""
+
+    class Gone(io.StringIO):
+        encoding = "utf-8"
+
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    told = command._Told(as_json=False)
+    with contextlib.redirect_stdout(Gone()):
+        told.request(Seen(time=datetime(2026, 1, 2, tzinfo=UTC), operation="session/create"))
+    assert told.enough.is_set()
+
+
+@pytest.mark.parametrize(
+    ("columns", "width"), [("40", 12), ("80", 13), ("100", 33), ("120", 36), ("300", 36)]
+)
+def test_lines_fit_the_terminal(monkeypatch, columns, width):
+    """The key's column takes what the others leave, from a short key up to a UUID."""
+    monkeypatch.setenv("COLUMNS", columns)
+    assert command._key_width() == width
+
+
+def test_taken_port_is_one_line():
+    """A port that is in use ends it with exit code 2 and the reason."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = CliRunner().invoke(app, ("emulator", "--port", port), catch_exceptions=False)
+    assert result.exit_code == 2
+    assert "address already in use" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--faults", "script", "--drop-rate", "0.1"), "not both"),
+        (("--faults", "absent"), "absent: No such file"),
+        (("--faults", "script"), "fault[0].kind"),
+        (("--faults", "binary"), "isn't UTF-8"),
+        (("--public-key", "absent"), "absent: No such file"),
+        (("--public-key", "script"), "isn't PEM"),
+    ],
+)
+def test_misuse_is_one_line(tmp_path, monkeypatch, arguments, words):
+    """What can't be used is named in one line, with exit code 2, and no server starts."""
+    monkeypatch.chdir(tmp_path)
+    Path("script").write_text('[[fault]]\nkind = "odd"\nrate = 1')
+    Path("binary").write_bytes(b"\xff\xfe")
+    result = CliRunner().invoke(app, ("emulator", *arguments), catch_exceptions=False)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("seed", "chosen"),
+    [(None, 5), (0, 0), (9, 9)],
+)
+def test_seed_overrules_that_of_the_script(tmp_path, seed, chosen):
+    """--seed wins over the file's own, zero included."""
+    script = tmp_path / "faults.toml"
+    script.write_text('seed = 5\n[[fault]]\nkind = "slow"\nrate = 0.5')
+    assert command._script(script, None, seed).seed == chosen
+
+
+@pytest.mark.parametrize(
+    ("url", "reachable"),
+    [
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("http://0.0.0.0:8080", "http://127.0.0.1:8080"),
+        ("http://[::]:8080", "http://[::1]:8080"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+    ],
+)
+def test_address_to_copy_is_one_to_connect_to(url, reachable):
+    """An address that means everywhere is no address of a server."""
+    assert command._reachable(url) == reachable
