@@ -132,3 +132,19 @@ def test_links_lead_to_files():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", readme):
         assert (ROOT / target).is_file(), target
+
+
+def test_the_command_line_page_names_every_command():
+    """The page on the command line lists the commands that there are, and no others."""
+    typer = pytest.importorskip("typer")
+    from smartglocal_async.cli.app import app  # noqa: PLC0415
+
+    group = typer.main.get_command(app)
+    names = {
+        f"{name} {inner}".strip()
+        for name, command in group.commands.items()
+        for inner in getattr(command, "commands", {"": None})
+    }
+    page = (ROOT / "docs/reference/command-line.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `smartglocal ([a-z]+(?: create| status)?)", page, re.MULTILINE)
+    assert set(listed) == names

@@ -21,7 +21,7 @@ _FOR_ALL: Final = 0o644
 
 Content = Annotated[
     Path,
-    typer.Argument(metavar="FILE|-", allow_dash=True, help="What to sign; - is standard input."),
+    typer.Argument(metavar="FILE|-", allow_dash=True, help="The content; - is standard input."),
 ]
 PassphraseEnv = Annotated[
     str | None,
