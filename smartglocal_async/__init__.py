@@ -4,7 +4,7 @@ Everything public is a name of this package, or of one of its doors: ``emulator`
 ``testing``. Names are loaded when they are first used, so that the import itself is quick.
 """
 
-from importlib import import_module, metadata  # noqa: TID251 - names load on first use
+from importlib import import_module  # noqa: TID251 - names load on first use
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -138,6 +138,8 @@ _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in name
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - any public name
     if name == "__version__":
+        from importlib import metadata  # noqa: PLC0415 - takes longer than the rest of the import
+
         return metadata.version("smartglocal-async")
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

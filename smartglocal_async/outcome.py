@@ -30,7 +30,7 @@ class CallRecord:
 
     def failure(self, last: Verdict, stopped_by: str | None, now: float) -> CallFailed:
         """Make the error that the caller gets."""
-        return self._kind(last)(
+        return self._kind()(
             self.operation,
             self.key,
             self.session_id,
@@ -46,13 +46,11 @@ class CallRecord:
             last.retry_after_seconds,
         )
 
-    def _kind(self, last: Verdict) -> type[CallFailed]:
-        if last.happened is Happened.REFUSED:
-            return Refused
-        # One attempt that may have arrived outweighs later ones that surely did not.
+    def _kind(self) -> type[CallFailed]:
+        # One attempt that may have been processed outweighs later ones that surely were not.
         if self.happened & {Happened.UNKNOWN, Happened.ARRIVED}:
             return OutcomeUnknown
-        if Happened.REFUSED_FOR_NOW in self.happened:
+        if self.happened & {Happened.REFUSED, Happened.REFUSED_FOR_NOW}:
             return Refused
         return NotSent
 

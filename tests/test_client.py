@@ -544,6 +544,12 @@ class TestPatience:
         assert api.stats().budget_tokens == 30
 
 
+def forbid(peer: Peer) -> None:
+    """Answer as a proxy that lets nobody through."""
+    peer.read_request()
+    peer.send(answer(b"<html>", "403 Forbidden"))
+
+
 class TestWhatHappened:
     """The error's word on the outcome, over all attempts."""
 
@@ -565,6 +571,23 @@ class TestWhatHappened:
         assert (error.attempts, error.stopped_by) == (3, "attempts")
         assert (error.key, error.http_status, error.code) == ("a", None, None)
         assert "ClientConnectorError" in error.cause
+
+    async def test_unknown_outweighs_a_later_refusal(self, clock) -> None:
+        """A proxy that says no to the second attempt knows nothing of the first."""
+        manners = [Peer.read_request, forbid]
+
+        def meet(peer: Peer) -> None:
+            manners.pop(0)(peer)
+
+        settings = sg.Settings(timing=clock.timing())
+        with serve(meet) as server:
+            async with sg.SmartGlocal("demo", Stamp(), server.url, settings=settings) as api:
+                error = await outcome(api.session.create(REQUEST, key="a"))
+                with pytest.raises(sg.KeyReused):
+                    await api.session.create(sg.CreateSession(metadata={"other": 1}), key="a")
+
+        assert type(error) is sg.OutcomeUnknown
+        assert (error.attempts, error.http_status, error.stopped_by) == (2, 403, None)
 
     async def test_a_duplicate_means_that_it_arrived(self, run_provider, connect, clock) -> None:
         """A key refused as used tells that the lost attempt arrived; no new key is taken."""

@@ -131,8 +131,12 @@ def _writer(
     converter: Converter, names: Mapping[str, str], record: type[Any]
 ) -> Callable[[Any], Wire]:
     fields = [f.name for f in attrs.fields(record)]
+    renamed = _renamed(fields, names)
+    if "metadata" in fields:
+        # Any JSON, and checked when it was given: cattrs need not walk through it.
+        renamed["metadata"] = override(unstruct_hook=_as_it_is)
     write: Callable[[Any], Wire] = make_dict_unstructure_fn(
-        record, converter, _cattrs_omit_if_default=True, **_renamed(fields, names)
+        record, converter, _cattrs_omit_if_default=True, **renamed
     )
 
     def write_record(value: Any) -> Wire:
@@ -141,6 +145,10 @@ def _writer(
         return wire
 
     return write_record
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _renamed(fields: list[str], names: Mapping[str, str]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ what every page demands is mandatory here, and ``extra`` carries what a page add
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NoReturn, Self, cast
 
 from attrs import Attribute, field, frozen
@@ -23,7 +24,7 @@ def _check_number(_instance: object, _field: "Attribute[str]", value: object) ->
         raise InvalidRequest("BankCard.number", "expected 12 to 19 digits, without spaces")
 
 
-@frozen(kw_only=True, field_transformer=exact)
+@frozen(kw_only=True, field_transformer=exact, init=False)
 class BankCard:
     """An open card number (``card`` / ``bank_card``); a payout needs only ``number``.
 
@@ -37,6 +38,33 @@ class BankCard:
     security_code: str | None = field(default=None, repr=mask)
     cardholder_name: str | None = field(default=None, repr=mask)
     extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=mask, hash=False)
+
+    def __init__(  # noqa: PLR0913 - the fields of a card
+        self,
+        *,
+        number: str,
+        expiration_month: str | None = None,
+        expiration_year: str | None = None,
+        security_code: str | None = None,
+        cardholder_name: str | None = None,
+        extra: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        try:
+            self.__attrs_init__(  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]
+                number=number,
+                expiration_month=expiration_month,
+                expiration_year=expiration_year,
+                security_code=security_code,
+                cardholder_name=cardholder_name,
+                extra=extra,
+            )
+        except InvalidRequest as error:
+            refused = error.with_traceback(None)
+        else:
+            return
+        # Tools that record the variables of a traceback would write the number down.
+        del self, number, security_code, cardholder_name, extra
+        raise refused
 
     def __copy__(self) -> Self:
         return self

@@ -1,0 +1,113 @@
+"""The server of every contender: a process of its own that reads a request and answers."""
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+import threading
+from collections.abc import Generator
+from functools import partial
+from pathlib import Path
+from typing import Final, cast
+
+from .machine import event_loops, pin
+from .work import ANSWER
+
+ROOT: Final = Path(__file__).parent.parent
+_LONGEST_SECONDS: Final = 1_800
+_GRACE_SECONDS: Final = 5
+_END_OF_HEAD: Final = b"\r\n\r\n"
+_LENGTH: Final = b"content-length:"
+_REPLY: Final = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+    b"Date: Mon, 27 May 2024 02:03:00 GMT\r\nContent-Length: %d\r\n\r\n%s" % (len(ANSWER), ANSWER)
+)
+
+
+def size_of_message(buffer: bytes) -> int | None:
+    """Give the length of the first HTTP message in the buffer; None while it isn't whole."""
+    end = buffer.find(_END_OF_HEAD)
+    if end < 0:
+        return None
+    head = buffer[:end].lower()
+    start = head.find(_LENGTH)
+    length = int(head[start + len(_LENGTH) :].split(b"\r\n", 1)[0]) if start >= 0 else 0
+    size = end + len(_END_OF_HEAD) + length
+    return size if len(buffer) >= size else None
+
+
+class _Answering(asyncio.Protocol):
+    """Answer every request alike, and look at none."""
+
+    def __init__(self, delay_seconds: float) -> None:
+        self._buffer = b""
+        self._transport: asyncio.WriteTransport | None = None
+        self._delay_seconds = delay_seconds
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's own transports have the methods of this class, and not its name.
+        self._transport = cast("asyncio.WriteTransport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while (size := size_of_message(self._buffer)) is not None:
+            self._buffer = self._buffer[size:]
+            if self._delay_seconds:
+                loop = asyncio.get_running_loop()
+                _ = loop.call_later(self._delay_seconds, self._answer)
+            else:
+                self._answer()
+
+    def _answer(self) -> None:
+        if self._transport is not None:
+            self._transport.write(_REPLY)
+
+
+@contextlib.contextmanager
+def serving(core: int | None, delay_seconds: float = 0.0) -> Generator[str]:
+    """Give the address of a server in another process; it ends with the block."""
+    place = "" if core is None else str(core)
+    command = [sys.executable, "-m", "benchmarks.server", place, str(delay_seconds)]
+    with subprocess.Popen(  # noqa: S603 - this very file
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+    ) as process:
+        assert process.stdin is not None  # noqa: S101 - asked for above
+        assert process.stdout is not None  # noqa: S101 - asked for above
+        try:
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.stdin.close()  # It ends when its input does, and so with this process too.
+            try:
+                _ = process.wait(_GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+async def _serve(delay_seconds: float) -> None:
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    server = await loop.create_server(
+        partial(_Answering, delay_seconds), "127.0.0.1", 0, backlog=1024
+    )
+    print(server.sockets[0].getsockname()[1], flush=True)
+
+    def wait_for_the_end() -> None:
+        _ = sys.stdin.buffer.read()
+        _ = loop.call_soon_threadsafe(stopped.set)
+
+    threading.Thread(target=wait_for_the_end, daemon=True).start()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LONGEST_SECONDS):
+            _ = await stopped.wait()
+    server.close()
+
+
+def _main(core: str, delay_seconds: str) -> None:
+    pin(int(core) if core else None)
+    quickest = list(event_loops().values())[-1]
+    with asyncio.Runner(loop_factory=quickest) as runner:
+        runner.run(_serve(float(delay_seconds)))
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1], sys.argv[2])

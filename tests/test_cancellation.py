@@ -1,0 +1,208 @@
+"""A caller's cancellation, at every point where a call can be suspended."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final
+
+import pytest
+
+import smartglocal_async as sg
+from smartglocal_async.emulator import Fault, FaultKind, FaultScript
+from smartglocal_async.pool import SessionPool
+
+REQUEST: Final = sg.CreateSession(amount_details=sg.AmountDetails(10_000, "usd"))
+FAULTS: Final = FaultScript(
+    (Fault(FaultKind.AFTER, nth=(1,)), Fault(FaultKind.THROTTLE, nth=(2,), seconds=1))
+)
+MOST_POINTS: Final = 200
+
+
+class Sweep:
+    """Counts suspensions over all tasks of some work, and cancels it at one of them."""
+
+    def __init__(self, point: int, *, late: bool) -> None:
+        self.left = point
+        self.late = late
+        self.work: asyncio.Task[Any] | None = None
+
+    def suspended(self, task: "SteppingTask") -> None:
+        """Cancel the work now, or when what this task waits for has come."""
+        self.left -= 1
+        if self.left == -1 and self.work is not None:
+            if self.late and task._fut_waiter is not None:
+                task.is_last_wait = True
+            else:
+                self.work.cancel()
+
+    def make_task(
+        self, loop: asyncio.AbstractEventLoop, coro: Any, **options: Any
+    ) -> "SteppingTask":
+        """Make a task that reports here."""
+        return SteppingTask(self, coro, loop=loop, **options)
+
+
+class SteppingTask(asyncio.tasks._PyTask):
+    """asyncio's own task in Python, where its steps can be watched."""
+
+    def __init__(self, sweep: Sweep, coro: Any, **options: Any) -> None:
+        self.sweep = sweep
+        self.is_last_wait = False
+        super().__init__(coro, **options)
+
+    def _Task__step(self, exc: BaseException | None = None) -> None:  # noqa: N802
+        super()._Task__step(exc)
+        if not self.done():
+            self.sweep.suspended(self)
+
+    def _Task__wakeup(self, future: Any) -> None:  # noqa: N802
+        if self.is_last_wait:
+            self.is_last_wait = False
+            self.sweep.work.cancel()
+        super()._Task__wakeup(future)
+
+
+async def cancel_at(point: int, work: Coroutine[Any, Any, Any], *, late: bool) -> bool:
+    """Cancel work at its suspension of that number, in whichever of its tasks; say if it was.
+
+    ``late`` cancels when what it waits for has just come: the wake-up is under way.
+    """
+    loop = asyncio.get_running_loop()
+    sweep = Sweep(point, late=late)
+    loop.set_task_factory(sweep.make_task)
+    try:
+        sweep.work = task = loop.create_task(work)
+        await asyncio.wait([task])
+    finally:
+        loop.set_task_factory(None)
+    if not task.cancelled():
+        task.result()
+    return task.cancelled()
+
+
+async def assert_clean(pool: SessionPool, limit: int) -> None:
+    """Nothing of a call may be left: no place taken, no count, no task, no connection held."""
+    stats = pool.stats()
+    assert (stats.calls, stats.sending, stats.waiting) == (0, 0, 0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    if stats.loops:
+        home = await pool.enter()
+        assert home.gate._value == limit
+        assert not home.session.connector._acquired
+
+
+lates = pytest.mark.parametrize("late", [False, True], ids=["while waiting", "while waking"])
+
+
+class TestSweep:
+    """Cancelled at the first suspension, at the second, and so on to the last."""
+
+    @lates
+    @pytest.mark.parametrize("has_key", [False, True], ids=["no key", "own key"])
+    async def test_a_call(self, run_provider, connect, clock, *, has_key: bool, late: bool) -> None:
+        """Wherever it strikes, the cancellation arrives, and the client works on."""
+        provider = run_provider(faults=FAULTS)
+        for point in range(MOST_POINTS):
+            async with SessionPool(2) as pool:
+                settings = sg.Settings(timing=clock.timing())
+                api = connect(provider, pool=pool, settings=settings)
+                name = f"order-{point}"
+                call = api.session.create(REQUEST, key=name if has_key else None)
+
+                was_cancelled = await cancel_at(point, call, late=late)
+
+                await assert_clean(pool, 2)
+                assert (await api.session.create(REQUEST, key=name)).status == "created"
+                await assert_clean(pool, 2)
+                assert provider.order(name).made <= 1
+            if not was_cancelled:
+                break
+        assert 5 < point < MOST_POINTS - 1
+
+    @lates
+    async def test_a_batch(self, run_provider, connect, clock, *, late: bool) -> None:
+        """A batch that is cancelled anywhere leaves nothing running."""
+        provider = run_provider(faults=FAULTS)
+
+        async def settle(api: sg.SmartGlocal) -> int:
+            made = [each async for each in api.session.create_many([REQUEST] * 2, concurrency=2)]
+            return len(made)
+
+        for point in range(MOST_POINTS):
+            async with SessionPool(2) as pool:
+                settings = sg.Settings(timing=clock.timing())
+                api = connect(provider, pool=pool, settings=settings)
+
+                was_cancelled = await cancel_at(point, settle(api), late=late)
+
+                await assert_clean(pool, 2)
+                assert await settle(api) == 2
+            if not was_cancelled:
+                break
+        assert 15 < point < MOST_POINTS - 1
+
+    @lates
+    async def test_waiting_for_a_place(self, *, late: bool) -> None:
+        """A place that is granted just as its waiter leaves goes to the next."""
+
+        async def attempt() -> None:
+            async with home.slot(10):
+                await asyncio.sleep(0)
+
+        async with SessionPool(1) as pool:
+            home = await pool.enter()
+            for point in range(MOST_POINTS):
+                go_on = asyncio.Event()
+                async with asyncio.TaskGroup() as group:
+
+                    async def hold(go_on: asyncio.Event = go_on) -> None:
+                        async with home.slot(10):
+                            await go_on.wait()
+
+                    group.create_task(hold())
+                    await asyncio.sleep(0)
+                    asyncio.get_running_loop().call_later(0.001, go_on.set)
+                    was_cancelled = await cancel_at(point, attempt(), late=late)
+                    go_on.set()
+                async with asyncio.timeout(10):
+                    await attempt()
+                await assert_clean(pool, 1)
+                if not was_cancelled:
+                    break
+            assert 1 <= point < MOST_POINTS - 1
+
+
+class TestTimeout:
+    """The caller's own clock."""
+
+    @pytest.mark.parametrize("own_key", [None, "order-1"])
+    async def test_is_honoured(self, run_provider, connect, own_key: str | None) -> None:
+        """``asyncio.timeout`` around a call ends it, though the client would wait longer."""
+        hangs = Fault(FaultKind.HANG, key='"slow shop"', rate=1)
+        provider = run_provider(faults=FaultScript((hangs,)))
+        async with SessionPool() as pool:
+            api = connect(provider, pool=pool)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await api.session.create(sg.CreateSession(metadata="slow shop"), key=own_key)
+            await assert_clean(pool, 100)
+            assert (await api.session.create(REQUEST)).id
+
+    async def test_while_waiting_to_try_again(self, run_provider, connect) -> None:
+        """A wait between attempts is left at once."""
+        fault = Fault(FaultKind.THROTTLE, rate=1, seconds=20)
+        waiting = asyncio.Event()
+
+        async def sleep(seconds: float) -> None:
+            waiting.set()
+            await asyncio.sleep(seconds)
+
+        provider = run_provider(faults=FaultScript((fault,)))
+        async with SessionPool() as pool:
+            settings = sg.Settings(timing=sg.Timing(sleep=sleep))
+            api = connect(provider, pool=pool, settings=settings)
+            call = asyncio.ensure_future(api.session.create(REQUEST))
+            await waiting.wait()
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            await assert_clean(pool, 100)
