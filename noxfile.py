@@ -48,7 +48,7 @@ def layers(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Both checkers agree, in their strictest mode."""
-    session.install(".[dev]", "mypy>=2.4", "pyright[nodejs]>=1.1.414")
+    session.install(".[dev]", "orjson", "mypy>=2.4", "pyright[nodejs]>=1.1.414")
     session.run("mypy")
     session.run("pyright")
 

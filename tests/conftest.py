@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
+from importlib.metadata import entry_points
 from typing import Any
 
 import pytest
@@ -10,6 +11,13 @@ import uvloop
 
 import smartglocal_async as sg
 from smartglocal_async import emulator
+
+# Installed, the package brings its pytest plugin along; in a bare checkout it is named by hand.
+PLUGIN = (
+    []
+    if any(point.name == "smartglocal" for point in entry_points(group="pytest11"))
+    else ["-p", "smartglocal_async.testing"]
+)
 
 
 def pytest_asyncio_loop_factories(config, item) -> dict[str, Callable[[], Any]]:  # noqa: ARG001

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import PLUGIN
 
 import smartglocal_async as sg
 from smartglocal_async import emulator
@@ -58,21 +59,14 @@ def test_test_snippets_pass(code, tmp_path):
     """The tests that the documentation shows pass, with nothing but the plugin."""
     (tmp_path / "test_snippet.py").write_text(code, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    plugin = [] if _is_installed() else ["-p", "smartglocal_async.testing"]
     done = subprocess.run(
-        [*command, *plugin, "-o", "asyncio_mode=auto", "--rootdir", str(tmp_path), str(tmp_path)],
+        [*command, *PLUGIN, "-o", "asyncio_mode=auto", "--rootdir", str(tmp_path), str(tmp_path)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def _is_installed() -> bool:
-    from importlib.metadata import entry_points  # noqa: PLC0415
-
-    return any(point.name == "smartglocal" for point in entry_points(group="pytest11"))
 
 
 @pytest.mark.parametrize(("code", "file"), QUOTED)

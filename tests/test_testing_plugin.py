@@ -3,15 +3,16 @@
 from pathlib import Path
 
 import pytest
+from conftest import PLUGIN
 
 import smartglocal_async
 
 pytest_plugins = ["pytester"]
-STRICT = """
+STRICT = f"""
     [pytest]
     asyncio_mode = auto
     asyncio_default_fixture_loop_scope = function
-    addopts = --strict-markers -p smartglocal_async.testing
+    addopts = --strict-markers {" ".join(PLUGIN)}
     filterwarnings = error
 """
 
