@@ -25,40 +25,49 @@ class Sweep:
         self.late = late
         self.work: asyncio.Task[Any] | None = None
 
-    def suspended(self, task: "SteppingTask") -> None:
-        """Cancel the work now, or when what this task waits for has come."""
+    def suspended(self, awaited: asyncio.Future[Any] | None) -> None:
+        """Cancel the work now, or when what is awaited has come and the wake-up is under way."""
         self.left -= 1
-        if self.left == -1 and self.work is not None:
-            if self.late and task._fut_waiter is not None:
-                task.is_last_wait = True
-            else:
-                self.work.cancel()
+        if self.left != -1 or self.work is None:
+            return
+        if self.late and awaited is not None:
+            # Before the task's own callback: it was added first.
+            awaited.add_done_callback(lambda _: self.work.cancel())
+        else:
+            self.work.cancel()
 
     def make_task(
         self, loop: asyncio.AbstractEventLoop, coro: Any, **options: Any
-    ) -> "SteppingTask":
-        """Make a task that reports here."""
-        return SteppingTask(self, coro, loop=loop, **options)
+    ) -> asyncio.Task[Any]:
+        """Make a task whose suspensions are counted here."""
+        return asyncio.Task(Stepping(self, coro), loop=loop, **options)
 
 
-class SteppingTask(asyncio.tasks._PyTask):
-    """asyncio's own task in Python, where its steps can be watched."""
+class Stepping(Coroutine[Any, Any, Any]):
+    """A coroutine that reports each of its suspensions."""
 
-    def __init__(self, sweep: Sweep, coro: Any, **options: Any) -> None:
+    def __init__(self, sweep: Sweep, inner: Coroutine[Any, Any, Any]) -> None:
         self.sweep = sweep
-        self.is_last_wait = False
-        super().__init__(coro, **options)
+        self.inner = inner
 
-    def _Task__step(self, exc: BaseException | None = None) -> None:  # noqa: N802
-        super()._Task__step(exc)
-        if not self.done():
-            self.sweep.suspended(self)
+    def send(self, value: Any) -> Any:
+        """Go on to the next suspension."""
+        return self._report(self.inner.send(value))
 
-    def _Task__wakeup(self, future: Any) -> None:  # noqa: N802
-        if self.is_last_wait:
-            self.is_last_wait = False
-            self.sweep.work.cancel()
-        super()._Task__wakeup(future)
+    def throw(self, *error: Any) -> Any:
+        """Go on with an error."""
+        return self._report(self.inner.throw(*error))
+
+    def close(self) -> None:
+        """End early."""
+        self.inner.close()
+
+    def __await__(self) -> Any:
+        return self.inner.__await__()
+
+    def _report(self, awaited: Any) -> Any:
+        self.sweep.suspended(awaited)
+        return awaited
 
 
 async def cancel_at(point: int, work: Coroutine[Any, Any, Any], *, late: bool) -> bool:
