@@ -17,7 +17,7 @@ class _Source(Generic[Item]):
 
     items: AsyncGenerator[Item]
     taken: int = 0
-    failure: Exception | None = None
+    failure: BaseException | None = None
     # An asynchronous generator must not be asked twice at once.
     turn: asyncio.Lock = field(factory=asyncio.Lock)
 
@@ -29,18 +29,17 @@ class _Source(Generic[Item]):
                 item = await anext(self.items)
             except StopAsyncIteration:
                 return None
-            except Exception as error:  # noqa: BLE001 - the caller's iterator; raised at the end
-                self.failure = error
-                return None
             self.taken += 1
             return self.taken - 1, item
+
+    def fail(self, error: BaseException) -> None:
+        """Give out no more items; the first failure is the one to raise."""
+        self.failure = self.failure or error
 
 
 @frozen
 class _End:
-    """A worker is done, or broke."""
-
-    failure: Exception | None = None
+    """A worker is done."""
 
 
 async def settle_all(
@@ -52,8 +51,8 @@ async def settle_all(
 
     Memory is bound by ``concurrency``, not by the number of items: an item is taken from the
     source when a worker is free, and workers wait while results are not fetched. When the
-    source raises, what was taken is settled first, and then the source's exception is raised.
-    Left early, whatever is out is cancelled and waited for.
+    source raises, or ``work`` does, no more is taken; what is out is settled and given first,
+    and then the exception is raised. Left early, whatever is out is cancelled and waited for.
     """
     source = _Source(_asynchronously(items))
     results: asyncio.Queue[Result | _End] = asyncio.Queue(concurrency)
@@ -80,10 +79,13 @@ async def _worker(
     try:
         while (taken := await source.take()) is not None:
             await results.put(await work(*taken))
-    except Exception as error:  # noqa: BLE001 - handed to the caller, who raises it
-        await results.put(_End(error))
-    else:
-        await results.put(_End())
+    except asyncio.CancelledError as error:
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise
+        source.fail(error)  # Something it waited for was cancelled, and not this batch.
+    except Exception as error:  # noqa: BLE001 - raised when all have settled
+        source.fail(error)
+    await results.put(_End())
 
 
 async def _until_all_end(
@@ -91,12 +93,10 @@ async def _until_all_end(
 ) -> AsyncGenerator[Result]:
     while workers:
         result = await results.get()
-        if not isinstance(result, _End):
-            yield result
-        elif result.failure is not None:
-            raise result.failure
-        else:
+        if isinstance(result, _End):
             workers -= 1
+        else:
+            yield result
 
 
 async def _asynchronously(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerator[Item]:

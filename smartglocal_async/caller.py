@@ -1,6 +1,5 @@
 """One logical call: frozen once, then sent, asked again if that is safe, and made an outcome of."""
 
-import asyncio
 import logging
 import os
 from typing import Any, Final
@@ -10,15 +9,18 @@ from yarl import URL
 
 from .codec import Codec, Wire, dump
 from .envelope import Happened, Reply, Verdict, read_reply
-from .errors import InvalidRequest, OutcomeUnknown
+from .errors import InvalidRequest, NotSent, PoolClosed, Refused
 from .flights import Flights
+from .home import Home
 from .idempotency import Fingerprint, Key, carry_key, choose_key, fingerprint
 from .operations import Answer, Operation, Repeat, Request
 from .outcome import CallRecord, Settled
-from .pool import Home, SessionPool
-from .retry import CallRules, Retrier, above_zero
+from .pool import SessionPool
+from .retry import CallRules, Retrier
 from .settings import AttemptDetails, Credentials, HeaderUse, Settings
 from .transport import FrozenBody, Middleware, Shot, shoot
+from .values.exactness import above_zero
+from .values.requests import SessionRef
 
 _log = logging.getLogger("smartglocal_async")
 _IDEMPOTENCY_KEY: Final = "X-PARTNER-IDEMPOTENCY-KEY"
@@ -68,7 +70,20 @@ class Caller:
     retrier: Retrier
     flights: Flights
     retries: int = field(default=0, init=False)
+    calls: int = field(default=0, init=False)
+    state: str = field(default="open", init=False)
     _urls: dict[str, URL] = field(factory=dict[str, URL], init=False, repr=False)
+
+    def __enter__(self) -> None:
+        self.calls += 1
+
+    def __exit__(self, *_exc_info: object) -> None:
+        self.calls -= 1
+
+    @property
+    def most_seconds(self) -> float:
+        """How long one attempt may take."""
+        return self.settings.retry.attempt_timeout_seconds
 
     async def call(
         self, operation: Operation[Request, Answer], request: Request, options: CallOptions
@@ -78,10 +93,13 @@ class Caller:
         Raises:
             InvalidRequest: nothing was sent.
             KeyReused: nothing was sent.
+            PoolClosed: nothing was sent.
             CallFailed: one of its three kinds, by what surely happened.
 
         """
-        with await self.pool.enter() as home:
+        if self.state != "open":
+            raise PoolClosed(f"the client is {self.state}; make a new one for new calls")
+        with await self.pool.enter() as home, self:
             call = self._freeze(operation, request, options)
             if isinstance(call, InvalidRequest):
                 raise call
@@ -114,17 +132,22 @@ class Caller:
             )
         wire = self.codec.wire(request)
         key = self._key(wire, options.key) if operation.has_metadata else None
+        body = dump(wire)
+        self._check_size(len(body))
         is_own = key is not None and key.is_own
-        taken = fingerprint(operation.path, wire, self.flights.secret) if is_own else None
-        body = FrozenBody(dump(wire))
-        self._check_size(body)
+        taken = fingerprint(operation.path, body, self.flights.secret) if is_own else None
         policy, started = self.settings.retry, self.settings.timing.monotonic()
         return _Call(
             operation,
-            self._shot(operation, body, key),
+            self._shot(operation, FrozenBody(body), key),
             key,
             taken,
-            CallRecord(operation.path, None if key is None else key.text, started),
+            CallRecord(
+                operation.path,
+                None if key is None else key.text,
+                started,
+                request.session_id if isinstance(request, SessionRef) else None,
+            ),
             policy.attempts if options.attempts is None else options.attempts,
             started + (policy.deadline_seconds if options.deadline is None else options.deadline),
         )
@@ -154,8 +177,8 @@ class Caller:
             settings.timing.now,
         )
 
-    def _check_size(self, body: FrozenBody) -> None:
-        most, size = self.settings.most_request_bytes, body.size or 0
+    def _check_size(self, size: int) -> None:
+        most = self.settings.most_request_bytes
         if size > most:
             raise InvalidRequest(
                 "request", f"is {size} bytes long, {most} at most (Settings.most_request_bytes)"
@@ -170,9 +193,12 @@ class Caller:
     async def _remembering(self, call: _Call, home: Home) -> Settled[Any]:
         try:
             settled = await self._perform(call, home)
-        except (OutcomeUnknown, asyncio.CancelledError):
-            # It may be out under this key: another request must not take it.
-            self._remember(call)
+        except (NotSent, Refused):
+            raise  # Nothing came of it: the key is free for a mended request.
+        except BaseException:
+            if call.record.attempts:
+                # It may be out under this key: another request must not take it.
+                self._remember(call)
             raise
         self._remember(call)
         return settled
@@ -191,7 +217,7 @@ class Caller:
             )
         now = self.settings.timing.monotonic()
         if verdict.happened is not Happened.ACCEPTED:
-            raise record.failure(verdict, stopped_by, now)
+            raise record.failure(verdict, stopped_by, now, is_read=call.operation.is_read)
         self.retrier.budget.succeeded(after_retry=record.attempts > 1)
         return Settled(verdict.answer, record.key, record.attempts, now - record.started)
 
@@ -203,13 +229,10 @@ class Caller:
         """Make one attempt, and tell whoever listens what it came to."""
         retrier, monotonic = self.retrier, self.settings.timing.monotonic
         if retrier.paused_until and not await retrier.wait_for_pause(call.deadline):
-            return call.record.note(
-                _not_sent("the provider asked for a pause that outlasts the deadline")
-            )
-        call.record.attempts += 1
+            return _too_late("the provider asked for a pause that outlasts the deadline")
         begun = monotonic()
         try:
-            verdict = await self._send(call, home, call.deadline - begun)
+            verdict = await self._send(call, home)
         except BaseException:
             self._tell(call, None, begun)
             raise
@@ -218,14 +241,20 @@ class Caller:
         self._tell(call, verdict, begun)
         return verdict
 
-    async def _send(self, call: _Call, home: Home, left_seconds: float) -> Verdict:
-        shot = call.shot
-        shot.timeout_seconds = min(self.settings.retry.attempt_timeout_seconds, left_seconds)
+    async def _send(self, call: _Call, home: Home) -> Verdict:
+        shot, monotonic = call.shot, self.settings.timing.monotonic
         try:
-            async with home.slot(left_seconds) as session:
-                heard = await shoot(session, shot)
+            async with home.slot(call.deadline - monotonic()) as session:
+                left_seconds = call.deadline - monotonic()
+                if left_seconds <= 0:
+                    return _too_late("its turn came after the deadline")
+                if home.is_closed:
+                    return Verdict(Happened.MISCONFIGURED, cause="the session pool was closed")
+                call.record.attempts += 1
+                shot.timeout_seconds = min(self.most_seconds, left_seconds)
+                heard = await shoot(session, shot, home.connecting)
         except TimeoutError:
-            return _not_sent("no connection came free before the deadline")
+            return _too_late("no connection came free before the deadline")
         if isinstance(heard, Reply):
             return read_reply(self.codec, call.operation, heard)
         return heard
@@ -246,11 +275,14 @@ class Caller:
         )
         _log.debug("attempt ended", extra={"attempt": details})
         if hook is not None:
-            hook(details)
+            try:
+                hook(details)
+            except Exception as error:  # noqa: BLE001 - a hook must not decide what a call came to
+                _log.error("Settings.on_attempt raised %s", type(error).__name__)
 
 
-def _not_sent(cause: str) -> Verdict:
-    return Verdict(Happened.NOT_SENT, cause=cause)
+def _too_late(cause: str) -> Verdict:
+    return Verdict(Happened.NOT_SENT, cause=cause, ends_call="deadline")
 
 
 def _fresh_key() -> str:

@@ -7,6 +7,7 @@ from attrs import frozen
 from .caller import Caller
 from .codec import codec
 from .flights import Flights
+from .home import until_idle
 from .middlewares.signer import PoolSigner, SignRequests
 from .pool import PoolStats, SessionPool
 from .retry import Retrier
@@ -32,7 +33,8 @@ class SmartGlocal:
     ``private_key`` is the path of a PEM file, PEM as bytes, a `PrivateKey`, or any `Signer`;
     ``server`` is `DEMO`, `LIVE` or an address. It may be built before an event loop runs, be
     used from several loops, and with or without ``async with``; without, end with ``await
-    api.close()``. A ``pool`` given here is shared, and stays open.
+    api.close()``. A ``pool`` given here is shared, and stays open. The key file is read and
+    decrypted here, at once, so that an error shows where it was made.
 
     Raises:
         InvalidCredentials: a key, project, server or version that can't be used.
@@ -70,10 +72,10 @@ class SmartGlocal:
         self._owns_pool = pool is None
         self._pool = pool or SessionPool()
         # Freeze and retry stand outside this chain, in the caller: a middleware never sees a
-        # body that is cut short, and must not sign twice.
+        # body that is cut short. The signer is innermost: it signs what leaves.
         chain: tuple[Middleware, ...] = (
-            _signer(credentials, self._pool),
             *self._pool.foreign_middlewares(),
+            _signer(credentials, self._pool),
         )
         self._caller = Caller(
             settings,
@@ -121,10 +123,15 @@ class SmartGlocal:
 
     async def drain(self, timeout_seconds: float | None = None) -> int:
         """Take no new calls and wait for those in flight; give the number still out."""
-        return await self._pool.drain(timeout_seconds)
+        if self._owns_pool:
+            return await self._pool.drain(timeout_seconds)
+        if self._caller.state == "open":
+            self._caller.state = "draining"
+        return await until_idle(lambda: self._caller.calls, timeout_seconds)
 
     async def close(self) -> None:
-        """Close the client's own pool; one that was handed in stays open."""
+        """Take no more calls, and close the client's own pool; one handed in stays open."""
+        self._caller.state = "closed"
         if self._owns_pool:
             await self._pool.close()
 

@@ -7,9 +7,10 @@ with an error, and a proxy in between has its own. The rows, in this order:
 The answer                                   What surely happened
 ===========================================  =======================================
 an ``ok`` envelope with its record           accepted, whatever the HTTP status
+an ``ok`` envelope without, or unreadable    arrived
 an ``error`` envelope, code of a temporary   unknown
 fault (``internal_error`` and its like)
-``idempotency_key_already_exists``           an earlier attempt arrived
+``idempotency_key_already_exists``           arrived, with an earlier attempt
 an ``error`` envelope, HTTP 429              refused for now, unless the code is final
 an ``error`` envelope, unknown code, 5xx     unknown
 an ``error`` envelope, anything else         refused
@@ -18,8 +19,8 @@ no envelope, HTTP 3xx or 4xx but 408         refused
 no envelope, anything else                   unknown
 ===========================================  =======================================
 
-"No envelope" is HTML, an empty body, JSON cut short, invalid UTF-8, another JSON document, an
-``ok`` without its record, a body over the size limit, one that was cut on the wire. The
+"No envelope" is HTML, an empty body, JSON cut short, invalid UTF-8, another JSON document, a
+body over the size limit, one that was cut on the wire. The
 ``Content-Type`` is never believed: an envelope served as ``text/html`` is an envelope.
 """
 
@@ -70,6 +71,7 @@ _CLIENT_FAULTS: Final = range(400, 500)
 # Twelve to nineteen digits, perhaps in groups: what a card number looks like in prose.
 _LOOKS_LIKE_PAN: Final = re.compile(r"(?<!\d)\d(?:[ -]?\d){11,18}(?!\d)")
 
+_LONGEST_TEXT: Final = 500
 _MEDIA_TYPE: Final = re.compile(r"[a-z]+/[a-z.+-]+", re.IGNORECASE)
 
 
@@ -80,7 +82,7 @@ class Happened(enum.Enum):
     NOT_SENT = "never sent"
     MISCONFIGURED = "never sent, and a repeat can't help"
     UNKNOWN = "may have been processed"
-    ARRIVED = "an earlier attempt arrived"
+    ARRIVED = "arrived, but what became of it is not said"
     REFUSED_FOR_NOW = "refused for now"
     REFUSED = "refused"
 
@@ -111,6 +113,8 @@ class Verdict:
     http_status: int | None = None
     content_type: str | None = None
     retry_after_seconds: float | None = None
+    ends_call: str | None = None
+    """Why there can be no other attempt, whatever the table says."""
 
 
 def read_reply(codec: Codec, operation: Operation[Request, Answer], reply: Reply) -> Verdict:
@@ -123,8 +127,13 @@ def read_reply(codec: Codec, operation: Operation[Request, Answer], reply: Reply
     try:
         answer = codec.structure(envelope.get(operation.answer_field), operation.answer)
     except NotDecodable as error:
-        cause = f"the answer's {operation.answer_field} can't be read: {error}"
-        return _no_envelope(reply, cause, session_id=_id_of(envelope.get("session")))
+        return Verdict(
+            Happened.ARRIVED,  # It was accepted, and a repeat would be read no better.
+            cause=f"the answer's {operation.answer_field} can't be read: {error}",
+            session_id=_id_of(envelope.get("session")),
+            http_status=reply.status,
+            content_type=_media_type(reply.content_type),
+        )
     return Verdict(Happened.ACCEPTED, answer, http_status=reply.status)
 
 
@@ -144,10 +153,10 @@ def _envelope(body: bytes) -> tuple[Mapping[str, Any] | None, str]:
     return None, "the answer is JSON, but no envelope of this API"
 
 
-def _no_envelope(reply: Reply, cause: str, session_id: str | None = None) -> Verdict:
+def _no_envelope(reply: Reply, cause: str) -> Verdict:
     happened = Happened.UNKNOWN
     if reply.status == _TOO_MANY:
-        happened = Happened.REFUSED_FOR_NOW
+        happened, cause = Happened.REFUSED_FOR_NOW, f"too many requests for now ({cause})"
     elif reply.status in _REDIRECTS:
         happened, cause = Happened.REFUSED, "a redirect, which is never followed: check the server"
     elif reply.status in _CLIENT_FAULTS and reply.status != _REQUEST_TIMEOUT:
@@ -155,7 +164,6 @@ def _no_envelope(reply: Reply, cause: str, session_id: str | None = None) -> Ver
     return Verdict(
         happened,
         cause=cause,
-        session_id=session_id,
         http_status=reply.status,
         content_type=_media_type(reply.content_type),
         retry_after_seconds=reply.retry_after_seconds,
@@ -199,7 +207,8 @@ def _media_type(header: str) -> str | None:
 
 
 def _text(value: object) -> str | None:
-    return None if value is None else str(value)
+    """Take text and numbers, up to a length; an object might say back what it was told."""
+    return str(value)[:_LONGEST_TEXT] if isinstance(value, str | int) else None
 
 
 def _id_of(session: object) -> str | None:

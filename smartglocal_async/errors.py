@@ -7,7 +7,7 @@
     │   ├── InvalidRequest     a field of a request breaks a rule; nothing was sent
     │   ├── InvalidCredentials a key, a project or a setting can't be used
     │   ├── KeyReused          this idempotency key belongs to another request
-    │   └── PoolClosed         the pool was closed or is draining
+    │   └── PoolClosed         the client or its pool was closed, or is draining
     └── CallFailed             one call came to nothing, and says what surely happened
         ├── NotSent            no byte reached the provider: repeat freely
         ├── Refused            the provider said no, and why
@@ -111,6 +111,7 @@ class CallFailed(SmartGlocalError):
     key: str | None = None
     """Idempotency key of the logical call; give it again when repeating the call."""
     session_id: str | None = None
+    """The session that was asked about, or that an answer named."""
     code: str | None = None
     """The provider's ``error.code``, if it answered with an envelope."""
     description: str | None = None
@@ -129,6 +130,11 @@ class CallFailed(SmartGlocalError):
     when a repeat was out of the question."""
     retry_after_seconds: float | None = None
 
+    @property
+    def is_throttled(self) -> bool:
+        """Whether the provider asked for patience (HTTP 429)."""
+        return self.http_status == _TOO_MANY_REQUESTS
+
     def __str__(self) -> str:
         return "; ".join(self._sentences())
 
@@ -142,21 +148,25 @@ class CallFailed(SmartGlocalError):
             said.append(f"HTTP {self.http_status}")
         if self.key is not None:
             said.append(f"key {self.key}")
-        said.append(f"{self.attempts} attempt(s) in {self.elapsed_seconds:.3f} s")
+        plural = "" if self.attempts == 1 else "s"
+        said.append(f"{self.attempts} attempt{plural} in {self.elapsed_seconds:.3f} s")
         if self.stopped_by is not None:
             said.append(f"stopped by {self.stopped_by}")
         return said
 
 
 class NotSent(CallFailed):
-    """No attempt reached the provider; repeating the call is safe, whatever it does."""
+    """The provider was not reached, and nothing was processed; repeating is always safe."""
 
     outcome = CallOutcome.NOT_SENT
     advice = "not sent"
 
 
 class Refused(CallFailed):
-    """The provider answered and said no: ``code`` and ``description`` tell why."""
+    """The provider answered and said no: ``code`` and ``description`` tell why.
+
+    Without a code, something in between said no; ``is_throttled`` tells a 429 apart.
+    """
 
     outcome = CallOutcome.REFUSED
     advice = "refused"
@@ -178,3 +188,4 @@ class LeftOpen(ResourceWarning):
 
 
 MASK: Final = "***"
+_TOO_MANY_REQUESTS: Final = 429

@@ -1,4 +1,4 @@
-"""Keys in use and keys remembered: one call per key at a time, one request per key for good."""
+"""Keys in use and keys remembered: one call at a time, and one request, for each key."""
 
 import asyncio
 import os
@@ -32,8 +32,9 @@ class Flights:
     _prints: OrderedDict[str, Fingerprint] = field(
         factory=OrderedDict[str, Fingerprint], init=False, repr=False
     )
-    _flights: dict[tuple[int, str], _Flight[Any]] = field(
-        factory=dict[tuple[int, str], _Flight[Any]], init=False, repr=False
+    # By key, then by event loop: a future can't be awaited in another loop.
+    _flights: dict[str, dict[int, _Flight[Any]]] = field(
+        factory=dict[str, dict[int, _Flight[Any]]], init=False, repr=False
     )
 
     def check(self, key: str, taken: Fingerprint) -> None:
@@ -57,18 +58,19 @@ class Flights:
     async def share(
         self, key: str, taken: Fingerprint, start: Callable[[], Coroutine[Any, Any, T]]
     ) -> T:
-        """Await the call of this key: the one under way, or a new one.
+        """Await the call of this key: the one under way in this event loop, or a new one.
 
         The call runs in a task of its own, so that a caller who is cancelled leaves it to
         the others; when the last one leaves, the call is cancelled and waited for.
         """
-        place = (id(asyncio.get_running_loop()), key)
-        flight: _Flight[T] | None = self._flights.get(place)
+        loop = asyncio.get_running_loop()
+        flight: _Flight[T] | None = self._flights.get(key, {}).get(id(loop))
         if flight is None:
-            # Owned by its waiters: `_leave` ends it with the last of them.
-            task = asyncio.get_running_loop().create_task(start())
-            flight = self._flights[place] = _Flight(task, taken)
-            task.add_done_callback(lambda done: self._land(place, done))
+            # Owned by its waiters: the last one to leave ends it.
+            task = loop.create_task(start())
+            flight = _Flight(task, taken)
+            self._flights.setdefault(key, {})[id(loop)] = flight
+            task.add_done_callback(lambda done: self._land(key, id(loop), done))
         flight.waiters += 1
         try:
             return await asyncio.shield(flight.task)
@@ -76,16 +78,19 @@ class Flights:
             flight.waiters -= 1
             if not flight.waiters and not flight.task.done():
                 # Nobody may join a call that is being cancelled.
-                _ = self._flights.pop(place, None)
+                self._land(key, id(loop), flight.task)
                 await _end(flight.task)
 
-    def _land(self, place: tuple[int, str], task: asyncio.Task[Any]) -> None:
-        flight = self._flights.get(place)
+    def _land(self, key: str, loop: int, task: asyncio.Task[Any]) -> None:
+        flights = self._flights.get(key, {})
+        flight = flights.get(loop)
         if flight is not None and flight.task is task:
-            del self._flights[place]
+            del flights[loop]
+            if not flights:
+                _ = self._flights.pop(key, None)
 
     def _in_flight(self, key: str) -> Fingerprint | None:
-        return next((f.print for (_, name), f in self._flights.items() if name == key), None)
+        return next((flight.print for flight in self._flights.get(key, {}).values()), None)
 
 
 async def _end(task: asyncio.Task[Any]) -> None:

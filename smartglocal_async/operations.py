@@ -33,13 +33,21 @@ class Operation(Generic[Request, Answer]):
     repeat: Repeat
     has_metadata: bool
     """Whether the request carries metadata, and with it the idempotency key."""
+    is_read: bool = False
+    """Whether it changes nothing, so that only its last attempt counts."""
 
 
 SESSION_CREATE: Final = Operation(
     "session/create", CreateSession, Session, "session", Repeat.HARMLESS, has_metadata=True
 )
 SESSION_STATUS: Final = Operation(
-    "session/status", SessionRef, Session, "session", Repeat.HARMLESS, has_metadata=False
+    "session/status",
+    SessionRef,
+    Session,
+    "session",
+    Repeat.HARMLESS,
+    has_metadata=False,
+    is_read=True,
 )
 
 DEMO: Final = "https://demo.smart-glocal.com"

@@ -2,13 +2,16 @@
 
 from typing import Generic
 
-from attrs import define, field, frozen
+from attrs import define, frozen
 
 from .envelope import Happened, Verdict
 from .errors import CallFailed, CallOutcome, NotSent, OutcomeUnknown, Refused, SmartGlocalError
 from .operations import Answer, Request
 from .values.answers import Session
 from .values.requests import CreateSession
+
+_MAY_BE_PROCESSED = frozenset({Happened.UNKNOWN, Happened.ARRIVED})
+_TURNED_AWAY = frozenset({Happened.REFUSED, Happened.REFUSED_FOR_NOW})
 
 
 @define(eq=False)
@@ -18,19 +21,24 @@ class CallRecord:
     operation: str
     key: str | None
     started: float
-    attempts: int = 0
-    happened: set[Happened] = field(factory=set[Happened])
     session_id: str | None = None
+    attempts: int = 0
+    unsettled: Verdict | None = None
+    """The last attempt that may have been processed."""
 
     def note(self, verdict: Verdict) -> Verdict:
         """Take in what an attempt came to, and give it on."""
-        self.happened.add(verdict.happened)
         self.session_id = verdict.session_id or self.session_id
+        if verdict.happened in _MAY_BE_PROCESSED:
+            self.unsettled = verdict
         return verdict
 
-    def failure(self, last: Verdict, stopped_by: str | None, now: float) -> CallFailed:
-        """Make the error that the caller gets."""
-        return self._kind()(
+    def failure(
+        self, last: Verdict, stopped_by: str | None, now: float, *, is_read: bool
+    ) -> CallFailed:
+        """Make the error that the caller gets; of a read, only the last attempt counts."""
+        earlier = None if is_read or last is self.unsettled else self.unsettled
+        return self._kind(last, earlier)(
             self.operation,
             self.key,
             self.session_id,
@@ -41,18 +49,27 @@ class CallRecord:
             last.content_type,
             self.attempts,
             now - self.started,
-            last.cause,
+            last.cause if earlier is None else _both(earlier, last),
             stopped_by,
             last.retry_after_seconds,
         )
 
-    def _kind(self) -> type[CallFailed]:
+    def _kind(self, last: Verdict, earlier: Verdict | None) -> type[CallFailed]:
         # One attempt that may have been processed outweighs later ones that surely were not.
-        if self.happened & {Happened.UNKNOWN, Happened.ARRIVED}:
+        if earlier is not None or last.happened in _MAY_BE_PROCESSED:
             return OutcomeUnknown
-        if self.happened & {Happened.REFUSED, Happened.REFUSED_FOR_NOW}:
-            return Refused
-        return NotSent
+        return Refused if last.happened in _TURNED_AWAY else NotSent
+
+
+def _both(earlier: Verdict, last: Verdict) -> str:
+    return (
+        f"an earlier attempt may have been processed ({_briefly(earlier)}); "
+        f"the last one: {_briefly(last)}"
+    )
+
+
+def _briefly(verdict: Verdict) -> str:
+    return verdict.cause or verdict.code or verdict.happened.value
 
 
 @frozen
@@ -90,6 +107,7 @@ def outcome_of(
     index: int,
     request: CreateSession,
     result: Settled[Session] | SmartGlocalError,
+    key: str | None = None,
 ) -> Outcome[CreateSession]:
     """Put an item's result beside its request."""
     if isinstance(result, Settled):
@@ -110,4 +128,4 @@ def outcome_of(
             attempts=result.attempts,
             elapsed_seconds=result.elapsed_seconds,
         )
-    return Outcome(index=index, request=request, error=result)
+    return Outcome(index=index, request=request, error=result, key=key)

@@ -5,12 +5,13 @@ import inspect
 import os
 import ssl
 import sys
+import threading
 import warnings
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, ExitStack
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Final, Self
 
 import aiohttp
 from aiohttp import ClientMiddlewareType, ClientRequest, ClientSession, ClientTimeout
@@ -18,12 +19,12 @@ from attrs import define, field, frozen
 from yarl import URL
 
 from .errors import InvalidRequest, LeftOpen, PoolClosed
-
-T = TypeVar("T")
+from .home import Home, close_in, until_idle
+from .values.exactness import above_zero
 
 _MOST_SIGNING_THREADS: Final = 4
 _USER_AGENT: Final = "smartglocal-async"
-_PACKAGE: Final = str(Path(__file__).parent)
+_PACKAGE: Final = f"{Path(__file__).parent}{os.sep}"
 
 
 @frozen
@@ -45,70 +46,6 @@ class PoolStats:
 
 
 @define(eq=False)
-class Home:
-    """What a pool holds in one event loop; entered, it counts one more call in flight."""
-
-    session: ClientSession
-    limit: int
-    gate: asyncio.Semaphore
-    lifetime: AsyncGenerator["Home"] | None = None
-    attempts: int = 0
-    calls: int = 0
-    sending: int = 0
-    waiting: int = 0
-    idle: asyncio.Event = field(factory=asyncio.Event)
-
-    def __enter__(self) -> Self:
-        self.calls += 1
-        self.idle.clear()
-        return self
-
-    def __exit__(self, *_exc_info: object) -> None:
-        self.calls -= 1
-        if not self.calls:
-            self.idle.set()
-
-    def slot(self, patience_seconds: float) -> AbstractAsyncContextManager[ClientSession]:
-        """Wait for one of the pool's places, and hold it while an attempt is made.
-
-        Entering raises `TimeoutError` when no place came free in time; nothing was sent.
-        """
-        self.attempts += 1
-        return _Slot(self, patience_seconds)
-
-    async def wait_for_place(self, patience_seconds: float) -> None:
-        """Queue for a place, first come first served."""
-        self.waiting += 1
-        try:
-            async with asyncio.timeout(patience_seconds):
-                _ = await self.gate.acquire()
-        finally:
-            self.waiting -= 1
-
-
-@define(eq=False)
-class _Slot:
-    """One of the places of a home, held while an attempt is made."""
-
-    home: Home
-    patience_seconds: float
-
-    async def __aenter__(self) -> ClientSession:
-        home = self.home
-        # A timer costs more than the rest of this; most attempts find a place at once.
-        if home.sending < home.limit and not home.waiting:
-            _ = await home.gate.acquire()
-        else:
-            await home.wait_for_place(self.patience_seconds)
-        home.sending += 1
-        return home.session
-
-    async def __aexit__(self, *_exc_info: object) -> None:
-        self.home.sending -= 1
-        self.home.gate.release()
-
-
-@define(eq=False)
 class SessionPool:
     """Connections to share between clients, of several projects if need be.
 
@@ -116,12 +53,13 @@ class SessionPool:
     import time works in any loop, and in one ``asyncio.run`` after another. A session closes
     with its loop (``asyncio.run`` shuts it down), or with ``await pool.close()``.
 
-    ``limit`` bounds the attempts in flight per loop; more wait their turn, first come first
-    served. ``keepalive_timeout_seconds`` stays below the 60 to 75 s after which servers
-    usually drop an idle connection, so that no request meets one that is just closing.
-    ``session`` is a session of your own: it is used as it is, with its own middlewares run
-    after the signer, and never closed here. ``ssl_context`` takes a private CA or a client
-    certificate; building one takes 50 ms, so do it off the event loop.
+    ``limit`` bounds the attempts in flight per loop, over all clients and servers; more wait
+    their turn, first come first served. ``keepalive_timeout_seconds`` stays below the 60 to 75 s
+    after which servers usually drop an idle connection, so that no request meets one that is
+    just closing. ``session`` is a session of your own: it is used as it is, cookies and
+    connector included, in its own loop only; its middlewares run before the signer, and it is
+    never closed here. ``ssl_context`` takes a private CA or a client certificate; building one
+    takes 50 ms, so do it off the event loop.
     """
 
     limit: int = 100
@@ -137,6 +75,8 @@ class SessionPool:
         factory=dict[asyncio.AbstractEventLoop, Home], init=False, repr=False
     )
     _threads: ThreadPoolExecutor | None = field(default=None, init=False, repr=False)
+    _threads_of: int = field(default=0, init=False, repr=False)
+    _lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
     _state: str = field(default="open", init=False)
     _past_attempts: int = field(default=0, init=False, repr=False)
     _signatures: int = field(default=0, init=False, repr=False)
@@ -144,9 +84,12 @@ class SessionPool:
 
     def __attrs_post_init__(self) -> None:
         self._made_at = _caller()
-        for name in ("limit", "signing_threads"):
-            if getattr(self, name) < 1:
-                raise InvalidRequest(f"SessionPool.{name}", "must be at least 1")
+        above_zero("SessionPool.limit", self.limit, whole=True)
+        above_zero("SessionPool.signing_threads", self.signing_threads, whole=True)
+        for name in ("connect_timeout_seconds", "keepalive_timeout_seconds", "dns_cache_seconds"):
+            above_zero(f"SessionPool.{name}", getattr(self, name))
+        if self.session is not None and not self.session.auto_decompress:
+            raise InvalidRequest("SessionPool.session", "must decompress: auto_decompress=True")
 
     async def __aenter__(self) -> Self:
         return self
@@ -166,13 +109,29 @@ class SessionPool:
         return self._homes.get(asyncio.get_running_loop()) or await self._open()
 
     async def sign(self, make: Callable[[bytes], str], body: bytes) -> str:
-        """Run a signature on the pool's own threads; the default ones resolve host names."""
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(self.signing_threads, "smartglocal-signer")
+        """Run a signature on the pool's own threads; the default ones resolve host names.
+
+        Raises:
+            PoolClosed: the pool was closed.
+
+        """
+        threads = self._signing_threads()
         self._signatures += 1
-        return await asyncio.get_running_loop().run_in_executor(self._threads, make, body)
+        return await asyncio.get_running_loop().run_in_executor(threads, make, body)
+
+    def _signing_threads(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._state == "closed":
+                raise PoolClosed("the session pool is closed")
+            # After a fork the threads are the parent's, and would never answer.
+            if self._threads is None or self._threads_of != os.getpid():
+                self._threads = ThreadPoolExecutor(self.signing_threads, "smartglocal-signer")
+                self._threads_of = os.getpid()
+            return self._threads
 
     async def _open(self) -> Home:
+        if self.session is not None and self.session.closed:
+            raise PoolClosed("the aiohttp session that was given to the pool is closed")
         for closed in [loop for loop in self._homes if loop.is_closed()]:
             self._past_attempts += self._homes.pop(closed).attempts
         lifetime = self._live(asyncio.get_running_loop())
@@ -206,27 +165,30 @@ class SessionPool:
                 raise failures.exceptions[0] from None
 
     async def drain(self, timeout_seconds: float | None = None) -> int:
-        """Take no new calls and wait for those in flight; give the number still out."""
+        """Take no new calls and wait for those in flight; give the number still out.
+
+        That goes for every client of the pool; `SmartGlocal.drain` drains one of them.
+        """
         if self._state == "open":
             self._state = "draining"
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                for loop, home in list(self._homes.items()):
-                    if home.calls:
-                        await _in_loop(loop, _wait(home.idle))
-        except TimeoutError:
-            pass
-        return sum(home.calls for home in self._homes.values())
+        return await until_idle(lambda: self.stats().calls, timeout_seconds)
 
     async def close(self) -> None:
-        """Close every session made here; a second time does nothing."""
+        """Close every session made here; a second time does nothing.
+
+        A session whose loop runs in another thread is closed there; one whose loop is idle is
+        closed when that loop shuts down.
+        """
         self._state = "closed"
         for loop, home in list(self._homes.items()):
-            if home.lifetime is not None:
-                await _in_loop(loop, home.lifetime.aclose())
-        if self._threads is not None:
-            self._threads.shutdown(wait=False)
-            self._threads = None
+            home.is_closed = True
+            lifetime, home.lifetime = home.lifetime, None
+            if lifetime is not None:
+                await close_in(loop, lifetime)
+        with self._lock:
+            threads, self._threads = self._threads, None
+        if threads is not None:
+            threads.shutdown(wait=False)
 
     def stats(self) -> PoolStats:
         """Count what is going on, and what went on."""
@@ -248,10 +210,13 @@ class SessionPool:
         # An asynchronous generator, because a loop that shuts down closes those that are
         # still open: the session ends with its loop, even where nobody called close().
         session = self.session or self._new_session()
-        self._homes[loop] = home = Home(session, self.limit, asyncio.Semaphore(self.limit))
+        connecting = ClientTimeout(sock_connect=self.connect_timeout_seconds)
+        home = Home(session, self.limit, connecting, asyncio.Semaphore(self.limit))
+        self._homes[loop] = home
         try:
             yield home
         finally:
+            home.is_closed = True
             self._past_attempts += self._homes.pop(loop).attempts
             if session is not self.session:
                 await session.close()
@@ -290,17 +255,3 @@ def _caller() -> str:
     while frame is not None and frame.f_code.co_filename.startswith((_PACKAGE, "<attrs generated")):
         frame = frame.f_back
     return "?" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
-
-
-async def _wait(event: asyncio.Event) -> None:
-    _ = await event.wait()
-
-
-async def _in_loop(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T | None:
-    """Await work that belongs to a loop: this one, or one that runs in another thread."""
-    if loop is asyncio.get_running_loop():
-        return await work
-    if loop.is_running():
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
-    work.close()  # Its loop is over, or idle; it closes its sessions when it shuts down.
-    return None

@@ -2,19 +2,18 @@
 
 import asyncio
 import enum
-import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from attrs import Attribute, define, field, frozen
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
 from .envelope import Happened, Verdict
-from .errors import InvalidRequest
 from .operations import Repeat
+from .values.exactness import above_zero
 
 _MOST_DOUBLINGS: Final = 60  # Far beyond any cap, and short of what a float can hold.
 
@@ -43,19 +42,6 @@ ACTIONS: Final[Mapping[tuple[Happened, Repeat], Action]] = {
     (Happened.REFUSED, Repeat.MOVES_MONEY): Action.STOP,
 }
 """What happened, and what a repeat would do: nothing else decides about a retry."""
-
-
-def above_zero(name: str, value: object, *, whole: bool = False) -> None:
-    """Refuse an option that is no finite number above zero.
-
-    Raises:
-        InvalidRequest: naming the option.
-
-    """
-    numbers = (int,) if whole else (int, float)
-    # type() and not isinstance(): True is no number here.
-    if type(value) not in numbers or not 0 < cast("float", value) < math.inf:
-        raise InvalidRequest(name, f"must be a {'whole ' if whole else ''}number above zero")
 
 
 def _positive(_instance: object, attribute: "Attribute[Any]", value: object) -> None:
@@ -161,7 +147,7 @@ class Retrier:
         """Sit out the pause that a 429 asked of the whole client; False if it outlasts the call."""
         while (left := self.paused_until - self.timing.monotonic()) > 0:
             # The dice keep those who waited together from leaving together.
-            wait = left + self.timing.dice() * self.policy.first_wait_seconds
+            wait = left + self.timing.dice() * self.policy.throttled_first_wait_seconds
             if self.timing.monotonic() + wait >= deadline:
                 return False
             await self.timing.sleep(wait)
@@ -199,7 +185,7 @@ class Retrier:
             retry_error_callback=_last_verdict,
         )
         last: Verdict = await tenacity(attempt)
-        return last, brakes.stopped_by
+        return last, last.ends_call or brakes.stopped_by
 
     def _wait(self, state: RetryCallState) -> float:
         policy, verdict = self.policy, _last_verdict(state)
@@ -207,7 +193,8 @@ class Retrier:
         base = policy.throttled_first_wait_seconds if later else policy.first_wait_seconds
         doublings = min(state.attempt_number - 1, _MOST_DOUBLINGS)
         doubled = min(policy.longest_wait_seconds, base * 2.0**doublings)
-        return max(self.timing.dice() * doubled, verdict.retry_after_seconds or 0.0)
+        # On top of what was asked, or all that were turned away together would come together.
+        return (verdict.retry_after_seconds or 0.0) + self.timing.dice() * doubled
 
 
 @frozen
@@ -245,7 +232,7 @@ class _Brakes:
 
 
 def _may_repeat(verdict: Verdict, repeat: Repeat) -> bool:
-    if verdict.happened is Happened.ACCEPTED:
+    if verdict.happened is Happened.ACCEPTED or verdict.ends_call is not None:
         return False
     return ACTIONS[verdict.happened, repeat] in {Action.REPEAT, Action.REPEAT_LATER}
 

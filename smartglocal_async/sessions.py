@@ -6,11 +6,11 @@ from attrs import field, frozen
 
 from .batch import settle_all
 from .caller import Caller, CallOptions
-from .errors import PoolClosed, SmartGlocalError
+from .errors import InvalidRequest, PoolClosed, SmartGlocalError
 from .operations import SESSION_CREATE, SESSION_STATUS
 from .outcome import Outcome, outcome_of
-from .retry import above_zero
 from .values.answers import Session
+from .values.exactness import above_zero
 from .values.requests import CreateSession, SessionRef
 
 
@@ -31,10 +31,10 @@ class SessionCalls:
         """Create a payment session; nothing moves yet.
 
         ``key`` is the idempotency key: your own order id, say. It travels in the metadata when
-        that is an object or absent. Given twice with the same request at the same time, both
-        callers get the one session, under the first one's deadline; given with another request,
-        it is refused. ``deadline`` (seconds, over all attempts and waits) and ``attempts``
-        override the client's policy.
+        that is an object or absent. Given twice with the same request at the same time in one
+        event loop, both callers get the one session, under the first one's deadline; given with
+        another request, it is refused. ``deadline`` (seconds, over all attempts and waits) and
+        ``attempts`` override the client's policy.
 
         Raises:
             InvalidRequest: a field breaks a rule; nothing was sent.
@@ -75,9 +75,10 @@ class SessionCalls:
 
         Takes any iterable or asynchronous iterable, and pulls only as fast as it sends; memory
         is bound by ``concurrency``. One failure never stops the others: its `Outcome` carries
-        the error. ``keys`` gives the idempotency key of a request; without it, the key in the
-        metadata or a fresh one is used. Left early, whatever is out is cancelled; wrap it in
-        `contextlib.aclosing` to have that happen at once.
+        the error. When the source itself raises, or the client is drained, no more is taken;
+        what is out is settled and given first. ``keys`` gives the idempotency key of a request;
+        without it, the key in the metadata or a fresh one is used. Left early, whatever is out
+        is cancelled; wrap it in `contextlib.aclosing` to have that happen at once.
 
         Raises:
             InvalidRequest: an option is not a number above zero, or not a whole one.
@@ -88,13 +89,23 @@ class SessionCalls:
         plain = CallOptions(deadline=deadline, attempts=attempts)
 
         async def settle(index: int, request: CreateSession) -> Outcome[CreateSession]:
+            options = plain
             try:
-                options = plain if keys is None else plain.with_key(keys(request))
+                if keys is not None:
+                    options = plain.with_key(_key_of(request, keys))
                 settled = await self._caller.call(SESSION_CREATE, request, options)
             except PoolClosed:
                 raise
             except SmartGlocalError as error:
-                return outcome_of(index, request, error)
+                return outcome_of(index, request, error, options.key)
             return outcome_of(index, request, settled)
 
         return settle_all(requests, settle, concurrency)
+
+
+def _key_of(request: CreateSession, keys: Callable[[CreateSession], str | None]) -> str | None:
+    try:
+        return keys(request)
+    except Exception as error:
+        problem = f"raised {type(error).__name__} for this request"
+        raise InvalidRequest("keys", problem) from error

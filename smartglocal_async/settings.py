@@ -3,6 +3,7 @@
 import enum
 import os
 from collections.abc import Callable, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, cast, get_args
 
@@ -11,14 +12,15 @@ from yarl import URL
 
 from .codec import ApiVersion
 from .envelope import Happened
-from .errors import InvalidCredentials
+from .errors import InvalidCredentials, InvalidRequest
 from .retry import RetryPolicy, Timing
 from .signing import PrivateKey, Signer
-from .values.exactness import mask
+from .values.exactness import above_zero, mask
 
 _NEEDED: Final = ("PROJECT", "PRIVATE_KEY", "SERVER")
 _VARIABLES: Final = (*_NEEDED, "PRIVATE_KEY_PASSPHRASE", "SUBMERCHANT", "API_VERSION")
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+# No longer than this in any of our errors: a path that long is a key, most likely.
+_LONGEST_PATH: Final = 1_000
 
 KeySource = Path | str | bytes | PrivateKey | Signer
 
@@ -72,6 +74,27 @@ class Settings:
     most_answer_bytes: int = 4_000_000
     allow_plain_http: bool = False
     """Whether a server other than this machine may be reached without TLS."""
+
+    def __attrs_post_init__(self) -> None:
+        for name, wanted in _SETTINGS_ARE:
+            value = getattr(self, name)
+            if not isinstance(value, wanted):
+                problem = f"expected {wanted.__name__}, got {type(value).__name__}"
+                raise InvalidRequest(f"Settings.{name}", problem)
+        if not self.key_field:
+            raise InvalidRequest("Settings.key_field", "is empty; give the name of a field")
+        for name in ("remembered_keys", "most_request_bytes", "most_answer_bytes"):
+            above_zero(f"Settings.{name}", getattr(self, name), whole=True)
+
+
+_SETTINGS_ARE: Final = (
+    ("retry", RetryPolicy),
+    ("timing", Timing),
+    ("key_field", str),
+    ("metadata_is_key", bool),
+    ("idempotency_header", HeaderUse),
+    ("allow_plain_http", bool),
+)
 
 
 @frozen(kw_only=True)
@@ -150,7 +173,7 @@ def _read_key(source: KeySource, passphrase: str | bytes | None) -> PrivateKey |
     if isinstance(source, bytes):
         return PrivateKey.from_pem(source, secret)
     if isinstance(source, Path | str):
-        return PrivateKey.from_pem(_read_file(Path(source)), secret)
+        return _key_in_file(Path(source), secret)
     if isinstance(source, PrivateKey) or callable(getattr(source, "sign", None)):
         return source
     raise InvalidCredentials(
@@ -159,12 +182,14 @@ def _read_key(source: KeySource, passphrase: str | bytes | None) -> PrivateKey |
     )
 
 
-def _read_file(path: Path) -> bytes:
-    if "-----BEGIN" in str(path):
-        # A PEM given as text would be quoted in the error, as the name of a file.
+def _key_in_file(path: Path, passphrase: bytes | None) -> PrivateKey:
+    if "-----BEGIN" in str(path) or len(str(path)) > _LONGEST_PATH:
+        # A key given as text would be quoted in the error, as the name of a file.
         raise InvalidCredentials("the private key was given as text; give a path, or PEM as bytes")
     try:
-        return path.read_bytes()
+        return PrivateKey.from_pem(path.read_bytes(), passphrase)
+    except InvalidCredentials as error:
+        raise InvalidCredentials(f"{path}: {error}") from None
     except OSError as error:
         raise InvalidCredentials(
             f"the private key {path} can't be read: {error.strerror}; "
@@ -179,12 +204,19 @@ def _read_server(server: object, *, allow_plain_http: bool) -> URL:
         url = URL()
     if url.scheme not in {"http", "https"} or not url.host or url.query or url.user or url.password:
         raise InvalidCredentials("server must be sg.DEMO, sg.LIVE or an address like https://host")
-    if url.scheme == "http" and url.host not in _LOOPBACK and not allow_plain_http:
+    if url.scheme == "http" and not (allow_plain_http or _is_loopback(url.host)):
         raise InvalidCredentials(
             f"server {url.host} would be reached without TLS; use https, or "
             "Settings(allow_plain_http=True) inside a network you trust"
         )
     return url
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @frozen(kw_only=True)

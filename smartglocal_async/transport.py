@@ -84,7 +84,12 @@ class _TooLarge(Exception):
     """An answer beyond what is read."""
 
 
-async def shoot(session: ClientSession, shot: Shot) -> Reply | Verdict:
+_DEFAULT_CONNECTING: Final = aiohttp.ClientTimeout(sock_connect=5)
+
+
+async def shoot(
+    session: ClientSession, shot: Shot, connecting: aiohttp.ClientTimeout = _DEFAULT_CONNECTING
+) -> Reply | Verdict:
     """Make one attempt: give the reply, read whole, or the verdict on why there is none."""
     watch = _Watch(shot.middlewares)
     response: ClientResponse | None = None
@@ -96,6 +101,8 @@ async def shoot(session: ClientSession, shot: Shot) -> Reply | Verdict:
                 data=shot.body,
                 headers=shot.headers,
                 allow_redirects=False,
+                raise_for_status=False,
+                timeout=connecting,
                 middlewares=(watch,),
             ) as response,
         ):
@@ -104,8 +111,12 @@ async def shoot(session: ClientSession, shot: Shot) -> Reply | Verdict:
         failure = error
     if response is not None:
         return _heard(response, shot, b"", _words(failure))
-    cause = _words(failure)
-    return Verdict(_what_happened(failure, watch, shot.body.size or 0), cause=cause)
+    happened = _what_happened(failure, watch, shot.body.size or 0)
+    if session.closed and happened is Happened.NOT_SENT:
+        return Verdict(Happened.MISCONFIGURED, cause="the aiohttp session is closed")
+    if isinstance(failure, TimeoutError) and happened is Happened.NOT_SENT:
+        return Verdict(happened, cause=f"{type(failure).__name__}: not connected in time")
+    return Verdict(happened, cause=_words(failure))
 
 
 def _what_happened(error: Exception, watch: _Watch, body_bytes: int) -> Happened:
@@ -158,7 +169,7 @@ def _seconds(value: str, date: str | None, now: Callable[[], datetime]) -> float
     """Read ``Retry-After``: seconds, or a date, which is compared with the server's own clock."""
     try:
         return max(0.0, float(int(value)))
-    except ValueError:
+    except (ValueError, OverflowError):
         then = _moment(value)
     if then is None:
         return None
@@ -168,7 +179,7 @@ def _seconds(value: str, date: str | None, now: Callable[[], datetime]) -> float
 def _moment(value: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 

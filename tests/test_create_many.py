@@ -240,13 +240,19 @@ class TestOutcomes:
         assert [type(each.error) for each in again] == [sg.KeyReused]
 
     async def test_keys_that_break(self, api) -> None:
-        """An exception of the caller's own function reaches the caller, and ends the batch."""
+        """A request for which the caller's own function raises fails alone."""
 
         def keys(request: sg.CreateSession) -> str:
-            raise LookupError(request.metadata[FIELD])
+            if request.metadata[FIELD] == "order-3":
+                raise LookupError
+            return request.metadata[FIELD]
 
-        with pytest.raises(LookupError, match="order-0"):
-            await anext(api.session.create_many(generated(9), keys=keys, concurrency=1))
+        outcomes = [each async for each in api.session.create_many(generated(9), keys=keys)]
+
+        failed = [each for each in outcomes if each.error is not None]
+        assert [str(each.error) for each in failed] == ["keys: raised LookupError for this request"]
+        assert (len(outcomes), failed[0].index) == (9, 3)
+        assert isinstance(failed[0].error.__cause__, LookupError)
         await assert_nothing_is_left(api._pool)
 
 

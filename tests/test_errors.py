@@ -146,22 +146,22 @@ def test_every_fact_has_its_field(name, value) -> None:
 @pytest.mark.parametrize(
     ("error", "text"),
     [
-        (sg.NotSent("session/create"), "session/create: not sent; 1 attempt(s) in 0.000 s"),
+        (sg.NotSent("session/create"), "session/create: not sent; 1 attempt in 0.000 s"),
         (
             sg.Refused(**FACTS),
             (
                 "session/create: refused; the provider answered 'invalid_request': check request; "
-                "an empty answer; HTTP 400; key order-1; 2 attempt(s) in 1.250 s; "
+                "an empty answer; HTTP 400; key order-1; 2 attempts in 1.250 s; "
                 "stopped by attempts"
             ),
         ),
         (
             sg.Refused("session/create", code="c"),
-            "session/create: refused; the provider answered 'c': -; 1 attempt(s) in 0.000 s",
+            "session/create: refused; the provider answered 'c': -; 1 attempt in 0.000 s",
         ),
         (
             sg.OutcomeUnknown("session/status", http_status=502, attempts=3),
-            "session/status: outcome unknown; HTTP 502; 3 attempt(s) in 0.000 s",
+            "session/status: outcome unknown; HTTP 502; 3 attempts in 0.000 s",
         ),
         (sg.InvalidRequest("a.b", "is wrong"), "a.b: is wrong"),
         (

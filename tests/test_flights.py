@@ -9,13 +9,14 @@ import pytest
 from attrs import define, field
 
 import smartglocal_async as sg
+from smartglocal_async.codec import dump
 from smartglocal_async.flights import Flights
 from smartglocal_async.idempotency import fingerprint
 
 
 def taken(amount: int = 1):
     """Take the fingerprint of a request for an amount."""
-    return fingerprint("session/create", {"amount": amount}, b"secret")
+    return fingerprint("session/create", dump({"amount": amount}), b"secret")
 
 
 @define(eq=False)

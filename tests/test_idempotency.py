@@ -149,7 +149,7 @@ def test_no_metadata_breaks_the_key(metadata, key) -> None:
         else metadata
     )
     assert dump(wire)
-    assert fingerprint("session/create", wire, SECRET)
+    assert fingerprint("session/create", dump(wire), SECRET)
 
 
 # Fingerprints.
@@ -159,7 +159,7 @@ BASE: Final = {"amount_details": {"amount": 1, "currency": "usd"}, "metadata": {
 
 def taken(wire, operation="session/create", secret=SECRET):
     """Take a fingerprint."""
-    return fingerprint(operation, wire, secret)
+    return fingerprint(operation, dump(wire), secret)
 
 
 @pytest.mark.parametrize(

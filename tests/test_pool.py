@@ -362,19 +362,21 @@ class TestOwnSession:
     """A session of the caller's own."""
 
     async def test_is_used_and_left_open(self) -> None:
-        """Its middlewares see the request signed, its headers leave, and it stays open."""
+        """Its middlewares run before the signer, its headers leave, and it stays open."""
         seen: list[str | None] = []
 
         async def look(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
             seen.append(request.headers.get("X-PARTNER-SIGN"))
-            return await handler(request)
+            response = await handler(request)
+            seen.append(request.headers.get("X-PARTNER-SIGN"))
+            return response
 
         async with aiohttp.ClientSession(headers={"X-Mine": "1"}, middlewares=(look,)) as session:
             with serve(good) as server:
                 async with SessionPool(session=session) as pool:
                     await client(server.url, pool=pool).session.create(REQUEST)
             assert not session.closed
-        assert seen == ["c3RhbXA="]
+        assert seen == [None, "c3RhbXA="]
         assert b"X-Mine: 1" in server.requests[0][0]
 
     async def test_is_not_asked_for_the_length_of_a_redirect(self) -> None:

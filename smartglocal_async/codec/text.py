@@ -1,6 +1,7 @@
 """JSON text: UTF-8 bytes to parsed values and back."""
 
 import json
+import math
 from typing import Any
 
 from ..values.exactness import check_json
@@ -14,7 +15,14 @@ def _refuse_constant(word: str) -> None:
     raise ValueError(f"{word} is not JSON")
 
 
-_load = json.JSONDecoder(parse_constant=_refuse_constant).decode
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError("a number beyond all bounds")
+    return number
+
+
+_load = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite).decode
 
 
 def parse(body: bytes) -> Any:

@@ -4,6 +4,7 @@ The first attempt of a call signs and leaves the signature on the body; the next
 there. RSA costs more than everything else together, and PKCS#1 v1.5 is deterministic.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -79,10 +80,21 @@ class SignRequests:
 
     async def _sign(self, body: bytes) -> str:
         try:
-            return await self.signer.sign(body)
-        except InvalidCredentials as error:
+            return _one_line(await self.signer.sign(body))
+        except (InvalidCredentials, SignerFailed) as error:
             failure = str(error)
         except Exception as error:  # noqa: BLE001 - a signer is anybody's code
             failure = f"{type(self.signer).__name__} raised {type(error).__name__}"
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            failure = f"{type(self.signer).__name__} cancelled itself"
         # Raised out of the handler's reach: the signer's own words may hold key material.
         raise SignerFailed(failure)
+
+
+def _one_line(signature: object) -> str:
+    if isinstance(signature, str) and signature.isascii() and signature.isprintable() and signature:
+        return signature
+    raise SignerFailed("the signer gave no Base64 text in one line")

@@ -10,6 +10,8 @@ from typing import Any
 
 from attrs import field, frozen
 
+from .exactness import mask
+
 
 class SessionStatus(StrEnum):
     """Where a session stands (the provider's page of objects)."""
@@ -37,7 +39,7 @@ class ProviderError:
 
     code: str
     description: str | None = None
-    extra: Mapping[str, Any] = field(factory=dict[str, Any], hash=False)
+    extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=mask, hash=False)
 
 
 @frozen(kw_only=True)
@@ -56,4 +58,4 @@ class Session:
     next_action: NextAction | str | None = None
     metadata: Any = field(default=None, hash=False)
     error: ProviderError | None = None
-    extra: Mapping[str, Any] = field(factory=dict[str, Any], hash=False)
+    extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=mask, hash=False)

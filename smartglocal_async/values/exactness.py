@@ -1,23 +1,50 @@
 """Hold a record's fields to their declared types: nothing is converted on the way in."""
 
+import functools
 import math
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Union, cast, get_args, get_origin
+from typing import Any, Final, TypeVar, Union, cast, get_args, get_origin
 
 import attrs
 from attrs import Attribute
 
 from ..errors import MASK, InvalidRequest
 
+T = TypeVar("T")
+
 _DEEPEST: Final = 64
 _LONGEST_INT_BITS: Final = 14_000  # Python writes 4300 digits, and refuses more.
+_LARGEST_OPTION: Final = 10**9
 _PLAIN: Final = {str: "text", int: "a whole number", bool: "true or false"}
 
 
 def mask(value: object) -> str:
     """Show in a repr that there is a value, and nothing of it."""
     return repr(value) if value is None else MASK
+
+
+def discreet(record: type[T]) -> type[T]:
+    """Keep what a record refuses out of the traceback.
+
+    Tools that record the variables of a traceback would write down the card number that was
+    given with a space in it: the frames of the construction hold it.
+    """
+    construct: Callable[..., None] = record.__init__
+
+    @functools.wraps(construct)
+    def __init__(self: T, *values: Any, **fields: Any) -> None:  # noqa: N807
+        try:
+            construct(self, *values, **fields)
+        except InvalidRequest as error:
+            refused = error.with_traceback(None)
+        else:
+            return
+        del self, values, fields
+        raise refused
+
+    type.__setattr__(record, "__init__", __init__)
+    return record
 
 
 def exact(_cls: type, fields: "list[Attribute[Any]]") -> "list[Attribute[Any]]":
@@ -61,6 +88,19 @@ def _noun(member: type) -> str:
 
 def _but_int(classes: tuple[type, ...]) -> tuple[type, ...]:
     return tuple(member for member in classes if member not in {int, bool})
+
+
+def above_zero(name: str, value: object, *, whole: bool = False) -> None:
+    """Refuse an option that is no number above zero, or beyond a thousand million.
+
+    Raises:
+        InvalidRequest: naming the option.
+
+    """
+    numbers = (int,) if whole else (int, float)
+    # type() and not isinstance(): True is no number here.
+    if type(value) not in numbers or not 0 < cast("float", value) <= _LARGEST_OPTION:
+        raise InvalidRequest(name, f"must be a {'whole ' if whole else ''}number above zero")
 
 
 def check_metadata(instance: object, field: "Attribute[Any]", value: object) -> None:

@@ -6,13 +6,12 @@ what every page demands is mandatory here, and ``extra`` carries what a page add
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, NoReturn, Self, cast
 
 from attrs import Attribute, field, frozen
 
 from ..errors import InvalidRequest
-from .exactness import check_json, exact, mask
+from .exactness import check_json, discreet, exact, mask
 
 _SHORTEST_PAN, _LONGEST_PAN = 12, 19
 
@@ -24,7 +23,8 @@ def _check_number(_instance: object, _field: "Attribute[str]", value: object) ->
         raise InvalidRequest("BankCard.number", "expected 12 to 19 digits, without spaces")
 
 
-@frozen(kw_only=True, field_transformer=exact, init=False)
+@discreet
+@frozen(kw_only=True, field_transformer=exact)
 class BankCard:
     """An open card number (``card`` / ``bank_card``); a payout needs only ``number``.
 
@@ -39,33 +39,6 @@ class BankCard:
     cardholder_name: str | None = field(default=None, repr=mask)
     extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=mask, hash=False)
 
-    def __init__(  # noqa: PLR0913 - the fields of a card
-        self,
-        *,
-        number: str,
-        expiration_month: str | None = None,
-        expiration_year: str | None = None,
-        security_code: str | None = None,
-        cardholder_name: str | None = None,
-        extra: Mapping[str, Any] = MappingProxyType({}),
-    ) -> None:
-        try:
-            self.__attrs_init__(  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]
-                number=number,
-                expiration_month=expiration_month,
-                expiration_year=expiration_year,
-                security_code=security_code,
-                cardholder_name=cardholder_name,
-                extra=extra,
-            )
-        except InvalidRequest as error:
-            refused = error.with_traceback(None)
-        else:
-            return
-        # Tools that record the variables of a traceback would write the number down.
-        del self, number, security_code, cardholder_name, extra
-        raise refused
-
     def __copy__(self) -> Self:
         return self
 
@@ -79,6 +52,7 @@ class BankCard:
         )
 
 
+@discreet
 @frozen(kw_only=True, field_transformer=exact)
 class EncryptedCard:
     """A card by the token of the provider's widget (``card`` / ``encrypted_card``)."""
@@ -90,6 +64,7 @@ class EncryptedCard:
     extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=mask, hash=False)
 
 
+@discreet
 @frozen(kw_only=True, field_transformer=exact)
 class GlobalAccount:
     """A bank account abroad (``bank_account`` / ``global``); the country decides the fields.
@@ -111,6 +86,7 @@ class GlobalAccount:
     extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=mask, hash=False)
 
 
+@discreet
 @frozen(kw_only=True, field_transformer=exact)
 class RussianAccount:
     """A bank account in Russia (``bank_account`` / ``ru``)."""
@@ -124,6 +100,7 @@ class RussianAccount:
     extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=mask, hash=False)
 
 
+@discreet
 @frozen(kw_only=True, field_transformer=exact)
 class FasterPayment:
     """A phone in Russia's Faster Payments System (``bank_account`` / ``faster_payment_system``)."""
@@ -134,6 +111,7 @@ class FasterPayment:
     extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=mask, hash=False)
 
 
+@discreet
 @frozen(kw_only=True, field_transformer=exact)
 class FasterPaymentVerification:
     """A phone to look up before paying (``faster_payment_system_verification``)."""
@@ -143,6 +121,7 @@ class FasterPaymentVerification:
     extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=mask, hash=False)
 
 
+@discreet
 @frozen(kw_only=True, field_transformer=exact)
 class GlobalWallet:
     """An electronic wallet abroad (``wallet`` / ``global``); ``msisdn`` is its phone number."""
@@ -153,6 +132,7 @@ class GlobalWallet:
     extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=mask, hash=False)
 
 
+@discreet
 @frozen(kw_only=True, field_transformer=exact)
 class Recurrent:
     """A token of an earlier payment; ``initiator`` is ``merchant`` or ``client``."""

@@ -1,5 +1,6 @@
 """AmountDetails: whole minor units of one currency, exact."""
 
+import re
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, InvalidOperation
 from typing import Any, Final, Self
 
@@ -8,6 +9,7 @@ from attrs import Attribute, field, frozen
 from ..errors import InvalidRequest
 from .currencies import EXPONENTS
 
+_PLAIN_NUMBER: Final = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 _MOST_DIGITS: Final = 1_000
 # Exact whatever the caller's own context is: that one rounds to 28 digits, or fewer.
 _EXACT: Final = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[InvalidOperation])
@@ -73,13 +75,17 @@ class AmountDetails:
                 "AmountDetails.of", f"expected text or Decimal, got {type(major).__name__}"
             )
         code = _currency(currency)
+        if isinstance(major, str) and not _PLAIN_NUMBER.fullmatch(major):
+            raise InvalidRequest("AmountDetails.of", "expected a number such as '100.00'")
         try:
             minor = Decimal(major, _EXACT).scaleb(_exponent(code), _EXACT)
         except InvalidOperation:
             raise InvalidRequest("AmountDetails.of", "expected a number such as '100.00'") from None
+        if not minor.is_finite():
+            raise InvalidRequest("AmountDetails.of", "expected a number such as '100.00'")
         if minor.adjusted() > _MOST_DIGITS:
             raise InvalidRequest("AmountDetails.of", f"has more than {_MOST_DIGITS} digits")
-        if not minor.is_finite() or minor != minor.to_integral_value(context=_EXACT):
+        if minor != minor.to_integral_value(context=_EXACT):
             raise InvalidRequest(
                 "AmountDetails.of", f"{code} has {_exponent(code)} decimals, and no finer amounts"
             )

@@ -1,0 +1,371 @@
+"""What other people's code and odd answers must not do to a call."""
+
+import asyncio
+import json
+import os
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import Any, Final
+
+import aiohttp
+import pytest
+from rawserver import Peer, answer, serve
+
+import smartglocal_async as sg
+from smartglocal_async.emulator import Fault, FaultKind, FaultScript
+
+REQUEST: Final = sg.CreateSession(amount_details=sg.AmountDetails(100, "usd"))
+OTHER: Final = sg.CreateSession(amount_details=sg.AmountDetails(200, "usd"))
+OK: Final = b'{"status":"ok","session":{"id":"ps_1","status":"created"}}'
+REFUSAL: Final = b'{"status":"error","error":{"code":"invalid_request","description":"why"}}'
+
+
+class Stamp:
+    """A signer that costs nothing."""
+
+    async def sign(self, body: bytes) -> str:
+        """Give the same word for everything."""
+        return f"signed{len(body)}"
+
+
+def saying(said: bytes):
+    """Answer every request with the same bytes."""
+
+    def meet(peer: Peer) -> None:
+        while peer.read_request():
+            peer.send(said)
+
+    return meet
+
+
+def client(url: str, signer: Any = None, **options: Any) -> sg.SmartGlocal:
+    """Make a client with a signer of its own."""
+    return sg.SmartGlocal("demo", signer or Stamp(), url, **options)
+
+
+@pytest.mark.parametrize(
+    "retry_after",
+    ["9" * 400, "Mon, 01 Jan 2024 00:00:00 +999999999999999999", "soon", "-1", "1.5"],
+)
+async def test_an_odd_retry_after_is_ignored(retry_after) -> None:
+    """A header that can't be read spoils no answer that can."""
+    with serve(saying(answer(OK, "200 OK", f"Retry-After: {retry_after}"))) as server:
+        async with client(server.url) as api:
+            assert (await api.session.create(REQUEST)).id == "ps_1"
+
+
+async def test_an_answer_that_cannot_be_read_is_not_asked_for_again() -> None:
+    """The session exists; a repeat would make another, and be read no better."""
+    odd = {"status": "ok", "session": {"id": "ps_7", "status": "created", "created_at": "soon"}}
+    with serve(saying(answer(json.dumps(odd).encode()))) as server:
+        async with client(server.url) as api:
+            with pytest.raises(sg.OutcomeUnknown, match="created_at") as caught:
+                await api.session.create(REQUEST)
+
+    assert (caught.value.session_id, caught.value.attempts) == ("ps_7", 1)
+    assert len(server.requests) == 1
+
+
+async def test_a_hook_that_raises_decides_nothing(provider, connect, caplog) -> None:
+    """The session is made, the key is remembered, and the log names the exception's class."""
+
+    def hook(details: sg.AttemptDetails) -> None:
+        raise LookupError(details.key)
+
+    api = connect(provider, settings=sg.Settings(on_attempt=hook))
+
+    assert (await api.session.create(REQUEST, key="a")).id == "ps_1"
+    with pytest.raises(sg.KeyReused):
+        await api.session.create(OTHER, key="a")
+    assert [each.getMessage() for each in caplog.records] == [
+        "Settings.on_attempt raised LookupError"
+    ]
+
+
+async def until(what: Callable[[], object]) -> None:
+    """Let the others work until something is so."""
+    while not what():  # noqa: ASYNC110 - nothing tells
+        await asyncio.sleep(0.001)
+
+
+HANG: Final = FaultScript((Fault(FaultKind.HANG, key="slow", rate=1),))
+
+
+async def test_a_key_that_never_left_is_free(run_provider, connect) -> None:
+    """Cancelled while it waited for a place, a call leaves its key to another request."""
+    async with sg.SessionPool(1) as pool:
+        api = connect(run_provider(faults=HANG), pool=pool)
+        async with asyncio.TaskGroup() as group:
+            slow = group.create_task(api.session.create(REQUEST, key="slow"))
+            await until(lambda: pool.stats().sending)
+            queued = group.create_task(api.session.create(REQUEST, key="a"))
+            await until(lambda: pool.stats().waiting)
+            queued.cancel()
+            slow.cancel()
+
+        assert (await api.session.create(OTHER, key="a")).id
+
+
+async def test_a_turn_that_comes_after_the_deadline_is_not_taken(
+    run_provider, connect, clock
+) -> None:
+    """Whoever queued too long for a place sends nothing with it."""
+    async with sg.SessionPool(1) as pool:
+        provider = run_provider(faults=HANG)
+        api = connect(provider, pool=pool, settings=sg.Settings(timing=clock.timing()))
+        async with asyncio.TaskGroup() as group:
+            slow = group.create_task(api.session.create(REQUEST, key="slow"))
+            await until(lambda: pool.stats().sending)
+            queued = group.create_task(outcome(api.session.create(REQUEST, key="a", deadline=9)))
+            await until(lambda: pool.stats().waiting)
+            clock.now += 10
+            slow.cancel()
+
+    error = queued.result()
+    assert type(error) is sg.NotSent
+    assert (error.attempts, error.stopped_by) == (0, "deadline")
+    assert provider.order("a").attempts == 0
+
+
+async def outcome(call: Awaitable[sg.Session]) -> sg.Session | sg.CallFailed:
+    """Give what a call comes to, its error too."""
+    try:
+        return await call
+    except sg.CallFailed as error:
+        return error
+
+
+class Cancelling:
+    """Something that waits for what somebody else has cancelled."""
+
+    async def sign(self, body: bytes) -> str:  # noqa: ARG002
+        """Wait in vain."""
+        await self.wait()
+        return ""
+
+    async def wait(self) -> None:
+        """Await a future that is cancelled already."""
+        future = asyncio.get_running_loop().create_future()
+        future.cancel()
+        await future
+
+
+async def test_a_signer_that_is_cancelled_ends_its_call_alone(provider) -> None:
+    """Its cancellation isn't the caller's."""
+    async with client(provider.url, Cancelling()) as api:
+        with pytest.raises(sg.NotSent, match="Cancelling cancelled itself"):
+            await api.session.create(REQUEST)
+
+
+async def test_a_source_that_is_cancelled_ends_the_batch(api) -> None:
+    """What it waited for was cancelled; the batch settles what is out, and says so."""
+
+    async def source():
+        yield REQUEST
+        await Cancelling().wait()
+
+    outcomes = api.session.create_many(source(), concurrency=2)
+    assert (await anext(outcomes)).session
+    with pytest.raises(asyncio.CancelledError):
+        await anext(outcomes)
+
+
+@pytest.mark.parametrize("value", ["", "two\nlines", b"bytes", None, "é"])
+async def test_a_signature_is_text_in_one_line(provider, value) -> None:
+    """What a signer gives is looked at before it becomes a header."""
+
+    class Odd:
+        async def sign(self, body: bytes) -> Any:  # noqa: ARG002
+            return value
+
+    async with client(provider.url, Odd()) as api:
+        with pytest.raises(sg.NotSent, match="no Base64 text in one line") as caught:
+            await api.session.create(REQUEST)
+    assert caught.value.attempts == 1
+
+
+async def test_draining_settles_a_batch(provider, connect) -> None:
+    """What the provider was sent is told to the caller, and then that no more was taken."""
+    api = connect(provider)
+    outcomes: list[sg.Outcome[sg.CreateSession]] = []
+
+    async def settle() -> None:
+        async for each in api.session.create_many([REQUEST] * 200, concurrency=4):
+            outcomes.append(each)
+            if len(outcomes) == 10:
+                await api.drain()
+
+    with pytest.raises(sg.PoolClosed):
+        await settle()
+
+    assert len(provider.session_ids) == len(outcomes) < 200
+    assert all(each.session for each in outcomes)
+
+
+async def test_clients_of_one_pool_drain_alone(provider, connect) -> None:
+    """Draining or closing one client leaves the others at work."""
+    async with sg.SessionPool() as pool:
+        one, other = connect(provider, pool=pool), connect(provider, pool=pool)
+        assert await one.drain() == 0
+        with pytest.raises(sg.PoolClosed, match="the client is draining"):
+            await one.session.create(REQUEST)
+        await one.close()
+        with pytest.raises(sg.PoolClosed, match="the client is closed"):
+            await one.session.create(REQUEST)
+        assert (await other.session.create(REQUEST)).id == "ps_1"
+
+
+async def test_a_session_that_raises_for_status_changes_nothing() -> None:
+    """A refusal is a refusal, whatever the caller's own session does with HTTP 400."""
+    with serve(saying(answer(REFUSAL, "400 Bad Request"))) as server:
+        async with (
+            aiohttp.ClientSession(raise_for_status=True) as session,
+            client(server.url, pool=sg.SessionPool(session=session)) as api,
+        ):
+            with pytest.raises(sg.Refused, match="invalid_request"):
+                await api.session.create(REQUEST)
+            await api._pool.close()
+
+
+async def test_sessions_that_cannot_serve_are_refused() -> None:
+    """A session that would hand over compressed bytes, or is closed, is named."""
+    async with aiohttp.ClientSession(auto_decompress=False) as session:
+        with pytest.raises(sg.InvalidRequest, match="must decompress"):
+            sg.SessionPool(session=session)
+    async with aiohttp.ClientSession() as session:
+        api = client(sg.DEMO, pool=sg.SessionPool(session=session))
+    with pytest.raises(sg.PoolClosed, match="was given to the pool is closed"):
+        await api.session.create(REQUEST)
+
+
+def test_a_child_process_signs_with_threads_of_its_own(provider, key) -> None:
+    """After a fork, a client that was used before works in the child."""
+
+    async def create(api: sg.SmartGlocal) -> str:
+        return (await api.session.create(REQUEST, deadline=10)).id
+
+    async def both(api: sg.SmartGlocal) -> str:
+        try:
+            return await create(api)
+        finally:
+            await api.close()
+
+    api = sg.SmartGlocal(provider.project, key, provider.url)
+    assert asyncio.run(create(api)) == "ps_1"
+    child = os.fork()
+    if not child:
+        os._exit(0 if asyncio.run(both(api)) == "ps_2" else 1)
+    _, status = os.waitpid(child, 0)
+    asyncio.run(api.close())
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+async def test_draining_waits_for_calls_of_other_threads(run_provider, connect) -> None:
+    """And a loop that ends meanwhile neither hangs it nor cancels it."""
+    slow = FaultScript((Fault(FaultKind.SLOW, rate=1, seconds=0.2),))
+    api = connect(run_provider(faults=slow))
+    settled: list[str] = []
+
+    async def create() -> None:
+        settled.append((await api.session.create(REQUEST)).id)
+
+    thread = threading.Thread(target=lambda: asyncio.run(create()))
+    thread.start()
+    await until(lambda: api.stats().pool.sending)
+
+    assert await api.drain(timeout_seconds=10) == 0
+    assert settled == ["ps_1"]
+    await asyncio.gather(api.close(), api.close())  # noqa: TID251 - at the same time is the point
+    thread.join()
+
+
+async def test_a_read_is_judged_by_its_last_attempt(run_provider, connect, clock) -> None:
+    """A lost answer to a question leaves nothing open; the refusal names the session."""
+    lost = FaultScript((Fault(FaultKind.SERVER_ERROR, nth=(1,)),))
+    api = connect(run_provider(faults=lost), settings=sg.Settings(timing=clock.timing()))
+
+    with pytest.raises(sg.Refused) as caught:
+        await api.session.status(sg.SessionRef("ps_404"))
+
+    assert (caught.value.attempts, caught.value.session_id) == (2, "ps_404")
+
+
+async def test_a_throttled_call_is_told_apart(run_provider, connect, clock) -> None:
+    """HTTP 429 to the end is a refusal that says so."""
+    throttle = FaultScript((Fault(FaultKind.THROTTLE, rate=1, seconds=0),))
+    api = connect(run_provider(faults=throttle), settings=sg.Settings(timing=clock.timing()))
+
+    with pytest.raises(sg.Refused, match="too many requests for now") as caught:
+        await api.session.create(REQUEST)
+
+    assert (caught.value.is_throttled, caught.value.stopped_by) == (True, "attempts")
+
+
+async def test_a_pause_beyond_the_deadline_costs_no_budget(run_provider, connect, clock) -> None:
+    """A call that sends nothing takes nothing from those that will."""
+    throttle = FaultScript((Fault(FaultKind.THROTTLE, nth=(1,), seconds=50),))
+    api = connect(run_provider(faults=throttle), settings=sg.Settings(timing=clock.timing()))
+    with pytest.raises(sg.Refused):
+        await api.session.create(REQUEST, key="a")
+    left = api.stats().budget_tokens
+
+    with pytest.raises(sg.NotSent, match="outlasts the deadline") as caught:
+        await api.session.create(REQUEST, key="b")
+
+    assert (caught.value.stopped_by, caught.value.attempts) == ("deadline", 0)
+    assert (api.stats().budget_tokens, api.stats().retries) == (left, 0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"retry": None},
+        {"timing": None},
+        {"key_field": 5},
+        {"key_field": ""},
+        {"metadata_is_key": "no"},
+        {"idempotency_header": "always"},
+        {"remembered_keys": 0},
+        {"most_answer_bytes": -5},
+        {"most_request_bytes": 1.5},
+        {"allow_plain_http": 1},
+    ],
+)
+def test_settings_are_checked(options) -> None:
+    """A setting of the wrong kind is named before it is used."""
+    with pytest.raises(sg.InvalidRequest, match=f"Settings.{next(iter(options))}"):
+        sg.Settings(**options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"limit": 1.5},
+        {"limit": True},
+        {"limit": "a"},
+        {"signing_threads": 0},
+        {"connect_timeout_seconds": 0},
+        {"keepalive_timeout_seconds": -1},
+    ],
+)
+def test_pools_are_checked(options) -> None:
+    """So is an option of a pool."""
+    with pytest.raises(sg.InvalidRequest, match=f"SessionPool.{next(iter(options))}"):
+        sg.SessionPool(**options)
+
+
+def test_a_key_given_as_text_is_not_quoted(key) -> None:
+    """The body of a PEM file, given for its path, is in no error."""
+    body = "".join(key.pem().decode().splitlines()[1:-1])
+    with pytest.raises(sg.InvalidCredentials, match="was given as text") as caught:
+        client(sg.DEMO, body)
+    assert body[:40] not in str(caught.value)
+
+
+async def test_leaving_a_batch_early_ends_its_calls(provider, connect) -> None:
+    """Nothing is in flight any more when the block ends."""
+    api = connect(provider)
+    async with aclosing(api.session.create_many([REQUEST] * 50, concurrency=8)) as outcomes:
+        assert (await anext(outcomes)).session
+    assert api.stats().pool.calls == 0
