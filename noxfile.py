@@ -57,7 +57,7 @@ def types(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """The documentation builds, and every link in it leads somewhere."""
     session.install(".[cli]", "pytest", "mkdocs>=1.6", "mkdocstrings[python]>=1")
-    session.run("mkdocs", "build", "--strict", "--quiet", "--site-dir", session.create_tmp())
+    session.run("mkdocs", "build", "--strict", "--quiet")
 
 
 @nox.session(python=PYTHONS)

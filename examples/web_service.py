@@ -1,10 +1,12 @@
 """An aiohttp service that awaits a payment session in a request handler.
 
 POST /orders/<id> with ``{"amount": "100.00", "currency": "usd"}`` answers with the session.
+Run it with a port: ``python web_service.py 8000``.
 """
 
 import sys
 from collections.abc import AsyncIterator
+from typing import Any
 
 from aiohttp import web
 
@@ -24,19 +26,31 @@ async def lifetime(app: web.Application) -> AsyncIterator[None]:
 
 async def order(request: web.Request) -> web.Response:
     """Create the session of an order; the order's id is the idempotency key."""
-    wanted = await request.json()
     try:
-        amount = sg.AmountDetails.of(wanted["amount"], wanted["currency"])
+        wanted = amount_of(await request.json())
         session = await request.app[API].session.create(
-            sg.CreateSession(amount_details=amount), key=request.match_info["id"], deadline=10
+            sg.CreateSession(amount_details=wanted), key=request.match_info["id"], deadline=10
         )
-    except sg.Misuse as error:
-        return web.json_response({"error": str(error)}, status=400)
+    except (ValueError, KeyError, TypeError):
+        return problem(400, "send JSON with an amount and a currency")
+    except (sg.InvalidRequest, sg.KeyReused) as error:
+        return problem(400, str(error))
     except sg.Refused as error:
-        return web.json_response({"error": error.code}, status=402)
-    except sg.CallFailed:
-        return web.json_response({"error": "try again in a moment"}, status=503)
+        # What the payer can mend is told; a signature that is refused is our own affair.
+        return problem(503 if error.is_throttled else 502, error.code or "refused")
+    except (sg.CallFailed, sg.PoolClosed):
+        return problem(503, "try again in a moment, with the same order id")
     return web.json_response({"session": session.id, "status": session.status})
+
+
+def amount_of(wanted: dict[str, Any]) -> sg.AmountDetails:
+    """Read the amount of an order."""
+    return sg.AmountDetails.of(wanted["amount"], wanted["currency"])
+
+
+def problem(status: int, text: str) -> web.Response:
+    """Say what is wrong."""
+    return web.json_response({"error": text}, status=status)
 
 
 def application() -> web.Application:
@@ -48,4 +62,6 @@ def application() -> web.Application:
 
 
 if __name__ == "__main__":
-    web.run_app(application(), host="127.0.0.1", port=int(sys.argv[1]))
+    web.run_app(
+        application(), host="127.0.0.1", port=int(sys.argv[1]) if len(sys.argv) > 1 else 8000
+    )

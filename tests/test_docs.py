@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import attrs
 import pytest
 from conftest import PLUGIN
 
@@ -106,6 +107,8 @@ async def test_the_web_service_answers(home, monkeypatch):  # noqa: ARG001
         assert first == again == {"session": "ps_1", "status": "created"}
         assert changed.status == 400
         assert "amount_details.amount" in await changed.text()
+        for nonsense in (b"", b"[]", b"{}", b'{"amount": "1", "currency": 7}'):
+            assert (await client.post("/orders/8", data=nonsense)).status == 400
 
 
 def test_the_policy_is_printed_as_it_is():
@@ -126,6 +129,15 @@ def test_links_lead_to_files():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", readme):
         assert (ROOT / target).is_file(), target
+
+
+def test_the_emulator_page_lists_every_fault():
+    """The page on the emulator has a row for each fault, and for each field of one."""
+    page = (ROOT / "docs/reference/emulator.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z_0-9]+)` \|", page, re.MULTILINE)
+    assert [row for row in rows if row in set(emulator.FaultKind)] == list(emulator.FaultKind)
+    for field in attrs.fields(emulator.Fault):
+        assert f"`{field.name}`" in page
 
 
 def test_the_command_line_page_names_every_command():
