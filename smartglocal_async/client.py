@@ -12,7 +12,14 @@ from .middlewares.signer import PoolSigner, SignRequests
 from .pool import PoolStats, SessionPool
 from .retry import Retrier
 from .sessions import SessionCalls
-from .settings import Credentials, KeySource, Settings, from_environment, read_credentials
+from .settings import (
+    Credentials,
+    Given,
+    KeySource,
+    Settings,
+    from_environment,
+    read_credentials,
+)
 from .signing import PrivateKey
 from .transport import Middleware
 
@@ -57,15 +64,15 @@ class SmartGlocal:
         pool: SessionPool | None = None,
     ) -> None:
         settings = settings or Settings()
-        credentials = read_credentials(
-            project,
-            private_key,
-            server,
+        given = Given(
+            project=project,
+            private_key=private_key,
+            server=server,
             passphrase=passphrase,
             submerchant=submerchant,
             api_version=api_version,
-            allow_plain_http=settings.allow_plain_http,
         )
+        credentials = read_credentials(given, allow_plain_http=settings.allow_plain_http)
         del private_key, passphrase
         if not isinstance(credentials, Credentials):
             raise credentials

@@ -112,53 +112,40 @@ class Credentials:
         return self.server / "api" / self.version / path
 
 
-def read_credentials(  # noqa: PLR0913 - the arguments of a client, one by one
-    project: str,
-    private_key: KeySource,
-    server: str,
-    *,
-    passphrase: str | bytes | None,
-    submerchant: str | None,
-    api_version: str,
-    allow_plain_http: bool,
-) -> Credentials | InvalidCredentials:
+@frozen(kw_only=True)
+class Given:
+    """What a client was given; not checked yet."""
+
+    project: str
+    private_key: KeySource = field(repr=mask)
+    server: str
+    passphrase: str | bytes | None = field(default=None, repr=mask)
+    submerchant: str | None = None
+    api_version: str = "v1"
+
+
+def read_credentials(given: Given, *, allow_plain_http: bool) -> Credentials | InvalidCredentials:
     """Check what a client was given; the error is returned, for the caller to raise.
 
-    The frames up to here hold the key's text, and tools that record the variables of a
+    The frames down from here hold the key's text, and tools that record the variables of a
     traceback would write it down. Returned, the error has no such frames.
     """
     try:
-        return _checked(
-            project,
-            private_key,
-            server,
-            passphrase=passphrase,
-            submerchant=submerchant,
-            api_version=api_version,
-            allow_plain_http=allow_plain_http,
-        )
+        return _checked(given, allow_plain_http=allow_plain_http)
     except InvalidCredentials as error:
         return error.with_traceback(None)
 
 
-def _checked(  # noqa: PLR0913 - the arguments of a client, one by one
-    project: str,
-    private_key: KeySource,
-    server: str,
-    *,
-    passphrase: str | bytes | None,
-    submerchant: str | None,
-    api_version: str,
-    allow_plain_http: bool,
-) -> Credentials:
-    if api_version not in get_args(ApiVersion):
-        raise InvalidCredentials(f"api_version must be 'v1' or 'v2', got {api_version!r}")
+def _checked(given: Given, *, allow_plain_http: bool) -> Credentials:
+    version, submerchant = given.api_version, given.submerchant
+    if version not in get_args(ApiVersion):
+        raise InvalidCredentials(f"api_version must be 'v1' or 'v2', got {version!r}")
     return Credentials(
-        project=_header_text("project", project),
-        key=_read_key(private_key, passphrase),
-        server=_read_server(server, allow_plain_http=allow_plain_http),
+        project=_header_text("project", given.project),
+        key=_read_key(given.private_key, given.passphrase),
+        server=_read_server(given.server, allow_plain_http=allow_plain_http),
         submerchant=None if submerchant is None else _header_text("submerchant", submerchant),
-        version=cast("ApiVersion", api_version),
+        version=cast("ApiVersion", version),
     )
 
 
@@ -203,7 +190,9 @@ def _read_server(server: object, *, allow_plain_http: bool) -> URL:
     except ValueError:
         url = URL()
     if url.scheme not in {"http", "https"} or not url.host or url.query or url.user or url.password:
-        raise InvalidCredentials("server must be sg.DEMO, sg.LIVE or an address like https://host")
+        raise InvalidCredentials(
+            "server must be an address like https://host (sg.DEMO and sg.LIVE are two)"
+        )
     if url.scheme == "http" and not (allow_plain_http or _is_loopback(url.host)):
         raise InvalidCredentials(
             f"server {url.host} would be reached without TLS; use https, or "
@@ -220,15 +209,11 @@ def _is_loopback(host: str) -> bool:
 
 
 @frozen(kw_only=True)
-class Environment:
+class Environment(Given):
     """A client's arguments, as the variables ``SMARTGLOCAL_*`` hold them."""
 
-    project: str
     private_key: Path
-    server: str
     passphrase: str | None = field(default=None, repr=mask)
-    submerchant: str | None = None
-    api_version: str = "v1"
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Environment:

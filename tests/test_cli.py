@@ -12,10 +12,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from smartglocal_async.cli import main
+from smartglocal_async.cli import grammar, main
 from smartglocal_async.cli.app import app
 from smartglocal_async.cli.failures import ExitCode, explained
-from smartglocal_async.cli.screen import printable, write_line
+from smartglocal_async.cli.screen import counted, printable, write_line
 
 ROOT = Path(__file__).parents[1]
 COMMAND = (sys.executable, "-m", "smartglocal_async")
@@ -62,7 +62,9 @@ def test_help_names_every_command_and_exit_code():
     text = run("--help").stdout
     for word in ("demo", "emulator", "keygen", "sign", "verify", "doctor", "session"):
         assert f"\n  {word} " in text
-    assert "4 not sent" in text
+    assert "repeat a create only with the same key. 4 not sent: repeat freely." in " ".join(
+        text.split()
+    )
 
 
 @pytest.mark.parametrize("command", ["demo", "emulator", "keygen", "sign", "verify", "doctor"])
@@ -116,6 +118,64 @@ def test_interrupt_has_its_own_code(capsys):
         raise KeyboardInterrupt
     assert ended.value.exit_code == ExitCode.INTERRUPTED == 130
     assert capsys.readouterr() == ("", "smartglocal: interrupted\n")
+
+
+class Interrupting:
+    """An importer that is interrupted at one module."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def find_spec(self, name, *_):
+        """Find everything else elsewhere."""
+        if name == self.name:
+            raise KeyboardInterrupt
+
+
+def test_interrupt_of_the_imports_is_told(monkeypatch, capsys):
+    """Ctrl-C while the command still loads is the same line and code, and no traceback."""
+    name = "smartglocal_async.cli.app"
+    monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(name), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert capsys.readouterr() == ("", "smartglocal: interrupted\n")
+
+
+@pytest.mark.parametrize("place", ["parse_args", "invoke"])
+def test_interrupt_outside_of_a_command_is_told(monkeypatch, place):
+    """Ctrl-C while arguments are read, or beside a command, has the same words."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(grammar.TyperGroup, place, interrupt)
+    result = run("demo", "--help")
+    assert (result.exit_code, result.output) == (130, "smartglocal: interrupted\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("session", "create", "--metadata", "a", "--metadata", "b"),
+        ("session", "create", "--amount", "1", "--amount", "1"),
+        ("demo", "--seed", "1", "--seed", "2"),
+    ],
+)
+def test_option_given_twice_is_refused(arguments):
+    """Of two values none is dropped without a word: the option is named, with exit code 2."""
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"{arguments[-2]} is given more than once" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(1, "1 order"), (0, "0 orders"), (2000, "2,000 orders")]
+)
+def test_one_is_no_plural(number, said):
+    """A number and its noun agree."""
+    assert counted(number, "order") == said
 
 
 def test_reader_that_went_away_is_left_to_typer():

@@ -20,8 +20,16 @@ from typer.testing import CliRunner
 import smartglocal_async as sg
 from smartglocal_async.cli import demo_run
 from smartglocal_async.cli.app import app
-from smartglocal_async.cli.demo_run import Cause, Plan, Result, Retries
-from smartglocal_async.cli.demo_view import LINES, meter, show_first, show_lines, show_result
+from smartglocal_async.cli.demo_causes import Cause, Retries
+from smartglocal_async.cli.demo_run import Plan, Result
+from smartglocal_async.cli.demo_view import (
+    LINES,
+    definition,
+    meter,
+    show_first,
+    show_lines,
+    show_result,
+)
 from smartglocal_async.cli.screen import console
 from smartglocal_async.cli.tap import tapped
 from smartglocal_async.emulator import Report
@@ -31,7 +39,7 @@ ROOT = Path(__file__).parents[1]
 GOOD = Result(
     plan=Plan(orders=3, faults=0.1, seed=7, concurrency=2),
     sessions=3,
-    lost=0,
+    missing={"not_sent": 0, "refused": 0, "unknown": 0, "lost": 0},
     attempts=3,
     signatures=3,
     causes={},
@@ -72,10 +80,16 @@ def test_process_shows_both_sides():
     """Piped, the demo writes plain lines, both sides' counts and the Python that did it."""
     with start("--orders", "60", "--seed", "7") as process:
         written, complaints = process.communicate()
-    assert (process.returncode, complaints) == (0, "")
+    assert process.returncode == 0
     assert "\x1b" not in written
-    for line in ("X-PARTNER-SIGN: ", "60 of 60 orders settled", *LINES.splitlines()):
+    for line in ("X-PARTNER-SIGN: ", *LINES.splitlines()):
         assert line in written
+    assert "60 orders, 64 at once, 10% of faults, 8 attempts an order at most\n" in written
+    assert "The columns need not match" in written
+    assert not [line for line in written.splitlines() if line.endswith(" ")]
+    assert "settled" not in written
+    assert complaints.splitlines()[-1] == "60 of 60 orders settled"
+    assert complaints.count("\n") == 10
     rows = [line.split() for line in written.splitlines()]
     assert ["Orders", "60", "60"] in rows
     assert ["Sessions", "60", "60"] in rows
@@ -104,7 +118,8 @@ def test_interrupt_ends_it_cleanly():
         process.send_signal(signal.SIGINT)
         _, complaints = process.communicate()
     assert process.returncode == 130
-    assert complaints == "smartglocal: interrupted\n"
+    assert complaints.splitlines()[-1] == "smartglocal: interrupted"
+    assert not [line for line in complaints.splitlines()[:-1] if not line.endswith("settled")]
 
 
 def test_shown_request_is_what_a_key_signed(key, provider):
@@ -128,16 +143,31 @@ def test_lost_orders_fail():
     result = run("--orders", "1", "--faults", "1.0", "--seed", "0", "--json")
     said = json.loads(result.stdout)
     assert result.exit_code == 1
-    assert (said["ok"], said["lost"], said["sessions"]) == (False, 1, 0)
+    assert (said["ok"], said["sessions"]) == (False, 0)
+    # An error told of it: the order is not lost, whatever became of it.
+    assert [said[name] for name in ("lost", "not_sent", "refused", "unknown")] == [0, 0, 0, 1]
     assert sum(said["errors"].values()) == 1
+
+
+def test_failed_demo_doesnt_advertise():
+    """After a failure there is no Python that did it."""
+    result = run("--orders", "1", "--faults", "1.0", "--seed", "0")
+    assert result.exit_code == 1
+    assert "FAILED: 1 order without a session (1 unknown), 0 duplicates," in result.stdout
+    assert "is not lost" in result.stdout
+    assert "1 order, 64 at once, 100% of faults" in result.stdout
+    assert "1 of 1 order settled" in result.stderr
+    assert "sg.SmartGlocal" not in result.stdout
 
 
 def test_lost_orders_are_told(capsys):
     """The table of a failure says what became of the orders, and why."""
-    show_result(console(), evolve(GOOD, lost=2, errors={"NotSent, stopped by budget": 2}))
+    missing = {**GOOD.missing, "not_sent": 2, "lost": 1}
+    errors = {"NotSent, stopped by budget": 2}
+    show_result(console(), evolve(GOOD, missing=missing, errors=errors))
     written = capsys.readouterr().out
-    assert "What became of the lost orders" in written
-    assert "FAILED: 2 orders lost, 0 duplicates" in written
+    assert "\nOrders without a session\n" in written
+    assert "FAILED: 3 orders without a session (2 not sent, 1 lost), 0 duplicates" in written
     assert "retry budget ran dry" in written
 
 
@@ -154,7 +184,7 @@ def test_terminal_of_any_width(key, provider):
             for _ in range(GOOD.plan.orders):
                 settled(Outcome(index=0, request=sg.CreateSession()))
         show_result(screen, result)
-        show_lines(screen)
+        show_lines(screen, GOOD.plan)
         plain = Text.from_ansi(screen.file.getvalue()).plain
         unwrapped = "".join(plain.replace("│", "").split())
         assert max(map(len, plain.splitlines())) <= width
@@ -167,7 +197,7 @@ def test_terminal_of_any_width(key, provider):
     ("change", "is_good"),
     [
         ({}, True),
-        ({"lost": 1}, False),
+        *(({"missing": {**GOOD.missing, name: 1}}, False) for name in GOOD.missing),
         ({"report": evolve(GOOD.report, duplicates=1)}, False),
         ({"report": evolve(GOOD.report, changed=1)}, False),
         ({"report": evolve(GOOD.report, bad_signatures=1)}, False),
@@ -175,7 +205,7 @@ def test_terminal_of_any_width(key, provider):
     ],
 )
 def test_what_makes_it_fail(change, is_good):
-    """A lost order, a duplicate, changed bytes or a bad signature is a failure, each by itself."""
+    """No session, a duplicate, changed bytes or a bad signature is a failure, each by itself."""
     result = evolve(GOOD, **change)
     assert result.is_good is is_good
     assert result.as_dict()["ok"] is is_good
@@ -213,6 +243,15 @@ def test_small_settings_work(arguments):
     assert run(*arguments, "--faults", "0").exit_code == 0
 
 
+def test_printed_settings_are_those_of_the_run():
+    """The line that is printed makes the very policy that the demo's client had."""
+    for concurrency in (1, 64, 1000):
+        plan = evolve(GOOD.plan, concurrency=concurrency)
+        names = {"sg": sg}
+        exec(definition(plan.retry), names)  # noqa: S102 - our own
+        assert names["patient"] == evolve(plan.settings(print), on_attempt=None)
+
+
 async def test_three_lines_do_it(key, provider):
     """The Python that is printed runs as it is printed."""
     printed = []
@@ -224,6 +263,7 @@ async def test_three_lines_do_it(key, provider):
         "order_id": lambda order: order.metadata["order"],
         "print": lambda *words: printed.append(words),
     }
+    exec(definition(GOOD.plan.retry), names)  # noqa: S102 - our own
     exec("async def lines():\n" + textwrap.indent(LINES, "    "), names)  # noqa: S102 - our own
     await names["lines"]()
     assert sorted(key for key, _ in printed) == ["order-0", "order-1", "order-2"]

@@ -60,7 +60,8 @@ def test_everything_is_well(examine, provider):
     code, checks = examine(SERVER=provider.url)
     assert code == 0
     assert {check["level"] for check in checks.values()} == {"ok"}
-    assert {"environment", "key file", "key", "dns", "tcp", "clock", "credentials"} <= set(checks)
+    assert {"environment", "key file", "key", "tcp", "clock", "credentials"} <= set(checks)
+    assert "dns" not in checks
     assert provider.report().bad_signatures == 0
 
 
@@ -77,7 +78,25 @@ def test_environment_is_checked_first(examine):
     code, checks = examine()
     assert code == 1
     assert "SMARTGLOCAL_SERVER" in checks["environment"]["found"]
-    assert set(checks) == {"environment", "python", "packages", "optional"}
+    skipped = {"key file", "key", "server", "clock", "credentials"}
+    assert set(checks) == {"environment", *skipped, "python", "packages", "optional"}
+    for name in skipped:
+        assert checks[name]["level"] == "skip"
+        assert checks[name]["found"] == "not run: environment failed"
+    assert "SMARTGLOCAL" not in checks["environment"]["mend"]
+
+
+def test_name_of_a_server_is_looked_up(examine, provider):
+    """A name leads to addresses, which are told; an address needs no such line."""
+    code, checks = examine(SERVER=provider.url.replace("127.0.0.1", "localhost"))
+    assert (code, checks["dns"]["level"]) == (0, "ok")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_nobody_on_this_machine_may_be_the_emulator(examine, host):
+    """A connection refused right here has nothing to do with a firewall."""
+    _, checks = examine(SERVER=f"http://{host}:1")
+    assert "is the emulator running?" in checks["tcp"]["mend"]
 
 
 def test_open_key_file_is_a_warning(examine, provider):
@@ -93,7 +112,9 @@ def test_missing_key_file(examine, provider, tmp_path):
     code, checks = examine(SERVER=provider.url, PRIVATE_KEY=str(tmp_path / "absent.pem"))
     assert (code, checks["key file"]["level"]) == (1, "fail")
     assert "keygen" in checks["key file"]["mend"]
-    assert "credentials" not in checks
+    for name in ("key", "credentials"):
+        assert checks[name]["level"] == "skip"
+        assert checks[name]["found"] == "not run: key file failed"
 
 
 def test_public_key_in_place_of_the_private_one(examine, provider, key):
@@ -109,9 +130,19 @@ def test_encrypted_key_needs_its_passphrase(examine, provider, key):
     examine.key_file.write_bytes(key.pem(RIGHT.encode()))
     _, checks = examine(SERVER=provider.url, PRIVATE_KEY_PASSPHRASE=WRONG)
     assert checks["key"]["level"] == "fail"
+    assert checks["key"]["mend"].startswith("correct SMARTGLOCAL_PRIVATE_KEY_PASSPHRASE")
     assert WRONG not in json.dumps(checks)
+    _, checks = examine(SERVER=provider.url)
+    assert checks["key"]["mend"] == "set SMARTGLOCAL_PRIVATE_KEY_PASSPHRASE"
     code, _ = examine(SERVER=provider.url, PRIVATE_KEY_PASSPHRASE=RIGHT)
     assert code == 0
+
+
+def test_superfluous_passphrase_is_to_go(examine, provider):
+    """A passphrase for a key that has none is to be taken away, and not to be given."""
+    code, checks = examine(SERVER=provider.url, PRIVATE_KEY_PASSPHRASE=RIGHT)
+    assert (code, checks["key"]["level"]) == (1, "fail")
+    assert checks["key"]["mend"] == "unset SMARTGLOCAL_PRIVATE_KEY_PASSPHRASE"
 
 
 def test_unknown_project(examine, provider):
@@ -159,7 +190,7 @@ def test_setting_that_no_client_takes(examine, provider, version):
     """What the client itself refuses is told in its words."""
     code, checks = examine(SERVER=provider.url, API_VERSION=version)
     assert (code, checks["credentials"]["level"]) == (1, "fail")
-    assert "api_version" in checks["credentials"]["found"]
+    assert checks["credentials"]["found"].startswith("SMARTGLOCAL_API_VERSION: api_version")
 
 
 @pytest.mark.parametrize(
@@ -176,7 +207,9 @@ def test_unreachable_server(examine, server, check):
     """Name, address and connection fail each under their own name, and stop the rest."""
     code, checks = examine(SERVER=server)
     assert (code, checks[check]["level"]) == (1, "fail")
-    assert "credentials" not in checks
+    for name in ("clock", "credentials"):
+        assert checks[name]["level"] == "skip"
+        assert checks[name]["found"] == f"not run: {check} failed"
 
 
 def test_tls_that_is_none(examine, provider):

@@ -15,11 +15,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from attrs import evolve
+from rich.cells import cell_len
 from typer.testing import CliRunner
 
 import smartglocal_async as sg
 from smartglocal_async.cli import emulator as command
 from smartglocal_async.cli.app import app
+from smartglocal_async.cli.emulator_lines import Lines
 from smartglocal_async.emulator import FaultScript, Rules, Seen
 
 ROOT = Path(__file__).parents[1]
@@ -53,7 +56,7 @@ def client(environment: dict[str, str], **options: object) -> sg.SmartGlocal:
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signal_stops_it_while_requests_run(number):
     """A signal ends it in good order: report printed, key removed, exit code 0."""
 
@@ -93,11 +96,11 @@ def test_exported_lines_are_all_a_client_needs():
         environment = dict(line.split("=", 1) for line in exports)
         made = CliRunner().invoke(app, ("session", "create", "--json"), env=environment)
         assert json.loads(made.stdout)["id"] == "ps_1"
-        assert running.stdout.readline().split()[:3] == ["time", "operation", "key"]
+        assert running.stdout.readline().split()[:3] == ["time", "call", "key"]
         line = running.stdout.readline().split()
         running.terminate()
         report = running.communicate()[0]
-    assert line[1] == "session/create"
+    assert line[1] == "create"
     assert line[3:] == ["1", "-", "200", "ps_1"]
     assert "sessions       1" in report
 
@@ -153,8 +156,8 @@ async def test_lines_tell_what_met_a_request(plan, key, capsys):
             await api.session.create(ORDER)
         os.kill(os.getpid(), signal.SIGTERM)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["session/create", "order-1", "1", "after", "-", "ps_1"] in [x[1:] for x in lines]
-    assert ["session/create", "order-1", "2", "-", "200", "ps_1"] in [x[1:] for x in lines]
+    assert ["create", "order-1", "1", "after", "-", "ps_1"] in [x[1:] for x in lines]
+    assert ["create", "order-1", "2", "-", "200", "ps_1"] in [x[1:] for x in lines]
     assert ["faults", "after", "1"] in lines
 
 
@@ -187,13 +190,62 @@ def test_lines_that_nobody_takes_stop_it():
     assert told.enough.is_set()
 
 
-@pytest.mark.parametrize(
-    ("columns", "width"), [("40", 12), ("80", 13), ("100", 33), ("120", 36), ("300", 36)]
+UUID = "0b9f6a51-6d4c-4c1e-9a53-2f1f0a9d7c11"
+NOON = datetime(2026, 1, 2, 12, 34, 56, 789, tzinfo=UTC)
+LONGEST = Seen(
+    time=NOON,
+    operation="session/create",
+    key=UUID,
+    attempt=123,
+    fault="server_error",
+    http_status=503,
+    error_code="identification_error",
 )
-def test_lines_fit_the_terminal(monkeypatch, columns, width):
-    """The key's column takes what the others leave, from a short key up to a UUID."""
-    monkeypatch.setenv("COLUMNS", columns)
-    assert command._key_width() == width
+
+
+@pytest.mark.parametrize("columns", [20, 40, 60, 80, 95, 96, 120, 300])
+@pytest.mark.parametrize("key", [UUID, "東京" * 40, "k" * 255])
+def test_lines_fit_the_terminal(columns, key):
+    """No line is wider than the terminal; what is cut short ends in an ellipsis."""
+    lines = Lines(columns)
+    for line in (lines.heading(), lines.request(evolve(LONGEST, key=key))):
+        assert cell_len(line) <= columns
+    assert (UUID in lines.request(LONGEST)) is (columns >= 95)
+
+
+def test_line_of_80_columns_keeps_what_matters():
+    """On 80 columns only the key of the widest line is cut, and enough of it stays."""
+    line = Lines(80).request(LONGEST)
+    *before, key, attempt, fault, status, code = line.split()
+    assert before == ["12:34:56", "create"]
+    assert UUID.startswith(key.removesuffix("…"))
+    assert len(key) > 20
+    assert [attempt, fault, status, code] == ["123", "server_error", "503", LONGEST.error_code]
+
+
+def test_lines_off_a_terminal_are_whole():
+    """A pipe has no width, and nothing is cut."""
+    line = Lines().request(evolve(LONGEST, key="k" * 255))
+    assert "k" * 255 in line
+
+
+def test_request_without_a_key_has_no_attempt():
+    """Its number on the server is nobody's attempt."""
+    seen = Seen(time=NOON, operation="session/status", attempt=17, http_status=200)
+    assert Lines().request(seen).split() == ["12:34:56", "status", "-", "-", "-", "200", "-"]
+
+
+async def test_hangup_that_is_ignored_stays_ignored():
+    """Under nohup a closed terminal doesn't end the server."""
+    stopped = asyncio.Event()
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with command._stops(stopped.set):
+            os.kill(os.getpid(), signal.SIGHUP)
+            await asyncio.sleep(0.01)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert not stopped.is_set()
 
 
 def test_taken_port_is_one_line():
@@ -202,7 +254,8 @@ def test_taken_port_is_one_line():
         port = str(taken.getsockname()[1])
         result = CliRunner().invoke(app, ("emulator", "--port", port), catch_exceptions=False)
     assert result.exit_code == 2
-    assert "address already in use" in result.stderr
+    words = f"port {port} is in use; give another --port, or 0 for a free one"
+    assert words in result.stderr
     assert result.stderr.count("\n") == 1
 
 
@@ -211,16 +264,19 @@ def test_taken_port_is_one_line():
     [
         (("--faults", "script", "--drop-rate", "0.1"), "not both"),
         (("--faults", "absent"), "absent: No such file"),
-        (("--faults", "script"), "fault[0].kind"),
+        (("--faults", "script"), "--faults: script: fault[0].kind: "),
+        (("--faults", "odd"), "--faults: odd: script: isn't TOML"),
         (("--faults", "binary"), "isn't UTF-8"),
         (("--public-key", "absent"), "absent: No such file"),
-        (("--public-key", "script"), "isn't PEM"),
+        (("--public-key", "script"), "--public-key: script: the public key isn't PEM"),
+        (("--host", "198.51.100.1", "--port", "0"), "198.51.100.1"),
     ],
 )
 def test_misuse_is_one_line(tmp_path, monkeypatch, arguments, words):
     """What can't be used is named in one line, with exit code 2, and no server starts."""
     monkeypatch.chdir(tmp_path)
     Path("script").write_text('[[fault]]\nkind = "odd"\nrate = 1')
+    Path("odd").write_text("[[")
     Path("binary").write_bytes(b"\xff\xfe")
     result = CliRunner().invoke(app, ("emulator", *arguments), catch_exceptions=False)
     assert result.exit_code == 2

@@ -80,8 +80,31 @@ def test_keygen_prints_nothing_of_the_key(tmp_path):
     pem = (tmp_path / "k.pem").read_text()
     assert result.exit_code == 0
     assert PASSPHRASE not in result.output
+    assert '  export SMARTGLOCAL_PRIVATE_KEY_PASSPHRASE="$SECRET"\n' in result.stdout
     assert "BEGIN" not in result.output
     assert not any(line in result.output for line in pem.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [
+        (".", "is a folder"),
+        ("..", "is a folder"),
+        ("/", "is a folder"),
+        ("there", "is a folder"),
+        ("absent/shop.pem", "there is no folder absent"),
+    ],
+)
+def test_keygen_names_a_place_that_cant_be(tmp_path, monkeypatch, out, words):
+    """A folder, or a file in a folder that isn't there, is told of --out, and nothing is made."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    result = run("keygen", "--out", out)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("smartglocal: --out: ")
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
 
 
 @pytest.mark.parametrize("taken", ["shop.pem", "shop.pub.pem"])
@@ -122,7 +145,9 @@ def test_keygen_encrypts(tmp_path):
         "bits": 2048,
         "encrypted": True,
     }
-    assert run("sign", "--key", out, stdin=b"x").exit_code == 2
+    locked = run("sign", "--key", out, stdin=b"x")
+    assert locked.exit_code == 2
+    assert locked.stderr.startswith(f"smartglocal: --passphrase-env: {out}: ")
     signed = run("sign", "--key", out, "--passphrase-env", "SECRET", stdin=b"x", SECRET=PASSPHRASE)
     checked = run(
         *("verify", "--key", out, "--passphrase-env", "SECRET"),
@@ -187,9 +212,15 @@ def test_other_bytes_are_a_no(pair):
     [
         (("sign", "--key", "absent.pem"), "absent.pem: No such file or directory"),
         (("sign", "absent", "--key", "{private}"), "absent: No such file or directory"),
-        (("sign", "--key", "{public}"), "is a public key"),
+        (("sign", "--key", "{public}"), "--key: {public}: the private key is a public key"),
         (("sign", "--key", "{private}", "--passphrase-env", "UNSET"), "UNSET is not set"),
+        (("sign", "--key", "{private}", "--passphrase-env", "UNSET"), "--passphrase-env: "),
+        (
+            ("sign", "--key", "{private}", "--passphrase-env", "HOME"),
+            "--passphrase-env: {private}: the private key isn't encrypted",
+        ),
         (("verify", "--key", "{content}", "--signature", "AAAA"), "isn't PEM"),
+        (("verify", "--key", "{content}", "--signature", "AAAA"), "--key: {content}: "),
         (("verify", "--key", "{public}", "--signature", "@absent"), "absent: No such file"),
     ],
 )
@@ -199,7 +230,7 @@ def test_misuse_is_one_line_and_exit_code_2(pair, tmp_path, arguments, words):
     places = {"private": pair[0], "public": pair[1], "content": tmp_path / "content"}
     result = run(*(word.format(**places) for word in arguments))
     assert result.exit_code == 2
-    assert words in result.stderr
+    assert words.format(**places) in result.stderr
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""
 

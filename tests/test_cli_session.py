@@ -104,15 +104,18 @@ def test_refusal_names_the_code_of_the_provider(run, provider):
     ("arguments", "words"),
     [
         (("--amount", "100.00"), "--amount and --currency go together"),
-        (("--amount", "1.005", "--currency", "usd"), "usd has 2 decimals"),
-        (("--amount", "ten", "--currency", "usd"), "expected a number"),
-        (("--amount", "1", "--currency", "dollars"), "ISO 4217"),
+        (("--amount", "1.005", "--currency", "usd"), "--amount: usd has 2 decimals"),
+        (("--amount", "ten", "--currency", "usd"), "--amount: expected a number"),
+        (("--amount", "0", "--currency", "usd"), "--amount: must be greater than zero"),
+        (("--amount", "1", "--currency", "dollars"), "--currency: expected an ISO 4217"),
         (("--metadata", "a", "--json-metadata", "{}"), "not both"),
         (("--json-metadata", "{"), "isn't JSON"),
         (("--json-metadata", "[" * 100_000), "isn't JSON"),
-        (("--json-metadata", "NaN"), "metadata"),
-        (("--deadline", "0"), "deadline"),
-        (("--key", ""), "key"),
+        (("--json-metadata", "NaN"), "--json-metadata: "),
+        (("--json-metadata", '{"a": [NaN]}'), "--json-metadata: CreateSession.metadata.a[0]: "),
+        (("--metadata", "\udcff"), "--metadata: "),
+        (("--deadline", "0"), "--deadline: "),
+        (("--key", ""), "--key: "),
     ],
 )
 def test_misuse_sends_nothing(run, provider, arguments, words):
@@ -122,6 +125,55 @@ def test_misuse_sends_nothing(run, provider, arguments, words):
     assert words in result.stderr
     assert result.stderr.count("\n") == 1
     assert provider.report().requests == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--metadata", "order123"), ("--metadata", "--json-metadata '{")),
+        (("--json-metadata", '"order123"'), ("an object", "--json-metadata '{")),
+        (("--json-metadata", "[1]"), ("an object", "--json-metadata '{")),
+        (("--json-metadata", '{"idempotency_key": "other"}'), ("another idempotency_key",)),
+    ],
+)
+def test_key_that_cannot_travel_is_refused(run, provider, arguments, words):
+    """A key without room in the metadata would protect nothing: both options are named."""
+    result = run(provider.url, "create", "--key", "order-1", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("smartglocal: --key: ")
+    assert all(word in result.stderr for word in words)
+    assert provider.report().requests == 0
+
+
+@pytest.mark.parametrize("metadata", ['{"idempotency_key": "order-1"}', "null"])
+def test_key_with_room_travels(run, provider, metadata):
+    """An object that has the key already, and JSON's null, leave it room."""
+    result = run(provider.url, "create", "--key", "order-1", "--json-metadata", metadata)
+    assert result.exit_code == 0
+    assert provider.order("order-1").made == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("SERVER", "nowhere"),
+        ("API_VERSION", "v3"),
+        ("PROJECT", "é"),
+        ("SUBMERCHANT", "é"),
+        ("PRIVATE_KEY", "/absent.pem"),
+        ("PRIVATE_KEY_PASSPHRASE", "superfluous"),
+    ],
+)
+def test_credential_is_named_by_its_variable(run, provider, monkeypatch, variable, value):
+    """What the environment holds is complained of under the variable's name."""
+    for name in ("PRIVATE_KEY_PASSPHRASE", "SUBMERCHANT", "API_VERSION"):
+        monkeypatch.delenv(f"SMARTGLOCAL_{name}", raising=False)
+    assert run(provider.url, "create").exit_code == 0
+    monkeypatch.setenv(f"SMARTGLOCAL_{variable}", value)
+    result = CliRunner().invoke(app, ("session", "create"), catch_exceptions=False)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"smartglocal: SMARTGLOCAL_{variable}: ")
+    assert result.stderr.count("\n") == 1
 
 
 def test_missing_environment_is_named(monkeypatch):

@@ -128,7 +128,7 @@ class TestJourneys:
 
         error = failed.value
         assert error.outcome is sg.CallOutcome.REFUSED
-        assert (error.operation, error.key, error.session_id) == ("session/status", None, None)
+        assert (error.operation, error.key, error.session_id) == ("session/status", None, "ps_99")
         assert error.code == "session_not_found"
         assert error.description == "session_id: there is no such session"
         assert error.code_class is sg.CodeClass.UNRECOGNISED

@@ -3,8 +3,10 @@
 import asyncio
 import base64
 import json
+import logging
 import shutil
 import socket
+import struct
 import subprocess
 import threading
 from collections.abc import AsyncIterator
@@ -490,3 +492,27 @@ async def half_a_request(provider: Provider) -> asyncio.StreamWriter:
     writer.write(f"POST {CREATE} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9\r\n\r\n{{".encode())
     await writer.drain()
     return writer
+
+
+@pytest.mark.parametrize("kind", [FaultKind.STALE, FaultKind.CUT, FaultKind.CHUNK_CUT])
+async def test_client_that_is_gone_is_no_error(
+    kind: FaultKind, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An answer that meets nobody any more is dropped without a word in the log."""
+    head = "POST /api/v1/session/create HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
+    lines = "".join(f"{name}: {value}\r\n" for name, value in signed(b"{}").items())
+    asked = asyncio.Event()
+
+    def vanish(_: Seen) -> None:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        asked.set()
+
+    faults = FaultScript((Fault(kind, nth=(1,)),))
+    with caplog.at_level(logging.INFO):
+        async with run(public_key=KEY.public, faults=faults, on_request=vanish) as provider:
+            host, port = provider.url.removeprefix("http://").split(":")
+            client = socket.create_connection((host, int(port)))
+            client.sendall(f"{head}{lines}\r\n{{}}".encode())
+            await asked.wait()
+    assert not [record for record in caplog.records if record.name.startswith("aiohttp")]

@@ -7,10 +7,10 @@ import attrs
 import pytest
 
 import smartglocal_async as sg
-from smartglocal_async.settings import Environment, from_environment, read_credentials
+from smartglocal_async.settings import Environment, Given, from_environment, read_credentials
 
 KEYGEN: Final = "make a pair with: smartglocal keygen"
-SERVER_RULE: Final = "server must be sg.DEMO, sg.LIVE or an address like https://host"
+SERVER_RULE: Final = "server must be an address like https://host (sg.DEMO and sg.LIVE are two)"
 
 
 def read(key, **changed):
@@ -22,9 +22,10 @@ def read(key, **changed):
         "passphrase": None,
         "submerchant": None,
         "api_version": "v1",
-        "allow_plain_http": False,
     }
-    return read_credentials(**{**arguments, **changed})
+    allow_plain_http = changed.pop("allow_plain_http", False)
+    given = Given(**{**arguments, **changed})
+    return read_credentials(given, allow_plain_http=allow_plain_http)
 
 
 def refused(key, **changed) -> str:

@@ -4,10 +4,20 @@ import sys
 
 _EXTRA = frozenset({"typer", "rich", "click"})
 _MISUSE = 2
+_INTERRUPTED = 130
 
 
 def main() -> None:
     """Run the command line, or say what to install for it."""
+    try:
+        _run()
+    except KeyboardInterrupt:
+        # The imports take a moment, too.
+        _ = sys.stderr.write("smartglocal: interrupted\n")
+        sys.exit(_INTERRUPTED)
+
+
+def _run() -> None:
     try:
         # Imported when run: the package works without the extra, and so does this module.
         from .app import app  # noqa: PLC0415

@@ -8,6 +8,7 @@ import typer
 
 from . import demo, doctor, emulator, keys, session
 from .doctor_local import version_of
+from .grammar import Command, Commands
 from .screen import is_lively, write_line
 
 _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
@@ -19,8 +20,9 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     doctor.doctor,
 )
 _EPILOG: Final = (
-    "Exit codes: 0 done; 1 refused or failed; 2 misuse; 3 outcome unknown, ask before you "
-    "repeat; 4 not sent, repeat freely; 130 interrupted."
+    "Exit codes: 0 done. 1 refused or failed. 2 misuse. 3 outcome unknown: it may have been "
+    "processed; repeat a create only with the same key. 4 not sent: repeat freely. "
+    "130 interrupted."
 )
 
 
@@ -32,6 +34,7 @@ def _version(asked: bool) -> None:  # noqa: FBT001 - Typer calls it with the opt
 
 app = typer.Typer(
     name="smartglocal",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     # The variables of a traceback would show keys.
@@ -54,5 +57,5 @@ def smartglocal(
 
 
 for command in _COMMANDS:
-    _ = app.command()(command)
+    _ = app.command(cls=Command)(command)
 app.add_typer(session.app, name="session")

@@ -28,7 +28,7 @@ def demo(
     Creates one session and shows the bytes, then many against a provider that drops
     connections, and counts what both sides saw.
 
-    The exit code is 1 if the provider saw a duplicate, or an order was lost.
+    The exit code is 1 if the provider saw a duplicate, or an order got no session.
     """
     with explained(as_json=as_json):
         plan = Plan(orders=orders, faults=faults, seed=seed, concurrency=concurrency)
@@ -54,5 +54,6 @@ async def _journey(plan: Plan, *, as_json: bool) -> Result:
         write_json({"first": said_of_first(first), **result.as_dict()})
     else:
         show_result(screen, result)
-        show_lines(screen)
+        if result.is_good:
+            show_lines(screen, plan)
     return result

@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 
 from ..client import SmartGlocal
 from ..emulator import Provider, Report
-from ..envelope import Happened
+from ..errors import CallOutcome
 from ..outcome import Outcome
 from ..retry import RetryPolicy
 from ..settings import AttemptDetails, Settings
@@ -17,6 +17,7 @@ from ..signing import PrivateKey
 from ..values.answers import Session
 from ..values.money import AmountDetails
 from ..values.requests import CreateSession
+from .demo_causes import Cause, Retries
 from .tap import tapped
 
 PROJECT: Final = "demo"
@@ -24,7 +25,7 @@ PROJECT: Final = "demo"
 _ATTEMPTS: Final = 8
 # Nobody watches a demo that waits; a real client is more patient.
 _LONGEST_WAIT_SECONDS: Final = 1.0
-_OK: Final = 200
+_FAILED: Final = (CallOutcome.NOT_SENT, CallOutcome.REFUSED, CallOutcome.UNKNOWN)
 _PERCENT: Final = 100
 
 Settled = Callable[[Outcome[CreateSession]], None]
@@ -39,16 +40,20 @@ class Plan:
     seed: int
     concurrency: int
 
-    def settings(self, on_attempt: Callable[[AttemptDetails], None]) -> Settings:
-        """Give settings under which random faults lose nothing by chance."""
+    @property
+    def retry(self) -> RetryPolicy:
+        """The policy under which random faults lose nothing by chance."""
         usual = RetryPolicy()
-        retry = RetryPolicy(
+        return RetryPolicy(
             attempts=_ATTEMPTS,
             longest_wait_seconds=_LONGEST_WAIT_SECONDS,
             # Every order in flight may be at a retry at once; an outage still ends it.
             budget_tokens=max(usual.budget_tokens, usual.budget_cost * self.concurrency),
         )
-        return Settings(retry=retry, on_attempt=on_attempt)
+
+    def settings(self, on_attempt: Callable[[AttemptDetails], None]) -> Settings:
+        """Give the settings of the client, which counts its attempts."""
+        return Settings(retry=self.retry, on_attempt=on_attempt)
 
     def requests(self) -> Iterator[CreateSession]:
         """Give the orders, one after another."""
@@ -65,32 +70,6 @@ class First:
     session: Session
 
 
-@frozen
-class Cause:
-    """Why an attempt was followed by another."""
-
-    what: str
-    happened: str
-    """What surely happened to the request."""
-
-
-@define(eq=False)
-class Retries:
-    """Count the causes of retries, as `Settings.on_attempt` tells of attempts."""
-
-    causes: Counter[Cause] = field(factory=Counter[Cause])
-    _failed: dict[str, Cause] = field(factory=dict[str, Cause])
-
-    def __call__(self, attempt: AttemptDetails) -> None:
-        """Count the cause of the attempt before this one, if there was one."""
-        order = attempt.key or ""
-        earlier = self._failed.pop(order, None)
-        if earlier is not None:
-            self.causes[earlier] += 1
-        if attempt.happened not in {None, Happened.ACCEPTED}:
-            self._failed[order] = _cause(attempt)
-
-
 @frozen(kw_only=True)
 class Result:
     """What both sides counted."""
@@ -98,8 +77,8 @@ class Result:
     plan: Plan
     sessions: int
     """Sessions that the client was given."""
-    lost: int
-    """Orders without a session, at the client or at the provider, or with different ones."""
+    missing: Mapping[str, int]
+    """Orders without a session, by what is known of them; ``lost``: nothing."""
     attempts: int
     signatures: int
     causes: Mapping[Cause, int]
@@ -112,8 +91,8 @@ class Result:
     @property
     def is_good(self) -> bool:
         """Whether each order has one session, and every attempt of an order the same bytes."""
-        seen = self.report
-        return not (self.lost or seen.duplicates or seen.changed or seen.bad_signatures)
+        seen, without = self.report, sum(self.missing.values())
+        return not (without or seen.duplicates or seen.changed or seen.bad_signatures)
 
     @property
     def retries(self) -> int:
@@ -128,7 +107,7 @@ class Result:
             "seed": self.plan.seed,
             "fault_rate": self.plan.faults,
             "sessions": self.sessions,
-            "lost": self.lost,
+            **self.missing,
             "duplicates": self.report.duplicates,
             "attempts": self.attempts,
             "retries": self.retries,
@@ -173,7 +152,7 @@ async def create_many(plan: Plan, provider: Provider, key: PrivateKey, told: Set
     return Result(
         plan=plan,
         sessions=len(outcomes.sessions),
-        lost=plan.orders - outcomes.agreed(provider),
+        missing=outcomes.missing(plan.orders, provider),
         attempts=stats.attempts,
         signatures=stats.signatures,
         causes=dict(retries.causes.most_common()),
@@ -189,10 +168,12 @@ async def create_many(plan: Plan, provider: Provider, key: PrivateKey, told: Set
 class _Outcomes:
     sessions: dict[str, str] = field(factory=dict[str, str])
     errors: Counter[str] = field(factory=Counter[str])
+    endings: Counter[CallOutcome] = field(factory=Counter[CallOutcome])
     waits: list[float] = field(factory=list[float])
 
     def add(self, outcome: Outcome[CreateSession]) -> None:
         self.waits.append(outcome.elapsed_seconds)
+        self.endings[outcome.outcome] += 1
         if outcome.session is not None and outcome.key is not None:
             self.sessions[outcome.key] = outcome.session.id
         else:
@@ -200,12 +181,14 @@ class _Outcomes:
             name = type(outcome.error).__name__
             self.errors[f"{name}, stopped by {why}" if why else name] += 1
 
-    def agreed(self, provider: Provider) -> int:
-        """Count the orders that have the same session on both sides."""
-        return sum(
+    def missing(self, orders: int, provider: Provider) -> dict[str, int]:
+        """Count the orders that haven't the same session on both sides."""
+        agreed = sum(
             session_id in provider.order(key).session_ids
             for key, session_id in self.sessions.items()
         )
+        told = {outcome.value: self.endings[outcome] for outcome in _FAILED}
+        return {**told, "lost": orders - agreed - sum(told.values())}
 
     def percentile(self, percent: int) -> float:
         ranked = sorted(self.waits)
@@ -219,14 +202,3 @@ def _order(name: str) -> CreateSession:
 def _order_id(request: CreateSession) -> str:
     name: str = request.metadata["order"]
     return name
-
-
-def _cause(attempt: AttemptDetails) -> Cause:
-    status = attempt.http_status
-    # Some of aiohttp's causes end in the address, which is always the same here.
-    what = (attempt.cause or attempt.code or "no answer").partition(" for http")[0]
-    if status is not None and status != _OK:
-        what = f"HTTP {status}"
-    elif status == _OK:
-        what = f"HTTP 200, but {what}"
-    return Cause(what, attempt.happened.value if attempt.happened else "cancelled")

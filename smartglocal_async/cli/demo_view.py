@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from attrs import asdict
 from rich.columns import Columns
 from rich.console import Console
 from rich.panel import Panel
@@ -12,16 +13,21 @@ from rich.syntax import Syntax
 from rich.table import Table
 
 from ..outcome import Outcome
+from ..retry import RetryPolicy
 from ..values.requests import CreateSession
 from .demo_run import First, Plan, Result, Settled
-from .screen import cell, table
+from .screen import cell, counted, remark, show, table
 
 LINES: Final = """\
-async with sg.SmartGlocal("demo", private_key, server) as api:
+async with sg.SmartGlocal("demo", private_key, server, settings=patient) as api:
     async for done in api.session.create_many(orders, keys=order_id):
         print(done.key, done.session or done.error)
 """
 _PLAIN_STEPS: Final = 10
+_WHY_UNEQUAL: Final = (
+    "The columns need not match: the seed fixes the faults, but timing decides how a client "
+    "meets them; a connection found stale costs no attempt, or counts as a reset."
+)
 
 
 def show_first(screen: Console, first: First) -> None:
@@ -56,10 +62,12 @@ def meter(screen: Console, plan: Plan, *, is_silent: bool) -> Generator[Settled,
     if is_silent:
         yield _ignore
         return
-    share = f"{plan.faults:.0%}"
-    _heading(screen, f"{plan.orders:,} orders, {plan.concurrency} at once, {share} of faults")
+    said = f"{counted(plan.orders, 'order')}, {plan.concurrency} at once"
+    share = f"{plan.faults * 100:g}% of faults"
+    most = f"{counted(plan.retry.attempts, 'attempt')} an order at most"
+    _heading(screen, f"{said}, {share}, {most}")
     if not screen.is_terminal:
-        yield _plain_meter(screen, plan.orders)
+        yield _plain_meter(plan.orders)
         return
     with Progress(
         TextColumn("settled"),
@@ -74,19 +82,18 @@ def meter(screen: Console, plan: Plan, *, is_silent: bool) -> Generator[Settled,
 
 def show_result(screen: Console, result: Result) -> None:
     """Show both sides' books beside each other, and the verdict."""
-    screen.print(_books(result))
+    show(screen, _books(result))
+    if result.plan.faults:
+        show(screen, _WHY_UNEQUAL)
     details = [part for part in (_retries(result), _faults(result), _errors(result)) if part]
-    screen.print(Columns(details, padding=(0, 4)))
+    show(screen, Columns(details, padding=(0, 4)))
     if result.is_good:
         verdict = f"One order, one session: {result.sessions:,} of {result.plan.orders:,}."
         screen.print(verdict, style="bold green")
         return
-    seen = result.report
-    screen.print(
-        f"FAILED: {result.lost:,} orders lost, {seen.duplicates:,} duplicates, "
-        f"{seen.changed:,} orders with changed bytes, {seen.bad_signatures:,} bad signatures.",
-        style="bold red",
-    )
+    show(screen, cell(f"FAILED: {_failings(result)}.", "bold red"))
+    if result.missing.get("unknown"):
+        screen.print("An unknown order is not lost: created again with its key, it is one session.")
     if any("budget" in error for error in result.errors):
         screen.print(
             "The retry budget ran dry: so many failures are an outage, "
@@ -94,10 +101,31 @@ def show_result(screen: Console, result: Result) -> None:
         )
 
 
-def show_lines(screen: Console) -> None:
+def show_lines(screen: Console, plan: Plan) -> None:
     """Show the Python that did it."""
-    _heading(screen, "The three lines that did it")
-    _code(screen, LINES, "python")
+    _heading(screen, "The settings, and the three lines that did it")
+    _code(screen, definition(plan.retry) + LINES, "python")
+
+
+def definition(policy: RetryPolicy) -> str:
+    """Give the line that makes ``patient``: whatever the policy has other than usual."""
+    usual = asdict(RetryPolicy())
+    own = (f"{name}={value!r}" for name, value in asdict(policy).items() if value != usual[name])
+    return f"patient = sg.Settings(retry=sg.RetryPolicy({', '.join(own)}))\n"
+
+
+def _failings(result: Result) -> str:
+    seen, missing = result.report, {n: times for n, times in result.missing.items() if times}
+    kinds = ", ".join(f"{times:,} {name.replace('_', ' ')}" for name, times in missing.items())
+    said = [
+        counted(sum(missing.values()), "order") + " without a session",
+        counted(seen.duplicates, "duplicate"),
+        counted(seen.changed, "order") + " with changed bytes",
+        counted(seen.bad_signatures, "bad signature"),
+    ]
+    if kinds:
+        said[0] += f" ({kinds})"
+    return ", ".join(said)
 
 
 def _books(result: Result) -> Table:
@@ -112,7 +140,7 @@ def _books(result: Result) -> Table:
         ("Attempts sent, and arrived", result.attempts, seen.requests),
         ("Retries, and faults met", result.retries, sum(seen.faults.values())),
         ("Signatures made, and bad ones", result.signatures, seen.bad_signatures),
-        ("Lost orders", result.lost, None),
+        *((f"Orders {name.replace('_', ' ')}", n, None) for name, n in result.missing.items()),
         ("Duplicate sessions", None, seen.duplicates),
         ("Orders whose bytes changed", None, seen.changed),
     ):
@@ -147,7 +175,8 @@ def _faults(result: Result) -> Table | None:
 
 
 def _errors(result: Result) -> Table | None:
-    shown = table("What became of the lost orders")
+    shown = table("Orders without a session")
+    shown.min_width = len("Orders without a session") + 2
     shown.add_column("Error", overflow="fold")
     shown.add_column("Orders", justify="right")
     for error, times in result.errors.items():
@@ -186,7 +215,7 @@ def _http(message: bytes) -> tuple[str, dict[str, str], str]:
     return first, headers, body
 
 
-def _plain_meter(screen: Console, total: int) -> Callable[[Outcome[CreateSession]], None]:
+def _plain_meter(total: int) -> Callable[[Outcome[CreateSession]], None]:
     step = max(1, total // _PLAIN_STEPS)
     settled = 0
 
@@ -194,7 +223,7 @@ def _plain_meter(screen: Console, total: int) -> Callable[[Outcome[CreateSession
         nonlocal settled
         settled += 1
         if settled % step == 0 or settled == total:
-            screen.print(f"{settled:,} of {total:,} orders settled")
+            remark(f"{settled:,} of {counted(total, 'order')} settled")
 
     return count
 

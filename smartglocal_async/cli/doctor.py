@@ -10,16 +10,23 @@ import typer
 from ..errors import InvalidCredentials
 from ..retry import Timing
 from ..settings import Environment, from_environment
-from .doctor_local import Finding, Level, check_key, check_packages, level_of
+from .doctor_local import Finding, Level, check_key, check_packages, level_of, skipped
 from .doctor_server import check_call, check_reach
 from .failures import ExitCode, explained
-from .screen import AsJson, cell, console, table, write_json
+from .screen import AsJson, cell, console, show, table, write_json
 
 _STYLES: Final[Mapping[Level, str]] = {
     Level.OK: "green",
     Level.WARN: "yellow",
     Level.FAIL: "bold red",
+    Level.SKIP: "dim",
 }
+
+
+_MEND_ENVIRONMENT: Final = (
+    "your account manager gives project and server, and smartglocal keygen makes a key; "
+    "to try without them: smartglocal emulator"
+)
 
 
 def doctor(*, as_json: AsJson = False) -> None:
@@ -43,22 +50,25 @@ def _examine(variables: Mapping[str, str], timing: Timing) -> list[Finding]:
     try:
         environment = from_environment(variables)
     except InvalidCredentials as error:
-        mend = "set them; SMARTGLOCAL_PRIVATE_KEY is the path of a PEM file"
-        found = [Finding("environment", Level.FAIL, str(error), mend)]
+        found = [
+            Finding("environment", Level.FAIL, str(error), _MEND_ENVIRONMENT),
+            *skipped("environment", "key file", "key", "server", "clock", "credentials"),
+        ]
     else:
         found = [
             Finding("environment", Level.OK, f"project {environment.project}"),
             *check_key(environment),
         ]
-        found += asyncio.run(_ask(environment, timing, has_key=level_of(found) is not Level.FAIL))
+        found = asyncio.run(_ask(environment, timing, found))
     return [*found, *check_packages()]
 
 
-async def _ask(environment: Environment, timing: Timing, *, has_key: bool) -> list[Finding]:
-    found = await check_reach(environment.server, timing)
-    if has_key and level_of(found) is not Level.FAIL:
-        found.append(await check_call())
-    return found
+async def _ask(environment: Environment, timing: Timing, found: list[Finding]) -> list[Finding]:
+    found = [*found, *await check_reach(environment.server, timing)]
+    failed = next((finding.check for finding in found if finding.level is Level.FAIL), None)
+    if failed is None:
+        return [*found, await check_call()]
+    return [*found, *skipped(failed, "credentials")]
 
 
 def _show(findings: list[Finding]) -> None:
@@ -73,4 +83,4 @@ def _show(findings: list[Finding]) -> None:
             _ = said.append("\n").append(cell(f"mend: {finding.mend}", "bold"))
         level = cell(finding.level, _STYLES[finding.level])
         shown.add_row(level, finding.check, said)
-    console().print(shown)
+    show(console(), shown)

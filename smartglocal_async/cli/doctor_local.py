@@ -14,6 +14,7 @@ from attrs import frozen
 from ..errors import InvalidCredentials
 from ..settings import Environment
 from ..signing import PrivateKey
+from .naming import PASSPHRASE_VARIABLE
 
 _NEEDED: Final = ("aiohttp", "attrs", "cattrs", "cryptography", "tenacity")
 _OPTIONAL: Final = ("typer", "rich", "uvloop")
@@ -27,6 +28,8 @@ class Level(enum.StrEnum):
     WARN = "warn"
     """Calls succeed, but something should be mended."""
     FAIL = "fail"
+    SKIP = "skip"
+    """Not run, as it needs what failed before it."""
 
 
 @frozen
@@ -48,6 +51,11 @@ class Finding:
         }
 
 
+def skipped(failed: str, *checks: str) -> list[Finding]:
+    """Tell of checks that were not run, and of the one whose failure kept them from it."""
+    return [Finding(check, Level.SKIP, f"not run: {failed} failed") for check in checks]
+
+
 def level_of(findings: Sequence[Finding]) -> Level:
     """Give the worst level among findings."""
     levels = {finding.level for finding in findings}
@@ -62,6 +70,7 @@ def check_key(environment: Environment) -> Iterator[Finding]:
     except OSError as error:
         mend = "check SMARTGLOCAL_PRIVATE_KEY, or make a pair with: smartglocal keygen"
         yield Finding("key file", Level.FAIL, f"{path}: {error.strerror}", mend)
+        yield from skipped("key file", "key")
         return
     yield _permissions(path, mode)
     yield _soundness(pem, environment.passphrase)
@@ -98,6 +107,17 @@ def _soundness(pem: bytes, passphrase: str | None) -> Finding:
     try:
         key = PrivateKey.from_pem(pem, passphrase.encode() if passphrase else None).prove()
     except InvalidCredentials as error:
-        mend = "give the right file, or its passphrase in SMARTGLOCAL_PRIVATE_KEY_PASSPHRASE"
-        return Finding("key", Level.FAIL, str(error), mend)
+        return Finding("key", Level.FAIL, str(error), _mending(pem, passphrase))
     return Finding("key", Level.OK, f"RSA, {key.bits} bits; it verifies what it signs")
+
+
+def _mending(pem: bytes, passphrase: str | None) -> str:
+    if b"ENCRYPTED" in pem:
+        return (
+            f"correct {PASSPHRASE_VARIABLE}, or SMARTGLOCAL_PRIVATE_KEY if it is another file"
+            if passphrase
+            else f"set {PASSPHRASE_VARIABLE}"
+        )
+    if passphrase and b"PRIVATE KEY" in pem:
+        return f"unset {PASSPHRASE_VARIABLE}"
+    return "give the right file in SMARTGLOCAL_PRIVATE_KEY"

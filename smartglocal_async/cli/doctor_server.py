@@ -3,7 +3,9 @@
 import asyncio
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -12,7 +14,8 @@ from ..errors import InvalidCredentials, OutcomeUnknown, Refused, SmartGlocalErr
 from ..retry import RetryPolicy, Timing
 from ..settings import Settings
 from ..values.requests import SessionRef
-from .doctor_local import Finding, Level
+from .doctor_local import Finding, Level, skipped
+from .naming import by_variable
 
 _PATIENCE_SECONDS: Final = 5.0
 _CALL_SECONDS: Final = 15.0
@@ -21,6 +24,11 @@ _TOO_MANY: Final = 429
 _PORTS: Final = {"https": 443, "http": 80}
 _NOBODY: Final = "ps_0_doctor"
 _MEND_NETWORK: Final = "check SMARTGLOCAL_SERVER, the firewall, and whether your address is allowed"
+_MEND_LOCAL: Final = (
+    "is the emulator running? start it with: smartglocal emulator, and set SMARTGLOCAL_SERVER "
+    "to the address that it prints"
+)
+_MEND_TLS: Final = "check the clock and the certificates of this machine, and any proxy in between"
 
 # What the provider's code says about the credentials; any other was said to a known partner.
 _SAID: Final[Mapping[str, tuple[str, str]]] = {
@@ -48,12 +56,16 @@ async def check_reach(server: str, timing: Timing) -> list[Finding]:
         host, port = None, None
     if not host or port is None:
         mend = "write it like https://host"
-        return [Finding("server", Level.FAIL, f"{server} is no address of a server", mend)]
+        failed = Finding("server", Level.FAIL, f"{server} is no address of a server", mend)
+        return [failed, *skipped("server", "clock")]
+    if _is_literal(host):
+        return await _check_connection(address, host, port, timing)
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
             found = await asyncio.get_running_loop().getaddrinfo(host, port)
     except (OSError, UnicodeError) as error:
-        return [Finding("dns", Level.FAIL, f"{host}: {_why(error)}", _MEND_NETWORK)]
+        failed = Finding("dns", Level.FAIL, f"{host}: {_why(error)}", _MEND_NETWORK)
+        return [failed, *skipped("dns", _line(address), "clock")]
     addresses = sorted({str(entry[4][0]) for entry in found})
     return [
         Finding("dns", Level.OK, f"{host} leads to {', '.join(addresses)}"),
@@ -70,7 +82,8 @@ async def check_call() -> Finding:
     except Refused as error:
         return _judge(error)
     except InvalidCredentials as error:
-        return Finding("credentials", Level.FAIL, str(error), "mend the variable it names")
+        found = by_variable(str(error))
+        return Finding("credentials", Level.FAIL, found, "correct the variable that it names")
     except OutcomeUnknown as error:
         mend = "try again; if it stays, ask the provider"
         return Finding("credentials", Level.WARN, str(error), mend)
@@ -97,17 +110,34 @@ def _judge(error: Refused) -> Finding:
 async def _check_connection(
     address: SplitResult, host: str, port: int, timing: Timing
 ) -> list[Finding]:
-    secure = address.scheme == "https"
-    kind = "tls" if secure else "tcp"
+    kind = _line(address)
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
-            date = await _date(host, port, secure=secure)
+            date = await _date(host, port, secure=kind == "tls")
     except ssl.SSLError as error:
-        mend = "check the clock and the certificates of this machine, and any proxy in between"
-        return [Finding("tls", Level.FAIL, f"{host}:{port}: {error.reason or error}", mend)]
+        failed = Finding(kind, Level.FAIL, f"{host}:{port}: {error.reason or error}", _MEND_TLS)
+        return [failed, *skipped(kind, "clock")]
     except OSError as error:
-        return [Finding(kind, Level.FAIL, f"{host}:{port}: {_why(error)}", _MEND_NETWORK)]
+        mend = _MEND_LOCAL if _is_refused_here(host, error) else _MEND_NETWORK
+        failed = Finding(kind, Level.FAIL, f"{host}:{port}: {_why(error)}", mend)
+        return [failed, *skipped(kind, "clock")]
     return [Finding(kind, Level.OK, f"{host}:{port} answers"), _check_clock(date, timing)]
+
+
+def _line(address: SplitResult) -> str:
+    return "tls" if address.scheme == "https" else "tcp"
+
+
+def _is_literal(host: str) -> bool:
+    with suppress(ValueError):
+        return bool(ip_address(host))
+    return False
+
+
+def _is_refused_here(host: str, error: OSError) -> bool:
+    # A name with several addresses gives one error for all of them, of no kind.
+    is_here = host == "localhost" or (_is_literal(host) and ip_address(host).is_loopback)
+    return is_here and not isinstance(error, TimeoutError)
 
 
 async def _date(host: str, port: int, *, secure: bool) -> str:

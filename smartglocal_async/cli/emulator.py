@@ -1,8 +1,8 @@
 """``emulator``: the provider in a box as a process, which prints requests as they come."""
 
 import asyncio
+import errno
 import shlex
-import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Generator
@@ -14,16 +14,12 @@ import typer
 from attrs import asdict, define, evolve, field, frozen
 
 from .. import emulator as box
-from ..errors import InvalidRequest
+from ..errors import InvalidCredentials, InvalidRequest
 from ..signing import PrivateKey, PublicKey
+from .emulator_lines import Lines
 from .failures import explained
-from .screen import AsJson, printable, write_json, write_line
+from .screen import AsJson, write_json, write_line
 
-_HEADING: Final = ("time", "operation", "key", "try", "fault", "status", "session or code")
-_WIDTHS: Final = (12, 14, 0, 3, 12, 6, 0)
-# What the other columns take; the key gets the rest of a line, as far as a UUID needs it.
-_OTHER_COLUMNS: Final = 67
-_KEY_WIDTHS: Final = (12, 36)
 _EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - only when asked for
 
 
@@ -81,7 +77,7 @@ def emulator(  # noqa: PLR0913 - one option per setting of the server
             faults=script,
             rules=box.Rules(duplicates=duplicates, error_http_status=error_status),
         )
-        asyncio.run(_serve(plan, _Told(as_json, _key_width())))
+        asyncio.run(_serve(plan, _Told(as_json, Lines.of_terminal())))
 
 
 @define(eq=False)
@@ -89,7 +85,7 @@ class _Told:
     """The lines for whoever watches; once nobody reads them, they stop and so does the server."""
 
     as_json: bool
-    key_width: int = 0
+    lines: Lines = field(factory=Lines)
     enough: asyncio.Event = field(factory=asyncio.Event, init=False)
 
     def started(self, url: str, plan: Plan, key_file: Path | None) -> None:
@@ -107,7 +103,7 @@ class _Told:
             said = shlex.quote(value) if value else "<the file of the private key>"
             write_line(f"  export {name}={said}")
         write_line("")
-        write_line(_columns(_HEADING, self.key_width))
+        write_line(self.lines.heading())
 
     def request(self, seen: box.Seen) -> None:
         # The server must not suffer when nobody reads its lines any more.
@@ -115,7 +111,7 @@ class _Told:
             if self.as_json:
                 write_json({"event": "request", **_plain(seen)})
             else:
-                write_line(_columns(_cells(seen), self.key_width))
+                write_line(self.lines.request(seen))
         except OSError:
             self.enough.set()
 
@@ -132,7 +128,7 @@ class _Told:
 
 
 async def _serve(plan: Plan, told: _Told) -> None:
-    with _stops(told.enough.set), _key_file(plan.own_key) as key_file:
+    with _stops(told.enough.set), _key_file(plan.own_key) as key_file, _port_named(plan.port):
         async with box.run(
             public_key=plan.public_key,
             project=plan.project,
@@ -149,9 +145,11 @@ async def _serve(plan: Plan, told: _Told) -> None:
 
 @contextmanager
 def _stops(stop: Callable[[], object]) -> Generator[None, None, None]:
-    """Have SIGINT and SIGTERM end the server in good order."""
+    """Have a signal end the server in good order, and so does a terminal that is closed."""
     loop = asyncio.get_running_loop()
-    signals = (signal.SIGINT, signal.SIGTERM)
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup has its way.
+        signals.append(signal.SIGHUP)
     for number in signals:
         loop.add_signal_handler(number, stop)
     try:
@@ -174,6 +172,17 @@ def _key_file(key: PrivateKey | None) -> Generator[Path | None, None, None]:
         yield path
 
 
+@contextmanager
+def _port_named(port: int) -> Generator[None, None, None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        words = f"port {port} is in use; give another --port, or 0 for a free one"
+        raise OSError(errno.EADDRINUSE, words) from None
+
+
 def _script(file: Path | None, drop_rate: float | None, seed: int | None) -> box.FaultScript:
     if file is not None and drop_rate is not None:
         raise InvalidRequest("--faults", "give it or --drop-rate, not both")
@@ -183,11 +192,16 @@ def _script(file: Path | None, drop_rate: float | None, seed: int | None) -> box
         script = box.FaultScript.from_toml(file.read_text("utf-8"))
     except UnicodeDecodeError:
         raise InvalidRequest("--faults", f"{file} isn't UTF-8 text") from None
+    except InvalidRequest as error:
+        raise InvalidRequest(f"--faults: {file}: {error.field}", error.problem) from None
     return script if seed is None else evolve(script, seed=seed)
 
 
 def _read_key(file: Path | None) -> PublicKey:
-    return PublicKey.from_pem(file.read_bytes() if file else b"")
+    try:
+        return PublicKey.from_pem(file.read_bytes() if file else b"")
+    except InvalidCredentials as error:
+        raise InvalidCredentials(f"--public-key: {file}: {error}") from None
 
 
 def _reachable(url: str) -> str:
@@ -199,29 +213,3 @@ def _reachable(url: str) -> str:
 
 def _plain(seen: box.Seen) -> dict[str, Any]:
     return asdict(seen) | {"time": seen.time.isoformat()}
-
-
-def _cells(seen: box.Seen) -> tuple[object, ...]:
-    return (
-        f"{seen.time:%H:%M:%S.%f}"[:12],
-        seen.operation,
-        seen.key or "-",
-        seen.attempt or "-",
-        seen.fault or "-",
-        seen.http_status or "-",
-        seen.session_id or seen.error_code or "-",
-    )
-
-
-def _columns(cells: tuple[object, ...], key_width: int) -> str:
-    padded = (
-        f"{printable(str(text)):<{width or key_width}}"
-        for text, width in zip(cells, _WIDTHS, strict=True)
-    )
-    return "  ".join(padded).rstrip()
-
-
-def _key_width() -> int:
-    least, most = _KEY_WIDTHS
-    spare = shutil.get_terminal_size((_OTHER_COLUMNS + most, 24)).columns - _OTHER_COLUMNS
-    return max(least, min(spare, most))

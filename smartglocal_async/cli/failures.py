@@ -28,20 +28,28 @@ class ExitCode(enum.IntEnum):
     MISUSE = 2
     """An argument, a file or a setting can't be used; nothing was sent."""
     OUTCOME_UNKNOWN = 3
-    """The request may have been processed: ask, do not repeat blindly."""
+    """It may have been processed; repeat a create only with the same key."""
     NOT_SENT = 4
-    """No byte reached the provider: repeat freely."""
+    """Nothing reached the provider: repeat freely."""
     INTERRUPTED = 130
+
+
+@contextmanager
+def interruptible() -> Generator[None, None, None]:
+    """End the command with a line and a code where somebody interrupts it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        complain("interrupted")
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
 @contextmanager
 def explained(*, as_json: bool) -> Generator[None, None, None]:
     """End the command with a line and a code where it meets an expected failure."""
     try:
-        yield
-    except KeyboardInterrupt:
-        complain("interrupted")
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
+        with interruptible():
+            yield
     except (SmartGlocalError, OSError) as error:
         if isinstance(error, OSError) and error.errno == errno.EPIPE:
             raise  # Whoever read the output went away; Typer ends quietly.

@@ -10,9 +10,10 @@ from typing import Annotated, Final
 
 import typer
 
-from ..errors import InvalidCredentials
+from ..errors import InvalidCredentials, InvalidRequest
 from ..signing import DEFAULT_KEY_BITS, MINIMUM_KEY_BITS, PrivateKey, PublicKey
 from .failures import ExitCode, explained
+from .naming import PASSPHRASE_VARIABLE, key_named
 from .screen import AsJson, write_json, write_line
 
 _MOST_KEY_BITS: Final = 8192
@@ -43,6 +44,7 @@ def keygen(
     The private half is for you alone, the public half to register with the provider.
     """
     with explained(as_json=as_json):
+        _check_place(out)
         public = out.with_suffix(".pub.pem")
         secret = _passphrase(passphrase_env)
         _refuse_existing(out, public)
@@ -62,6 +64,8 @@ def keygen(
         write_line(f"public key   {public}")
         write_line("Next, have your Smart Glocal account manager register the public key; then:")
         write_line(f"  export SMARTGLOCAL_PRIVATE_KEY={shlex.quote(str(out))}")
+        if passphrase_env is not None:
+            write_line(f'  export {PASSPHRASE_VARIABLE}="${passphrase_env}"')
         write_line("  smartglocal doctor")
 
 
@@ -74,8 +78,10 @@ def sign(
 ) -> None:
     """Sign a file's exact bytes: Base64, one line."""
     with explained(as_json=as_json):
-        private = PrivateKey.from_pem(key.read_bytes(), _passphrase(passphrase_env))
-        signature = private.prove().sign(_read(content))
+        pem, secret = key.read_bytes(), _passphrase(passphrase_env)
+        with key_named("--key", key):
+            private = PrivateKey.from_pem(pem, secret).prove()
+        signature = private.sign(_read(content))
         if as_json:
             write_json({"signature": signature})
         else:
@@ -98,7 +104,9 @@ def verify(
 ) -> None:
     """Check a signature: exit code 0 for yes, 1 for no."""
     with explained(as_json=as_json):
-        public = _public(key.read_bytes(), _passphrase(passphrase_env))
+        pem, secret = key.read_bytes(), _passphrase(passphrase_env)
+        with key_named("--key", key):
+            public = _public(pem, secret)
         is_valid = public.verifies(_read(content), _signature(signature))
         if as_json:
             write_json({"valid": is_valid})
@@ -113,8 +121,17 @@ def _passphrase(name: str | None) -> bytes | None:
         return None
     found = os.environ.get(name)
     if not found:
-        raise InvalidCredentials(f"the environment variable {name} is not set, or is empty")
+        raise InvalidCredentials(
+            f"--passphrase-env: the environment variable {name} is not set, or is empty"
+        )
     return found.encode()
+
+
+def _check_place(out: Path) -> None:
+    if out.is_dir():
+        raise InvalidRequest("--out", f"{out} is a folder; name a file, say {out / 'shop.pem'}")
+    if not out.parent.is_dir():
+        raise InvalidRequest("--out", f"there is no folder {out.parent}; make it first")
 
 
 def _refuse_existing(*paths: Path) -> None:

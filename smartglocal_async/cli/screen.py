@@ -7,7 +7,7 @@ from typing import Annotated, Final, TextIO
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -43,6 +43,17 @@ def table(title: str | None = None) -> Table:
     return Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold")
 
 
+def show(screen: Console, shown: RenderableType) -> None:
+    """Print it; off a terminal without the spaces that fill the lines of a table."""
+    if screen.is_terminal:
+        screen.print(shown)
+        return
+    with screen.capture() as captured:
+        screen.print(shown)
+    for line in captured.get().splitlines():
+        screen.print(line.rstrip(), soft_wrap=True)
+
+
 def cell(value: object, style: str = "") -> Text:
     """Give text for a table; what could steer the terminal is written out instead."""
     return Text(printable(str(value)), style=style)
@@ -67,7 +78,17 @@ def write_line(text: str) -> None:
 
 def complain(text: str) -> None:
     """Write one line to standard error."""
-    _write(sys.stderr, f"smartglocal: {printable(text)}")
+    remark(f"smartglocal: {printable(text)}")
+
+
+def remark(text: str) -> None:
+    """Write one line beside the result: to standard error, at once."""
+    _write(sys.stderr, text)
+
+
+def counted(number: int, thing: str) -> str:
+    """Give a number and what it counts: "1 order", "2,000 orders"."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 def _write(stream: TextIO, line: str) -> None:

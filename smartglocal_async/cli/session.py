@@ -2,19 +2,36 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any, Final, cast
 
 import typer
 
 from ..client import SmartGlocal
 from ..codec import codec
 from ..errors import InvalidRequest
+from ..settings import Settings
 from ..values.answers import Session
 from ..values.money import AmountDetails
 from ..values.requests import CreateSession, SessionRef
 from .failures import explained
-from .screen import AsJson, cell, console, table, write_json
+from .grammar import Command
+from .naming import named
+from .screen import AsJson, cell, console, show, table, write_json
+
+_KEY_FIELD: Final = Settings().key_field
+_OPTIONS: Final[Mapping[str, str]] = {
+    "AmountDetails": "--amount",
+    "AmountDetails.of": "--amount",
+    "AmountDetails.amount": "--amount",
+    "AmountDetails.currency": "--currency",
+    "CreateSession.metadata": "--json-metadata",
+    "metadata": "--json-metadata",
+    "key": "--key",
+    "deadline": "--deadline",
+    "SessionRef.session_id": "SESSION_ID",
+}
+_TEXT_OPTIONS: Final = {"CreateSession.metadata": "--metadata", "metadata": "--metadata"}
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,35 +43,39 @@ Deadline = Annotated[
 ]
 
 
-@app.command()
+@app.command(cls=Command)
 def create(  # noqa: PLR0913 - one option per field
     *,
     amount: Annotated[
         str | None, typer.Option(help="In major units, such as 100.00; needs --currency.")
     ] = None,
     currency: Annotated[str | None, typer.Option(help="ISO 4217 code, such as usd.")] = None,
-    metadata: Annotated[str | None, typer.Option(help="Text that answers echo.")] = None,
+    metadata: Annotated[
+        str | None, typer.Option(help="Text that answers echo; goes without --key.")
+    ] = None,
     json_metadata: Annotated[str | None, typer.Option(help="The same, any JSON.")] = None,
     key: Annotated[
         str | None,
         typer.Option(
-            help="Idempotency key: your order id. It travels in the metadata, if that is an "
-            "object or absent; give the same one when you repeat the call."
+            help="Idempotency key: your order id. It travels in the metadata, which must be an "
+            "object (--json-metadata) or absent; give the same one when you repeat the call."
         ),
     ] = None,
     deadline: Deadline = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a payment session; nothing moves yet."""
-    with explained(as_json=as_json):
-        request = CreateSession(
-            amount_details=_amount(amount, currency), metadata=_metadata(metadata, json_metadata)
-        )
+    options = _OPTIONS if metadata is None else {**_OPTIONS, **_TEXT_OPTIONS}
+    with explained(as_json=as_json), named(options):
+        said = _metadata(metadata, json_metadata)
+        if key is not None and said is not None:
+            _check_room(key, said, is_text=metadata is not None)
+        request = CreateSession(amount_details=_amount(amount, currency), metadata=said)
         session = _ask(lambda api: api.session.create(request, key=key, deadline=deadline))
         _show(session, as_json=as_json)
 
 
-@app.command()
+@app.command(cls=Command)
 def status(
     session_id: Annotated[str, typer.Argument(help="Such as ps_3230.")],
     *,
@@ -62,7 +83,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Ask for a session as it stands now."""
-    with explained(as_json=as_json):
+    with explained(as_json=as_json), named(_OPTIONS):
         request = SessionRef(session_id)
         session = _ask(lambda api: api.session.status(request, deadline=deadline))
         _show(session, as_json=as_json)
@@ -95,6 +116,17 @@ def _metadata(text: str | None, as_json: str | None) -> Any:  # noqa: ANN401 - a
         raise InvalidRequest("--json-metadata", f"isn't JSON: {error}") from None
 
 
+def _check_room(key: str, metadata: object, *, is_text: bool) -> None:
+    """Refuse a key that has no place to travel in: a repeat would make a second session."""
+    example = '--json-metadata \'{"order": "..."}\''
+    if is_text:
+        raise InvalidRequest("--key", f"can't travel in the text of --metadata; write {example}")
+    if not isinstance(metadata, dict):
+        raise InvalidRequest("--key", f"travels in an object only; write {example}")
+    if cast("dict[str, object]", metadata).get(_KEY_FIELD, key) != key:
+        raise InvalidRequest("--key", f"--json-metadata has another {_KEY_FIELD}; give one key")
+
+
 def _show(session: Session, *, as_json: bool) -> None:
     # Answers are called the same in every version of the API that is known.
     wire = codec("v1").wire(session)
@@ -107,4 +139,4 @@ def _show(session: Session, *, as_json: bool) -> None:
     shown.add_column(overflow="fold")
     for name, value in wire.items():
         shown.add_row(cell(name), cell(value if isinstance(value, str) else json.dumps(value)))
-    console().print(shown)
+    show(console(), shown)

@@ -54,6 +54,12 @@ class _Counter:
     closing: asyncio.Event = field(factory=asyncio.Event)
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await self._answer(request)
+        except ConnectionError:
+            return _unsent()  # Whoever is gone needs no answer, and leaves no error behind.
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.method == "GET" and request.path == REPORT_PATH:
             with self.desk.lock:
                 report = self.desk.bank.report()
