@@ -45,6 +45,8 @@ def _run(program: str, key_file: Path) -> float:
     _ = subprocess.run(  # noqa: S603 - one of the programs above
         [sys.executable, "-c", program, str(key_file)],
         check=True,
+        # A pipe that ends with the process: waiting with a limit would look every 50 ms only.
+        capture_output=True,
         cwd=ROOT,
         env=_environment(key_file.parent),
         timeout=_LONGEST_SECONDS,
