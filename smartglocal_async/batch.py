@@ -16,18 +16,22 @@ class _Source(Generic[Item]):
     """One iterator for all workers: each item is taken once, and numbered."""
 
     items: AsyncGenerator[Item]
+    stopped: Callable[[], BaseException | None]
     taken: int = 0
     failure: BaseException | None = None
+    is_left: bool = False
     # An asynchronous generator must not be asked twice at once.
     turn: asyncio.Lock = field(factory=asyncio.Lock)
 
     async def take(self) -> tuple[int, Item] | None:
         async with self.turn:
-            if self.failure is not None:
+            if self._is_over():
                 return None
             try:
                 item = await anext(self.items)
             except StopAsyncIteration:
+                return None
+            if self._is_over():
                 return None
             self.taken += 1
             return self.taken - 1, item
@@ -36,35 +40,54 @@ class _Source(Generic[Item]):
         """Give out no more items; the first failure is the one to raise."""
         self.failure = self.failure or error
 
+    def _is_over(self) -> bool:
+        self.failure = self.failure or self.stopped()
+        return self.is_left or self.failure is not None
+
 
 @frozen
 class _End:
-    """A worker is done."""
+    """A worker is done, or broke."""
+
+    task: asyncio.Future[None]
+
+
+def _never() -> None:
+    return None
 
 
 async def settle_all(
     items: Iterable[Item] | AsyncIterable[Item],
     work: Callable[[int, Item], Awaitable[Result]],
     concurrency: int,
+    stopped: Callable[[], BaseException | None] = _never,
 ) -> AsyncGenerator[Result]:
     """Give the result of ``work`` for every item, in the order in which they settle.
 
     Memory is bound by ``concurrency``, not by the number of items: an item is taken from the
     source when a worker is free, and workers wait while results are not fetched. When the
-    source raises, or ``work`` does, no more is taken; what is out is settled and given first,
-    and then the exception is raised. Left early, whatever is out is cancelled and waited for.
+    source raises, or ``work`` does, or ``stopped`` gives a reason, no more is taken; what is out
+    is settled and given first, and then that is raised. Left early, whatever is out is cancelled
+    and waited for.
     """
-    source = _Source(_asynchronously(items))
-    results: asyncio.Queue[Result | _End] = asyncio.Queue(concurrency)
+    source = _Source(_asynchronously(items), stopped)
+    results: asyncio.Queue[Result | _End] = asyncio.Queue()
+    room = asyncio.Semaphore(concurrency)
     # Tasks and no TaskGroup: a generator must not hold one open across its yields.
-    tasks = [asyncio.ensure_future(_worker(source, work, results)) for _ in range(concurrency)]
+    tasks = [
+        asyncio.ensure_future(_worker(source, work, results, room)) for _ in range(concurrency)
+    ]
+    for task in tasks:
+        task.add_done_callback(lambda done: results.put_nowait(_End(done)))
     try:
-        async with aclosing(_until_all_end(results, concurrency)) as settled:
+        async with aclosing(_until_all_end(source, results, room, concurrency)) as settled:
             async for result in settled:
                 yield result
     finally:
+        source.is_left = True
         for task in tasks:
             _ = task.cancel()
+            room.release()  # For a worker that lost its cancellation in the work.
         _ = await asyncio.wait(tasks)
         await source.items.aclose()
     if source.failure is not None:
@@ -75,28 +98,31 @@ async def _worker(
     source: _Source[Item],
     work: Callable[[int, Item], Awaitable[Result]],
     results: "asyncio.Queue[Result | _End]",
+    room: asyncio.Semaphore,
 ) -> None:
-    try:
-        while (taken := await source.take()) is not None:
-            await results.put(await work(*taken))
-    except asyncio.CancelledError as error:
-        if (task := asyncio.current_task()) is not None and task.cancelling():
-            raise
-        source.fail(error)  # Something it waited for was cancelled, and not this batch.
-    except Exception as error:  # noqa: BLE001 - raised when all have settled
-        source.fail(error)
-    await results.put(_End())
+    while (taken := await source.take()) is not None:
+        result = await work(*taken)
+        _ = await room.acquire()
+        results.put_nowait(result)
 
 
 async def _until_all_end(
-    results: "asyncio.Queue[Result | _End]", workers: int
+    source: _Source[Item],
+    results: "asyncio.Queue[Result | _End]",
+    room: asyncio.Semaphore,
+    workers: int,
 ) -> AsyncGenerator[Result]:
     while workers:
         result = await results.get()
-        if isinstance(result, _End):
-            workers -= 1
-        else:
+        if not isinstance(result, _End):
+            room.release()
             yield result
+            continue
+        workers -= 1
+        # Cancelled, but not by the one who reads here: something it waited for was.
+        broken = asyncio.CancelledError() if result.task.cancelled() else result.task.exception()
+        if broken is not None:
+            source.fail(broken)
 
 
 async def _asynchronously(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerator[Item]:

@@ -97,8 +97,8 @@ class Caller:
             CallFailed: one of its three kinds, by what surely happened.
 
         """
-        if self.state != "open":
-            raise PoolClosed(f"the client is {self.state}; make a new one for new calls")
+        if (reason := self.closed()) is not None:
+            raise reason
         with await self.pool.enter() as home, self:
             call = self._freeze(operation, request, options)
             if isinstance(call, InvalidRequest):
@@ -109,6 +109,12 @@ class Caller:
             return await self.flights.share(
                 call.key.text, call.taken, lambda: self._remembering(call, home)
             )
+
+    def closed(self) -> PoolClosed | None:
+        """Give the reason for which no call can be made any more."""
+        if self.state == "open":
+            return self.pool.closed()
+        return PoolClosed(f"the client is {self.state}; make a new one for new calls")
 
     def _freeze(
         self, operation: Operation[Request, Answer], request: Request, options: CallOptions
@@ -273,12 +279,12 @@ class Caller:
             http_status=None if verdict is None else verdict.http_status,
             elapsed_seconds=self.settings.timing.monotonic() - begun,
         )
-        _log.debug("attempt ended", extra={"attempt": details})
-        if hook is not None:
-            try:
+        try:
+            _log.debug("attempt ended", extra={"attempt": details})
+            if hook is not None:
                 hook(details)
-            except Exception as error:  # noqa: BLE001 - a hook must not decide what a call came to
-                _log.error("Settings.on_attempt raised %s", type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - a hook must not decide what a call came to
+            _log.error("Settings.on_attempt raised %s", type(error).__name__)
 
 
 def _too_late(cause: str) -> Verdict:

@@ -15,6 +15,7 @@ an ``error`` envelope, HTTP 429              refused for now, unless the code is
 an ``error`` envelope, unknown code, 5xx     unknown
 an ``error`` envelope, anything else         refused
 no envelope, HTTP 429                        refused for now
+a body that did not come whole               unknown
 no envelope, HTTP 3xx or 4xx but 408         refused
 no envelope, anything else                   unknown
 ===========================================  =======================================
@@ -159,6 +160,8 @@ def _no_envelope(reply: Reply, cause: str) -> Verdict:
         happened, cause = Happened.REFUSED_FOR_NOW, f"too many requests for now ({cause})"
     elif reply.status in _REDIRECTS:
         happened, cause = Happened.REFUSED, "a redirect, which is never followed: check the server"
+    elif reply.fault:
+        pass  # An envelope that might have said otherwise was lost on the way.
     elif reply.status in _CLIENT_FAULTS and reply.status != _REQUEST_TIMEOUT:
         happened = Happened.REFUSED
     return Verdict(

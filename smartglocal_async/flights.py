@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
@@ -37,6 +38,8 @@ class Flights:
         factory=dict[str, dict[int, _Flight[Any]]], init=False, repr=False
     )
 
+    _lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
+
     def check(self, key: str, taken: Fingerprint) -> None:
         """Refuse a key that was used with another request.
 
@@ -44,16 +47,21 @@ class Flights:
             KeyReused: naming the fields that differ.
 
         """
+        with self._lock:
+            self._check(key, taken)
+
+    def _check(self, key: str, taken: Fingerprint) -> None:
         known = self._prints.get(key) or self._in_flight(key)
         if known is not None and known != taken:
             raise KeyReused(key, known.differing_fields(taken))
 
     def remember(self, key: str, taken: Fingerprint) -> None:
         """Keep what a key stands for; the oldest is forgotten when there are too many."""
-        self._prints[key] = taken
-        self._prints.move_to_end(key)
-        while len(self._prints) > max(0, self.remembered):
-            _ = self._prints.popitem(last=False)
+        with self._lock:
+            self._prints[key] = taken
+            self._prints.move_to_end(key)
+            while len(self._prints) > max(0, self.remembered):
+                _ = self._prints.popitem(last=False)
 
     async def share(
         self, key: str, taken: Fingerprint, start: Callable[[], Coroutine[Any, Any, T]]
@@ -64,14 +72,17 @@ class Flights:
         the others; when the last one leaves, the call is cancelled and waited for.
         """
         loop = asyncio.get_running_loop()
-        flight: _Flight[T] | None = self._flights.get(key, {}).get(id(loop))
-        if flight is None:
-            # Owned by its waiters: the last one to leave ends it.
-            task = loop.create_task(start())
-            flight = _Flight(task, taken)
-            self._flights.setdefault(key, {})[id(loop)] = flight
-            task.add_done_callback(lambda done: self._land(key, id(loop), done))
-        flight.waiters += 1
+        with self._lock:
+            # Again, under the lock that registers: another thread may have come in between.
+            self._check(key, taken)
+            flight: _Flight[T] | None = self._flights.get(key, {}).get(id(loop))
+            if flight is None:
+                # Owned by its waiters: the last one to leave ends it.
+                task = loop.create_task(start())
+                flight = _Flight(task, taken)
+                self._flights.setdefault(key, {})[id(loop)] = flight
+                task.add_done_callback(lambda done: self._land(key, id(loop), done))
+            flight.waiters += 1
         try:
             return await asyncio.shield(flight.task)
         finally:
@@ -82,15 +93,19 @@ class Flights:
                 await _end(flight.task)
 
     def _land(self, key: str, loop: int, task: asyncio.Task[Any]) -> None:
-        flights = self._flights.get(key, {})
-        flight = flights.get(loop)
-        if flight is not None and flight.task is task:
-            del flights[loop]
-            if not flights:
-                _ = self._flights.pop(key, None)
+        with self._lock:
+            flights = self._flights.get(key, {})
+            flight = flights.get(loop)
+            if flight is not None and flight.task is task:
+                del flights[loop]
+                if not flights:
+                    _ = self._flights.pop(key, None)
 
     def _in_flight(self, key: str) -> Fingerprint | None:
-        return next((flight.print for flight in self._flights.get(key, {}).values()), None)
+        flights = self._flights.get(key, {}).values()
+        # A loop that was closed with a call in it never lands it.
+        alive = (flight.print for flight in flights if not flight.task.get_loop().is_closed())
+        return next(alive, None)
 
 
 async def _end(task: asyncio.Task[Any]) -> None:

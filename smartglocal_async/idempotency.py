@@ -1,6 +1,7 @@
 """The idempotency key of a call: taken from the caller or made, and carried in the metadata."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, cast
 
@@ -102,9 +103,10 @@ def fingerprint(operation: str, body: bytes, secret: bytes) -> Fingerprint:
     A request of very many fields is digested by its top ones.
     """
     request = parse(body)
-    leaves = [*_leaves(request, ""), ("operation", repr(operation))]
+    leaves = list(_leaves(request, ""))
     if len(leaves) > _MOST_DIGESTS:
-        leaves = [(name, repr(item)) for name, item in sorted(request.items())]
+        leaves = [(name, json.dumps(item, sort_keys=True)) for name, item in request.items()]
+    leaves.append(("operation", operation))
     return Fingerprint(
         tuple(
             (path, hashlib.blake2b(text.encode(), key=secret, digest_size=_DIGEST_BYTES).digest())

@@ -37,8 +37,8 @@ class CallRecord:
         self, last: Verdict, stopped_by: str | None, now: float, *, is_read: bool
     ) -> CallFailed:
         """Make the error that the caller gets; of a read, only the last attempt counts."""
-        earlier = None if is_read or last is self.unsettled else self.unsettled
-        return self._kind(last, earlier)(
+        earlier = None if last is self.unsettled else self.unsettled
+        return self._kind(last, None if is_read else earlier)(
             self.operation,
             self.key,
             self.session_id,

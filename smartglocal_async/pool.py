@@ -104,9 +104,15 @@ class SessionPool:
             PoolClosed: the pool is draining or closed.
 
         """
-        if self._state != "open":
-            raise PoolClosed(f"the session pool is {self._state}; make a new client for new calls")
+        if (reason := self.closed()) is not None:
+            raise reason
         return self._homes.get(asyncio.get_running_loop()) or await self._open()
+
+    def closed(self) -> PoolClosed | None:
+        """Give the reason for which no call can be made any more."""
+        if self._state == "open":
+            return None
+        return PoolClosed(f"the session pool is {self._state}; make a new client for new calls")
 
     async def sign(self, make: Callable[[bytes], str], body: bytes) -> str:
         """Run a signature on the pool's own threads; the default ones resolve host names.
@@ -130,11 +136,15 @@ class SessionPool:
             return self._threads
 
     async def _open(self) -> Home:
+        loop = asyncio.get_running_loop()
         if self.session is not None and self.session.closed:
             raise PoolClosed("the aiohttp session that was given to the pool is closed")
-        for closed in [loop for loop in self._homes if loop.is_closed()]:
-            self._past_attempts += self._homes.pop(closed).attempts
-        lifetime = self._live(asyncio.get_running_loop())
+        if getattr(self.session, "_loop", loop) is not loop:
+            raise PoolClosed("the aiohttp session that was given belongs to another event loop")
+        for known, home in list(self._homes.items()):
+            if known.is_closed() and self._homes.pop(known, None) is home:
+                self._past_attempts += home.attempts
+        lifetime = self._live(loop)
         home = await anext(lifetime)
         home.lifetime = lifetime
         return home
@@ -171,7 +181,11 @@ class SessionPool:
         """
         if self._state == "open":
             self._state = "draining"
-        return await until_idle(lambda: self.stats().calls, timeout_seconds)
+        return await until_idle(self._calls, timeout_seconds)
+
+    def _calls(self) -> int:
+        # Those in a loop that was stopped will never end.
+        return sum(home.calls for loop, home in list(self._homes.items()) if loop.is_running())
 
     async def close(self) -> None:
         """Close every session made here; a second time does nothing.
@@ -217,7 +231,8 @@ class SessionPool:
             yield home
         finally:
             home.is_closed = True
-            self._past_attempts += self._homes.pop(loop).attempts
+            if self._homes.pop(loop, None) is home:
+                self._past_attempts += home.attempts
             if session is not self.session:
                 await session.close()
 

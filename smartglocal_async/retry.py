@@ -146,11 +146,12 @@ class Retrier:
     async def wait_for_pause(self, deadline: float) -> bool:
         """Sit out the pause that a 429 asked of the whole client; False if it outlasts the call."""
         while (left := self.paused_until - self.timing.monotonic()) > 0:
-            # The dice keep those who waited together from leaving together.
-            wait = left + self.timing.dice() * self.policy.throttled_first_wait_seconds
-            if self.timing.monotonic() + wait >= deadline:
+            now = self.timing.monotonic()
+            if now + left >= deadline:
                 return False
-            await self.timing.sleep(wait)
+            # The dice keep those who waited together from leaving together.
+            spread = min(self.policy.throttled_first_wait_seconds, (deadline - now - left) / 2)
+            await self.timing.sleep(left + self.timing.dice() * spread)
         return True
 
     def heed(self, verdict: Verdict) -> None:
@@ -179,7 +180,7 @@ class Retrier:
 
         tenacity = AsyncRetrying(
             retry=retry_if_result(lambda verdict: _may_repeat(verdict, rules.repeat)),
-            wait=self._wait,
+            wait=lambda state: self._wait(state, rules.deadline),
             stop=brakes,
             sleep=self.timing.sleep,
             retry_error_callback=_last_verdict,
@@ -187,14 +188,18 @@ class Retrier:
         last: Verdict = await tenacity(attempt)
         return last, last.ends_call or brakes.stopped_by
 
-    def _wait(self, state: RetryCallState) -> float:
+    def _wait(self, state: RetryCallState, deadline: float) -> float:
         policy, verdict = self.policy, _last_verdict(state)
         later = ACTIONS[verdict.happened, Repeat.HARMLESS] is Action.REPEAT_LATER
         base = policy.throttled_first_wait_seconds if later else policy.first_wait_seconds
         doublings = min(state.attempt_number - 1, _MOST_DOUBLINGS)
         doubled = min(policy.longest_wait_seconds, base * 2.0**doublings)
-        # On top of what was asked, or all that were turned away together would come together.
-        return (verdict.retry_after_seconds or 0.0) + self.timing.dice() * doubled
+        if (asked := verdict.retry_after_seconds) is None:
+            return self.timing.dice() * doubled
+        # On top of what was asked, or all that were turned away together would come together;
+        # but half of what the deadline leaves after it is for the attempt itself.
+        room = deadline - self.timing.monotonic() - asked
+        return asked + self.timing.dice() * (min(doubled, room / 2) if room > 0 else doubled)
 
 
 @frozen

@@ -6,7 +6,7 @@ from attrs import field, frozen
 
 from .batch import settle_all
 from .caller import Caller, CallOptions
-from .errors import InvalidRequest, PoolClosed, SmartGlocalError
+from .errors import InvalidRequest, SmartGlocalError
 from .operations import SESSION_CREATE, SESSION_STATUS
 from .outcome import Outcome, outcome_of
 from .values.answers import Session
@@ -94,13 +94,11 @@ class SessionCalls:
                 if keys is not None:
                     options = plain.with_key(_key_of(request, keys))
                 settled = await self._caller.call(SESSION_CREATE, request, options)
-            except PoolClosed:
-                raise
             except SmartGlocalError as error:
                 return outcome_of(index, request, error, options.key)
             return outcome_of(index, request, settled)
 
-        return settle_all(requests, settle, concurrency)
+        return settle_all(requests, settle, concurrency, self._caller.closed)
 
 
 def _key_of(request: CreateSession, keys: Callable[[CreateSession], str | None]) -> str | None:

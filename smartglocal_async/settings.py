@@ -81,6 +81,8 @@ class Settings:
             if not isinstance(value, wanted):
                 problem = f"expected {wanted.__name__}, got {type(value).__name__}"
                 raise InvalidRequest(f"Settings.{name}", problem)
+        if not (self.on_attempt is None or callable(self.on_attempt)):
+            raise InvalidRequest("Settings.on_attempt", "must be callable")
         if not self.key_field:
             raise InvalidRequest("Settings.key_field", "is empty; give the name of a field")
         for name in ("remembered_keys", "most_request_bytes", "most_answer_bytes"):

@@ -115,7 +115,7 @@ async def shoot(
     if session.closed and happened is Happened.NOT_SENT:
         return Verdict(Happened.MISCONFIGURED, cause="the aiohttp session is closed")
     if isinstance(failure, TimeoutError) and happened is Happened.NOT_SENT:
-        return Verdict(happened, cause=f"{type(failure).__name__}: not connected in time")
+        return Verdict(happened, cause=f"{type(failure).__name__}: not sent in time")
     return Verdict(happened, cause=_words(failure))
 
 

@@ -136,6 +136,70 @@ async def outcome(call: Awaitable[sg.Session]) -> sg.Session | sg.CallFailed:
         return error
 
 
+@pytest.mark.parametrize("fields", [3, 200])
+async def test_the_order_of_fields_makes_no_other_request(api, fields) -> None:
+    """Metadata that comes back from a database in another order is the same metadata."""
+    metadata = {f"field{number}": {"a": number, "b": {"c": 1, "d": 2}} for number in range(fields)}
+    turned = {name: dict(reversed(item.items())) for name, item in reversed(metadata.items())}
+    await api.session.create(sg.CreateSession(metadata=metadata), key="a")
+
+    assert (await api.session.create(sg.CreateSession(metadata=turned), key="a")).id == "ps_1"
+    with pytest.raises(sg.KeyReused):
+        await api.session.create(sg.CreateSession(metadata={**turned, "field0": 9}), key="a")
+
+
+async def test_a_pause_that_ends_in_time_is_sat_out(run_provider, connect, clock) -> None:
+    """The dice never make a call late that had the time."""
+    throttle = FaultScript((Fault(FaultKind.THROTTLE, nth=(1,), seconds=9),))
+    settings = sg.Settings(timing=clock.timing(lambda: 0.999))
+    api = connect(run_provider(faults=throttle), settings=settings)
+
+    assert (await api.session.create(REQUEST, key="a", deadline=9.5)).id == "ps_1"
+    assert 9.0 <= sum(clock.waits) < 9.5
+
+
+class Stubborn:
+    """A signer that turns its cancellation into something else."""
+
+    async def sign(self, body: bytes) -> str:  # noqa: ARG002
+        """Wait, and answer a cancellation with an error."""
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise LookupError from None
+        return ""
+
+
+async def test_a_batch_is_left_though_its_work_is_stubborn(provider) -> None:
+    """Work that swallows its cancellation delays the end, and takes no other item."""
+    taken = []
+
+    def source():
+        for number in range(100):
+            taken.append(number)
+            yield REQUEST
+
+    async with client(provider.url, Stubborn()) as api:
+        batch = asyncio.ensure_future(anext(api.session.create_many(source(), concurrency=4)))
+        await until(lambda: api.stats().pool.sending == 4)
+        batch.cancel()
+        await asyncio.wait([batch])
+    assert taken == [0, 1, 2, 3]
+
+
+async def test_a_batch_whose_workers_are_cancelled_says_so(run_provider, connect) -> None:
+    """Whoever cancels every task of the loop ends the batch too."""
+    hang = FaultScript((Fault(FaultKind.HANG, rate=1),))
+    api = connect(run_provider(faults=hang))
+    reading = asyncio.ensure_future(anext(api.session.create_many([REQUEST] * 9, concurrency=3)))
+    await until(lambda: api.stats().pool.sending == 3)
+    for task in asyncio.all_tasks() - {asyncio.current_task(), reading}:
+        task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+
+
 class Cancelling:
     """Something that waits for what somebody else has cancelled."""
 
@@ -199,8 +263,12 @@ async def test_draining_settles_a_batch(provider, connect) -> None:
     with pytest.raises(sg.PoolClosed):
         await settle()
 
-    assert len(provider.session_ids) == len(outcomes) < 200
-    assert all(each.session for each in outcomes)
+    made = [each for each in outcomes if each.session]
+    assert len(provider.session_ids) == len(made) < 200
+    assert all(isinstance(each.error, sg.PoolClosed) for each in outcomes if each not in made)
+    assert [each.index for each in sorted(outcomes, key=lambda each: each.index)] == list(
+        range(len(outcomes))
+    )
 
 
 async def test_clients_of_one_pool_drain_alone(provider, connect) -> None:

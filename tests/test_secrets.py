@@ -307,6 +307,13 @@ class TestMisuse:
 
         hunt.look_at_error(refused.value)
 
+    def test_a_card_with_a_field_misspelt(self, hunt) -> None:
+        """Python's own complaint about the call doesn't carry the number either."""
+        with pytest.raises(TypeError, match="expiry") as refused:
+            sg.BankCard(number=CARD, security_code=CODE, expiry="05/25")
+
+        hunt.look_at_error(refused.value)
+
     @pytest.mark.parametrize(
         ("options", "settings"),
         [

@@ -36,7 +36,7 @@ def discreet(record: type[T]) -> type[T]:
     def __init__(self: T, *values: Any, **fields: Any) -> None:  # noqa: N807
         try:
             construct(self, *values, **fields)
-        except InvalidRequest as error:
+        except Exception as error:  # noqa: BLE001 - an unknown field's TypeError has these frames too
             refused = error.with_traceback(None)
         else:
             return
