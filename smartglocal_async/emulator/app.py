@@ -97,9 +97,18 @@ async def serving(
         yield _address(runner)
     finally:
         counter.closing.set()
+        _stop_accepting(runner)
         for _ in range(_TURNS_OF_AN_ACCEPT):
             await asyncio.sleep(0)
         await runner.cleanup()
+
+
+def _stop_accepting(runner: web.ServerRunner) -> None:
+    loop = asyncio.get_running_loop()
+    for site in runner.sites:
+        server: asyncio.Server | None = getattr(site, "_server", None)
+        for listening in server.sockets if server is not None else ():
+            _ = loop.remove_reader(listening.fileno())
 
 
 def _runner(counter: _Counter, keepalive_seconds: float) -> web.ServerRunner:
