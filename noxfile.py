@@ -1,6 +1,7 @@
 """One session per gate, the cheapest first; ``nox`` runs all of them but the benchmark."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,12 @@ CODE = ("smartglocal_async", "tests", "examples", "benchmarks", "noxfile.py")
 RUFF = "ruff==0.17.6"  # Pinned, so that new rules arrive on purpose.
 
 nox.needs_version = ">=2025.10"
-nox.options.sessions = ("format", "lint", "layers", "types", "docs", "lowest", "tests")
+# The interpreter that runs nox is left to `pytest --cov`, which follows.
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+nox.options.sessions = (
+    *("format", "lint", "layers", "types", "docs", "lowest"),
+    *(f"tests-{python}" for python in PYTHONS if python != HERE),
+)
 # A machine that lacks one of the interpreters passes it over with a word, in CI too.
 nox.options.error_on_missing_interpreters = False
 nox.options.error_on_external_run = True

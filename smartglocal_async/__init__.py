@@ -8,7 +8,9 @@ from importlib import import_module  # noqa: TID251 - names load on first use
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from .claims import Claim, MemoryStore, WebhookStore
     from .client import ClientStats, SmartGlocal
+    from .effects import Effect
     from .envelope import Happened
     from .errors import (
         CallFailed,
@@ -23,16 +25,43 @@ if TYPE_CHECKING:
         OutcomeUnknown,
         PoolClosed,
         Refused,
+        RuleBroken,
         SmartGlocalError,
+        StillOpen,
+        WebhookFault,
+        WebhookRefused,
     )
-    from .operations import DEMO, LIVE
+    from .inbox import Webhooks
+    from .operations import OPERATIONS, Operation, Repeat
     from .outcome import Outcome
     from .pool import PoolStats, SessionPool
+    from .receipts import AnswerWhen, Receipt, ReceiptState
+    from .resources import FpsCalls, RecurrentCalls, TokenCalls, WalletCalls
     from .retry import RetryPolicy, Timing
+    from .servers import DEMO, LIVE
     from .sessions import SessionCalls
-    from .settings import AttemptDetails, HeaderUse, Settings
+    from .settings import AttemptDetails, HeaderUse, RuleUse, Settings
     from .signing import PrivateKey, PublicKey, Signer
-    from .values.answers import NextAction, ProviderError, Session, SessionStatus
+    from .values.answers import (
+        Amounts,
+        Fees,
+        MaskedCard,
+        Payment,
+        Payout,
+        ProviderError,
+        Refund,
+        RejectReason,
+        Session,
+        TransactionInfo,
+    )
+    from .values.events import (
+        ActionRequired,
+        PaymentFinished,
+        PaymentRefunded,
+        ReadyToCapture,
+        ReadyToConfirm,
+        WebhookEvent,
+    )
     from .values.instruments import (
         BankCard,
         EncryptedCard,
@@ -46,7 +75,18 @@ if TYPE_CHECKING:
         Recurrent,
         RussianAccount,
     )
-    from .values.money import AmountDetails
+    from .values.interaction import CustomerInteraction, Inform, QrCode, Redirect
+    from .values.lookups import (
+        AcquiringWidget,
+        AskBalance,
+        DescribeToken,
+        DisableRecurrent,
+        FpsNoAccountWidget,
+        IssueToken,
+        TokenizeWidget,
+        TokenRef,
+    )
+    from .values.money import Amount, AmountDetails
     from .values.people import (
         Contact,
         Customer,
@@ -54,52 +94,119 @@ if TYPE_CHECKING:
         Participant,
         ParticipantDetails,
     )
-    from .values.requests import CreateSession, PaymentOptions, SessionRef
+    from .values.requests import (
+        CapturePayment,
+        CreateSession,
+        InitPayment,
+        InitPayout,
+        PaymentOptions,
+        RefundPayment,
+        SessionRef,
+        StartPayment,
+        StartPayout,
+        VerifyCustomer,
+    )
+    from .values.statuses import (
+        InteractionType,
+        NextAction,
+        OperationStatus,
+        RefundStatus,
+        SessionStatus,
+    )
+    from .values.tokens import PublicToken, RecurrentToken, TokenInfo
+    from .values.wallets import Bank, Wallet
+    from .webhooks import WebhookVerifier
 
 __all__ = [
     "DEMO",
     "LIVE",
+    "OPERATIONS",
+    "AcquiringWidget",
+    "ActionRequired",
+    "Amount",
     "AmountDetails",
+    "Amounts",
+    "AnswerWhen",
+    "AskBalance",
     "AttemptDetails",
+    "Bank",
     "BankCard",
     "CallFailed",
     "CallOutcome",
+    "CapturePayment",
+    "Claim",
     "ClientStats",
     "CodeClass",
     "Contact",
     "CreateSession",
     "Customer",
+    "CustomerInteraction",
+    "DescribeToken",
+    "DisableRecurrent",
+    "Effect",
     "EncryptedCard",
     "FasterPayment",
     "FasterPaymentVerification",
+    "Fees",
+    "FpsCalls",
+    "FpsNoAccountWidget",
     "GlobalAccount",
     "GlobalWallet",
     "Happened",
     "HeaderUse",
     "IdentityDocument",
+    "Inform",
+    "InitPayment",
+    "InitPayout",
+    "InteractionType",
     "InvalidCredentials",
     "InvalidRequest",
+    "IssueToken",
     "KeyReused",
     "LeftOpen",
+    "MaskedCard",
+    "MemoryStore",
     "Misuse",
     "NextAction",
     "NotSent",
+    "Operation",
+    "OperationStatus",
     "OtherInstrument",
     "Outcome",
     "OutcomeUnknown",
     "Participant",
     "ParticipantDetails",
+    "Payment",
+    "PaymentFinished",
     "PaymentInstrument",
     "PaymentOptions",
+    "PaymentRefunded",
+    "Payout",
     "PayoutInstrument",
     "PoolClosed",
     "PoolStats",
     "PrivateKey",
     "ProviderError",
     "PublicKey",
+    "PublicToken",
+    "QrCode",
+    "ReadyToCapture",
+    "ReadyToConfirm",
+    "Receipt",
+    "ReceiptState",
     "Recurrent",
+    "RecurrentCalls",
+    "RecurrentToken",
+    "Redirect",
+    "Refund",
+    "RefundPayment",
+    "RefundStatus",
     "Refused",
+    "RejectReason",
+    "Repeat",
     "RetryPolicy",
+    "RuleBroken",
+    "RuleUse",
     "RussianAccount",
     "Session",
     "SessionCalls",
@@ -110,28 +217,63 @@ __all__ = [
     "Signer",
     "SmartGlocal",
     "SmartGlocalError",
+    "StartPayment",
+    "StartPayout",
+    "StillOpen",
     "Timing",
+    "TokenCalls",
+    "TokenInfo",
+    "TokenRef",
+    "TokenizeWidget",
+    "TransactionInfo",
+    "VerifyCustomer",
+    "Wallet",
+    "WalletCalls",
+    "WebhookEvent",
+    "WebhookFault",
+    "WebhookRefused",
+    "WebhookStore",
+    "WebhookVerifier",
+    "Webhooks",
 ]
 
 _HOMES: Final = {
+    "claims": "Claim MemoryStore WebhookStore",
     "client": "ClientStats SmartGlocal",
+    "effects": "Effect",
     "envelope": "Happened",
-    "errors": "CallFailed CallOutcome CodeClass InvalidCredentials InvalidRequest KeyReused "
-    "LeftOpen Misuse NotSent OutcomeUnknown PoolClosed Refused SmartGlocalError",
-    "operations": "DEMO LIVE",
+    "errors": "CallFailed CallOutcome CodeClass InvalidCredentials InvalidRequest "
+    "KeyReused LeftOpen Misuse NotSent OutcomeUnknown PoolClosed Refused "
+    "RuleBroken SmartGlocalError StillOpen WebhookFault WebhookRefused",
+    "operations": "OPERATIONS Operation Repeat",
+    "inbox": "Webhooks",
     "outcome": "Outcome",
     "pool": "PoolStats SessionPool",
+    "receipts": "AnswerWhen Receipt ReceiptState",
+    "resources": "FpsCalls RecurrentCalls TokenCalls WalletCalls",
     "retry": "RetryPolicy Timing",
+    "servers": "DEMO LIVE",
     "sessions": "SessionCalls",
-    "settings": "AttemptDetails HeaderUse Settings",
+    "settings": "AttemptDetails HeaderUse RuleUse Settings",
     "signing": "PrivateKey PublicKey Signer",
-    "values.answers": "NextAction ProviderError Session SessionStatus",
+    "values.answers": "Amounts Fees MaskedCard Payment Payout ProviderError Refund RejectReason "
+    "Session TransactionInfo",
+    "values.events": "ActionRequired PaymentFinished PaymentRefunded ReadyToCapture "
+    "ReadyToConfirm WebhookEvent",
     "values.instruments": "BankCard EncryptedCard FasterPayment FasterPaymentVerification "
-    "GlobalAccount GlobalWallet OtherInstrument PaymentInstrument PayoutInstrument Recurrent "
-    "RussianAccount",
-    "values.money": "AmountDetails",
+    "GlobalAccount GlobalWallet OtherInstrument PaymentInstrument "
+    "PayoutInstrument Recurrent RussianAccount",
+    "values.interaction": "CustomerInteraction Inform QrCode Redirect",
+    "values.lookups": "AcquiringWidget AskBalance DescribeToken DisableRecurrent "
+    "FpsNoAccountWidget IssueToken TokenRef TokenizeWidget",
+    "values.money": "Amount AmountDetails",
     "values.people": "Contact Customer IdentityDocument Participant ParticipantDetails",
-    "values.requests": "CreateSession PaymentOptions SessionRef",
+    "values.requests": "CapturePayment CreateSession InitPayment InitPayout PaymentOptions "
+    "RefundPayment SessionRef StartPayment StartPayout VerifyCustomer",
+    "values.statuses": "InteractionType NextAction OperationStatus RefundStatus SessionStatus",
+    "values.tokens": "PublicToken RecurrentToken TokenInfo",
+    "values.wallets": "Bank Wallet",
+    "webhooks": "WebhookVerifier",
 }
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names.split()}
 

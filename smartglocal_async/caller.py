@@ -1,84 +1,49 @@
 """One logical call: frozen once, then sent, asked again if that is safe, and made an outcome of."""
 
 import logging
-import os
-from typing import Any, Final
+from typing import Any
 
-from attrs import define, evolve, field, frozen
-from yarl import URL
+from attrs import define, field
 
-from .codec import Codec, Wire, dump
 from .envelope import Happened, Reply, Verdict, read_reply
-from .errors import InvalidRequest, NotSent, PoolClosed, Refused
+from .errors import CallFailed, InvalidRequest, NotSent, PoolClosed, Refused
 from .flights import Flights
+from .freezing import Call, CallOptions, Freezer
 from .home import Home
-from .idempotency import Fingerprint, Key, carry_key, choose_key, fingerprint
-from .operations import Answer, Operation, Repeat, Request
-from .outcome import CallRecord, Settled
+from .operations import SESSION_STATUS, Answer, Operation, Request
+from .outcome import Settled
 from .pool import SessionPool
 from .retry import CallRules, Retrier
-from .settings import AttemptDetails, Credentials, HeaderUse, Settings
-from .transport import FrozenBody, Middleware, Shot, shoot
-from .values.exactness import above_zero
+from .settings import AttemptDetails, Settings
+from .settling import needs_asking, told, told_nothing
+from .transport import shoot
 from .values.requests import SessionRef
 
 _log = logging.getLogger("smartglocal_async")
-_IDEMPOTENCY_KEY: Final = "X-PARTNER-IDEMPOTENCY-KEY"
-
-
-@frozen(kw_only=True)
-class CallOptions:
-    """What a caller may choose for one call; None takes the client's policy."""
-
-    key: str | None = None
-    deadline: float | None = None
-    attempts: int | None = None
-
-    def __attrs_post_init__(self) -> None:
-        if self.deadline is not None:
-            above_zero("deadline", self.deadline)
-        if self.attempts is not None:
-            above_zero("attempts", self.attempts, whole=True)
-
-    def with_key(self, key: str | None) -> "CallOptions":
-        """Give the same options for the call of another key."""
-        return evolve(self, key=key)
-
-
-@define(eq=False)
-class _Call:
-    """One logical call, made ready: every attempt sends exactly this shot."""
-
-    operation: Operation[Any, Any]
-    shot: Shot
-    key: Key | None
-    taken: Fingerprint | None
-    record: CallRecord
-    attempts: int
-    deadline: float
 
 
 @define(eq=False)
 class Caller:
     """Make calls for one client: freeze, retry, sign, send, read, in this order."""
 
-    settings: Settings
-    credentials: Credentials
-    codec: Codec
+    freezer: Freezer
     pool: SessionPool
-    middlewares: tuple[Middleware, ...]
     retrier: Retrier
     flights: Flights
     retries: int = field(default=0, init=False)
     calls: int = field(default=0, init=False)
     state: str = field(default="open", init=False)
-    _urls: dict[str, URL] = field(factory=dict[str, URL], init=False, repr=False)
 
     def __enter__(self) -> None:
         self.calls += 1
 
     def __exit__(self, *_exc_info: object) -> None:
         self.calls -= 1
+
+    @property
+    def settings(self) -> Settings:
+        """How the client behaves."""
+        return self.freezer.settings
 
     @property
     def most_seconds(self) -> float:
@@ -100,14 +65,13 @@ class Caller:
         if (reason := self.closed()) is not None:
             raise reason
         with await self.pool.enter() as home, self:
-            call = self._freeze(operation, request, options)
+            call = self.freezer.freeze(operation, request, options)
             if isinstance(call, InvalidRequest):
                 raise call
             if call.taken is None or call.key is None:
                 return await self._perform(call, home)
-            self.flights.check(call.key.text, call.taken)
             return await self.flights.share(
-                call.key.text, call.taken, lambda: self._remembering(call, home)
+                call.key, call.taken, lambda: self._remembering(call, home)
             )
 
     def closed(self) -> PoolClosed | None:
@@ -116,87 +80,7 @@ class Caller:
             return self.pool.closed()
         return PoolClosed(f"the client is {self.state}; make a new one for new calls")
 
-    def _freeze(
-        self, operation: Operation[Request, Answer], request: Request, options: CallOptions
-    ) -> _Call | InvalidRequest:
-        """Make a call ready; what is wrong with it is returned, for the caller to raise.
-
-        The frames down from here hold the request as plain data, and tools that record the
-        variables of a traceback would write it down. Returned, the error has no such frames.
-        """
-        try:
-            return self._frozen(operation, request, options)
-        except InvalidRequest as error:
-            return error.with_traceback(None)
-
-    def _frozen(
-        self, operation: Operation[Request, Answer], request: Request, options: CallOptions
-    ) -> _Call:
-        if not isinstance(request, operation.request):
-            raise InvalidRequest(
-                "request", f"expected {operation.request.__name__}, got {type(request).__name__}"
-            )
-        wire = self.codec.wire(request)
-        key = self._key(wire, options.key) if operation.has_metadata else None
-        body = dump(wire)
-        self._check_size(len(body))
-        is_own = key is not None and key.is_own
-        taken = fingerprint(operation.path, body, self.flights.secret) if is_own else None
-        policy, started = self.settings.retry, self.settings.timing.monotonic()
-        return _Call(
-            operation,
-            self._shot(operation, FrozenBody(body), key),
-            key,
-            taken,
-            CallRecord(
-                operation.path,
-                None if key is None else key.text,
-                started,
-                request.session_id if isinstance(request, SessionRef) else None,
-            ),
-            policy.attempts if options.attempts is None else options.attempts,
-            started + (policy.deadline_seconds if options.deadline is None else options.deadline),
-        )
-
-    def _key(self, wire: Wire, given: str | None) -> Key:
-        settings = self.settings
-        key = choose_key(
-            given,
-            wire.get("metadata"),
-            field=settings.key_field,
-            metadata_is_key=settings.metadata_is_key,
-            make=_fresh_key,
-        )
-        carry_key(wire, key, settings.key_field)
-        return key
-
-    def _shot(self, operation: Operation[Any, Any], body: FrozenBody, key: Key | None) -> Shot:
-        settings, path = self.settings, operation.path
-        url = self._urls.get(path) or self._urls.setdefault(path, self.credentials.url(path))
-        return Shot(
-            url,
-            body,
-            self._headers(operation, key),
-            self.middlewares,
-            settings.retry.attempt_timeout_seconds,
-            settings.most_answer_bytes,
-            settings.timing.now,
-        )
-
-    def _check_size(self, size: int) -> None:
-        most = self.settings.most_request_bytes
-        if size > most:
-            raise InvalidRequest(
-                "request", f"is {size} bytes long, {most} at most (Settings.most_request_bytes)"
-            )
-
-    def _headers(self, operation: Operation[Any, Any], key: Key | None) -> dict[str, str]:
-        use, moves_money = self.settings.idempotency_header, operation.repeat is Repeat.MOVES_MONEY
-        if use is HeaderUse.ALWAYS or (use is HeaderUse.MONEY and moves_money):
-            return {} if key is None else {_IDEMPOTENCY_KEY: key.text}
-        return {}
-
-    async def _remembering(self, call: _Call, home: Home) -> Settled[Any]:
+    async def _remembering(self, call: Call, home: Home) -> Settled[Any]:
         try:
             settled = await self._perform(call, home)
         except (NotSent, Refused):
@@ -209,13 +93,13 @@ class Caller:
         self._remember(call)
         return settled
 
-    def _remember(self, call: _Call) -> None:
+    def _remember(self, call: Call) -> None:
         if call.key is not None and call.taken is not None:
-            self.flights.remember(call.key.text, call.taken)
+            self.flights.remember(call.key, call.taken)
 
-    async def _perform(self, call: _Call, home: Home) -> Settled[Any]:
+    async def _perform(self, call: Call, home: Home) -> Settled[Any]:
         record = call.record
-        verdict, stopped_by = await self._attempt(call, home), None
+        verdict, stopped_by = await self._try(call, home), None
         if verdict.happened is not Happened.ACCEPTED:
             rules = CallRules(call.operation.repeat, call.attempts, call.deadline)
             verdict, stopped_by = await self.retrier.go_on(
@@ -227,11 +111,30 @@ class Caller:
         self.retrier.budget.succeeded(after_retry=record.attempts > 1)
         return Settled(verdict.answer, record.key, record.attempts, now - record.started)
 
-    async def _again(self, call: _Call, home: Home) -> Verdict:
+    async def _again(self, call: Call, home: Home) -> Verdict:
         self.retries += 1
-        return await self._attempt(call, home)
+        return await self._try(call, home)
 
-    async def _attempt(self, call: _Call, home: Home) -> Verdict:
+    async def _try(self, call: Call, home: Home) -> Verdict:
+        """Make one attempt; where it came to nothing sure, ask the session whether it did."""
+        verdict = await self._attempt(call, home)
+        if not needs_asking(call, verdict):
+            return verdict
+        left_seconds = call.deadline - self.settings.timing.monotonic()
+        if left_seconds <= 0:
+            return verdict
+        session = SessionRef(call.record.session_id or "")
+        options = CallOptions(deadline=left_seconds)
+        asking = self.freezer.freeze(SESSION_STATUS, session, options)
+        if isinstance(asking, InvalidRequest):
+            raise asking
+        try:
+            settled = await self._perform(asking, home)
+        except CallFailed as error:
+            return told_nothing(call, verdict, error)
+        return told(call, verdict, settled.answer)
+
+    async def _attempt(self, call: Call, home: Home) -> Verdict:
         """Make one attempt, and tell whoever listens what it came to."""
         retrier, monotonic = self.retrier, self.settings.timing.monotonic
         if retrier.paused_until and not await retrier.wait_for_pause(call.deadline):
@@ -247,7 +150,7 @@ class Caller:
         self._tell(call, verdict, begun)
         return verdict
 
-    async def _send(self, call: _Call, home: Home) -> Verdict:
+    async def _send(self, call: Call, home: Home) -> Verdict:
         shot, monotonic = call.shot, self.settings.timing.monotonic
         try:
             async with home.slot(call.deadline - monotonic()) as session:
@@ -262,10 +165,10 @@ class Caller:
         except TimeoutError:
             return _too_late("no connection came free before the deadline")
         if isinstance(heard, Reply):
-            return read_reply(self.codec, call.operation, heard)
+            return read_reply(self.freezer.codec, call.operation, heard)
         return heard
 
-    def _tell(self, call: _Call, verdict: Verdict | None, begun: float) -> None:
+    def _tell(self, call: Call, verdict: Verdict | None, begun: float) -> None:
         hook = self.settings.on_attempt
         if hook is None and not _log.isEnabledFor(logging.DEBUG):
             return
@@ -289,10 +192,3 @@ class Caller:
 
 def _too_late(cause: str) -> Verdict:
     return Verdict(Happened.NOT_SENT, cause=cause, ends_call="deadline")
-
-
-def _fresh_key() -> str:
-    # A UUID4 (RFC 9562), spelled out: uuid.uuid4() takes four times as long, in every call.
-    digits = os.urandom(16).hex()
-    variant = "89ab"[int(digits[16], 16) % 4]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"

@@ -1,15 +1,19 @@
 """SmartGlocal: the client of one project, composed of everything below in one visible order."""
 
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self, TypeVar, overload
 
 from attrs import frozen
 
 from .caller import Caller
 from .codec import codec
 from .flights import Flights
+from .freezing import CallOptions, Freezer
 from .home import until_idle
 from .middlewares.signer import PoolSigner, SignRequests
+from .operations import Repeat, free_operation
 from .pool import PoolStats, SessionPool
+from .resources import FpsCalls, RecurrentCalls, TokenCalls, WalletCalls
 from .retry import Retrier
 from .sessions import SessionCalls
 from .settings import (
@@ -22,6 +26,9 @@ from .settings import (
 )
 from .signing import PrivateKey
 from .transport import Middleware
+from .waiting import Waiting
+
+T = TypeVar("T")
 
 
 @frozen(kw_only=True)
@@ -50,6 +57,14 @@ class SmartGlocal:
 
     session: SessionCalls
     """The calls under ``session/``."""
+    wallet: WalletCalls
+    """The calls under ``wallet/``."""
+    token: TokenCalls
+    """The calls ``token`` and ``token/info``."""
+    recurrent: RecurrentCalls
+    """The calls under ``recurrent/``."""
+    fps: FpsCalls
+    """The calls under ``fps/``."""
 
     def __init__(  # noqa: PLR0913 - what a client is made of, all but three with a default
         self,
@@ -84,16 +99,15 @@ class SmartGlocal:
             *self._pool.foreign_middlewares(),
             _signer(credentials, self._pool),
         )
-        self._caller = Caller(
-            settings,
-            credentials,
-            codec(credentials.version),
+        self._caller = caller = Caller(
+            Freezer(settings, credentials, codec(credentials.version), chain),
             self._pool,
-            chain,
             Retrier(settings.retry, settings.timing),
             Flights(settings.remembered_keys),
         )
-        self.session = SessionCalls(self._caller)
+        self.session = SessionCalls(caller, Waiting(caller))
+        self.wallet, self.token = WalletCalls(caller), TokenCalls(caller)
+        self.recurrent, self.fps = RecurrentCalls(caller), FpsCalls(caller)
 
     @classmethod
     def from_env(cls, *, settings: Settings | None = None, pool: SessionPool | None = None) -> Self:
@@ -118,6 +132,61 @@ class SmartGlocal:
             pool=pool,
         )
 
+    @overload
+    async def call(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        answer: None = None,
+        repeat: Repeat = Repeat.MOVES_MONEY,
+        key: str | None = None,
+        deadline: float | None = None,
+        attempts: int | None = None,
+    ) -> Mapping[str, Any]: ...
+
+    @overload
+    async def call(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        answer: type[T],
+        answer_field: str | None = "session",
+        repeat: Repeat = Repeat.MOVES_MONEY,
+        key: str | None = None,
+        deadline: float | None = None,
+        attempts: int | None = None,
+    ) -> T: ...
+
+    async def call(  # noqa: PLR0913 - what a row of the table would say
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        answer: Any = None,
+        answer_field: str | None = "session",
+        repeat: Repeat = Repeat.MOVES_MONEY,
+        key: str | None = None,
+        deadline: float | None = None,
+        attempts: int | None = None,
+    ) -> Any:
+        """Make a call that has no method here; signed and retried like the others.
+
+        ``path`` is what follows ``api/v1/``, ``body`` goes out as it is. Gives what the envelope
+        holds beside its status; or a record of type ``answer``, read from its ``answer_field``. As
+        long as ``repeat`` doesn't say that a repeat is harmless, a lost answer is never followed
+        by a second call: `OutcomeUnknown`. ``key`` is sent as a header alone.
+
+        Raises:
+            InvalidRequest: the path or the body can't be sent.
+            NotSent, Refused, OutcomeUnknown: as every call.
+
+        """
+        operation = free_operation(path, answer, answer_field, repeat)
+        options = CallOptions(key=key, deadline=deadline, attempts=attempts)
+        return (await self._caller.call(operation, dict(body), options)).answer
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -126,7 +195,7 @@ class SmartGlocal:
 
     async def warm_up(self, connections: int = 1) -> None:
         """Open connections now, so that the first calls don't wait for them."""
-        await self._pool.warm_up(str(self._caller.credentials.server), connections)
+        await self._pool.warm_up(str(self._caller.freezer.credentials.server), connections)
 
     async def drain(self, timeout_seconds: float | None = None) -> int:
         """Take no new calls and wait for those in flight; give the number still out."""
@@ -154,7 +223,7 @@ class SmartGlocal:
         caller = getattr(self, "_caller", None)
         if not isinstance(caller, Caller):
             return "SmartGlocal(not built)"  # A traceback of its own construction shows it.
-        credentials = caller.credentials
+        credentials = caller.freezer.credentials
         return f"SmartGlocal({credentials.project!r}, server={str(credentials.server)!r})"
 
 

@@ -28,7 +28,7 @@ body over the size limit, one that was cut on the wire. The
 import enum
 import re
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, TypeGuard, cast, get_origin
 
 from attrs import field, frozen
 
@@ -83,6 +83,8 @@ class Happened(enum.Enum):
     NOT_SENT = "never sent"
     MISCONFIGURED = "never sent, and a repeat can't help"
     UNKNOWN = "may have been processed"
+    NO_EFFECT = "without effect so far, and safe to repeat"
+    """Lost, but the status shows that it did nothing yet, and a late twin could do no more."""
     ARRIVED = "arrived, but what became of it is not said"
     REFUSED_FOR_NOW = "refused for now"
     REFUSED = "refused"
@@ -125,17 +127,31 @@ def read_reply(codec: Codec, operation: Operation[Request, Answer], reply: Reply
         return _no_envelope(reply, cause)
     if envelope["status"] == "error":
         return _refusal(reply, envelope)
+    field = operation.answer_field
     try:
-        answer = codec.structure(envelope.get(operation.answer_field), operation.answer)
+        answer = codec.structure(_content(envelope, operation), operation.answer)
     except NotDecodable as error:
         return Verdict(
             Happened.ARRIVED,  # It was accepted, and a repeat would be read no better.
-            cause=f"the answer's {operation.answer_field} can't be read: {error}",
+            cause=f"the answer's {field or 'content'} can't be read: {error}",
             session_id=_id_of(envelope.get("session")),
             http_status=reply.status,
             content_type=_media_type(reply.content_type),
         )
     return Verdict(Happened.ACCEPTED, answer, http_status=reply.status)
+
+
+def _content(envelope: Mapping[str, Any], operation: Operation[Request, Answer]) -> object:
+    if operation.answer_field is None:
+        return {name: envelope[name] for name in envelope if name != "status"}
+    content: object = envelope.get(operation.answer_field)
+    # For wallet/balance the provider's table says object, and its example shows a list.
+    is_list = get_origin(operation.answer) is tuple
+    return [content] if is_list and _is_object(content) else content
+
+
+def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
 
 
 def _envelope(body: bytes) -> tuple[Mapping[str, Any] | None, str]:

@@ -8,10 +8,12 @@
     │   ├── InvalidCredentials a key, a project or a setting can't be used
     │   ├── KeyReused          this idempotency key belongs to another request
     │   └── PoolClosed         the client or its pool was closed, or is draining
-    └── CallFailed             one call came to nothing, and says what surely happened
-        ├── NotSent            no byte reached the provider: repeat freely
-        ├── Refused            the provider said no, and why
-        └── OutcomeUnknown     it may have been processed: ask, do not repeat blindly
+    ├── CallFailed             one call came to nothing, and says what surely happened
+    │   ├── NotSent            no byte reached the provider: repeat freely
+    │   ├── Refused            the provider said no, and why
+    │   └── OutcomeUnknown     it may have been processed: ask, do not repeat blindly
+    ├── StillOpen              a session was waited for, and isn't where it was to be
+    └── WebhookRefused         what came is no webhook of the provider's, or is damaged
 """
 
 import enum
@@ -181,6 +183,55 @@ class OutcomeUnknown(CallFailed):
 
     outcome = CallOutcome.UNKNOWN
     advice = "outcome unknown"
+
+
+@frozen
+class StillOpen(SmartGlocalError):
+    """A session was waited for until the deadline, and isn't where it was to be.
+
+    Nothing was changed by waiting. A payout that is open must not be paid again.
+    """
+
+    session_id: str
+    status: str | None
+    """Where the session stood when it was last seen; None if it never was."""
+    waited_seconds: float
+    cause: str | None = None
+    """Why the last look failed, if it did."""
+
+    def __str__(self) -> str:
+        said = [f"the session {self.session_id} is {self.status or 'unseen'} still"]
+        if self.status == "error":
+            said.append("that status is not final: don't pay again, and ask the provider's support")
+        if self.cause is not None:
+            said.append(self.cause)
+        return "; ".join([*said, f"waited {self.waited_seconds:.1f} s"])
+
+
+class WebhookFault(enum.Enum):
+    """What is wrong with something that came as a webhook."""
+
+    NO_SIGNATURE = "it carries no X-PARTNER-SIGN"
+    BAD_SIGNATURE = "its signature is none of the provider's over these bytes"
+    TOO_LARGE = "it is larger than allowed"
+    NOT_JSON = "it is signed, but not JSON"
+    NOT_AN_EVENT = "it is signed JSON, but no event that can be read"
+
+
+@frozen
+class WebhookRefused(SmartGlocalError):
+    """What came is no webhook of the provider's, or is damaged; it never holds the body."""
+
+    fault: WebhookFault
+    detail: str | None = None
+
+    def __str__(self) -> str:
+        words = f"the webhook is refused: {self.fault.value}"
+        return words if self.detail is None else f"{words} ({self.detail})"
+
+
+class RuleBroken(UserWarning):
+    """A request breaks a rule of the provider's pages, and is sent as `Settings.rules` says."""
 
 
 class LeftOpen(ResourceWarning):

@@ -7,12 +7,20 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from .errors import KeyReused
 from .idempotency import Fingerprint
 
 T = TypeVar("T")
+
+
+@frozen
+class CallKey:
+    """A key, and the call that it was given for: each call has its own keys."""
+
+    operation: str
+    text: str
 
 
 @define(eq=False)
@@ -30,32 +38,22 @@ class Flights:
 
     remembered: int
     secret: bytes = field(factory=lambda: os.urandom(16), repr=False)
-    _prints: OrderedDict[str, Fingerprint] = field(
-        factory=OrderedDict[str, Fingerprint], init=False, repr=False
+    _prints: OrderedDict[CallKey, Fingerprint] = field(
+        factory=OrderedDict[CallKey, Fingerprint], init=False, repr=False
     )
     # By key, then by event loop: a future can't be awaited in another loop.
-    _flights: dict[str, dict[int, _Flight[Any]]] = field(
-        factory=dict[str, dict[int, _Flight[Any]]], init=False, repr=False
+    _flights: dict[CallKey, dict[int, _Flight[Any]]] = field(
+        factory=dict[CallKey, dict[int, _Flight[Any]]], init=False, repr=False
     )
 
     _lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
 
-    def check(self, key: str, taken: Fingerprint) -> None:
-        """Refuse a key that was used with another request.
-
-        Raises:
-            KeyReused: naming the fields that differ.
-
-        """
-        with self._lock:
-            self._check(key, taken)
-
-    def _check(self, key: str, taken: Fingerprint) -> None:
+    def _check(self, key: CallKey, taken: Fingerprint) -> None:
         known = self._prints.get(key) or self._in_flight(key)
         if known is not None and known != taken:
-            raise KeyReused(key, known.differing_fields(taken))
+            raise KeyReused(key.text, known.differing_fields(taken))
 
-    def remember(self, key: str, taken: Fingerprint) -> None:
+    def remember(self, key: CallKey, taken: Fingerprint) -> None:
         """Keep what a key stands for; the oldest is forgotten when there are too many."""
         with self._lock:
             self._prints[key] = taken
@@ -64,16 +62,19 @@ class Flights:
                 _ = self._prints.popitem(last=False)
 
     async def share(
-        self, key: str, taken: Fingerprint, start: Callable[[], Coroutine[Any, Any, T]]
+        self, key: CallKey, taken: Fingerprint, start: Callable[[], Coroutine[Any, Any, T]]
     ) -> T:
         """Await the call of this key: the one under way in this event loop, or a new one.
 
         The call runs in a task of its own, so that a caller who is cancelled leaves it to
         the others; when the last one leaves, the call is cancelled and waited for.
+
+        Raises:
+            KeyReused: the key was used with another request; names the fields that differ.
+
         """
         loop = asyncio.get_running_loop()
         with self._lock:
-            # Again, under the lock that registers: another thread may have come in between.
             self._check(key, taken)
             flight: _Flight[T] | None = self._flights.get(key, {}).get(id(loop))
             if flight is None:
@@ -92,7 +93,7 @@ class Flights:
                 self._land(key, id(loop), flight.task)
                 await _end(flight.task)
 
-    def _land(self, key: str, loop: int, task: asyncio.Task[Any]) -> None:
+    def _land(self, key: CallKey, loop: int, task: asyncio.Task[Any]) -> None:
         with self._lock:
             flights = self._flights.get(key, {})
             flight = flights.get(loop)
@@ -101,7 +102,7 @@ class Flights:
                 if not flights:
                     _ = self._flights.pop(key, None)
 
-    def _in_flight(self, key: str) -> Fingerprint | None:
+    def _in_flight(self, key: CallKey) -> Fingerprint | None:
         flights = self._flights.get(key, {}).values()
         # A loop that was closed with a call in it never lands it.
         alive = (flight.print for flight in flights if not flight.task.get_loop().is_closed())

@@ -71,17 +71,33 @@ def _checked(key: object) -> str:
     return key
 
 
-def carry_key(wire: Wire, key: Key, field: str) -> None:
+@frozen
+class Mark:
+    """What tells the effect of one call among others: the key, in metadata that is echoed."""
+
+    key: str
+    field: str
+
+    def is_on(self, metadata: object) -> bool:
+        """Say whether echoed metadata is that of this call."""
+        if isinstance(metadata, dict):
+            return cast("Wire", metadata).get(self.field) == self.key
+        return type(metadata) in {str, int} and str(metadata) == self.key
+
+
+def carry_key(wire: Wire, key: Key, field: str) -> Mark | None:
     """Put the key into the wire object's metadata, so that answers and webhooks echo it.
 
     An object gets the field, absent metadata becomes such an object; metadata that is text,
-    a number or a list is the caller's own and stays as it is.
+    a number or a list is the caller's own and stays as it is. Gives the mark by which the call
+    can be known again, if its metadata carries the key now.
     """
-    metadata = wire.get("metadata")
+    metadata, mark = wire.get("metadata"), Mark(key.text, field)
     if metadata is None:
         wire["metadata"] = {field: key.text}
     elif isinstance(metadata, dict):
         wire["metadata"] = {**cast("Wire", metadata), field: key.text}
+    return mark if mark.is_on(wire["metadata"]) else None
 
 
 @frozen
@@ -96,7 +112,7 @@ class Fingerprint:
         return tuple(sorted({path for path, _ in differing}))
 
 
-def fingerprint(operation: str, body: bytes, secret: bytes) -> Fingerprint:
+def fingerprint(body: bytes, secret: bytes) -> Fingerprint:
     """Take the fingerprint of a request from the bytes that will be sent.
 
     ``secret`` keeps the digests of short values, such as a card number, from being guessed.
@@ -106,7 +122,6 @@ def fingerprint(operation: str, body: bytes, secret: bytes) -> Fingerprint:
     leaves = list(_leaves(request, ""))
     if len(leaves) > _MOST_DIGESTS:
         leaves = [(name, json.dumps(item, sort_keys=True)) for name, item in request.items()]
-    leaves.append(("operation", operation))
     return Fingerprint(
         tuple(
             (path, hashlib.blake2b(text.encode(), key=secret, digest_size=_DIGEST_BYTES).digest())

@@ -10,7 +10,7 @@ from .operations import Answer, Request
 from .values.answers import Session
 from .values.requests import CreateSession
 
-_MAY_BE_PROCESSED = frozenset({Happened.UNKNOWN, Happened.ARRIVED})
+MAY_BE_PROCESSED = frozenset({Happened.UNKNOWN, Happened.NO_EFFECT, Happened.ARRIVED})
 _TURNED_AWAY = frozenset({Happened.REFUSED, Happened.REFUSED_FOR_NOW})
 
 
@@ -29,7 +29,7 @@ class CallRecord:
     def note(self, verdict: Verdict) -> Verdict:
         """Take in what an attempt came to, and give it on."""
         self.session_id = verdict.session_id or self.session_id
-        if verdict.happened in _MAY_BE_PROCESSED:
+        if verdict.happened in MAY_BE_PROCESSED:
             self.unsettled = verdict
         return verdict
 
@@ -56,7 +56,7 @@ class CallRecord:
 
     def _kind(self, last: Verdict, earlier: Verdict | None) -> type[CallFailed]:
         # One attempt that may have been processed outweighs later ones that surely were not.
-        if earlier is not None or last.happened in _MAY_BE_PROCESSED:
+        if earlier is not None or last.happened in MAY_BE_PROCESSED:
             return OutcomeUnknown
         return Refused if last.happened in _TURNED_AWAY else NotSent
 

@@ -34,6 +34,8 @@ ACTIONS: Final[Mapping[tuple[Happened, Repeat], Action]] = {
     (Happened.MISCONFIGURED, Repeat.MOVES_MONEY): Action.STOP,
     (Happened.UNKNOWN, Repeat.HARMLESS): Action.REPEAT,
     (Happened.UNKNOWN, Repeat.MOVES_MONEY): Action.ASK,
+    (Happened.NO_EFFECT, Repeat.HARMLESS): Action.REPEAT,
+    (Happened.NO_EFFECT, Repeat.MOVES_MONEY): Action.REPEAT,
     (Happened.ARRIVED, Repeat.HARMLESS): Action.ASK,
     (Happened.ARRIVED, Repeat.MOVES_MONEY): Action.ASK,
     (Happened.REFUSED_FOR_NOW, Repeat.HARMLESS): Action.REPEAT_LATER,

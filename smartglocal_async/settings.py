@@ -30,11 +30,26 @@ class HeaderUse(enum.Enum):
 
     The provider asks for a key with ``session/init/*`` and does not say where it goes; the
     header is what public integrations send. On the sister platform a used key is refused.
+    Whether a key used with one call is free for another is unknown: give each its own.
     """
 
     OFF = "off"
     MONEY = "money"
     ALWAYS = "always"
+
+
+class RuleUse(enum.Enum):
+    """What becomes of a request that breaks a rule of the provider's pages.
+
+    The pages may change, and the provider knows best; a record's own types and mandatory fields
+    are checked in any case.
+    """
+
+    REFUSE = "refuse"
+    """`InvalidRequest`, before anything is sent."""
+    WARN = "warn"
+    """A `RuleBroken` warning, and the request is sent."""
+    OFF = "off"
 
 
 @frozen(kw_only=True)
@@ -66,6 +81,11 @@ class Settings:
     metadata_is_key: bool = False
     """Whether metadata that is text or a whole number is unique per order, and so the key."""
     idempotency_header: HeaderUse = HeaderUse.MONEY
+    rules: RuleUse = RuleUse.REFUSE
+    """What becomes of a request without a field that a country's page asks for, or the like."""
+    bodiless: bytes = b"[]"
+    """What a call without a request (``fps/banks``) sends and signs; the sister platform's SDK
+    sends an empty list. Unknown for this provider."""
     remembered_keys: int = 10_000
     """How many of the caller's keys a client keeps, to refuse one that comes with another
     request."""
@@ -95,6 +115,8 @@ _SETTINGS_ARE: Final = (
     ("key_field", str),
     ("metadata_is_key", bool),
     ("idempotency_header", HeaderUse),
+    ("rules", RuleUse),
+    ("bodiless", bytes),
     ("allow_plain_http", bool),
 )
 

@@ -48,6 +48,7 @@ class FrozenBody(BytesPayload):
 class Shot:
     """What one attempt sends, and how long it may take."""
 
+    method: str
     url: URL
     body: FrozenBody
     headers: dict[str, str] = field(repr=False)
@@ -96,7 +97,8 @@ async def shoot(
     try:
         async with (
             asyncio.timeout(shot.timeout_seconds),
-            session.post(
+            session.request(
+                shot.method,
                 shot.url,
                 data=shot.body,
                 headers=shot.headers,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import uvloop
+from merchant import Merchant, merchant_of
 
 import smartglocal_async as sg
 from smartglocal_async import emulator
@@ -63,6 +64,19 @@ async def connect(key) -> AsyncIterator[Callable[..., sg.SmartGlocal]]:
 def api(connect, provider) -> sg.SmartGlocal:
     """Give a client of the emulator without faults."""
     return connect(provider)
+
+
+@pytest.fixture
+async def merchant(run_provider, connect) -> AsyncIterator[Callable[..., Any]]:
+    """Give a function that starts a provider with these options, and a merchant of it."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def make(*, api_version: str = "v1", **options: Any) -> Merchant:
+            provider = run_provider(**options)
+            api = connect(provider, api_version=api_version)
+            return await stack.enter_async_context(merchant_of(provider, api))
+
+        yield make
 
 
 class Clock:

@@ -1,10 +1,12 @@
 """Hypothesis strategies for the records of the package and for the JSON around them."""
 
 import string
+import types
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
-from typing import Any, Final
+from enum import Enum
+from typing import Any, Final, Union, get_args, get_origin
 
 import attrs
 from hypothesis import settings
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 import smartglocal_async as sg
 from smartglocal_async.envelope import Happened, Verdict
 from smartglocal_async.values.currencies import EXPONENTS
+from smartglocal_async.values.events import EVENTS
 
 settings.register_profile(
     "fast", max_examples=100, deadline=None, derandomize=True, print_blob=True
@@ -61,56 +64,126 @@ moments: Final = st.datetimes(
 )
 
 
-def records(record: type) -> st.SearchStrategy[Any]:
+shown_amounts: Final = amounts | st.builds(
+    sg.Amount, st.integers(-(10**20), 10**20), st.sampled_from(COUNTED) | texts
+)
+# The whole of a person is in `sg.CreateSession`; elsewhere a part will do.
+people: Final = st.builds(
+    sg.Participant, full_name=st.none() | texts, email=st.none() | texts, extra=unknown_fields
+)
+some_words: Final = st.text(min_size=1, max_size=12)
+BY_FIELD: Final[dict[tuple[type, str], st.SearchStrategy[Any]]] = {
+    (sg.BankCard, "number"): card_numbers,
+    (sg.TokenRef, "token"): some_words,
+    # It is sent to the second.
+    (sg.AskBalance, "request_datetime"): moments.map(lambda time: time.replace(microsecond=0)),
+}
+BY_TYPE: Final[dict[Any, st.SearchStrategy[Any]]] = {
+    types.NoneType: st.none(),
+    str: texts,
+    bool: st.booleans(),
+    datetime: moments,
+    Any: json_values,
+    sg.AmountDetails: amounts,
+    sg.Amount: shown_amounts,
+    sg.OtherInstrument: other_instruments,
+}
+
+
+def records(record: type, **given: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """Give records of one class, every field of it drawn by what it is declared to be."""
     return st.deferred(
-        lambda: st.builds(record, **{f.name: _field(f) for f in attrs.fields(record)})
+        lambda: st.builds(
+            record, **{f.name: _field(record, f) for f in attrs.fields(record)} | given
+        )
     )
 
 
-def _field(field: "attrs.Attribute[Any]") -> st.SearchStrategy[Any]:
-    special: dict[Any, st.SearchStrategy[Any]] = {
-        ("number", str): card_numbers,
-        ("session_id", str): st.text(min_size=1),
-        ("contacts", tuple[sg.Contact, ...]): st.lists(records(sg.Contact), max_size=3).map(tuple),
-        ("extra", Mapping[str, Any]): unknown_fields,
-        ("identity_document", sg.IdentityDocument | None): st.none() | records(sg.IdentityDocument),
-        ("recurrent", bool | None): st.none() | st.booleans(),
-    }
-    if (field.name, field.type) in special:
-        return special[field.name, field.type]
-    plain: dict[Any, st.SearchStrategy[Any]] = {
-        str: texts,
-        str | None: st.none() | texts,
-        sg.Participant | None: st.none() | records(sg.Participant),
-    }
-    return plain[field.type]
+def _field(record: type, field: "attrs.Attribute[Any]") -> st.SearchStrategy[Any]:
+    if (record, field.name) in BY_FIELD:
+        return BY_FIELD[record, field.name]
+    if field.name == "session_id":
+        return some_words
+    union = get_origin(field.type) in {Union, types.UnionType}
+    return st.one_of(*map(_member, get_args(field.type) if union else (field.type,)))
+
+
+def _member(member: Any) -> st.SearchStrategy[Any]:
+    if get_origin(member) is tuple:
+        return st.lists(_member(get_args(member)[0]), max_size=2).map(tuple)
+    if get_origin(member) is Mapping:
+        return unknown_fields
+    if isinstance(member, type) and issubclass(member, Enum):
+        return st.sampled_from(member)
+    return BY_TYPE[member] if member in BY_TYPE else records(member)
 
 
 payout_instruments: Final = st.one_of(*map(records, INSTRUMENTS), other_instruments)
 payment_instruments: Final = st.one_of(*map(records, PAYMENT_INSTRUMENTS), other_instruments)
-_of_both: Final = {
-    "amount_details": st.none() | amounts,
-    "participant_details": st.none() | records(sg.ParticipantDetails),
-    "customer": st.none() | records(sg.Customer),
-    "payment_options": st.none() | records(sg.PaymentOptions),
-    "metadata": json_values,
-}
-requests: Final = st.builds(
-    sg.CreateSession, payment_method=st.none() | payout_instruments, **_of_both
-) | st.builds(sg.CreateSession, payment_details=payment_instruments, **_of_both)
-sessions: Final = st.builds(
-    sg.Session,
-    id=texts,
-    status=st.sampled_from(sg.SessionStatus) | texts,
-    created_at=st.none() | moments,
-    updated_at=st.none() | moments,
-    next_action=st.none() | st.sampled_from(sg.NextAction) | texts,
-    metadata=json_values,
-    error=st.none()
-    | st.builds(sg.ProviderError, code=texts, description=st.none() | texts, extra=unknown_fields),
-    extra=unknown_fields,
+requests: Final = records(sg.CreateSession, payment_details=st.none()) | records(
+    sg.CreateSession, payment_method=st.none()
 )
+
+
+def _one_of_the_fields(record: type) -> st.SearchStrategy[Any]:
+    """Give records that take one of their fields, and no other."""
+    members = {f.name: get_args(f.type)[0] for f in attrs.fields(record)}
+    return st.one_of(
+        *(st.builds(record, **{name: records(member)}) for name, member in members.items())
+    )
+
+
+_both_ends: Final = records(sg.ParticipantDetails, sender=people, recipient=people)
+# The request of each call that has one.
+REQUESTS: Final[dict[type, st.SearchStrategy[Any]]] = {
+    sg.CreateSession: requests,
+    sg.IssueToken: _one_of_the_fields(sg.IssueToken),
+    sg.DescribeToken: _one_of_the_fields(sg.DescribeToken),
+    **{
+        record: records(record, participant_details=_both_ends)
+        for record in (
+            sg.StartPayout,
+            sg.StartPayment,
+            sg.InitPayout,
+            sg.InitPayment,
+            sg.VerifyCustomer,
+        )
+    },
+    **{
+        record: records(record)
+        for record in (
+            sg.SessionRef,
+            sg.CapturePayment,
+            sg.RefundPayment,
+            sg.AskBalance,
+            sg.DisableRecurrent,
+        )
+    },
+}
+payouts: Final = records(sg.Payout, participant_details=st.none() | _both_ends)
+payments: Final = records(sg.Payment, participant_details=st.none() | _both_ends)
+empty_sessions: Final = records(sg.Session, payout_list=st.just(()), payment_list=st.just(()))
+sessions: Final = records(
+    sg.Session,
+    payout_list=st.lists(payouts, max_size=1).map(tuple),
+    payment_list=st.lists(payments, max_size=1).map(tuple),
+)
+events: Final = st.sampled_from(list(EVENTS.values())).flatmap(
+    lambda event: st.builds(
+        event, type=st.just(event.wire_type), session=empty_sessions, extra=unknown_fields
+    )
+) | st.builds(
+    sg.WebhookEvent, type=texts.map("x_{}".format), session=empty_sessions, extra=unknown_fields
+)
+# Every record of an answer that a call or a webhook may give.
+ANSWERS: Final[dict[type, st.SearchStrategy[Any]]] = {
+    sg.Session: sessions,
+    sg.WebhookEvent: events,
+    **{
+        record: records(record)
+        for record in (sg.Wallet, sg.Bank, sg.PublicToken, sg.TokenInfo, sg.RecurrentToken)
+    },
+}
 
 
 @st.composite

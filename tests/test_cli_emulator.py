@@ -22,8 +22,8 @@ from typer.testing import CliRunner
 import smartglocal_async as sg
 from smartglocal_async.cli import emulator as command
 from smartglocal_async.cli.app import app
-from smartglocal_async.cli.emulator_lines import Lines
-from smartglocal_async.emulator import FaultScript, Rules, Seen
+from smartglocal_async.cli.emulator_lines import Lines, reachable, report_lines
+from smartglocal_async.emulator import FaultScript, Report, Rules, Seen
 
 ROOT = Path(__file__).parents[1]
 ORDER = sg.CreateSession(metadata={"idempotency_key": "order-1"})
@@ -105,6 +105,57 @@ def test_exported_lines_are_all_a_client_needs():
     assert "sessions       1" in report
 
 
+def test_settings_reach_the_bank():
+    """The options become rules, and the webhooks' public key lies beside the private one."""
+    arguments = (
+        *("--confirmation", "automatic", "--second-start", "allow", "--capture", "delayed"),
+        *("--idempotency-header", "refuse", "--processing-seconds", "0.5"),
+        *("--webhook-url", "http://127.0.0.1:1/hook"),
+    )
+    with process("--json", *arguments) as running:
+        environment = json.loads(running.stdout.readline())["environment"]
+        hook = Path(environment["SMARTGLOCAL_WEBHOOK_KEY"])
+        assert hook.parent == Path(environment["SMARTGLOCAL_PRIVATE_KEY"]).parent
+        assert sg.PublicKey.from_pem(hook.read_bytes()).pem() == hook.read_bytes()
+        running.terminate()
+        written, complaints = running.communicate()
+    report = json.loads(written.splitlines()[-1])["report"]
+    assert (running.returncode, complaints) == (0, "")
+    assert (report["moved"], report["moved_twice"], report["balances"]) == (0, 0, {})
+    assert not hook.exists()
+
+
+@pytest.mark.parametrize(
+    ("operation", "shown"),
+    [
+        ("session/start/payout", "start"),
+        ("session/confirm", "confirm"),
+        ("wallet/balance", "wallet"),
+        ("/favicon.ico", "/favicon.ico"),
+    ],
+)
+def test_calls_are_short(operation, shown):
+    """A line names the call in a word, and a path that is none in full."""
+    assert Lines().request(Seen(time=NOON, operation=operation)).split()[1] == shown
+
+
+def test_the_end_tells_of_money():
+    """What was moved is said by account, and empty accounts aren't."""
+    report = Report(
+        requests=3,
+        orders=1,
+        sessions=1,
+        duplicates=0,
+        changed=0,
+        bad_signatures=0,
+        refused=0,
+        faults={},
+        moved=1,
+        balances={"usd": {"wallet": 900, "held": 0, "paid_out": 100}},
+    )
+    assert "  balances       usd: wallet 900, paid out 100" in list(report_lines(report))
+
+
 def test_nobody_reading_ends_it():
     """When whoever reads its lines goes away, requests are still answered, and then it ends."""
     with process("--json") as running:
@@ -127,9 +178,9 @@ class Started(command._Told):
         super().__init__(as_json)
         self.address = asyncio.get_running_loop().create_future()
 
-    def started(self, url, plan, key_file) -> None:
+    def started(self, url, plan, files) -> None:
         """Write the lines, and give the address away."""
-        super().started(url, plan, key_file)
+        super().started(url, plan, files)
         self.address.set_result(url)
 
 
@@ -210,7 +261,7 @@ def test_lines_fit_the_terminal(columns, key):
     lines = Lines(columns)
     for line in (lines.heading(), lines.request(evolve(LONGEST, key=key))):
         assert cell_len(line) <= columns
-    assert (UUID in lines.request(LONGEST)) is (columns >= 95)
+    assert (UUID in lines.request(LONGEST)) is (columns >= 96)
 
 
 def test_line_of_80_columns_keeps_what_matters():
@@ -219,7 +270,7 @@ def test_line_of_80_columns_keeps_what_matters():
     *before, key, attempt, fault, status, code = line.split()
     assert before == ["12:34:56", "create"]
     assert UUID.startswith(key.removesuffix("…"))
-    assert len(key) > 20
+    assert len(key) >= 20
     assert [attempt, fault, status, code] == ["123", "server_error", "503", LONGEST.error_code]
 
 
@@ -296,7 +347,7 @@ def test_seed_overrules_that_of_the_script(tmp_path, seed, chosen):
 
 
 @pytest.mark.parametrize(
-    ("url", "reachable"),
+    ("url", "address"),
     [
         ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
         ("http://0.0.0.0:8080", "http://127.0.0.1:8080"),
@@ -304,6 +355,6 @@ def test_seed_overrules_that_of_the_script(tmp_path, seed, chosen):
         ("http://[::1]:8080", "http://[::1]:8080"),
     ],
 )
-def test_address_to_copy_is_one_to_connect_to(url, reachable):
+def test_address_to_copy_is_one_to_connect_to(url, address):
     """An address that means everywhere is no address of a server."""
-    assert command._reachable(url) == reachable
+    assert reachable(url) == address

@@ -112,7 +112,7 @@ def test_refusal_names_the_code_of_the_provider(run, provider):
         (("--json-metadata", "{"), "isn't JSON"),
         (("--json-metadata", "[" * 100_000), "isn't JSON"),
         (("--json-metadata", "NaN"), "--json-metadata: "),
-        (("--json-metadata", '{"a": [NaN]}'), "--json-metadata: CreateSession.metadata.a[0]: "),
+        (("--json-metadata", '{"a": [NaN]}'), "--json-metadata: metadata.a[0]: "),
         (("--metadata", "\udcff"), "--metadata: "),
         (("--deadline", "0"), "--deadline: "),
         (("--key", ""), "--key: "),

@@ -14,7 +14,6 @@ from attrs import evolve
 from rawserver import Peer, answer, serve
 
 import smartglocal_async as sg
-from smartglocal_async.caller import CallOptions
 from smartglocal_async.emulator import (
     Duplicates,
     Fault,
@@ -23,6 +22,7 @@ from smartglocal_async.emulator import (
     Provider,
     Rules,
 )
+from smartglocal_async.freezing import CallOptions
 from smartglocal_async.operations import SESSION_CREATE, Repeat
 
 USD: Final = sg.AmountDetails(10_000, "usd")

@@ -152,5 +152,7 @@ def test_the_command_line_page_names_every_command():
         for inner in getattr(command, "commands", {"": None})
     }
     page = (ROOT / "docs/reference/command-line.md").read_text(encoding="utf-8")
-    listed = re.findall(r"^\| `smartglocal ([a-z]+(?: create| status)?)", page, re.MULTILINE)
+    listed = re.findall(
+        r"^\| `smartglocal ([a-z]+(?: [a-z]+(?:-[a-z]+)*)?)(?=[ `])", page, re.MULTILINE
+    )
     assert set(listed) == names

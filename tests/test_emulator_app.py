@@ -184,7 +184,9 @@ async def test_who_and_what_is_turned_away(
         ("POST", "/"),
         ("POST", "/api/v3/session/create"),
         ("POST", "/api/v1/session/create/"),
-        ("POST", "/api/v1/session/start/payout"),
+        ("POST", "/api/v1/session/start"),
+        ("POST", "/api/v2/token"),
+        ("POST", "/api/v1/fps/banks"),
         ("POST", "/emulator/report"),
     ],
 )

@@ -6,7 +6,8 @@ from typing import Final
 import pytest
 
 from smartglocal_async.emulator import Duplicates, Order, Rules
-from smartglocal_async.emulator.bank import Answer, Bank, Name, name_of
+from smartglocal_async.emulator.asks import Answer, Ask, Name, name_of
+from smartglocal_async.emulator.bank import Bank
 from smartglocal_async.emulator.checks import JsonObject
 
 NOW: Final = datetime(2024, 5, 27, 2, 3, tzinfo=UTC)
@@ -38,7 +39,13 @@ def create(
     now: datetime = NOW,
 ) -> Answer:
     """Ask for a session with a key, unless told otherwise."""
-    return bank.create(request, name=name, version=version, now=now)
+    ask = Ask(operation="session/create", request=request, name=name, version=version)
+    return bank.answer(ask, now)
+
+
+def status(bank: Bank, request: JsonObject) -> Answer:
+    """Ask for the status of a session."""
+    return bank.answer(Ask(operation="session/status", request=request), NOW)
 
 
 def test_a_new_session_looks_like_the_sample() -> None:
@@ -231,7 +238,7 @@ def test_status_shows_what_create_showed() -> None:
     bank = Bank()
     made = create(bank, {"metadata": "order123"})
 
-    assert bank.status({"session_id": "ps_1"}).body == made.body
+    assert status(bank, {"session_id": "ps_1"}).body == made.body
 
 
 @pytest.mark.parametrize(
@@ -250,7 +257,7 @@ def test_status_of_nothing_is_refused(request_: JsonObject, code: str) -> None:
     bank = Bank()
     _ = create(bank, {})
 
-    answer = bank.status(request_)
+    answer = status(bank, request_)
 
     assert answer.error_code == code
     assert "session_id" in str(answer.body)
@@ -275,7 +282,11 @@ def test_an_order_remembers_what_arrived() -> None:
         _ = bank.arrive(Name(name), digest=digest, signature=signature)
 
     assert bank.order("a") == Order(
-        key="a", attempts=2, digests=frozenset({"1", "2"}), signatures=frozenset({"x"})
+        key="a",
+        attempts=2,
+        digests=frozenset({"1", "2"}),
+        signatures=frozenset({"x"}),
+        calls={"session/create": 2},
     )
     assert bank.order("b").signatures == {"y"}
     assert bank.report().changed == 1
@@ -304,4 +315,7 @@ def test_the_report_is_plain_json_values() -> None:
         "bad_signatures": 0,
         "refused": 0,
         "faults": {"cut": 2},
+        "moved": 0,
+        "moved_twice": 0,
+        "balances": {},
     }

@@ -62,6 +62,7 @@ class TestOnTheWire:
         [
             (FaultKind.BEFORE, aiohttp.ServerDisconnectedError, ()),
             (FaultKind.AFTER, aiohttp.ServerDisconnectedError, PROCESSED),
+            (FaultKind.LATE, aiohttp.ServerDisconnectedError, ()),
             (FaultKind.RESET, aiohttp.ClientOSError, ()),
             (FaultKind.CUT, aiohttp.ClientPayloadError, PROCESSED),
             (FaultKind.CHUNK_CUT, aiohttp.ClientPayloadError, PROCESSED),
@@ -343,6 +344,7 @@ rate = 0.05
 kind = "server_error"
 nth = [1, 3]
 key = "order-1"
+operation = "session/confirm"
 times = 2
 seconds = 1
 status = 502
@@ -363,6 +365,7 @@ class TestToml:
                     FaultKind.SERVER_ERROR,
                     nth=(1, 3),
                     key="order-1",
+                    operation="session/confirm",
                     times=2,
                     seconds=1,
                     status=502,
@@ -402,6 +405,7 @@ class TestToml:
                     ("key = 1", "key"),
                     ("times = 0", "times"),
                     ("times = '1'", "times"),
+                    ("operation = 'session/start'", "operation"),
                     ("seconds = -1", "seconds"),
                     ("seconds = inf", "seconds"),
                     ("seconds = true", "seconds"),

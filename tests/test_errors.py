@@ -37,6 +37,9 @@ ALL: Final = [
     sg.NotSent(**FACTS),
     sg.Refused(**FACTS),
     sg.OutcomeUnknown(**FACTS),
+    sg.StillOpen("ps_1", "in_progress", 300.0, "the last look failed"),
+    sg.WebhookRefused(sg.WebhookFault.NOT_AN_EVENT, "$.type: is missing"),
+    sg.RuleBroken("text"),
     sg.LeftOpen("text"),
 ]
 each: Final = pytest.mark.parametrize("error", ALL, ids=lambda error: type(error).__name__)
@@ -55,6 +58,9 @@ each: Final = pytest.mark.parametrize("error", ALL, ids=lambda error: type(error
         (sg.NotSent, sg.CallFailed),
         (sg.Refused, sg.CallFailed),
         (sg.OutcomeUnknown, sg.CallFailed),
+        (sg.StillOpen, sg.SmartGlocalError),
+        (sg.WebhookRefused, sg.SmartGlocalError),
+        (sg.RuleBroken, UserWarning),
         (sg.LeftOpen, ResourceWarning),
     ],
 )
@@ -171,6 +177,32 @@ def test_every_fact_has_its_field(name, value) -> None:
                 "Take a new key for a new request."
             ),
         ),
+        (
+            sg.StillOpen("ps_1", "in_progress", 300.0),
+            "the session ps_1 is in_progress still; waited 300.0 s",
+        ),
+        (
+            sg.StillOpen("ps_1", None, 1.25, "the last look failed: no"),
+            "the session ps_1 is unseen still; the last look failed: no; waited 1.2 s",
+        ),
+        (
+            sg.StillOpen("ps_1", "error", 2.0),
+            (
+                "the session ps_1 is error still; that status is not final: don't pay again, and "
+                "ask the provider's support; waited 2.0 s"
+            ),
+        ),
+        (
+            sg.WebhookRefused(sg.WebhookFault.NO_SIGNATURE),
+            "the webhook is refused: it carries no X-PARTNER-SIGN",
+        ),
+        (
+            sg.WebhookRefused(sg.WebhookFault.NOT_AN_EVENT, "$.type: is missing"),
+            (
+                "the webhook is refused: it is signed JSON, but no event that can be read "
+                "($.type: is missing)"
+            ),
+        ),
     ],
 )
 def test_texts(error, text) -> None:
@@ -191,3 +223,15 @@ def test_the_words_of_the_outcomes() -> None:
         "UNKNOWN": "unknown",
         "SUCCEEDED": "succeeded",
     }
+
+
+def test_the_words_of_the_webhook_faults() -> None:
+    """Five ways in which something that came is no webhook; none of them quotes it."""
+    assert [fault.name for fault in sg.WebhookFault] == [
+        "NO_SIGNATURE",
+        "BAD_SIGNATURE",
+        "TOO_LARGE",
+        "NOT_JSON",
+        "NOT_AN_EVENT",
+    ]
+    assert len({fault.value for fault in sg.WebhookFault}) == 5

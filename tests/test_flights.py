@@ -10,13 +10,16 @@ from attrs import define, field
 
 import smartglocal_async as sg
 from smartglocal_async.codec import dump
-from smartglocal_async.flights import Flights
+from smartglocal_async.flights import CallKey, Flights
 from smartglocal_async.idempotency import fingerprint
 
 
 def taken(amount: int = 1):
     """Take the fingerprint of a request for an amount."""
-    return fingerprint("session/create", dump({"amount": amount}), b"secret")
+    return fingerprint(dump({"amount": amount}), b"secret")
+
+
+KEY = CallKey("session/create", "k")
 
 
 @define(eq=False)
@@ -53,6 +56,11 @@ async def turns(number: int = 5) -> None:
         await asyncio.sleep(0)
 
 
+async def at_once() -> str:
+    """Make a call that takes no time."""
+    return "session"
+
+
 def others() -> set[asyncio.Task[Any]]:
     """Give the tasks that run beside the test."""
     current = asyncio.current_task()
@@ -72,7 +80,7 @@ async def test_waiters_of_one_key_share_one_call(flights, waiters) -> None:
     """However many ask, the provider is asked once, and all get the same object."""
     call = Call(result=object())
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(flights.share("k", taken(), call.run)) for _ in range(waiters)]
+        tasks = [group.create_task(flights.share(KEY, taken(), call.run)) for _ in range(waiters)]
         await turns()
         call.may_end.set()
 
@@ -85,7 +93,7 @@ async def test_waiters_share_a_failure(flights) -> None:
     call = Call(result=ValueError("no"))
     async with asyncio.TaskGroup() as group:
         tasks = [
-            group.create_task(quietly(flights.share("k", taken(), call.run))) for _ in range(3)
+            group.create_task(quietly(flights.share(KEY, taken(), call.run))) for _ in range(3)
         ]
         await turns()
         call.may_end.set()
@@ -98,8 +106,12 @@ async def test_keys_do_not_wait_for_each_other(flights) -> None:
     slow, quick = Call(), Call(result="quick")
     quick.may_end.set()
     async with asyncio.TaskGroup() as group:
-        waiting = group.create_task(flights.share("slow", taken(), slow.run))
-        assert await flights.share("quick", taken(), quick.run) == "quick"
+        waiting = group.create_task(
+            flights.share(CallKey("session/create", "slow"), taken(), slow.run)
+        )
+        assert (
+            await flights.share(CallKey("session/create", "quick"), taken(), quick.run) == "quick"
+        )
         assert not waiting.done()
         slow.may_end.set()
 
@@ -109,9 +121,9 @@ async def test_a_call_that_landed_is_not_shared(flights) -> None:
     call = Call()
     call.may_end.set()
 
-    await flights.share("k", taken(), call.run)
+    await flights.share(KEY, taken(), call.run)
     await turns()
-    await flights.share("k", taken(), call.run)
+    await flights.share(KEY, taken(), call.run)
 
     assert call.started == 2
 
@@ -121,7 +133,7 @@ async def test_a_waiter_that_leaves_leaves_the_call_to_the_others(flights, leavi
     """Being cancelled is one's own affair, also for the one who began."""
     call = Call()
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(flights.share("k", taken(), call.run)) for _ in range(3)]
+        tasks = [group.create_task(flights.share(KEY, taken(), call.run)) for _ in range(3)]
         await turns()
         tasks[leaving].cancel()
         await turns()
@@ -136,7 +148,7 @@ async def test_the_last_waiter_takes_the_call_along(flights, waiters) -> None:
     """When nobody waits any more, the call is cancelled, and is over before they are."""
     call = Call()
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(flights.share("k", taken(), call.run)) for _ in range(waiters)]
+        tasks = [group.create_task(flights.share(KEY, taken(), call.run)) for _ in range(waiters)]
         await turns()
         for task in tasks:
             task.cancel()
@@ -150,10 +162,10 @@ async def test_nobody_joins_a_call_that_is_being_cancelled(flights) -> None:
     leaving, coming = Call(), Call(result="new")
     coming.may_end.set()
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(flights.share("k", taken(), leaving.run))
+        task = group.create_task(flights.share(KEY, taken(), leaving.run))
         await turns()
         task.cancel()
-        joined = group.create_task(flights.share("k", taken(), coming.run))
+        joined = group.create_task(flights.share(KEY, taken(), coming.run))
 
     assert (joined.result(), leaving.cancelled, task.cancelled()) == ("new", 1, True)
 
@@ -168,7 +180,7 @@ async def test_a_call_that_fails_while_it_is_cancelled(flights) -> None:
             raise ValueError("in the way out")
 
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(flights.share("k", taken(), fail))
+        task = group.create_task(flights.share(KEY, taken(), fail))
         await turns()
         task.cancel()
 
@@ -181,7 +193,7 @@ async def test_a_waiter_cancelled_before_the_call_began(flights) -> None:
     async with asyncio.timeout(None) as timeout:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0):
-                await flights.share("k", taken(), call.run)
+                await flights.share(KEY, taken(), call.run)
     assert not timeout.expired()
     assert others() == set()
     assert call.started == call.cancelled
@@ -196,7 +208,7 @@ def test_one_key_in_two_loops_is_two_calls() -> None:
         return "session"
 
     for _ in range(2):
-        assert asyncio.run(flights.share("k", taken(), run)) == "session"
+        assert asyncio.run(flights.share(KEY, taken(), run)) == "session"
     assert len(started) == 2
 
 
@@ -207,25 +219,25 @@ async def test_a_key_in_use_is_refused_to_another_request(flights) -> None:
     """While its call is out, a key stands for that request."""
     call = Call()
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(flights.share("k", taken(), call.run))
+        task = group.create_task(flights.share(KEY, taken(), call.run))
         await turns()
-        flights.check("k", taken())
         with pytest.raises(sg.KeyReused) as caught:
-            flights.check("k", taken(2))
+            await flights.share(KEY, taken(2), call.run)
         call.may_end.set()
 
     assert (caught.value.key, caught.value.differing_fields) == ("k", ("amount",))
     assert task.result() == "session"
 
 
-def test_a_remembered_key_is_refused_to_another_request(flights) -> None:
-    """And after it, as long as it is remembered."""
-    flights.remember("k", taken())
+async def test_a_remembered_key_is_refused_to_another_request(flights) -> None:
+    """And after it, as long as it is remembered; another key or another call is free."""
+    flights.remember(KEY, taken())
 
-    flights.check("k", taken())
-    flights.check("other", taken(2))
+    await flights.share(KEY, taken(), at_once)
+    await flights.share(CallKey("session/create", "other"), taken(2), at_once)
+    await flights.share(CallKey("session/refund", "k"), taken(2), at_once)
     with pytest.raises(sg.KeyReused, match="these fields differ: amount"):
-        flights.check("k", taken(2))
+        await flights.share(KEY, taken(2), at_once)
 
 
 @pytest.mark.parametrize(
@@ -240,23 +252,16 @@ def test_a_remembered_key_is_refused_to_another_request(flights) -> None:
         (-1, "ab", ""),
     ],
 )
-def test_the_oldest_key_is_forgotten(remembered, keys, known) -> None:
+async def test_the_oldest_key_is_forgotten(remembered, keys, known) -> None:
     """Memory is bound; a key that is met again counts as new."""
     flights = Flights(remembered)
     for key in keys:
-        flights.remember(key, taken())
+        flights.remember(CallKey("session/create", key), taken())
 
     refused = []
     for key in sorted(set(keys)):
         try:
-            flights.check(key, taken(2))
+            await flights.share(CallKey("session/create", key), taken(2), at_once)
         except sg.KeyReused:
             refused.append(key)
     assert refused == sorted(known)
-
-
-def test_flights_show_no_secret(flights) -> None:
-    """The secret that keeps digests from being guessed is in no repr."""
-    assert flights.secret.hex() not in repr(flights)
-    assert repr(flights.secret) not in repr(flights)
-    assert Flights(1).secret != Flights(1).secret

@@ -1,4 +1,4 @@
-"""AmountDetails: whole minor units, nothing rounded, nothing guessed."""
+"""Amounts: whole minor units, nothing rounded, nothing guessed; shown ones as they were shown."""
 
 import copy
 import decimal
@@ -9,7 +9,7 @@ from fractions import Fraction
 import attrs
 import pytest
 from hypothesis import given
-from strategies import COUNTED, amounts, majors
+from strategies import COUNTED, amounts, majors, shown_amounts
 
 import smartglocal_async as sg
 
@@ -185,3 +185,65 @@ def test_an_evolved_amount_is_checked_again() -> None:
     """No way to make an amount goes around the rules."""
     with pytest.raises(sg.InvalidRequest, match=r"AmountDetails\.amount"):
         attrs.evolve(sg.AmountDetails(1, "usd"), amount=0)
+
+
+# Amounts that the provider shows.
+
+
+@given(amounts)
+def test_an_amount_that_was_sent_equals_the_one_that_is_shown(amount) -> None:
+    """Both ways, hash and all: a refund is compared with what was asked for."""
+    shown = sg.Amount(amount.amount, amount.currency.upper())
+
+    assert shown == amount
+    assert amount == shown
+    assert len({shown, amount}) == 1
+    assert shown.decimal == amount.decimal
+    assert shown != sg.Amount(amount.amount + 1, amount.currency)
+    assert amount != sg.Amount(amount.amount, "x")
+
+
+@pytest.mark.parametrize("other", [None, 10_000, (10_000, "usd"), "usd", object()])
+def test_an_amount_is_nothing_else(other) -> None:
+    """A number is no amount without its currency."""
+    assert sg.Amount(10_000, "usd") != other
+    assert sg.AmountDetails(10_000, "usd") != other
+
+
+@given(shown_amounts)
+def test_shown_amounts_are_values(amount) -> None:
+    """Whatever the provider shows pickles, copies and tells itself in a repr."""
+    assert pickle.loads(pickle.dumps(amount)) == copy.deepcopy(amount) == amount  # noqa: S301
+    assert hash(copy.copy(amount)) == hash(amount)
+    assert repr(amount.amount) in repr(amount)
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        amount.amount = 2
+
+
+@pytest.mark.parametrize(
+    ("amount", "major"),
+    [
+        (sg.Amount(0, "usd"), "0.00"),
+        (sg.Amount(-1, "USD"), "-0.01"),
+        (sg.Amount(-5, "jpy"), "-5"),
+        (sg.Amount(1_234, "kwd"), "1.234"),
+    ],
+)
+def test_major_units_of_shown_amounts(amount, major) -> None:
+    """An empty wallet and a debt have major units as well."""
+    assert str(amount.decimal) == major
+
+
+@pytest.mark.parametrize("currency", ["usdt", "", "xau", "zzz"])
+def test_major_units_of_unknown_currencies(currency) -> None:
+    """Nobody says how many decimals they have, and nothing is guessed."""
+    with pytest.raises(sg.InvalidRequest) as caught:
+        _ = sg.Amount(1, currency).decimal
+    assert caught.value.field == "AmountDetails.currency"
+
+
+def test_a_shown_amount_is_not_sent() -> None:
+    """It may be zero; a request takes `AmountDetails` only."""
+    with pytest.raises(sg.InvalidRequest) as caught:
+        sg.RefundPayment(session_id="ps_1", amount_details=sg.Amount(1, "usd"))
+    assert str(caught.value) == ("RefundPayment.amount_details: expected AmountDetails, got Amount")

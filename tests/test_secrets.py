@@ -119,6 +119,7 @@ async def client(key, clock):
             settings = sg.Settings(
                 timing=clock.timing(),
                 retry=sg.RetryPolicy(attempts=2, attempt_timeout_seconds=1.0),
+                rules=sg.RuleUse.OFF,  # A code of three digits would be found by chance.
                 **options,
             )
             pem = key.pem(PHRASE.encode())
@@ -192,7 +193,7 @@ class TestFailures:
             async def sign(self, body: bytes) -> str:
                 raise ValueError(PHRASE, body)
 
-        settings = sg.Settings(timing=clock.timing())
+        settings = sg.Settings(timing=clock.timing(), rules=sg.RuleUse.OFF)
         async with sg.SmartGlocal("demo", Talkative(), sg.DEMO, settings=settings) as api:
             assert type(await come_of(hunt, api, PAYMENT)) is sg.NotSent
 
@@ -402,3 +403,11 @@ class TestMisuse:
 
         told = traceback.TracebackException.from_exception(refused.value, capture_locals=True)
         assert "isn't PEM" in "".join(told.format())
+
+
+async def test_a_broken_rule_shows_no_value(hunt, key) -> None:
+    """It names the field and the page; nothing of the card, in text or in the traceback."""
+    async with sg.SmartGlocal("demo", key, sg.DEMO) as api:
+        error = await come_of(hunt, api, PAYMENT)
+    assert type(error) is sg.InvalidRequest
+    assert error.field.startswith("payment_details.card.bank_card.")

@@ -279,6 +279,8 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "key_field": "idempotency_key",
         "metadata_is_key": False,
         "idempotency_header": sg.HeaderUse.MONEY,
+        "rules": sg.RuleUse.REFUSE,
+        "bodiless": b"[]",
         "remembered_keys": 10_000,
         "most_request_bytes": 1_000_000,
         "most_answer_bytes": 4_000_000,

@@ -21,7 +21,7 @@ from rawserver import SESSION, Manner, Peer, answer, closed_port, full_backlog, 
 from yarl import URL
 
 import smartglocal_async as sg
-from smartglocal_async.caller import CallOptions
+from smartglocal_async.freezing import CallOptions
 from smartglocal_async.operations import Operation, Repeat
 from smartglocal_async.transport import FrozenBody, Shot, shoot
 from smartglocal_async.values.answers import Session
@@ -567,6 +567,7 @@ async def hand_on(request: ClientRequest, handler: ClientHandlerType) -> ClientR
 def shot(url: str, middleware: Any = hand_on, *, most_bytes: int = 1_000) -> Shot:
     """Give one attempt at a server."""
     return Shot(
+        "POST",
         URL(url),
         FrozenBody(b"{}"),
         {},

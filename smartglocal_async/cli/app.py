@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from . import demo, doctor, emulator, keys, session
+from . import call, demo, doctor, emulator, fps, keys, recurrent, session, token, wallet, webhooks
 from .doctor_local import version_of
 from .grammar import Command, Commands
 from .screen import is_lively, write_line
@@ -59,3 +59,9 @@ def smartglocal(
 for command in _COMMANDS:
     _ = app.command(cls=Command)(command)
 app.add_typer(session.app, name="session")
+app.add_typer(webhooks.app, name="webhooks")
+app.add_typer(wallet.app, name="wallet")
+app.add_typer(token.app, name="token")
+app.add_typer(recurrent.app, name="recurrent")
+app.add_typer(fps.app, name="fps")
+_ = app.command(cls=Command)(call.call)

@@ -1,20 +1,46 @@
-"""``demo``: the main job, shown from both sides of the wire."""
+"""``demo``: the main job, or the life of one payout or payment, from both sides of the wire."""
 
 import asyncio
-from typing import Annotated
+import enum
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
+from typing import Annotated, Final
 
 import typer
 
 from .. import emulator
+from ..errors import InvalidRequest
 from ..signing import PrivateKey
 from .demo_run import PROJECT, Plan, Result, create_many, create_one
 from .demo_view import meter, said_of_first, show_first, show_lines, show_result
 from .failures import ExitCode, explained
 from .screen import AsJson, console, write_json
+from .story import Ending, Step
+from .story_payment import play_payment
+from .story_payout import play_payout
+from .story_view import show_ending, show_step
 
 
-def demo(
+class Story(enum.Enum):
+    """What the demo plays."""
+
+    ORDERS = "orders"
+    PAYOUT = "payout"
+    PAYMENT = "payment"
+
+
+_PLAYS: Final[Mapping[Story, Callable[[Callable[[Step], None]], Awaitable[Ending]]]] = (
+    MappingProxyType({Story.PAYOUT: play_payout, Story.PAYMENT: play_payment})
+)
+_OF_ORDERS: Final = ("orders", "faults", "seed", "concurrency")
+
+
+def demo(  # noqa: PLR0913 - one option per setting
+    context: typer.Context,
     *,
+    story: Annotated[
+        Story, typer.Option(help="Many orders, or the whole life of one payout or payment.")
+    ] = Story.ORDERS,
     orders: Annotated[int, typer.Option(min=1, help="Sessions to create at once.")] = 1000,
     faults: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of attempts that go wrong.")
@@ -26,15 +52,43 @@ def demo(
     """Show the main job: many sessions, many faults, one each.
 
     Creates one session and shows the bytes, then many against a provider that drops
-    connections, and counts what both sides saw.
+    connections, and counts what both sides saw. The other stories go through the life of one
+    payout or payment, step by step, webhooks and a lost answer included.
 
-    The exit code is 1 if the provider saw a duplicate, or an order got no session.
+    The exit code is 1 if the provider saw a duplicate, or an order got no session; in the
+    other stories, if money did not move just once.
     """
     with explained(as_json=as_json):
-        plan = Plan(orders=orders, faults=faults, seed=seed, concurrency=concurrency)
-        result = asyncio.run(_journey(plan, as_json=as_json))
-    if not result.is_good:
+        if story is Story.ORDERS:
+            plan = Plan(orders=orders, faults=faults, seed=seed, concurrency=concurrency)
+            is_good = asyncio.run(_journey(plan, as_json=as_json)).is_good
+        else:
+            _refuse_options(context, story)
+            is_good = asyncio.run(_play(story, as_json=as_json)).is_good
+    if not is_good:
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _refuse_options(context: typer.Context, story: Story) -> None:
+    for name in _OF_ORDERS:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            problem = f"belongs to the story of many orders, and not to --story {story.value}"
+            raise InvalidRequest(f"--{name}", problem)
+
+
+async def _play(story: Story, *, as_json: bool) -> Ending:
+    screen = console()
+    ending = await _PLAYS[story](_ignore if as_json else lambda step: show_step(screen, step))
+    if as_json:
+        write_json(ending.as_dict())
+    else:
+        show_ending(screen, ending)
+    return ending
+
+
+def _ignore(_: Step) -> None:
+    pass
 
 
 async def _journey(plan: Plan, *, as_json: bool) -> Result:

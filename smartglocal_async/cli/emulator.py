@@ -2,28 +2,25 @@
 
 import asyncio
 import errno
-import shlex
 import signal
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, TypeAlias
 
 import typer
-from attrs import asdict, define, evolve, field, frozen
+from attrs import define, evolve, field, frozen
 
 from .. import emulator as box
 from ..errors import InvalidCredentials, InvalidRequest
 from ..signing import PrivateKey, PublicKey
-from .emulator_lines import Lines
+from .emulator_lines import Lines, export_lines, plain, reachable, report_lines
 from .failures import explained
 from .screen import AsJson, write_json, write_line
 
-_EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - only when asked for
 
-
-@frozen(kw_only=True)
+@frozen
 class Plan:
     """What to run."""
 
@@ -34,49 +31,87 @@ class Plan:
     own_key: PrivateKey | None = field(repr=False)
     faults: box.FaultScript
     rules: box.Rules
+    webhook_url: str | None = None
+
+
+Host: TypeAlias = Annotated[str, typer.Option(help="Address to listen on.")]
+Port: TypeAlias = Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")]
+Key: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="PEM of the partner's key; without it, makes a pair."),
+]
+Project: TypeAlias = Annotated[str, typer.Option(help="The X-PARTNER-PROJECT to accept.")]
+Seed: TypeAlias = Annotated[int | None, typer.Option(help="Same seed, same faults.")]
+Faults: TypeAlias = Annotated[
+    Path | None, typer.Option(metavar="FILE.toml", help="Script of faults.")
+]
+DropRate: TypeAlias = Annotated[
+    float | None,
+    typer.Option(min=0.0, max=1.0, help="Share of attempts that meet a fault of a mix."),
+]
+Duplicates: TypeAlias = Annotated[
+    box.Duplicates, typer.Option(help="What a second session/create with one key gets.")
+]
+ErrorStatus: TypeAlias = Annotated[
+    int, typer.Option(min=200, max=599, help="HTTP status of error envelopes.")
+]
+WebhookUrl: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="URL", help="Where webhooks go; without it, nowhere.")
+]
+Confirmation: TypeAlias = Annotated[
+    box.Confirmation, typer.Option(help="Whether operations wait for session/confirm.")
+]
+SecondStart: TypeAlias = Annotated[
+    box.Permission, typer.Option(help="Whether one session takes a second payout.")
+]
+UsedKey: TypeAlias = Annotated[
+    box.Reaction, typer.Option(help="What a used X-PARTNER-IDEMPOTENCY-KEY meets.")
+]
+Capture: TypeAlias = Annotated[
+    box.Capture, typer.Option(help="Whether payments wait for session/capture.")
+]
+Seconds: TypeAlias = Annotated[
+    float, typer.Option(min=0.0, help="How long each step of an operation takes.")
+]
 
 
 def emulator(  # noqa: PLR0913 - one option per setting of the server
     *,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8080,
-    public_key: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="PEM of the partner's key; without it, makes a pair."),
-    ] = None,
-    project: Annotated[str, typer.Option(help="The X-PARTNER-PROJECT to accept.")] = "demo",
-    seed: Annotated[int | None, typer.Option(help="Same seed, same faults.")] = None,
-    faults: Annotated[
-        Path | None, typer.Option(metavar="FILE.toml", help="Script of faults.")
-    ] = None,
-    drop_rate: Annotated[
-        float | None,
-        typer.Option(min=0.0, max=1.0, help="Share of attempts that meet a fault of a mix."),
-    ] = None,
-    duplicates: Annotated[
-        box.Duplicates, typer.Option(help="What a second order with one key gets.")
-    ] = box.Duplicates.REPLAY,
-    error_status: Annotated[
-        int, typer.Option(min=200, max=599, help="HTTP status of error envelopes.")
-    ] = 400,
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+    public_key: Key = None,
+    project: Project = "demo",
+    seed: Seed = None,
+    faults: Faults = None,
+    drop_rate: DropRate = None,
+    duplicates: Duplicates = box.Duplicates.REPLAY,
+    error_status: ErrorStatus = 400,
+    webhook_url: WebhookUrl = None,
+    confirmation: Confirmation = box.Confirmation.MANUAL,
+    second_start: SecondStart = box.Permission.REFUSE,
+    idempotency_header: UsedKey = box.Reaction.IGNORE,
+    capture: Capture = box.Capture.IMMEDIATE,
+    processing_seconds: Seconds = 0.0,
     as_json: AsJson = False,
 ) -> None:
     """Run a provider in a box, until interrupted.
 
-    It checks signatures, and goes wrong on request.
+    It checks signatures, plays sessions to their end, and goes wrong on request.
     """
     with explained(as_json=as_json):
         script = _script(faults, drop_rate, seed)
         own = PrivateKey.generate() if public_key is None else None
-        plan = Plan(
-            host=host,
-            port=port,
-            project=project,
-            public_key=own.public if own else _read_key(public_key),
-            own_key=own,
-            faults=script,
-            rules=box.Rules(duplicates=duplicates, error_http_status=error_status),
+        public = own.public if own else _read_key(public_key)
+        rules = box.Rules(
+            duplicates=duplicates,
+            error_http_status=error_status,
+            confirmation=confirmation,
+            second_start=second_start,
+            idempotency_header=idempotency_header,
+            capture=capture,
+            processing_seconds=processing_seconds,
         )
+        plan = Plan(host, port, project, public, own, script, rules, webhook_url)
         asyncio.run(_serve(plan, _Told(as_json, Lines.of_terminal())))
 
 
@@ -88,28 +123,26 @@ class _Told:
     lines: Lines = field(factory=Lines)
     enough: asyncio.Event = field(factory=asyncio.Event, init=False)
 
-    def started(self, url: str, plan: Plan, key_file: Path | None) -> None:
-        settings = {
+    def started(self, url: str, plan: Plan, files: Mapping[str, Path]) -> None:
+        settings: dict[str, str | None] = {
             "SMARTGLOCAL_PROJECT": plan.project,
-            "SMARTGLOCAL_PRIVATE_KEY": key_file and str(key_file),
+            "SMARTGLOCAL_PRIVATE_KEY": str(files["emulator"]) if plan.own_key else None,
             "SMARTGLOCAL_SERVER": url,
+            "SMARTGLOCAL_WEBHOOK_KEY": str(files["webhooks"]),
         }
         if self.as_json:
             write_json({"event": "started", "url": url, "environment": settings})
             return
         write_line(f"The emulator listens on {url}; Ctrl-C stops it.")
-        write_line("In another terminal:")
-        for name, value in settings.items():
-            said = shlex.quote(value) if value else "<the file of the private key>"
-            write_line(f"  export {name}={said}")
-        write_line("")
+        for line in export_lines(settings):
+            write_line(line)
         write_line(self.lines.heading())
 
     def request(self, seen: box.Seen) -> None:
         # The server must not suffer when nobody reads its lines any more.
         try:
             if self.as_json:
-                write_json({"event": "request", **_plain(seen)})
+                write_json({"event": "request", **plain(seen)})
             else:
                 write_line(self.lines.request(seen))
         except OSError:
@@ -119,16 +152,20 @@ class _Told:
         if self.as_json:
             write_json({"event": "stopped", "report": report.as_dict()})
             return
-        counts = report.as_dict()
-        faults = ", ".join(f"{kind} {times}" for kind, times in sorted(report.faults.items()))
         write_line("")
         write_line("Stopped. Since the start:")
-        for name, count in (counts | {"faults": faults or "none"}).items():
-            write_line(f"  {name.replace('_', ' '):<15}{count}")
+        for line in report_lines(report):
+            write_line(line)
 
 
 async def _serve(plan: Plan, told: _Told) -> None:
-    with _stops(told.enough.set), _key_file(plan.own_key) as key_file, _port_named(plan.port):
+    hook = PrivateKey.generate()
+    pems = {"webhooks": hook.public.pem()} | ({"emulator": k.pem()} if (k := plan.own_key) else {})
+    with (
+        _stops(told.enough.set),
+        _key_files(pems) as files,
+        _port_named(plan.port),
+    ):
         async with box.run(
             public_key=plan.public_key,
             project=plan.project,
@@ -137,8 +174,10 @@ async def _serve(plan: Plan, told: _Told) -> None:
             host=plan.host,
             port=plan.port,
             on_request=told.request,
+            webhook_url=plan.webhook_url,
+            webhook_key=hook,
         ) as provider:
-            told.started(_reachable(provider.url), plan, key_file)
+            told.started(reachable(provider.url), plan, files)
             _ = await told.enough.wait()
         told.stopped(provider.report())
 
@@ -160,16 +199,14 @@ def _stops(stop: Callable[[], object]) -> Generator[None, None, None]:
 
 
 @contextmanager
-def _key_file(key: PrivateKey | None) -> Generator[Path | None, None, None]:
-    """Keep a key in a file of the owner's alone for as long as the server lives."""
-    if key is None:
-        yield None
-        return
+def _key_files(pems: Mapping[str, bytes]) -> Generator[Mapping[str, Path], None, None]:
+    """Keep keys in files of the owner's alone for as long as the server lives."""
     with tempfile.TemporaryDirectory(prefix="smartglocal-") as folder:
-        path = Path(folder) / "emulator.pem"
-        path.touch(mode=0o600, exist_ok=False)
-        _ = path.write_bytes(key.pem())
-        yield path
+        paths = {name: Path(folder) / f"{name}.pem" for name in pems}
+        for name, path in paths.items():
+            path.touch(mode=0o600, exist_ok=False)
+            _ = path.write_bytes(pems[name])
+        yield paths
 
 
 @contextmanager
@@ -202,14 +239,3 @@ def _read_key(file: Path | None) -> PublicKey:
         return PublicKey.from_pem(file.read_bytes() if file else b"")
     except InvalidCredentials as error:
         raise InvalidCredentials(f"--public-key: {file}: {error}") from None
-
-
-def _reachable(url: str) -> str:
-    """Give an address for this machine, where the server listens on all of them."""
-    scheme, _, rest = url.partition("://")
-    host, _, port = rest.rpartition(":")
-    return f"{scheme}://{_EVERYWHERE.get(host.strip('[]'), host)}:{port}"
-
-
-def _plain(seen: box.Seen) -> dict[str, Any]:
-    return asdict(seen) | {"time": seen.time.isoformat()}

@@ -8,12 +8,19 @@ from .failures import interruptible
 
 
 class Command(TyperCommand):
-    """A command that refuses an option given twice: one of the values would be dropped."""
+    """A command that refuses an option given twice: one of the values would be dropped.
+
+    Options that take several values keep them all, and may come again.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - Typer's own
         """Parse as usual, unless an option comes again."""
         _, _, order = self.make_parser(ctx).parse_args(args=list(args))
-        options = [param.opts[0] for param in order if param.param_type_name == "option"]
+        options = [
+            param.opts[0]
+            for param in order
+            if param.param_type_name == "option" and not getattr(param, "multiple", False)
+        ]
         for name in options:
             if options.count(name) > 1:
                 ctx.fail(f"{name} is given more than once")

@@ -12,23 +12,34 @@ from typing import Any, Final, Literal, TypeVar, cast
 import attrs
 from attrs import field, frozen
 from cattrs import BaseValidationError, Converter
-from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from ..errors import InvalidRequest
-from ..values.answers import NextAction, SessionStatus
+from ..values.events import EVENTS, WebhookEvent
+from ..values.lookups import DescribeToken
+from ..values.money import Amount
+from ..values.statuses import (
+    InteractionType,
+    NextAction,
+    OperationStatus,
+    RefundStatus,
+    SessionStatus,
+)
 from .exact import (
     exactly,
     is_mapping,
     is_tuple,
+    one_of,
     open_word,
     optional,
+    read_amount,
     read_object,
     read_time,
     read_tuple,
     write_time,
 )
 from .failures import NotDecodable, complaints
-from .instruments import register_instruments
+from .instruments import read_description, register_instruments, write_description
+from .records import reader, writer
 from .text import Wire, dump, parse
 
 __all__ = ["ApiVersion", "Codec", "NotDecodable", "Wire", "codec", "dump", "parse"]
@@ -36,9 +47,9 @@ __all__ = ["ApiVersion", "Codec", "NotDecodable", "Wire", "codec", "dump", "pars
 ApiVersion = Literal["v1", "v2"]
 T = TypeVar("T")
 
-# Field of a record -> its name on the wire. v2 renames, as far as is documented, and no more.
+# Field of a record -> its name on the wire, as far as is documented, and no more.
 _NAMES: Final[Mapping[ApiVersion, Mapping[str, str]]] = {
-    "v1": {},
+    "v1": {"payout_list": "payments", "payment_list": "acquiring_payments"},
     "v2": {"payment_method": "payout_details"},
 }
 
@@ -81,75 +92,46 @@ class Codec:
         return self.structure(parse(body), record)
 
 
+_WORDS: Final = (SessionStatus, OperationStatus, RefundStatus, NextAction, InteractionType)
+
+
 @cache
 def codec(version: ApiVersion) -> Codec:
     """Give the codec of an API version; building one takes milliseconds, so it is kept."""
     converter = Converter(detailed_validation=True)
     for plain in (str, int, bool):
         converter.register_structure_hook(plain, exactly(plain))
+    converter.register_structure_hook(bool | str | None, optional(one_of(bool, str)))
     converter.register_structure_hook(datetime, read_time)
     converter.register_structure_hook(datetime | None, optional(read_time))
     converter.register_unstructure_hook(datetime, write_time)
-    for words in (SessionStatus, NextAction):
+    for words in _WORDS:
         converter.register_structure_hook(words | str, open_word(words))
         converter.register_structure_hook(words | str | None, optional(open_word(words)))
     converter.register_structure_hook_func(is_tuple, partial(read_tuple, converter))
     converter.register_structure_hook_func(is_mapping, read_object)
     converter.register_unstructure_hook_func(is_mapping, dict)
     names = _NAMES[version]
-    _ = converter.register_structure_hook_factory(attrs.has, partial(_reader, converter, names))
-    _ = converter.register_unstructure_hook_factory(attrs.has, partial(_writer, converter, names))
+    _ = converter.register_structure_hook_factory(attrs.has, partial(reader, converter, names))
+    _ = converter.register_unstructure_hook_factory(attrs.has, partial(writer, converter, names))
+    # By identity: what is registered for a class holds for AmountDetails, which is stricter.
+    converter.register_structure_hook_func(lambda wanted: wanted is Amount, read_amount)
+    converter.register_structure_hook_func(
+        lambda wanted: wanted is WebhookEvent,
+        partial(_read_event, converter, reader(converter, names, WebhookEvent)),
+    )
+    converter.register_structure_hook(DescribeToken, partial(read_description, converter))
+    converter.register_unstructure_hook(DescribeToken, partial(write_description, converter))
     register_instruments(converter)
     return Codec(version, converter)
 
 
-def _reader(
-    converter: Converter, names: Mapping[str, str], record: type[Any]
-) -> Callable[[Any, Any], Any]:
-    fields = [f.name for f in attrs.fields(record)]
-    known = {names.get(name, name) for name in fields} - {"extra"}
-    keeps_extra = "extra" in fields
-    read: Callable[[Any, Any], Any] = make_dict_structure_fn(
-        record,
-        converter,
-        _cattrs_forbid_extra_keys=not keeps_extra,
-        **_renamed(fields, names),
-    )
-
-    def read_record(value: Any, wanted: Any) -> Any:
-        wire = read_object(value, wanted)
-        if keeps_extra and not wire.keys() <= known:
-            named = {name: wire[name] for name in wire.keys() & known}
-            unnamed = {name: wire[name] for name in wire if name not in known}
-            return read({**named, "extra": unnamed}, wanted)
-        return read(wire, wanted)
-
-    return read_record
-
-
-def _writer(
-    converter: Converter, names: Mapping[str, str], record: type[Any]
-) -> Callable[[Any], Wire]:
-    fields = [f.name for f in attrs.fields(record)]
-    renamed = _renamed(fields, names)
-    if "metadata" in fields:
-        # Any JSON, and checked when it was given: cattrs need not walk through it.
-        renamed["metadata"] = override(unstruct_hook=_as_it_is)
-    write: Callable[[Any], Wire] = make_dict_unstructure_fn(
-        record, converter, _cattrs_omit_if_default=True, **renamed
-    )
-
-    def write_record(value: Any) -> Wire:
-        wire = write(value)
-        wire.update(wire.pop("extra", ()))
-        return wire
-
-    return write_record
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
-def _renamed(fields: list[str], names: Mapping[str, str]) -> dict[str, Any]:
-    return {name: override(rename=wire) for name, wire in names.items() if name in fields}
+def _read_event(
+    converter: Converter, read_other: Callable[[Any, Any], Any], value: Any, wanted: Any
+) -> WebhookEvent:
+    wire = read_object(value, wanted)
+    kind: Any = wire.get("type")
+    record = EVENTS.get(kind) if isinstance(kind, str) else None
+    read = read_other if record is None else converter.structure
+    event: WebhookEvent = read(wire, record or WebhookEvent)
+    return event

@@ -1,13 +1,17 @@
 """Read plain values exactly; cattrs by itself would turn 12.9 into 12, and None into 'None'."""
 
 import enum
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, cast, get_args, get_origin
+from typing import Any, Final, cast, get_args, get_origin
 
 from cattrs import Converter
 
+from ..values.money import Amount
 from .text import Wire
+
+_DIGITS: Final = re.compile(r"-?[0-9]{1,30}")
 
 
 def exactly(plain: type) -> Callable[[Any, type], Any]:
@@ -20,6 +24,29 @@ def exactly(plain: type) -> Callable[[Any, type], Any]:
         return value if wanted is plain else wanted(value)
 
     return read
+
+
+def one_of(*plains: type) -> Callable[[Any, Any], Any]:
+    """Take values of just one of these types."""
+
+    def read(value: Any, _type: Any) -> Any:
+        if type(value) not in plains:
+            wanted = " or ".join(plain.__name__ for plain in plains)
+            raise TypeError(f"expected {wanted}, got {type(value).__name__}")
+        return value
+
+    return read
+
+
+def read_amount(value: Any, wanted: Any) -> Amount:
+    """Take an amount as it was answered: one page of the provider prints digits as text."""
+    wire = read_object(value, wanted)
+    amount, currency = wire.get("amount"), wire.get("currency")
+    if isinstance(amount, str) and _DIGITS.fullmatch(amount):
+        amount = int(amount)
+    if type(amount) is not int or not isinstance(currency, str):
+        raise TypeError("expected an amount of minor units and its currency")
+    return Amount(amount, currency)
 
 
 def read_time(value: Any, _type: type) -> datetime:

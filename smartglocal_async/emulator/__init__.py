@@ -1,7 +1,7 @@
 """The provider in a box: `run` it beside your code, or `run_in_thread` beside your tests.
 
-It checks signatures, answers ``session/create`` and ``session/status`` of both API versions
-as the provider's samples do, and goes wrong on request. It shares no logic with the client.
+It checks signatures, plays the whole life of a session in both API versions as the provider's
+samples do, sends webhooks, and goes wrong on request. It shares no logic with the client.
 """
 
 import asyncio
@@ -15,29 +15,55 @@ from typing import Final
 
 from ..signing import PrivateKey, PublicKey
 from .app import serving
-from .bank import Bank, Duplicates, Rules
+from .bank import Bank
+from .courier import Courier, Seal
 from .desk import Desk
 from .faults import Fault, FaultKind
+from .outbox import Outbox, WebhookScript
+from .outcomes import OUTCOMES, Fate, Outcome
 from .provider import Provider
-from .records import Order, Report, Seen
+from .records import Delivery, Movement, Order, Report, Seen
+from .rules import (
+    Capture,
+    Confirmation,
+    DeclinedSession,
+    Duplicates,
+    Permission,
+    Reaction,
+    Rules,
+    TimeoutWord,
+)
 from .script import FaultScript, Strikes
 
 __all__ = [
+    "OUTCOMES",
+    "Capture",
+    "Confirmation",
+    "DeclinedSession",
+    "Delivery",
     "Duplicates",
+    "Fate",
     "Fault",
     "FaultKind",
     "FaultScript",
+    "Movement",
     "Order",
+    "Outcome",
+    "Permission",
     "Provider",
+    "Reaction",
     "Report",
     "Rules",
     "Seen",
+    "TimeoutWord",
+    "WebhookScript",
     "run",
     "run_in_thread",
 ]
 
 _NO_FAULTS: Final = FaultScript()
 _RULES: Final = Rules()
+_WEBHOOKS: Final = WebhookScript()
 
 
 def _wall_clock() -> datetime:
@@ -56,13 +82,17 @@ async def run(  # noqa: PLR0913  # settings of one server, all named, all with a
     on_request: Callable[[Seen], None] | None = None,
     keepalive_seconds: float = 75.0,
     clock: Callable[[], datetime] = _wall_clock,
+    webhook_url: str | None = None,
+    webhook_key: PrivateKey | None = None,
+    webhooks: WebhookScript = _WEBHOOKS,
 ) -> AsyncGenerator[Provider, None]:
     """Give a provider that runs on this event loop until the block ends.
 
     Without a ``public_key`` (a key, or PEM) it makes a pair: `Provider.private_key`.
     ``port`` 0 takes a free one. ``on_request`` is told of every request before its answer
     leaves, on the server's thread; it must be quick and must not raise. ``clock`` gives
-    aware datetimes.
+    aware datetimes. Webhooks go to ``webhook_url``, signed with ``webhook_key``; without
+    one it makes a key of its own: `Provider.webhook_key`.
 
     Raises:
         InvalidCredentials: the public key can't be read.
@@ -73,18 +103,27 @@ async def run(  # noqa: PLR0913  # settings of one server, all named, all with a
     desk = Desk(
         bank=Bank(rules),
         strikes=Strikes(faults),
+        outbox=Outbox(webhooks, webhook_url),
         public_key=public,
         project=project,
         clock=clock,
     )
-    async with serving(
+    seal = Seal(webhook_key)
+    served = serving(
         desk,
         host=host,
         port=port,
         keepalive_seconds=keepalive_seconds,
         on_request=on_request or _ignore,
-    ) as url:
-        yield Provider(url=url, project=project, private_key=private, desk=desk)
+    )
+    async with served as url, Courier(desk, seal).at_work():
+        yield Provider(
+            url=url,
+            project=project,
+            private_key=private,
+            desk=desk,
+            seal=seal,
+        )
 
 
 @contextlib.contextmanager
@@ -99,6 +138,9 @@ def run_in_thread(  # noqa: PLR0913  # as for `run`
     on_request: Callable[[Seen], None] | None = None,
     keepalive_seconds: float = 75.0,
     clock: Callable[[], datetime] = _wall_clock,
+    webhook_url: str | None = None,
+    webhook_key: PrivateKey | None = None,
+    webhooks: WebhookScript = _WEBHOOKS,
 ) -> Generator[Provider, None, None]:
     """Give the provider of `run` on a thread and event loop of its own.
 
@@ -115,6 +157,9 @@ def run_in_thread(  # noqa: PLR0913  # as for `run`
         on_request=on_request,
         keepalive_seconds=keepalive_seconds,
         clock=clock,
+        webhook_url=webhook_url,
+        webhook_key=webhook_key,
+        webhooks=webhooks,
     )
     with _on_a_thread(server) as provider:
         yield provider

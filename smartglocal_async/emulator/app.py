@@ -14,8 +14,8 @@ from attrs import define, field, frozen
 from .desk import Call, Desk, Verdict
 from .faults import FaultKind
 from .records import Seen
+from .visits import visit
 
-REPORT_PATH: Final = "/emulator/report"
 _HANG_SECONDS: Final = 60.0
 _BACKLOG: Final = 1024
 # A connection that was just accepted reaches the server after a few turns of the loop; asyncio
@@ -60,10 +60,11 @@ class _Counter:
             return _unsent()  # Whoever is gone needs no answer, and leaves no error behind.
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.method == "GET" and request.path == REPORT_PATH:
-            with self.desk.lock:
-                report = self.desk.bank.report()
-            return web.json_response(report.as_dict())
+        if request.path.startswith("/emulator/"):
+            visited = await visit(self.desk, request)
+            if visited is not None:
+                self.desk.alarm.ring()
+                return visited
         verdict = self.desk.judge(
             Call(
                 method=request.method,
@@ -74,6 +75,8 @@ class _Counter:
             )
         )
         self.on_request(verdict.seen)
+        if self.desk.waits:
+            self.desk.alarm.ring()
         fault = verdict.fault
         deliver = _deliver if fault is None else _MANNERS.get(fault.kind, _deliver)
         return await deliver(_Delivery(request, verdict, self.closing))
@@ -94,7 +97,8 @@ async def serving(
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
-        yield _address(runner)
+        desk.bank.url = _address(runner)
+        yield desk.bank.url
     finally:
         counter.closing.set()
         _stop_accepting(runner)
@@ -213,6 +217,7 @@ _MANNERS: Final[Mapping[FaultKind, Callable[[_Delivery], Awaitable[web.StreamRes
             FaultKind.CUT: _cut,
             FaultKind.CHUNK_CUT: _cut_chunked,
             FaultKind.STALE: _deliver_and_close,
+            FaultKind.LATE: _hang_up,
         }
     )
 )

@@ -1,200 +1,236 @@
-"""Sessions, keys and counts of the emulated provider; no I/O, the clock is an argument."""
+"""The emulated provider's whole business behind one door; no I/O, the clock is an argument."""
 
-import enum
-import json
+import base64
 from collections import Counter
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import partial
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, field
 
-from .checks import JsonObject, complaint, is_object
+from .agenda import Agenda
+from .asks import (
+    INVALID_REQUEST,
+    KEY_ALREADY_EXISTS,
+    Answer,
+    Ask,
+    Name,
+    Refused,
+    name_of,
+    refusal,
+)
+from .checks import JsonObject
+from .clerk import Clerk
+from .counts import MAKING, Counts
+from .drafts import Drafts
+from .duties import wrong
+from .funds import Funds
+from .ledger import Ledger
+from .machine import Machine, Notice
 from .records import Order, Report
+from .routes import CREATE
+from .rules import Reaction, Rules
+from .services import Services
+from .sessions import Item, Kind, Session
+from .steps import Stage
+from .tokens import Tokens
+from .views import Views
 
-INVALID_REQUEST: Final = "invalid_request"
-KEY_ALREADY_EXISTS: Final = "idempotency_key_already_exists"
-# The emulator's own invention: the provider's code for an unknown session is not known.
-SESSION_NOT_FOUND: Final = "session_not_found"
-
-
-class Duplicates(enum.Enum):
-    """What a second ``session/create`` with one key gets; unknown, a switch."""
-
-    REPLAY = "replay"
-    """The session of the first one again."""
-    REFUSE = "refuse"
-    """The error ``idempotency_key_already_exists``, as the sister platform's SDK expects."""
-    CREATE = "create"
-    """One more session."""
-
-
-@frozen(kw_only=True)
-class Rules:
-    """How the provider behaves where the documents are silent."""
-
-    duplicates: Duplicates = Duplicates.REPLAY
-    metadata_is_key: bool = False
-    """Whether metadata that is a string or a whole number counts as a key; unknown, a switch."""
-    error_http_status: int = 400
-    """HTTP status of error envelopes; unknown, a switch. 200 is as possible as 400."""
-    key_field: str = "idempotency_key"
-    """The key is ``metadata[key_field]``, else the header ``X-PARTNER-IDEMPOTENCY-KEY``.
-
-    Both are unknown: the documents ask for a key and don't say where it goes.
-    """
-
-
-@frozen
-class Name:
-    """What an order is called."""
-
-    text: str | None = None
-    """What it is counted under: its key, else the JSON text of its metadata."""
-    is_key: bool = False
-    """Whether a second order of this name falls under `Rules.duplicates`."""
-
-
-@frozen(kw_only=True)
-class Answer:
-    """An envelope, with what the records want from it."""
-
-    body: JsonObject
-    session_id: str | None = None
-    error_code: str | None = None
-
-
-@define(eq=False)
-class _Ledger:
-    attempts: int = 0
-    asked: int = 0
-    sessions: list[str] = field(factory=list[str])
-    digests: set[str] = field(factory=set[str])
-    signatures: set[str] = field(factory=set[str])
-
-
-def refusal(code: str, description: str) -> Answer:
-    """Give an error envelope, in the order of the provider's sample (documented)."""
-    error = {"code": code, "description": description}
-    return Answer(body={"error": error, "status": "error"}, error_code=code)
-
-
-def name_of(request: JsonObject, header: str | None, rules: Rules) -> Name:
-    """Find what an order is called, however its client spells JSON."""
-    metadata = request.get("metadata")
-    own = metadata.get(rules.key_field) if is_object(metadata) else None
-    for key in (own, header):
-        if isinstance(key, str) and key:
-            return Name(key, is_key=True)
-    if metadata is None:
-        return Name()
-    scalar = isinstance(metadata, str | int) and not isinstance(metadata, bool)
-    return Name(_canonical(metadata), is_key=rules.metadata_is_key and scalar)
+CHALLENGE_PATH: Final = "/emulator/3ds/"
+_STATUS: Final = "session/status"
+_MOVING: Final = frozenset(
+    {
+        *("session/start/payout", "session/start/payment", "session/init/payout"),
+        *("session/init/payment", "session/confirm", "session/capture", "session/refund"),
+    }
+)
 
 
 @define(eq=False)
 class Bank:
-    """The provider's books. Not thread-safe: whoever shares it holds a lock."""
+    """The provider. Not thread-safe: whoever shares it holds a lock."""
 
     rules: Rules = field(factory=Rules)
+    url: str = field(default="", init=False)
+    """Address of the server, for pages that a payer is sent to."""
     requests: int = field(default=0, init=False)
     bad_signatures: int = field(default=0, init=False)
     refused: int = field(default=0, init=False)
     faults: Counter[str] = field(factory=Counter[str], init=False)
-    _arrived: int = field(default=0, init=False)
-    _sessions: dict[str, JsonObject] = field(factory=dict[str, JsonObject], init=False)
-    _ledgers: dict[str, _Ledger] = field(factory=dict[str, _Ledger], init=False)
+    _counts: Counts = field(factory=Counts, init=False)
+    _agenda: Agenda = field(factory=Agenda, init=False)
+    _used: set[tuple[str, str]] = field(factory=set[tuple[str, str]], init=False)
+    _ledger: Ledger = field(init=False)
+    _clerk: Clerk = field(init=False)
+    _about_sessions: Mapping[str, Callable[[Ask, datetime], Session]] = field(init=False)
+    _others: Mapping[str, Callable[[Ask, datetime], JsonObject]] = field(init=False)
 
-    def arrive(self, name: Name, *, digest: str, signature: str) -> int:
-        """Count a request; give its number among those of its name, or of the server."""
-        self._arrived += 1
-        if name.text is None:
-            return self._arrived
-        ledger = self._ledgers.setdefault(name.text, _Ledger())
-        ledger.attempts += 1
-        ledger.digests.add(digest)
-        ledger.signatures.add(signature)
-        return ledger.attempts
+    def __attrs_post_init__(self) -> None:
+        self._ledger = Ledger(self.rules.wallets, self.rules.opening_balance)
+        tokens = Tokens()
+        machine = Machine(
+            rules=self.rules,
+            agenda=self._agenda,
+            funds=Funds(self._ledger, self._counts.move),
+            views=Views(self.rules, tokens),
+            tokens=tokens,
+            challenge=self._challenge,
+        )
+        self._clerk = clerk = Clerk(machine, self._counts, Drafts(tokens))
+        services = Services(self._ledger, tokens, clerk.sessions)
+        self._about_sessions = _session_calls(clerk)
+        self._others = {
+            "wallet/balance": services.balance,
+            "fps/banks": services.banks,
+            "token": services.token,
+            "token/info": services.info,
+            "recurrent/disable": services.disable,
+        }
 
-    def create(self, request: JsonObject, *, name: Name, version: int, now: datetime) -> Answer:
-        """Make a session, or give the one made before, or say why not."""
-        ledger = self._ledgers.setdefault(name.text, _Ledger()) if name.text else _Ledger()
-        ledger.asked += 1
-        if (wrong := complaint(request, version)) is not None:
-            return self._refuse(INVALID_REQUEST, wrong)
-        if name.is_key and ledger.sessions:
-            match self.rules.duplicates:
-                case Duplicates.REPLAY:
-                    return self._show(ledger.sessions[0])
-                case Duplicates.REFUSE:
-                    return self._refuse(KEY_ALREADY_EXISTS, "already in progress or processed")
-                case Duplicates.CREATE:
-                    pass
-        session_id = self._open(request, now)
-        ledger.sessions.append(session_id)
-        return self._show(session_id)
-
-    def status(self, request: JsonObject) -> Answer:
-        """Show a session."""
+    def name_of(self, request: JsonObject, header: str | None) -> Name:
+        """Find what a call is counted under: its own name, else that of its session."""
+        name = name_of(request, header, self.rules)
         session_id = request.get("session_id")
-        if not isinstance(session_id, str) or not session_id:
-            return self._refuse(INVALID_REQUEST, "session_id: must be a string that isn't empty")
-        if session_id not in self._sessions:
-            return self._refuse(SESSION_NOT_FOUND, "session_id: there is no such session")
-        return self._show(session_id)
+        if name.text is not None or not isinstance(session_id, str):
+            return name
+        session = self._clerk.sessions.get(session_id)
+        return Name(session.name.text) if session else name
+
+    def arrive(
+        self,
+        name: Name,
+        call: str = CREATE,
+        about: str | None = None,
+        *,
+        digest: str,
+        signature: str,
+    ) -> int:
+        """Count a request; give its number for this call of its name, or on the server."""
+        return self._counts.arrive(name, call, about, digest=digest, signature=signature)
+
+    def answer(self, ask: Ask, now: datetime) -> Answer:
+        """Do what is due, then what is asked, or say why not."""
+        self.advance(now)
+        if ask.operation in MAKING:
+            self._counts.ask(ask.name)
+        try:
+            return self._answer(ask, now)
+        except Refused as why:
+            self.refused += 1
+            return refusal(why.code, why.description)
+
+    def later(self, ask: Ask, seconds: float, now: datetime) -> None:
+        """Do what is asked ``seconds`` later; nobody gets the answer."""
+        self._agenda.after(seconds, now, partial(self.answer, ask))
+
+    def advance(self, now: datetime) -> None:
+        """Do what is due."""
+        self._agenda.advance(now)
+
+    @property
+    def next_due(self) -> datetime | None:
+        """Moment from which `advance` has something to do."""
+        return self._agenda.next_due
+
+    def take_notices(self) -> list[Notice]:
+        """Give what webhooks must tell, each once."""
+        machine = self._clerk.machine
+        notices, machine.notices = machine.notices, []
+        return notices
+
+    def acting(self, id_: str) -> Item | None:
+        """Give the payment of that id, if its payer must act."""
+        found = self._clerk.item(id_)
+        return found[1] if found and found[1].stage is Stage.ACTING else None
+
+    def act(self, id_: str, now: datetime, *, succeed: bool) -> bool:
+        """Have a payer pass or fail 3-D Secure; False if none is asked to."""
+        self.advance(now)
+        found = self._clerk.item(id_)
+        if found is None or found[1].stage is not Stage.ACTING:
+            return False
+        self._clerk.machine.act(*found, now, succeed=succeed)
+        return True
+
+    def charge_back(self, id_: str, now: datetime) -> bool:
+        """Charge a payment back; False if there is nothing of it left."""
+        self.advance(now)
+        found = self._clerk.item(id_)
+        return found is not None and self._clerk.machine.charge_back(*found, now)
 
     @property
     def session_ids(self) -> tuple[str, ...]:
         """All sessions, oldest first."""
-        return tuple(self._sessions)
+        return tuple(self._clerk.sessions)
 
     def order(self, key: str) -> Order:
         """Tell what happened under ``key``; all zeros if it never arrived."""
-        ledger = self._ledgers.get(key, _Ledger())
-        return Order(
-            key=key,
-            attempts=ledger.attempts,
-            asked=ledger.asked,
-            session_ids=tuple(ledger.sessions),
-            digests=frozenset(ledger.digests),
-            signatures=frozenset(ledger.signatures),
-        )
+        return self._counts.order(key)
 
     def report(self) -> Report:
         """Sum up."""
-        ledgers = self._ledgers.values()
         return Report(
             requests=self.requests,
-            orders=len(ledgers),
-            sessions=len(self._sessions),
-            duplicates=sum(max(0, len(ledger.sessions) - 1) for ledger in ledgers),
-            changed=sum(len(ledger.digests) > 1 for ledger in ledgers),
+            orders=self._counts.orders,
+            sessions=len(self._clerk.sessions),
+            duplicates=self._counts.duplicates,
+            changed=self._counts.changed,
             bad_signatures=self.bad_signatures,
             refused=self.refused,
             faults=dict(self.faults),
+            moved=self._counts.moved,
+            moved_twice=self._counts.moved_twice,
+            balances=self._ledger.balances(),
         )
 
-    def _open(self, request: JsonObject, now: datetime) -> str:
-        session_id = f"ps_{len(self._sessions) + 1}"
-        moment = f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
-        session: JsonObject = {
-            "id": session_id,
-            "status": "created",
-            "created_at": moment,
-            "updated_at": moment,
+    def _answer(self, ask: Ask, now: datetime) -> Answer:
+        used = (ask.operation, ask.header_key or "")
+        guarded = self.rules.idempotency_header is Reaction.REFUSE and ask.operation in _MOVING
+        if guarded and ask.header_key and used in self._used:
+            raise Refused(KEY_ALREADY_EXISTS, "already in progress or processed")
+        if (found := wrong(ask.operation, ask.request, ask.version)) is not None:
+            raise Refused(INVALID_REQUEST, found)
+        answer = self._do(ask, now)
+        if guarded:
+            self._used.add(used)
+        return answer
+
+    def _do(self, ask: Ask, now: datetime) -> Answer:
+        if (service := self._others.get(ask.operation)) is not None:
+            return Answer(body={"status": "ok", **service(ask, now)})
+        session = self._about_sessions[ask.operation](ask, now)
+        if ask.operation == _STATUS:
+            view = self._clerk.look(session, ask.version, now)
+        else:
+            view = self._clerk.machine.views.session(session, ask.version)
+        return Answer(body={"status": "ok", "session": view}, session_id=session.id)
+
+    def _challenge(self, item: Item) -> JsonObject:
+        # Documented: a form to post. What it says is the emulator's own.
+        url = f"{self.url}{CHALLENGE_PATH}{item.id}"
+        asked = base64.b64encode(item.id.encode("ascii")).decode("ascii")
+        redirect: JsonObject = {
+            "url": url,
+            "base_url": url,
+            "method": "POST",
+            "qs": {},
+            "params": {"PaReq": asked, "MD": item.id},
         }
-        if "metadata" in request:
-            session["metadata"] = request["metadata"]
-        self._sessions[session_id] = session
-        return session_id
-
-    def _show(self, session_id: str) -> Answer:
-        body: JsonObject = {"status": "ok", "session": self._sessions[session_id]}
-        return Answer(body=body, session_id=session_id)
-
-    def _refuse(self, code: str, description: str) -> Answer:
-        self.refused += 1
-        return refusal(code, description)
+        return {"type": "redirect", "redirect": redirect}
 
 
-def _canonical(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+def _session_calls(clerk: Clerk) -> Mapping[str, Callable[[Ask, datetime], Session]]:
+    return {
+        CREATE: clerk.create,
+        "session/start/payout": partial(clerk.start, Kind.PAYOUT),
+        "session/start/payment": partial(clerk.start, Kind.PAYMENT),
+        "session/init/payout": partial(clerk.init, Kind.PAYOUT),
+        "session/init/payment": partial(clerk.init, Kind.PAYMENT),
+        "session/confirm": clerk.confirm,
+        "session/cancel": clerk.cancel,
+        "session/capture": clerk.capture,
+        "session/refund": clerk.refund,
+        _STATUS: lambda ask, _: clerk.find(ask),
+        "fps/customer_verification": partial(clerk.start, Kind.VERIFICATION),
+    }

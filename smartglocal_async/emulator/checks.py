@@ -12,7 +12,7 @@ from ..values.currencies import EXPONENTS
 
 JsonObject: TypeAlias = dict[str, object]
 
-_PAYOUT_NAMES: Final[Mapping[int, str]] = MappingProxyType(
+PAYOUT_NAMES: Final[Mapping[int, str]] = MappingProxyType(
     {1: "payment_method", 2: "payout_details"}
 )
 _OBJECTS: Final = ("amount_details", "participant_details", "customer", "payment_options")
@@ -29,7 +29,7 @@ def is_array(value: object) -> TypeGuard[list[object]]:
 
 
 def complaint(request: JsonObject, version: int) -> str | None:
-    """Give the first thing wrong with a ``session/create``, or None."""
+    """Give the first thing wrong with the terms of an operation, or None."""
     for check in _CHECKS:
         if (found := check(request, version)) is not None:
             return found
@@ -38,15 +38,15 @@ def complaint(request: JsonObject, version: int) -> str | None:
 
 def _other_version(request: JsonObject, version: int) -> str | None:
     # Documented by the sister platform: a name of the wrong version can make operations fail.
-    for other, name in _PAYOUT_NAMES.items():
+    for other, name in PAYOUT_NAMES.items():
         if other != version and name in request:
-            return f"{name}: belongs to v{other}; v{version} says {_PAYOUT_NAMES[version]}"
+            return f"{name}: belongs to v{other}; v{version} says {PAYOUT_NAMES[version]}"
     return None
 
 
 def _two_instruments(request: JsonObject, version: int) -> str | None:
     # Documented: one is for payouts, the other for payments.
-    name = _PAYOUT_NAMES[version]
+    name = PAYOUT_NAMES[version]
     if name in request and "payment_details" in request:
         return f"{name}, payment_details: only one of them can be given"
     return None
@@ -62,7 +62,7 @@ def _not_an_object(request: JsonObject, _: int) -> str | None:
 
 def _instrument(request: JsonObject, version: int) -> str | None:
     # Documented shape: {"type": T, T: {...}}.
-    for name in (_PAYOUT_NAMES[version], "payment_details"):
+    for name in (PAYOUT_NAMES[version], "payment_details"):
         if name not in request:
             continue
         instrument = request[name]

@@ -1,42 +1,34 @@
 """Judge one request: who sent it, what it asks, what the bank says, which fault it meets.
 
-No I/O, and no sharing with the client: JSON is read here, from the bytes that came.
+No I/O, and no sharing with the client: everything is read from the bytes that came.
 """
 
-import json
-import math
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from hashlib import sha256
-from types import MappingProxyType
 from typing import Final
 
 from attrs import define, evolve, field, frozen
 
 from ..signing import PublicKey
-from .bank import INVALID_REQUEST, Answer, Bank, Name, name_of, refusal
-from .checks import JsonObject, is_array, is_object
-from .faults import Fault
+from .alarm import Alarm
+from .asks import INVALID_REQUEST, Answer, Ask, refusal
+from .bank import Bank
+from .bodies import parse
+from .faults import Fault, FaultKind
+from .outbox import Outbox
 from .records import Seen
 from .replies import Reply, Scene, envelope, spoil
+from .routes import BANKS, method, route
 from .script import Strikes
 
 _PROJECT: Final = "X-PARTNER-PROJECT"
 _SIGNATURE: Final = "X-PARTNER-SIGN"
-# Seen in third-party code only, and there with session/create.
+_SUBMERCHANT: Final = "X-PARTNER-SUBMERCHANT"
+# Seen in third-party code only.
 _KEY: Final = "X-PARTNER-IDEMPOTENCY-KEY"
-_CREATE: Final = "session/create"
-_STATUS: Final = "session/status"
-_ROUTES: Final[Mapping[str, tuple[str, int]]] = MappingProxyType(
-    {
-        f"/api/v{version}/{operation}": (operation, version)
-        for version in (1, 2)
-        for operation in (_CREATE, _STATUS)
-    }
-)
 _NOT_FOUND: Final = 404
-_DEEPEST: Final = 100
 # Both codes are the sister platform's (documented there).
 _STRANGER: Final = refusal("identification_error", "X-PARTNER-PROJECT names no known project")
 _FORGED: Final = refusal("authentication_error", "X-PARTNER-SIGN isn't a signature of this body")
@@ -65,14 +57,16 @@ class Verdict:
 
 @define(eq=False, kw_only=True)
 class Desk:
-    """Everything between the socket and the bank; its lock guards both."""
+    """Everything between the socket and the bank; its lock guards bank, strikes and outbox."""
 
     bank: Bank
     strikes: Strikes
+    outbox: Outbox = field(factory=Outbox)
     public_key: PublicKey
     project: str
     clock: Callable[[], datetime]
     lock: threading.Lock = field(factory=threading.Lock, init=False)
+    alarm: Alarm = field(factory=Alarm, init=False)
 
     def judge(self, call: Call) -> Verdict:
         """Check in the order: project, signature, JSON, route; then ask the bank."""
@@ -81,15 +75,46 @@ class Desk:
             return self._turn_away(call, now, _STRANGER)
         if not self.public_key.verifies(call.body, call.headers.get(_SIGNATURE, "")):
             return self._turn_away(call, now, _FORGED)
-        request = _parse(call.body)
+        found = route(call.path)
+        # Third-party code signs an empty list for want of parameters.
+        request = {} if found and found[0] == BANKS else parse(call.body)
         if request is None:
             return self._turn_away(call, now, _NOT_JSON)
-        # Documented: POST for all requests.
-        route = _ROUTES.get(call.path) if call.method == "POST" else None
-        if route is None:
+        if found is None or call.method != method(found[0]):
             return self._turn_away(call, now, _NO_SUCH_CALL)
+        operation, version = found
+        key = call.headers.get(_KEY)
         with self.lock:
-            return self._admit(call, request, now, *route)
+            self.bank.advance(now)
+            ask = Ask(
+                operation=operation,
+                request=request,
+                version=version,
+                name=self.bank.name_of(request, key),
+                header_key=key,
+                submerchant=call.headers.get(_SUBMERCHANT),
+            )
+            verdict = self._admit(call, ask, now)
+            self.post(now)
+            return verdict
+
+    @property
+    def waits(self) -> bool:
+        """Whether a webhook may be due before the next call; the caller needs no lock."""
+        listens = self.outbox.url is not None
+        return listens and (self.bank.next_due is not None or bool(self.outbox))
+
+    def advance(self) -> datetime:
+        """Do what is due by the clock, and give the moment it shows; the caller has the lock."""
+        now = self.clock()
+        self.bank.advance(now)
+        self.post(now)
+        return now
+
+    def post(self, now: datetime) -> None:
+        """Hand the news to the outbox; the caller has the lock."""
+        for notice in self.bank.take_notices():
+            self.outbox.put(notice, now)
 
     def _turn_away(self, call: Call, now: datetime, answer: Answer) -> Verdict:
         unknown = answer is _NO_SUCH_CALL
@@ -100,30 +125,28 @@ class Desk:
                 self.bank.bad_signatures += 1
             else:
                 self.bank.refused += 1
-        operation, _ = _ROUTES.get(call.path, (call.path, 0))
+        operation, _ = route(call.path) or (call.path, 0)
         seen = Seen(time=now, operation=operation, http_status=status, error_code=answer.error_code)
         return Verdict(reply=envelope(answer, status), seen=seen)
 
-    def _admit(
-        self, call: Call, request: JsonObject, now: datetime, operation: str, version: int
-    ) -> Verdict:
-        creates = operation == _CREATE
-        name = name_of(request, call.headers.get(_KEY), self.bank.rules) if creates else Name()
+    def _admit(self, call: Call, ask: Ask, now: datetime) -> Verdict:
+        operation, key = ask.operation, ask.name.text
+        session_id = ask.request.get("session_id")
         self.bank.requests += 1
         attempt = self.bank.arrive(
-            name,
+            ask.name,
+            operation,
+            session_id if isinstance(session_id, str) else None,
             digest=sha256(call.body).hexdigest(),
             signature=sha256(call.headers[_SIGNATURE].encode("ascii")).hexdigest(),
         )
-        fault = self.strikes.next(name.text, attempt)
-        seen = Seen(time=now, operation=operation, key=name.text, attempt=attempt)
+        fault = self.strikes.next(key, attempt, operation)
+        seen = Seen(time=now, operation=operation, key=key, attempt=attempt)
         if fault is not None and not fault.processes:
+            if fault.kind is FaultKind.LATE:
+                self.bank.later(ask, fault.seconds, now)
             return self._struck(Verdict(reply=_NOTHING, seen=seen), fault, call)
-        if creates:
-            answer = self.bank.create(request, name=name, version=version, now=now)
-        else:
-            answer = self.bank.status(request)
-        verdict = self._answered(answer, seen)
+        verdict = self._answered(self.bank.answer(ask, now), seen)
         return verdict if fault is None else self._struck(verdict, fault, call)
 
     def _answered(self, answer: Answer, seen: Seen) -> Verdict:
@@ -148,37 +171,3 @@ class Desk:
 
 
 _NOTHING: Final = Reply(status=200, body=b"")
-
-
-def _parse(body: bytes) -> JsonObject | None:
-    try:
-        value: object = json.loads(
-            body.decode("utf-8"), parse_float=_finite, parse_constant=_finite
-        )
-    except (ValueError, RecursionError):
-        return None
-    return value if is_object(value) and _is_shallow(value) else None
-
-
-def _finite(text: str) -> float:
-    # Infinity could not be echoed as JSON; Python reads both 1e999 and the word.
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError
-    return number
-
-
-def _is_shallow(value: object) -> bool:
-    # The limit is the emulator's own: what it reads it must be able to write again.
-    level = [value]
-    for _ in range(_DEEPEST):
-        level = [child for parent in level for child in _children(parent)]
-        if not level:
-            return True
-    return False
-
-
-def _children(value: object) -> list[object]:
-    if is_object(value):
-        return list(value.values())
-    return value if is_array(value) else []

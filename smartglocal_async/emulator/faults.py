@@ -7,6 +7,7 @@ from typing import Final
 from attrs import field, frozen
 
 from ..errors import InvalidRequest
+from .routes import OPERATIONS
 
 _LONGEST_SECONDS: Final = 86_400.0
 _SERVER_ERRORS: Final = range(500, 600)
@@ -51,6 +52,8 @@ class FaultKind(enum.StrEnum):
     """Not processed: HTTP 307 to the same address."""
     STALE = "stale"
     """Processed and answered; then the kept-alive connection is closed at once."""
+    LATE = "late"
+    """The connection is closed without an answer, and the order processed ``seconds`` later."""
 
 
 _NOT_PROCESSED: Final = frozenset(
@@ -60,12 +63,13 @@ _NOT_PROCESSED: Final = frozenset(
         FaultKind.ERROR_200,
         FaultKind.THROTTLE,
         FaultKind.REDIRECT,
+        FaultKind.LATE,
     }
 )
 
 
 _NOT_ANSWERED: Final = frozenset(
-    {FaultKind.BEFORE, FaultKind.AFTER, FaultKind.RESET, FaultKind.HANG}
+    {FaultKind.BEFORE, FaultKind.AFTER, FaultKind.RESET, FaultKind.HANG, FaultKind.LATE}
 )
 
 
@@ -73,8 +77,8 @@ _NOT_ANSWERED: Final = frozenset(
 class Fault:
     """One misfortune and whom it meets: some attempts by number, or a share of all.
 
-    Attempts are counted by key, from 1; requests without a key (``session/status`` has
-    none) go by their number on the server.
+    Attempts are counted by call and key, from 1; a request that has no key and names no
+    session that has one goes by its number on the server.
 
     Raises:
         InvalidRequest: a number is out of its range; names the field.
@@ -88,10 +92,12 @@ class Fault:
     """Attempts that it meets in any case."""
     key: str | None = field(default=None, kw_only=True)
     """The only key that it meets; None: all, and the requests without one."""
+    operation: str | None = field(default=None, kw_only=True)
+    """The only call that it meets, such as ``session/confirm``; None: all."""
     times: int | None = field(default=None, kw_only=True)
-    """How often it meets one key at most."""
+    """How often it meets one call of one key at most."""
     seconds: float = field(default=0.05, kw_only=True)
-    """Pause of ``slow``; ``Retry-After`` of ``throttle``, rounded up to whole seconds."""
+    """Pause of ``slow`` and ``late``; ``Retry-After`` of ``throttle``, in whole seconds."""
     status: int = field(default=503, kw_only=True)
     """HTTP status of ``server_error``."""
     processed: bool = field(default=False, kw_only=True)
@@ -106,6 +112,8 @@ class Fault:
             raise InvalidRequest("nth", "attempts are counted from 1")
         if self.times is not None and self.times < 1:
             raise InvalidRequest("times", "must be 1 or more")
+        if self.operation is not None and self.operation not in OPERATIONS:
+            raise InvalidRequest("operation", f"must be one of {', '.join(OPERATIONS)}")
         if not 0 <= self.seconds <= _LONGEST_SECONDS:
             raise InvalidRequest("seconds", f"must be from 0 to {_LONGEST_SECONDS:.0f}")
         if self.status not in _SERVER_ERRORS:
@@ -113,7 +121,7 @@ class Fault:
 
     @property
     def processes(self) -> bool:
-        """Whether the order is carried out."""
+        """Whether the order is carried out at once."""
         if self.kind is FaultKind.SERVER_ERROR:
             return self.processed
         return self.kind not in _NOT_PROCESSED

@@ -9,7 +9,7 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from .bank import Answer, refusal
+from .asks import Answer, refusal
 from .faults import Fault, FaultKind
 
 _HUGE_BYTES: Final = 10_000_000

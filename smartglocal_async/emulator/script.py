@@ -1,7 +1,7 @@
 """Decide which request meets which fault, from a seed alone; no I/O.
 
-The dice are a hash of seed, fault, key and attempt, so a run strikes the same attempts of
-the same keys in whatever order they arrive.
+The dice are a hash of seed, fault, call, key and attempt, so a run strikes the same attempts
+of the same calls and keys in whatever order they arrive.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ from attrs import define, evolve, field, frozen
 from ..errors import InvalidRequest
 from .checks import JsonObject, is_array, is_object
 from .faults import Fault, FaultKind
+from .routes import CREATE
 
 _BITS: Final = 53  # as many as a float holds, so that a roll stays below 1
 _DROPS: Final = (
@@ -78,19 +79,25 @@ class FaultScript:
         return cls(faults, _whole(table, "seed", 0))
 
     def choose(
-        self, key: str | None, attempt: int, struck: Mapping[int, int] = _NEVER_STRUCK
+        self,
+        key: str | None,
+        attempt: int,
+        struck: Mapping[int, int] = _NEVER_STRUCK,
+        operation: str = CREATE,
     ) -> int | None:
         """Give the place of the fault that meets this attempt; ``struck`` counts earlier ones."""
         for place, fault in enumerate(self.faults):
             spent = struck.get(place, 0) >= (fault.times or _UNLIMITED)
-            if spent or (fault.key is not None and fault.key != key):
+            if spent or fault.key not in {None, key} or fault.operation not in {None, operation}:
                 continue
-            if attempt in fault.nth or self._roll(place, key, attempt) < fault.rate:
+            if attempt in fault.nth or self._roll(place, key, attempt, operation) < fault.rate:
                 return place
         return None
 
-    def _roll(self, place: int, key: str | None, attempt: int) -> float:
+    def _roll(self, place: int, key: str | None, attempt: int, operation: str) -> float:
         whom = "" if key is None else f"={key}"
+        if operation != CREATE:  # Whose dice are as they were when there was no other call.
+            whom = f"{whom}@{operation}"
         text = f"{self.seed}:{place}:{attempt}:{whom}".encode("utf-8", "surrogatepass")
         digest = hashlib.blake2b(text, digest_size=8).digest()
         return (int.from_bytes(digest) >> (64 - _BITS)) / (1 << _BITS)
@@ -98,19 +105,20 @@ class FaultScript:
 
 @define(eq=False)
 class Strikes:
-    """A script in play: remembers how often each fault met each key."""
+    """A script in play: remembers how often each fault met each call of each key."""
 
     script: FaultScript
-    _struck: dict[str | None, Counter[int]] = field(
-        factory=dict[str | None, Counter[int]], init=False
+    _struck: dict[tuple[str | None, str], Counter[int]] = field(
+        factory=dict[tuple[str | None, str], Counter[int]], init=False
     )
 
-    def next(self, key: str | None, attempt: int) -> Fault | None:
+    def next(self, key: str | None, attempt: int, operation: str = CREATE) -> Fault | None:
         """Give the fault that meets this attempt and note that it did."""
-        place = self.script.choose(key, attempt, self._struck.get(key, _NEVER_STRUCK))
+        struck = self._struck.get((key, operation), _NEVER_STRUCK)
+        place = self.script.choose(key, attempt, struck, operation)
         if place is None:
             return None
-        self._struck.setdefault(key, Counter())[place] += 1
+        self._struck.setdefault((key, operation), Counter())[place] += 1
         return self.script.faults[place]
 
 
@@ -132,6 +140,7 @@ def _fault(entry: object) -> Fault:
         rate=_number(entry, "rate", 0.0),
         nth=_numbers(entry, "nth"),
         key=_text(entry, "key"),
+        operation=_text(entry, "operation"),
         times=_whole(entry, "times", 1) if "times" in entry else None,
         seconds=_number(entry, "seconds", 0.05),
         status=_whole(entry, "status", 503),
@@ -141,7 +150,7 @@ def _fault(entry: object) -> Fault:
 
 
 _FIELDS: Final = (
-    *("kind", "rate", "nth", "key", "times"),
+    *("kind", "rate", "nth", "key", "operation", "times"),
     *("seconds", "status", "processed", "as_date"),
 )
 

@@ -103,6 +103,16 @@ def above_zero(name: str, value: object, *, whole: bool = False) -> None:
         raise InvalidRequest(name, f"must be a {'whole ' if whole else ''}number above zero")
 
 
+def not_empty(instance: object, field: "Attribute[str]", value: object) -> None:
+    """Refuse what isn't text, or is none (an attrs validator)."""
+    where = f"{type(instance).__name__}.{field.name}"
+    if not isinstance(value, str):
+        raise InvalidRequest(where, f"expected text, got {type(value).__name__}")
+    if not value:
+        raise InvalidRequest(where, "is empty; give the one that the provider gave")
+    _check_text(value, where)
+
+
 def check_metadata(instance: object, field: "Attribute[Any]", value: object) -> None:
     """Refuse what JSON can't carry, naming the place inside the value."""
     if value is None:

@@ -1,4 +1,4 @@
-"""AmountDetails: whole minor units of one currency, exact."""
+"""Whole minor units of one currency: `AmountDetails`, exact, and `Amount`, as it was answered."""
 
 import re
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, InvalidOperation
@@ -38,8 +38,42 @@ def _currency(value: Any) -> str:  # noqa: ANN401 - checked here, whatever it is
     return code
 
 
-@frozen
-class AmountDetails:
+def _lower(code: str) -> str:
+    return code.lower()
+
+
+@frozen(eq=False)
+class Amount:
+    """Money as the provider shows it: any whole number of minor units, any currency code.
+
+    It may be zero (an empty wallet) or negative, and its currency one that ISO 4217 lacks.
+    An `Amount` and an `AmountDetails` of the same units and currency are equal.
+    """
+
+    amount: int
+    currency: str = field(converter=_lower)
+
+    @property
+    def decimal(self) -> Decimal:
+        """The amount in major units, with as many decimals as the currency has.
+
+        Raises:
+            InvalidRequest: ISO 4217 doesn't say how many that are.
+
+        """
+        return Decimal(self.amount).scaleb(-_exponent(_currency(self.currency)), _EXACT)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Amount):
+            return NotImplemented
+        return (self.amount, self.currency) == (other.amount, other.currency)
+
+    def __hash__(self) -> int:
+        return hash((self.amount, self.currency))
+
+
+@frozen(eq=False)
+class AmountDetails(Amount):
     """An amount of money as the provider takes it: an integer count of minor units.
 
     ``AmountDetails(10_000, "usd")`` is 100 USD (the provider's page of ``session/create``).
@@ -90,11 +124,6 @@ class AmountDetails:
                 "AmountDetails.of", f"{code} has {_exponent(code)} decimals, and no finer amounts"
             )
         return cls(int(minor), code)
-
-    @property
-    def decimal(self) -> Decimal:
-        """The amount in major units, with as many decimals as the currency has."""
-        return Decimal(self.amount).scaleb(-_exponent(self.currency), _EXACT)
 
 
 def _exponent(code: str) -> int:

@@ -1,4 +1,4 @@
-"""One record per call: what is sent, under the names of the provider's v1 page."""
+"""One record per call of a session: what is sent, under the names of the provider's v1 pages."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,8 +6,13 @@ from typing import Any
 from attrs import field, frozen
 
 from ..errors import InvalidRequest
-from .exactness import exact, mask
-from .instruments import PaymentInstrument, PayoutInstrument
+from .exactness import exact, mask, not_empty
+from .instruments import (
+    FasterPaymentVerification,
+    OtherInstrument,
+    PaymentInstrument,
+    PayoutInstrument,
+)
 from .money import AmountDetails
 from .people import Customer, ParticipantDetails
 
@@ -59,10 +64,110 @@ class CreateSession:
 
 @frozen(field_transformer=exact)
 class SessionRef:
-    """Name one session by the id that the provider gave it (``session/status``)."""
+    """Name one session by the id that the provider gave it.
 
-    session_id: str
+    Sent with ``session/confirm`` (after `ReadyToConfirm`), ``session/cancel`` (after
+    `ReadyToConfirm` or `ReadyToCapture`) and ``session/status`` (any time).
+    """
 
-    def __attrs_post_init__(self) -> None:
-        if not self.session_id:
-            raise InvalidRequest("SessionRef.session_id", "is empty; give the id of a session")
+    session_id: str = field(validator=not_empty)
+
+
+@frozen(kw_only=True, field_transformer=exact)
+class StartPayout:
+    """Start a payout in a session (``session/start/payout``).
+
+    What was given with `CreateSession` need not be given again, and may be changed here;
+    ``payment_method`` and ``amount_details`` must have been given by now.
+    """
+
+    session_id: str = field(validator=not_empty)
+    payment_method: PayoutInstrument | None = None
+    amount_details: AmountDetails | None = None
+    participant_details: ParticipantDetails | None = None
+    customer: Customer | None = None
+    metadata: Any = field(default=None, hash=False)
+
+
+@frozen(kw_only=True, field_transformer=exact)
+class StartPayment:
+    """Start a payment in a session (``session/start/payment``).
+
+    ``payment_details``, ``amount_details`` and ``customer`` must have been given by now, here or
+    with `CreateSession`.
+    """
+
+    session_id: str = field(validator=not_empty)
+    payment_details: PaymentInstrument | None = None
+    amount_details: AmountDetails | None = None
+    participant_details: ParticipantDetails | None = None
+    customer: Customer | None = None
+    payment_options: PaymentOptions | None = None
+    metadata: Any = field(default=None, hash=False)
+
+
+@frozen(kw_only=True, field_transformer=exact)
+class InitPayout:
+    """Create a session and start a payout in it, in one call (``session/init/payout``).
+
+    When its answer is lost there is no session id to ask about: the outcome stays unknown until
+    a webhook or a report tells. `CreateSession` and `StartPayout` are the safer way.
+    """
+
+    payment_method: PayoutInstrument
+    amount_details: AmountDetails
+    participant_details: ParticipantDetails | None = None
+    customer: Customer | None = None
+    metadata: Any = field(default=None, hash=False)
+
+
+@frozen(kw_only=True, field_transformer=exact)
+class InitPayment:
+    """Create a session and start a payment in it, in one call (``session/init/payment``).
+
+    When its answer is lost there is no session id to ask about, as with `InitPayout`.
+    """
+
+    payment_details: PaymentInstrument
+    amount_details: AmountDetails
+    customer: Customer
+    participant_details: ParticipantDetails | None = None
+    payment_options: PaymentOptions | None = None
+    metadata: Any = field(default=None, hash=False)
+
+
+@frozen(kw_only=True, field_transformer=exact)
+class CapturePayment:
+    """Take the money that a payment holds (``session/capture``, after `ReadyToCapture`).
+
+    Without ``amount_details`` all of it. A part is documented in words; the name of its field is
+    the sister platform's SDK's.
+    """
+
+    session_id: str = field(validator=not_empty)
+    amount_details: AmountDetails | None = None
+
+
+@frozen(kw_only=True, field_transformer=exact)
+class RefundPayment:
+    """Give the money of a succeeded payment back (``session/refund``).
+
+    Without ``amount_details`` all of it; a part must be enabled by the manager. Payouts can't be
+    refunded. The result comes with `PaymentRefunded`.
+    """
+
+    session_id: str = field(validator=not_empty)
+    amount_details: AmountDetails | None = None
+    metadata: Any = field(default=None, hash=False)
+
+
+@frozen(kw_only=True, field_transformer=exact)
+class VerifyCustomer:
+    """Ask whether a phone belongs to a person (``fps/customer_verification``; free).
+
+    The session ends accepted if it does, and cancelled if not.
+    """
+
+    session_id: str = field(validator=not_empty)
+    payment_method: FasterPaymentVerification | OtherInstrument
+    participant_details: ParticipantDetails

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, assert_type
+from typing import Any, assert_never, assert_type
 
 import aiohttp
 
@@ -110,6 +110,157 @@ async def calls(api: sg.SmartGlocal, request: sg.CreateSession) -> None:
     _ = await api.session.create(request, "order-1")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
+async def sessions(
+    api: sg.SmartGlocal, payout: sg.PayoutInstrument, payment: sg.PaymentInstrument
+) -> None:
+    """Each step of a payout or a payment takes its record and gives the session."""
+    amount, customer = sg.AmountDetails(10_000, "usd"), sg.Customer(reference="c")
+    calls, ref = api.session, sg.SessionRef("ps_1")
+    start = sg.StartPayout(session_id="ps_1", payment_method=payout, amount_details=amount)
+    _ = assert_type(await calls.start_payout(start, key="k", deadline=5.0), sg.Session)
+    pay = sg.StartPayment(session_id="ps_1", payment_details=payment, customer=customer)
+    _ = assert_type(await calls.start_payment(pay, key="k", attempts=1), sg.Session)
+    at_once = sg.InitPayout(payment_method=payout, amount_details=amount, metadata=[1])
+    _ = assert_type(await calls.init_payout(at_once, key="k"), sg.Session)
+    paid = sg.InitPayment(payment_details=payment, amount_details=amount, customer=customer)
+    _ = assert_type(await calls.init_payment(paid, key="k"), sg.Session)
+    _ = assert_type(await calls.confirm(ref), sg.Session)
+    _ = assert_type(await calls.cancel(ref, key="k"), sg.Session)
+    _ = assert_type(await calls.capture(sg.CapturePayment(session_id="ps_1")), sg.Session)
+    part = sg.RefundPayment(session_id="ps_1", amount_details=amount, metadata="r")
+    _ = assert_type(await calls.refund(part, key="k"), sg.Session)
+    _ = assert_type(await calls.wait(ref, deadline=60.0), sg.Session)
+    _ = assert_type(await calls.wait(ref, until=lambda session: session.is_final), sg.Session)
+    _ = await calls.status(ref, key="k")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    _ = await calls.confirm("ps_1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    _ = await calls.refund(ref)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    _ = sg.InitPayout(payment_method=payout)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    _ = sg.InitPayment(payment_details=payment, amount_details=amount)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    _ = sg.RefundPayment(session_id="ps_1", amount_details=sg.Amount(0, "usd"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def lookups(api: sg.SmartGlocal, now: datetime) -> None:
+    """The calls beside the sessions."""
+    _ = assert_type(api.wallet, sg.WalletCalls)
+    _ = assert_type(await api.wallet.balance(), tuple[sg.Wallet, ...])
+    wallets = await api.wallet.balance(sg.AskBalance(request_datetime=now), deadline=5.0)
+    _ = assert_type(wallets[0].amount_details, sg.Amount)
+    _ = assert_type(api.token, sg.TokenCalls)
+    widget = sg.AcquiringWidget(session_id="ps_1", show_recurrent_checkbox=True, locale="en")
+    token = await api.token.issue(sg.IssueToken(acquiring_widget=widget), attempts=1)
+    _ = assert_type(token, sg.PublicToken)
+    _ = assert_type(token.public_token, str)
+    _ = sg.IssueToken(tokenize_widget=sg.TokenizeWidget(locale="en"))
+    _ = sg.IssueToken(fps_no_account_widget=sg.FpsNoAccountWidget(session_id="ps_1"))
+    info = await api.token.info(sg.DescribeToken(public_token=sg.TokenRef("t")))
+    _ = assert_type(info, sg.TokenInfo)
+    _ = assert_type(info.last4, str | None)
+    _ = sg.DescribeToken(card=sg.EncryptedCard(number_hash="h"))
+    _ = sg.DescribeToken(card=sg.BankCard(number="4" * 16))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    _ = assert_type(api.recurrent, sg.RecurrentCalls)
+    ended = await api.recurrent.disable(sg.DisableRecurrent(recurrent=sg.TokenRef("t")))
+    _ = assert_type(ended, sg.RecurrentToken)
+    _ = assert_type(ended.is_active, bool | None)
+    _ = assert_type(api.fps, sg.FpsCalls)
+    verify = sg.VerifyCustomer(
+        session_id="ps_1",
+        payment_method=sg.FasterPaymentVerification(phone="7", bank_id="1"),
+        participant_details=sg.ParticipantDetails(),
+    )
+    _ = assert_type(await api.fps.verify_customer(verify), sg.Session)
+    banks = await api.fps.banks(attempts=1)
+    _ = assert_type(banks, tuple[sg.Bank, ...])
+    _ = assert_type(banks[0].ru_name, str | None)
+
+
+async def free_calls(api: sg.SmartGlocal) -> None:
+    """A call without a method gives plain JSON, or the record that is asked for."""
+    plain = await api.call("session/chargeback", {"session_id": "ps_1"}, key="k")
+    _ = assert_type(plain, Mapping[str, Any])
+    read = await api.call("session/x", {}, answer=sg.Session, repeat=sg.Repeat.HARMLESS)
+    _ = assert_type(read, sg.Session)
+    info = await api.call("recurrent/status", {}, answer=sg.RecurrentToken, answer_field="info")
+    _ = assert_type(info, sg.RecurrentToken)
+
+
+def answers(session: sg.Session) -> None:
+    """Whatever an answer holds has its type."""
+    _ = assert_type(session.is_final, bool)
+    _ = assert_type(session.is_action_due, bool)
+    _ = assert_type(session.payout_list, tuple[sg.Payout, ...])
+    _ = assert_type(session.payment_list, tuple[sg.Payment, ...])
+    _ = session.payments  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
+    payout, payment = session.payout_list[0], session.payment_list[0]
+    _ = assert_type(payout.status, sg.OperationStatus | str)
+    _ = assert_type(payout.amount_details, sg.Amount | None)
+    _ = assert_type(payout.payment_method, sg.PayoutInstrument | sg.MaskedCard | None)
+    _ = assert_type(payment.payment_details, sg.PaymentInstrument | sg.MaskedCard | None)
+    _ = assert_type(payment.recurrent, sg.RecurrentToken | None)
+    _ = assert_type(payment.participant_details, sg.ParticipantDetails | None)
+    _ = assert_type(payment.error, sg.ProviderError | None)
+    if payment.amounts is not None and payment.amounts.fee is not None:
+        _ = assert_type(payment.amounts.gross, sg.Amount | None)
+        _ = assert_type(payment.amounts.fee, sg.Fees)
+        _ = assert_type(payment.amounts.fee.merchant_fee, sg.Amount | None)
+    if payment.transaction_info is not None:
+        _ = assert_type(payment.transaction_info, sg.TransactionInfo)
+        _ = assert_type(payment.transaction_info.rrn, str | None)
+    for refund in payment.refunds:
+        _ = assert_type(refund, sg.Refund)
+        _ = assert_type(refund.status, sg.RefundStatus | str)
+        _ = assert_type(refund.is_chargeback, bool | None)
+    for reason in session.error.reject_reasons if session.error else ():
+        _ = assert_type(reason, sg.RejectReason)
+    waits = payment.customer_interaction
+    if waits is not None:
+        _ = assert_type(waits.type, sg.InteractionType | str)
+        _ = assert_type(waits.inform, sg.Inform | None)
+        if waits.redirect is not None:
+            _ = assert_type(waits.redirect, sg.Redirect)
+            _ = assert_type(waits.redirect.html(), str)
+        if waits.inform is not None:
+            _ = assert_type(waits.inform.qr, sg.QrCode | None)
+    amount = sg.Amount(-1, "usd")
+    _ = assert_type(amount.decimal, Decimal)
+    _ = assert_type(amount == sg.AmountDetails(1, "usd"), bool)
+
+
+def events(api: sg.SmartGlocal, event: sg.WebhookEvent) -> str:
+    """An event is matched by its class."""
+    _ = assert_type(event.session, sg.Session)
+    _ = assert_type(event.type, str)
+    api.session.notice(event)
+    match event:
+        case sg.ReadyToConfirm() | sg.ReadyToCapture():
+            return "act"
+        case sg.ActionRequired():
+            return "send the payer"
+        case sg.PaymentFinished() | sg.PaymentRefunded():
+            return "book"
+        case _:
+            return assert_type(event.identity, str)
+
+
+def effects(effect: sg.Effect) -> str:
+    """What a session shows of a lost call: three words, and no other."""
+    match effect:
+        case sg.Effect.TAKEN:
+            return "done"
+        case sg.Effect.REPEATABLE:
+            return "again"
+        case sg.Effect.UNCLEAR:
+            return "ask"
+    assert_never(effect)
+
+
+def operations() -> None:
+    """The table of the calls."""
+    for row in sg.OPERATIONS:
+        _ = assert_type(row, sg.Operation[Any, Any])
+        _ = assert_type(row.path, str)
+        _ = assert_type(row.repeat, sg.Repeat)
+
+
 async def batches(
     api: sg.SmartGlocal,
     some: Iterable[sg.CreateSession],
@@ -130,6 +281,12 @@ async def failures(api: sg.SmartGlocal, request: sg.CreateSession) -> str:
     """Errors carry facts."""
     try:
         _ = await api.session.create(request)
+    except sg.StillOpen as error:
+        _ = assert_type(error.session_id, str)
+        return assert_type(error.status, str | None) or ""
+    except sg.WebhookRefused as error:
+        _ = assert_type(error.fault, sg.WebhookFault)
+        return assert_type(error.detail, str | None) or ""
     except sg.KeyReused as error:
         return assert_type(error.differing_fields, tuple[str, ...])[0]
     except sg.InvalidRequest as error:
@@ -173,5 +330,7 @@ def hooks() -> sg.Settings:
     return sg.Settings(
         on_attempt=listen,
         idempotency_header=sg.HeaderUse.ALWAYS,
+        rules=sg.RuleUse.WARN,
+        bodiless=b"{}",
         timing=sg.Timing(monotonic=lambda: 0.0, dice=lambda: 0.5),
     )

@@ -1,0 +1,55 @@
+"""Take a payment: create its session, get the widget's token, and follow it to the end.
+
+The payer's part is played by the widget in their browser; run it against the emulator with
+``smartglocal emulator``, and the started payment below stands for it.
+"""
+
+import asyncio
+
+import smartglocal_async as sg
+
+AMOUNT = sg.AmountDetails.of("25.00", "eur")
+
+
+async def main() -> None:
+    """Take 25 EUR for an order, and give 5 EUR back."""
+    order = sg.CreateSession(amount_details=AMOUNT, customer=sg.Customer(reference="customer-3"))
+    async with sg.SmartGlocal.from_env() as api:
+        session = await api.session.create(order, key="order-7")
+        ref = sg.SessionRef(session.id)
+        widget = sg.AcquiringWidget(session_id=session.id, locale="en")
+        token = await api.token.issue(sg.IssueToken(acquiring_widget=widget))
+        print(f"{session.id}: give the widget its token of {len(token.public_token)} characters")
+
+        _ = await api.session.start_payment(
+            sg.StartPayment(
+                session_id=session.id,
+                payment_details=sg.EncryptedCard(number_hash="hash-from-the-widget"),
+            ),
+            key="order-7",
+        )
+        done = await follow(api, ref)
+        print(f"{session.id}: {done.status}, {[str(pay.status) for pay in done.payment_list]}")
+
+        part = sg.RefundPayment(session_id=session.id, amount_details=sg.AmountDetails(500, "eur"))
+        _ = await api.session.refund(part, key="order-7-refund-1")
+        after = await api.session.status(ref)
+        print(f"{session.id}: refunds {[str(r.status) for r in after.payment_list[0].refunds]}")
+
+
+async def follow(api: sg.SmartGlocal, ref: sg.SessionRef) -> sg.Session:
+    """Do what the session awaits from the merchant until it is final."""
+    while not (session := await api.session.wait(ref)).is_final:
+        match session.next_action:
+            case sg.NextAction.CONFIRM:
+                _ = await api.session.confirm(ref)
+            case sg.NextAction.CAPTURE:
+                _ = await api.session.capture(sg.CapturePayment(session_id=ref.session_id))
+            case _:
+                # 3-D Secure: send the payer to customer_interaction.redirect, and wait on.
+                return await api.session.wait(ref, until=lambda seen: seen.is_final)
+    return session
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,26 @@
+"""The group ``wallet``: the prefunded balances that payouts are paid from."""
+
+import typer
+
+from ..operations import WALLET_BALANCE
+from .answers import show_wallets
+from .calling import ask, give, page_of, told
+from .grammar import Command
+from .options import AsJson, Deadline
+
+app = typer.Typer(
+    no_args_is_help=True, help="See the prefunded balances. API v1 only, as SMARTGLOCAL_* say."
+)
+
+
+@app.command(cls=Command, epilog=page_of(WALLET_BALANCE))
+def balance(*, deadline: Deadline = None, as_json: AsJson = False) -> None:
+    """Show every wallet with its balance, as of now."""
+    with told(as_json=as_json):
+        wallets = ask(lambda api: api.wallet.balance(deadline=deadline))
+        give(wallets, show_wallets, as_json=as_json)
+
+
+@app.callback()
+def wallet() -> None:
+    """Keep the group a group: Typer would make one command of one."""

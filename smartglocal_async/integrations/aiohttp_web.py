@@ -1,0 +1,104 @@
+"""Webhooks in an aiohttp application.
+
+::
+
+    app.cleanup_ctx.append(webhook_lifetime(webhooks))
+    app.add_routes(webhook_routes(webhooks, "/webhooks"))
+
+aiohttp unpacks a compressed body before a handler sees it. The provider is not known to compress;
+``web.AppRunner(app, auto_decompress=False)`` leaves the bytes as they came.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+from aiohttp import web
+
+from ..errors import WebhookRefused
+from ..inbox import Webhooks
+from .answers import GONE, TOO_SLOW, Answer, answer, read_body
+
+Pairs = Sequence[tuple[str, str]]
+Deliver = Callable[[Pairs, bytes | WebhookRefused], Answer]
+_GRACE_SECONDS: Final = 1.0
+_CUT_SHORT: Final = (ConnectionError, web.RequestPayloadError)
+
+
+def webhook_handler(webhooks: Webhooks) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Give a handler for ``app.router.add_post``."""
+
+    async def receive(request: web.Request) -> web.Response:
+        chunks = request.content.iter_any()
+        try:
+            said = await answer(webhooks, request.headers, request.content_length, chunks)
+        except _CUT_SHORT:
+            said = GONE
+        return _response(said)
+
+    return receive
+
+
+def webhook_routes(webhooks: Webhooks, path: str = "/webhooks") -> list[web.RouteDef]:
+    """Give what ``app.add_routes`` takes: POST to this path; other methods get 405."""
+    return [web.post(path, webhook_handler(webhooks))]
+
+
+def webhook_lifetime(
+    webhooks: Webhooks,
+) -> Callable[[web.Application], AsyncIterator[None]]:
+    """Give what ``app.cleanup_ctx`` takes: runs the webhooks for as long as the app runs.
+
+    Append it after the client's own, so that handlers end before the client is closed.
+    """
+
+    async def lifetime(_: web.Application) -> AsyncIterator[None]:
+        async with webhooks:
+            yield
+
+    return lifetime
+
+
+@asynccontextmanager
+async def listening(
+    deliver: Deliver, *, path: str, host: str, port: int, most_bytes: int
+) -> AsyncGenerator[str, None]:
+    """Serve one path until the block ends; give its address.
+
+    ``deliver`` gets the headers and the raw bytes, or why there are none, and says what to answer.
+    """
+
+    async def receive(request: web.Request) -> web.Response:
+        chunks = request.content.iter_any()
+        body: bytes | WebhookRefused
+        try:
+            body = await read_body(chunks, request.content_length, most_bytes)
+        except WebhookRefused as refused:
+            body = refused
+        except TimeoutError:
+            return _response(TOO_SLOW)
+        except _CUT_SHORT:
+            return _response(GONE)
+        return _response(deliver(list(request.headers.items()), body))
+
+    app = web.Application()
+    _ = app.router.add_post(path, receive)
+    runner = web.AppRunner(
+        app, access_log=None, auto_decompress=False, shutdown_timeout=_GRACE_SECONDS
+    )
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        yield f"{_address(runner)}{path}"
+    finally:
+        await runner.cleanup()
+
+
+def _response(said: Answer) -> web.Response:
+    status, text = said
+    return web.Response(status=status, text=text)
+
+
+def _address(runner: web.AppRunner) -> str:
+    host, port, *_ = runner.addresses[0]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

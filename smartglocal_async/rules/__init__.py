@@ -1,0 +1,51 @@
+"""The rules of the provider's pages for what a request must hold; no I/O.
+
+A session is put together in one call or two, so completeness is a matter of the call:
+
+- ``session/create`` may leave everything for later: nothing is missing yet.
+- ``session/start/...`` may leave out what the session was created with: an instrument, a
+  recipient or a sender is looked at when the request has one.
+- ``session/init/...`` and ``fps/customer_verification`` have nothing before them: all of it
+  must be there.
+
+How a field is written is looked at in every call. An instrument of a type or shape that has no
+record here (`OtherInstrument`) has no rules.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import date
+from types import MappingProxyType
+from typing import Final
+
+from ..codec import Wire
+from .broken import Broken
+from .checks import Completeness, broken_forms, missing_fields
+from .reading import PAYMENT, PAYOUT, read_request
+
+__all__ = ["Broken", "broken_rules"]
+
+_CALLS: Final[Mapping[str, tuple[Completeness, tuple[str, ...]]]] = MappingProxyType(
+    {
+        "session/create": (Completeness.LATER, (*PAYOUT, *PAYMENT)),
+        "session/start/payout": (Completeness.OF_WHAT_IS_GIVEN, PAYOUT),
+        "session/start/payment": (Completeness.OF_WHAT_IS_GIVEN, PAYMENT),
+        "session/init/payout": (Completeness.OF_ALL, PAYOUT),
+        "session/init/payment": (Completeness.OF_ALL, PAYMENT),
+        "fps/customer_verification": (Completeness.OF_ALL, PAYOUT),
+    }
+)
+"""Call -> what must be complete, and where its instrument may stand."""
+
+
+def broken_rules(path: str, wire: Wire, today: date) -> Iterator[Broken]:
+    """Give the rules that the request of a call breaks, one a field, what is missing first."""
+    if path not in _CALLS:
+        return
+    completeness, names = _CALLS[path]
+    request = read_request(wire, names)
+    told: set[str] = set()
+    for check in (missing_fields(request, completeness), broken_forms(request, today)):
+        for broken in check:
+            if broken.field not in told:
+                told.add(broken.field)
+                yield broken

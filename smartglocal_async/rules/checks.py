@@ -1,0 +1,126 @@
+"""The tables laid over a request: what is missing, what is written wrongly."""
+
+import enum
+from collections.abc import Iterator, Mapping
+from datetime import date
+from itertools import chain
+from typing import Final
+
+from ..codec import Wire
+from .broken import Broken
+from .forms import INSTRUMENT_FORMS, PARTICIPANT_FORMS, PAYER_FORMS, Form
+from .reading import SIDES, Asked, text_at, value_at
+from .tables import PAYMENTS, PAYOUTS, Demands
+
+_CARD: Final = "card.bank_card"
+_NO_FORMS: Final[Mapping[str, Form]] = {}
+
+
+class Completeness(enum.Enum):
+    """Of what all mandatory fields must be there."""
+
+    LATER = "later"
+    """Of nothing yet."""
+    OF_WHAT_IS_GIVEN = "of what is given"
+    """Of the instrument, the recipient and the sender that the request has, if any."""
+    OF_ALL = "of all"
+
+
+def missing_fields(asked: Asked, completeness: Completeness) -> Iterator[Broken]:
+    """Give the mandatory fields that a request lacks."""
+    demands = _demands(asked)
+    if demands is None or completeness is Completeness.LATER:
+        return
+    yield from _missing(asked.place, asked.instrument, demands.instrument, demands)
+    yield from _no_alternative(asked, demands)
+    for side, names in zip(SIDES, (demands.recipient, demands.sender), strict=True):
+        fields = asked.sides[side]
+        if fields is not None or completeness is Completeness.OF_ALL:
+            yield from _missing(f"participant_details.{side}", fields or {}, names, demands)
+
+
+def broken_forms(asked: Asked, today: date) -> Iterator[Broken]:
+    """Give the fields of a request that aren't written as they must be."""
+    demands = _demands(asked)
+    if demands is not None:
+        yield from _misformed(asked.place, asked.instrument, demands.instrument_forms)
+        yield from _side_misformed(asked, "recipient", demands.recipient_forms)
+        yield from _wrong_currency(asked, demands)
+    yield from _misformed(
+        asked.place, asked.instrument, INSTRUMENT_FORMS.get(asked.kind, _NO_FORMS)
+    )
+    if asked.kind == _CARD:
+        yield from _expired(asked, today)
+    if asked.is_payment:
+        yield from _side_misformed(asked, "sender", PAYER_FORMS)
+    yield from chain.from_iterable(
+        _side_misformed(asked, side, PARTICIPANT_FORMS) for side in SIDES
+    )
+
+
+def _demands(asked: Asked) -> Demands | None:
+    country, currency = asked.country, asked.recipient_currency
+    for demands in PAYMENTS if asked.is_payment else PAYOUTS:
+        if (
+            demands.kind == asked.kind
+            and demands.country in {None, country}
+            and demands.recipient_currency in {None, currency}
+        ):
+            return demands
+    return None
+
+
+def _missing(
+    place: str, fields: Wire, names: tuple[str, ...], demands: Demands
+) -> Iterator[Broken]:
+    for name in names:
+        if _is_blank(fields, name):
+            problem = f"is missing; a {demands.name} must have it"
+            yield Broken(f"{place}.{name}", problem, demands.page)
+
+
+def _no_alternative(asked: Asked, demands: Demands) -> Iterator[Broken]:
+    sets = demands.alternatives
+    if sets and not any(
+        all(not _is_blank(asked.instrument, name) for name in names) for names in sets
+    ):
+        choice = ", or ".join(" and ".join(names) for names in sets)
+        yield Broken(asked.place, f"give {choice}: a {demands.name} must have them", demands.page)
+
+
+def _is_blank(fields: Wire, name: str) -> bool:
+    value = value_at(fields, name)
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _side_misformed(asked: Asked, side: str, forms: Mapping[str, Form]) -> Iterator[Broken]:
+    return _misformed(f"participant_details.{side}", asked.sides[side] or {}, forms)
+
+
+def _misformed(place: str, fields: Wire, forms: Mapping[str, Form]) -> Iterator[Broken]:
+    for name, form in forms.items():
+        text = text_at(fields, name)
+        if text is not None and not form.holds(text):
+            yield Broken(f"{place}.{name}", form.problem, form.page)
+
+
+def _wrong_currency(asked: Asked, demands: Demands) -> Iterator[Broken]:
+    if demands.currency and asked.currency and asked.currency != demands.currency:
+        problem = f"must be {demands.currency}: a {demands.name} knows no other"
+        yield Broken("amount_details.currency", problem, demands.page)
+
+
+def _expired(asked: Asked, today: date) -> Iterator[Broken]:
+    forms = INSTRUMENT_FORMS[_CARD]
+    month, year = (text_at(asked.instrument, f"expiration_{unit}") for unit in ("month", "year"))
+    if month is None or year is None:
+        return
+    if not (forms["expiration_month"].holds(month) and forms["expiration_year"].holds(year)):
+        return
+    # Good through the end of its month.
+    if (2000 + int(year), int(month)) < (today.year, today.month):
+        yield Broken(
+            f"{asked.place}.expiration_year",
+            "the card has expired; ask for another",
+            forms["security_code"].page,
+        )

@@ -1,0 +1,153 @@
+"""How fields are written: lengths, digits, check digits; wherever the field is given."""
+
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from attrs import frozen
+
+from ..values.currencies import EXPONENTS
+
+
+@frozen
+class Form:
+    """How a field is written."""
+
+    holds: Callable[[str], bool]
+    problem: str
+    page: str
+
+
+_IBAN: Final = re.compile("[A-Za-z]{2}[0-9]{2}[A-Za-z0-9]{11,30}")
+_ISO_BIC: Final = "[A-Za-z0-9]{4}[A-Za-z]{2}[A-Za-z0-9]{2}([A-Za-z0-9]{3})?"
+_ABA: Final = re.compile(r"[0-9]{9}")
+_UNION_PAY: Final = ("62", "81")
+_SCHEMES: Final = "the card schemes' rules"
+_RUSSIAN_BANKS: Final = "Bank of Russia 762-P"
+_INIT_PAYMENT: Final = "reference/methods/session-init-payment"
+_LARGEST_DIGIT: Final = 9
+
+
+def _pattern(pattern: str) -> Callable[[str], bool]:
+    compiled = re.compile(pattern)
+    return lambda text: compiled.fullmatch(text) is not None
+
+
+def _at_most(length: int, page: str) -> Form:
+    return Form(lambda text: len(text) <= length, f"may have {length} characters; shorten it", page)
+
+
+def _is_card_number(number: str) -> bool:
+    if not (number.isascii() and number.isdigit()):
+        return False
+    if number.startswith(_UNION_PAY):
+        return True  # Not all of its numbers end in a check digit.
+    total = 0
+    for place, digit in enumerate(reversed(number)):
+        value = int(digit) * (1 + place % 2)
+        total += value if value <= _LARGEST_DIGIT else value - _LARGEST_DIGIT
+    return total % 10 == 0
+
+
+def _is_iban(iban: str) -> bool:
+    if not _IBAN.fullmatch(iban):
+        return False
+    return int("".join(str(int(letter, 36)) for letter in iban[4:] + iban[:4])) % 97 == 1
+
+
+def _is_routing_number(code: str) -> bool:
+    if not _ABA.fullmatch(code):
+        return False
+    weighted = (weight * int(digit) for weight, digit in zip((3, 7, 1) * 3, code, strict=True))
+    return sum(weighted) % 10 == 0
+
+
+def one_of(words: tuple[str, ...], page: str) -> Form:
+    """Give the form of a field that takes a few words only."""
+    return Form(lambda text: text in words, f"must be {' or '.join(words)}", page)
+
+
+CPF: Final = Form(_pattern("[0-9]{11}"), "must be the CPF: 11 digits", "payouts/payout-brazil")
+ROUTING_NUMBER: Final = Form(
+    _is_routing_number,
+    "must be an ABA routing number: nine digits, the last of them the check digit",
+    "payouts/payout-USA",
+)
+_BIC: Final = Form(_pattern(_ISO_BIC), "must be a BIC: 8 or 11 letters and digits", "ISO 9362")
+
+INSTRUMENT_FORMS: Final[Mapping[str, Mapping[str, Form]]] = MappingProxyType(
+    {
+        "card.bank_card": {
+            "number": Form(
+                _is_card_number,
+                "must be digits only, the last of them the check digit",
+                "ISO/IEC 7812",
+            ),
+            "expiration_month": Form(
+                _pattern("0[1-9]|1[0-2]"), "must be two digits, 01 to 12", _INIT_PAYMENT
+            ),
+            "expiration_year": Form(_pattern("[0-9]{2}"), "must be two digits", _INIT_PAYMENT),
+            "security_code": Form(_pattern("[0-9]{3,4}"), "must be three or four digits", _SCHEMES),
+        },
+        "card.encrypted_card": {
+            "number_hash": Form(
+                lambda text: bool(text.strip()),
+                "must not be empty; give the token of the widget",
+                "restricted/bank-card",
+            )
+        },
+        "bank_account.global": {
+            "iban": Form(
+                _is_iban,
+                "must be an IBAN: letters and digits without spaces, with the right check digits",
+                "ISO 13616",
+            ),
+            "swift_bic_code": _BIC,
+            "sort_code": Form(
+                _pattern("[0-9]{2}-[0-9]{2}-[0-9]{2}"),
+                "must be three pairs of digits: 12-34-56",
+                "payouts/payout-united-kingdom",
+            ),
+            "bsb_number": Form(
+                _pattern("[0-9]{6}"), "must be six digits", "payouts/payout-australia"
+            ),
+        },
+        "bank_account.ru": {
+            "bik": Form(_pattern("[0-9]{9}"), "must be nine digits", _RUSSIAN_BANKS),
+            "account": Form(_pattern("[0-9]{20}"), "must be twenty digits", _RUSSIAN_BANKS),
+        },
+        "recurrent": {"initiator": one_of(("merchant", "client"), "payments/payment-recurringMIT")},
+    }
+)
+"""Kind of instrument -> field -> its form."""
+
+_COMPANY_LENGTH: Final = 100
+
+PARTICIPANT_FORMS: Final[Mapping[str, Form]] = MappingProxyType(
+    {
+        "company_name": Form(
+            lambda text: len(text) <= _COMPANY_LENGTH and not text.isdigit(),
+            f"may have {_COMPANY_LENGTH} characters, and not digits only",
+            "payouts/payout-australia",
+        ),
+        "first_name": _at_most(64, "payouts/payout-USA"),
+        "last_name": _at_most(80, "payouts/payout-USA"),
+        "registration_number": _at_most(64, "payouts/payout-USA"),
+        "address_line": _at_most(256, "payouts/payout-USA"),
+        "city": _at_most(64, "payouts/payout-USA"),
+        "postal_code": _at_most(64, "payouts/payout-USA"),
+        "state": _at_most(64, "payouts/payout-USA"),
+        "country_iso3": Form(_pattern("[A-Za-z]{3}"), "must be three letters", "ISO 3166-1"),
+        "currency": Form(
+            lambda text: text.lower() in EXPONENTS, "must be the code of a currency", "ISO 4217"
+        ),
+        "swift_bic_code": _BIC,
+    }
+)
+"""Field of a recipient or a sender -> its form."""
+
+PAYER_FORMS: Final[Mapping[str, Form]] = MappingProxyType(
+    {"postal_code": Form(_pattern("[0-9]{1,6}"), "must be one to six digits", "payments/params")}
+)
+"""Field of a payment's sender -> its form."""

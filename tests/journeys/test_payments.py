@@ -1,0 +1,262 @@
+"""Payments from the widget to the chargeback, and what the provider counted."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import aiohttp
+import pytest
+from merchant import EUR, PAYER
+from yarl import URL
+
+import smartglocal_async as sg
+from smartglocal_async.emulator import Capture, Rules
+
+CARD: Final = sg.BankCard(
+    number="4242424242424242",
+    expiration_month="05",
+    expiration_year="35",
+    security_code="123",
+)
+SECURED: Final = sg.BankCard(
+    number="4000000000003220",
+    expiration_month="05",
+    expiration_year="35",
+    security_code="123",
+)
+HOLDS: Final = Rules(capture=Capture.DELAYED)
+
+
+async def pay(at: Any, card: Any = CARD, **options: Any) -> sg.SessionRef:
+    """Start a payment, wait until it can be confirmed, and confirm it."""
+    made = await at.api.session.create(sg.CreateSession(), key="order-1")
+    _ = await at.api.session.start_payment(
+        sg.StartPayment(
+            session_id=made.id,
+            payment_details=card,
+            amount_details=EUR,
+            customer=PAYER,
+            payment_options=sg.PaymentOptions(**options) if options else None,
+        ),
+        key="order-1",
+    )
+    ready = await at.hear(sg.ReadyToConfirm)
+    assert ready.next_action == sg.NextAction.CONFIRM
+    _ = await at.api.session.confirm(sg.SessionRef(made.id))
+    return sg.SessionRef(made.id)
+
+
+def moved(at: Any, key: str = "order-1") -> list[tuple[str, int]]:
+    """Give the movements of money under a key."""
+    return [(movement.kind, movement.amount) for movement in at.provider.order(key).movements]
+
+
+async def test_the_widget_gets_its_token(merchant) -> None:
+    """Its token is for one session."""
+    at = await merchant()
+    made = await at.api.session.create(sg.CreateSession(amount_details=EUR), key="order-1")
+    widget = sg.AcquiringWidget(session_id=made.id, locale="en", show_recurrent_checkbox=True)
+    token = await at.api.token.issue(sg.IssueToken(acquiring_widget=widget))
+
+    assert len(token.public_token) == 64
+    info = await at.api.token.info(sg.DescribeToken(public_token=sg.TokenRef(token.public_token)))
+    assert (info.type, info.is_active) == ("public_token", True)
+
+
+async def test_without_a_challenge(merchant) -> None:
+    """Confirmed, it is taken."""
+    at = await merchant()
+    _ = await pay(at)
+    done = await at.hear(sg.PaymentFinished)
+    [payment] = done.payment_list
+    assert (done.status, payment.status) == ("accepted", "succeeded")
+    assert isinstance(payment.payment_details, sg.MaskedCard)
+    assert payment.payment_details.last4 == "4242"
+    assert moved(at) == [("capture", 2_500)]
+
+
+@pytest.mark.parametrize(("choice", "status"), [("pass", "succeeded"), ("fail", "failed")])
+async def test_3d_secure_in_a_browser(merchant, choice, status) -> None:
+    """The payer is sent to a page, clicks, and comes back to the shop."""
+    at = await merchant()
+    ref = await pay(at, SECURED, return_url="http://127.0.0.1:9/shop")
+    asked = await at.hear(sg.ActionRequired)
+    assert asked.is_action_due
+    [payment] = asked.payment_list
+    redirect = payment.customer_interaction.redirect
+    assert redirect.html().count("<input") == len(redirect.params)
+
+    async with aiohttp.ClientSession() as browser:
+        async with browser.post(redirect.url, data=redirect.params) as page:
+            assert page.status == 200
+            html = await page.text()
+        assert choice in html
+        clicked = await click(browser, html, choice, str(page.url))
+        assert clicked == "http://127.0.0.1:9/shop"
+
+    done = await at.hear(sg.PaymentFinished)
+    assert done.payment_list[0].status == status
+    assert (await at.api.session.status(ref)).is_final
+    assert moved(at) == ([("capture", 2_500)] if status == "succeeded" else [])
+
+
+async def click(browser: aiohttp.ClientSession, html: str, choice: str, url: str) -> str:
+    """Press the button of a choice, and give where it leads."""
+    action = re.search(r'<form[^>]*action="([^"]+)"', html)
+    fields = dict(re.findall(r'<input[^>]*name="([^"]+)"[^>]*value="([^"]*)"', html))
+    button = re.search(rf'<button[^>]*name="([^"]+)"[^>]*value="({choice})"', html)
+    assert button is not None
+    target = URL(url).join(URL(action[1])) if action else url
+    fields[button[1]] = button[2]
+    async with browser.post(target, data=fields, allow_redirects=False) as answer:
+        assert answer.status == 303
+        return answer.headers["Location"]
+
+
+async def test_hold_and_capture(merchant) -> None:
+    """Held, then all of it taken."""
+    at = await merchant(rules=HOLDS)
+    ref = await pay(at)
+    held = await at.hear(sg.ReadyToCapture)
+    assert held.payment_list[0].status == "pending"
+    assert moved(at) == []
+
+    _ = await at.api.session.capture(sg.CapturePayment(session_id=ref.session_id))
+    done = await at.hear(sg.PaymentFinished)
+    assert done.status == "accepted"
+    assert moved(at) == [("capture", 2_500)]
+
+
+async def test_hold_and_capture_of_a_part(merchant) -> None:
+    """The rest is let go."""
+    at = await merchant(rules=HOLDS)
+    ref = await pay(at)
+    _ = await at.hear(sg.ReadyToCapture)
+    part = sg.CapturePayment(
+        session_id=ref.session_id, amount_details=sg.AmountDetails(1_000, "eur")
+    )
+    _ = await at.api.session.capture(part)
+    _ = await at.hear(sg.PaymentFinished)
+    assert moved(at) == [("capture", 1_000)]
+    assert at.provider.report().balances["eur"]["held"] == 0
+
+
+async def test_hold_and_cancel(merchant) -> None:
+    """Let go, all of it."""
+    at = await merchant(rules=HOLDS)
+    ref = await pay(at)
+    _ = await at.hear(sg.ReadyToCapture)
+    _ = await at.api.session.cancel(ref)
+    assert (await at.api.session.wait(ref)).status == "cancelled"
+    assert moved(at) == []
+
+
+async def test_a_hold_that_nobody_captures(merchant) -> None:
+    """After five days it is let go."""
+    times = [datetime(2026, 1, 1, tzinfo=UTC)]
+    at = await merchant(rules=HOLDS, clock=lambda: times[-1])
+    ref = await pay(at)
+    _ = await at.hear(sg.ReadyToCapture)
+    times.append(times[-1] + timedelta(days=5, minutes=1))
+    assert (await at.api.session.status(ref)).is_final
+    assert at.provider.report().balances["eur"]["held"] == 0
+    assert moved(at) == []
+
+
+async def test_refunds_in_parts(merchant) -> None:
+    """Each under a key of its own, no more than was taken."""
+    at = await merchant()
+    ref = await pay(at)
+    _ = await at.hear(sg.PaymentFinished)
+
+    for number, amount in enumerate((1_000, 1_500)):
+        part = sg.RefundPayment(
+            session_id=ref.session_id, amount_details=sg.AmountDetails(amount, "eur")
+        )
+        begun = await at.api.session.refund(part, key=f"refund-{number}")
+        assert begun.payment_list[0].refunds[number].status == "in_progress"
+        told = await at.hear(sg.PaymentRefunded)
+        refund = told.payment_list[0].refunds[number]
+        assert (refund.status, bool(refund.is_chargeback)) == ("accepted", False)
+        assert refund.amount_details == sg.AmountDetails(amount, "eur")
+        assert moved(at, f"refund-{number}") == [("refund", amount)]
+
+    with pytest.raises(sg.Refused):
+        await at.api.session.refund(sg.RefundPayment(session_id=ref.session_id))
+
+
+async def test_a_chargeback(merchant) -> None:
+    """The payer's bank takes it back, and the webhook says so."""
+    at = await merchant()
+    ref = await pay(at)
+    _ = await at.hear(sg.PaymentFinished)
+    at.provider.chargeback(ref.session_id)
+    told = await at.hear(sg.PaymentRefunded)
+    assert [refund.is_chargeback for refund in told.payment_list[0].refunds] == [True]
+
+
+async def recurring(at: Any) -> str:
+    """Take a first payment that gives a token for more."""
+    _ = await pay(at, recurrent=True)
+    done = await at.hear(sg.PaymentFinished)
+    token = done.payment_list[0].recurrent
+    assert token.is_active
+    return token.token
+
+
+async def test_recurring_by_the_merchant(merchant) -> None:
+    """The token pays without the payer, until it is disabled."""
+    at = await merchant()
+    token = await recurring(at)
+    request = sg.InitPayment(
+        payment_details=sg.Recurrent(token=token, initiator="merchant"),
+        amount_details=EUR,
+        customer=PAYER,
+    )
+    second = await at.api.session.init_payment(request, key="month-2")
+    _ = await at.hear(sg.ReadyToConfirm)
+    _ = await at.api.session.confirm(sg.SessionRef(second.id))
+    assert (await at.hear(sg.PaymentFinished)).status == "accepted"
+    assert moved(at, "month-2") == [("capture", 2_500)]
+
+    off = await at.api.recurrent.disable(sg.DisableRecurrent(recurrent=sg.TokenRef(token)))
+    assert off.is_active is False
+    info = await at.api.token.info(sg.DescribeToken(recurrent_token=sg.TokenRef(token)))
+    assert info.is_active is False
+    with pytest.raises(sg.Refused):
+        await at.api.session.init_payment(request, key="month-3")
+
+
+async def test_recurring_by_the_client(merchant) -> None:
+    """The payer is there, and passes 3-D Secure."""
+    at = await merchant()
+    token = await recurring(at)
+    request = sg.InitPayment(
+        payment_details=sg.Recurrent(token=token, initiator="client"),
+        amount_details=EUR,
+        customer=PAYER,
+        payment_options=sg.PaymentOptions(return_url="http://127.0.0.1:9/shop"),
+    )
+    second = await at.api.session.init_payment(request, key="again")
+    _ = await at.hear(sg.ReadyToConfirm)
+    _ = await at.api.session.confirm(sg.SessionRef(second.id))
+    _ = await at.hear(sg.ActionRequired)
+    at.provider.act(second.id)
+    assert (await at.hear(sg.PaymentFinished)).status == "accepted"
+
+
+async def test_a_phone_is_looked_up(merchant) -> None:
+    """The session ends accepted if it belongs to the person, and cancelled if not."""
+    at = await merchant()
+    for phone, status in (("79990000001", "accepted"), ("79990000404", "cancelled")):
+        made = await at.api.session.create(sg.CreateSession(), key=phone)
+        person = sg.Participant(first_name="Ivan", last_name="Ivanov", middle_name="Ivanovich")
+        _ = await at.api.fps.verify_customer(
+            sg.VerifyCustomer(
+                session_id=made.id,
+                payment_method=sg.FasterPaymentVerification(phone=phone, bank_id="100000000069"),
+                participant_details=sg.ParticipantDetails(recipient=person),
+            )
+        )
+        assert (await at.api.session.wait(sg.SessionRef(made.id))).status == status
+    assert "100000000069" in [bank.id for bank in await at.api.fps.banks()]

@@ -1,0 +1,630 @@
+"""The rules checked before sending: the pages' mandatory fields, forms and limits."""
+
+import copy
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import REQUESTS
+
+import smartglocal_async as sg
+from smartglocal_async.codec import Wire, codec
+from smartglocal_async.operations import OPERATIONS
+from smartglocal_async.rules import _CALLS, Broken, broken_rules
+from smartglocal_async.rules.forms import INSTRUMENT_FORMS, PARTICIPANT_FORMS, PAYER_FORMS
+from smartglocal_async.rules.tables import PAYMENTS, PAYOUTS, Demands
+
+TODAY: Final = date(2026, 5, 31)
+PAGE: Final = Path(__file__).parent.parent / "docs/reference/rules.md"
+INIT_PAYOUT, INIT_PAYMENT = "session/init/payout", "session/init/payment"
+START_PAYOUT, START_PAYMENT = "session/start/payout", "session/start/payment"
+CREATE, VERIFY = "session/create", "fps/customer_verification"
+
+NUMBER: Final = "4242424242424242"
+IBAN: Final = "HU42117730161111101800000000"
+GLOBAL: Final = "payment_method.bank_account.global"
+RECIPIENT, SENDER = "participant_details.recipient", "participant_details.sender"
+FIVE: Final = {
+    "bank_name": "All Banks Belgium / EUR / Payment System: SEPA",
+    "first_name": "Anna",
+    "last_name": "Nagy",
+}
+HOME: Final = {"address_line": "1 Main St", "city": "Town", "postal_code": "1000", "state": "ST"}
+COMPANY: Final = sg.Participant(
+    company_name="Payer Ltd",
+    registration_number="HE 1",
+    country_iso3="CYP",
+    code="1",
+    address_line="1 Main St",
+    city="Limassol",
+)
+WORD: Final = "t"
+CARD, TOKEN = sg.BankCard(number=NUMBER), sg.EncryptedCard(number_hash="h" * 64)
+FULL_CARD: Final = sg.BankCard(
+    number=NUMBER, expiration_month="05", expiration_year="26", security_code="123"
+)
+
+
+def account(**fields: str) -> sg.GlobalAccount:
+    """Give an account with a purpose."""
+    return sg.GlobalAccount(description="Salary", **fields)
+
+
+def payout(method: Any, amount_in: str = "usd", sender: Any = None, **recipient: Any) -> Any:
+    """Give a payout in one call, to a recipient."""
+    people = sg.ParticipantDetails(recipient=sg.Participant(**recipient), sender=sender)
+    amount = sg.AmountDetails(amount=10000, currency=amount_in)
+    return sg.InitPayout(payment_method=method, amount_details=amount, participant_details=people)
+
+
+def abroad(country: str, currency: str, **fields: Any) -> dict[str, Any]:
+    """Give the fields of a recipient that every country page demands."""
+    return {**FIVE, "country_iso3": country, "currency": currency, **fields}
+
+
+def payment(details: Any, **sender: str) -> sg.InitPayment:
+    """Give a payment in one call, by a sender."""
+    return sg.InitPayment(
+        payment_details=details,
+        amount_details=sg.AmountDetails(amount=10000, currency="eur"),
+        customer=sg.Customer(reference="u1"),
+        participant_details=sg.ParticipantDetails(sender=sg.Participant(**sender)),
+    )
+
+
+CHINA: Final = abroad("CHN", "cny", **HOME, full_name="Li Wei")
+CHINA_USD: Final = {**CHINA, "currency": "usd", "swift_bic_code": "ICBKCNBJ"}
+CZECH, UK = abroad("CZE", "czk"), abroad("GBR", "gbp", address_line="1 Main St")
+IN_USD, CZECH_IBAN = ", in USD", "CZ6508000000192000145399"
+BY_NUMBER, BY_TOKEN = "payout to a card by its number", "payout to a card by its token"
+ACCOUNT: Final = "payout to an account"
+# Name of a row -> requests that hold what it demands.
+EXAMPLES: Final[dict[str, list[Any]]] = {
+    BY_NUMBER: [payout(CARD, full_name="Anna Nagy")],
+    BY_TOKEN: [payout(TOKEN, full_name="Anna Nagy")],
+    f"{BY_NUMBER} in China": [payout(CARD, **CHINA)],
+    f"{BY_TOKEN} in China": [payout(TOKEN, **CHINA)],
+    f"{BY_NUMBER} in China{IN_USD}": [payout(CARD, **CHINA_USD)],
+    f"{BY_TOKEN} in China{IN_USD}": [payout(TOKEN, **CHINA_USD)],
+    f"{ACCOUNT} in Hungary": [
+        payout(account(iban=IBAN), sender=COMPANY, **abroad("HUN", "eur", **HOME))
+    ],
+    f"{ACCOUNT} in Czechia": [
+        payout(account(iban=CZECH_IBAN), sender=COMPANY, **CZECH),
+        payout(account(iban=CZECH_IBAN, swift_bic_code="GIBACZPX"), sender=COMPANY, **CZECH),
+        payout(
+            account(bank_account_number="2000145399", branch_number="0800"),
+            sender=COMPANY,
+            **CZECH,
+        ),
+    ],
+    f"{ACCOUNT} in the United Kingdom": [
+        payout(
+            account(
+                iban="GB29NWBK60161331926819", swift_bic_code="NWBKGB2L", account_type="CHECKING"
+            ),
+            **UK,
+        ),
+        payout(
+            account(sort_code="60-16-13", account_number="31926819", account_type="CHECKING"), **UK
+        ),
+    ],
+    f"{ACCOUNT} in the USA": [
+        payout(
+            account(bank_account_number="1", account_type="SAVINGS", routing_code="021000021"),
+            sender=COMPANY,
+            **abroad("USA", "usd", **HOME),
+        )
+    ],
+    f"{ACCOUNT} in Australia": [
+        payout(
+            account(bank_account_number="1", bsb_number="062000"),
+            sender=COMPANY,
+            **abroad("AUS", "aud", **HOME),
+        )
+    ],
+    f"{ACCOUNT} in Brazil": [
+        payout(
+            account(bank_account_number="1", branch_number="1", account_type="OTHERS"),
+            sender=COMPANY,
+            **abroad("BRA", "brl"),
+            identity_document=sg.IdentityDocument(id_number="52998224725"),
+        )
+    ],
+    f"{ACCOUNT} abroad": [payout(account(), **abroad("JPN", "jpy"))],
+    "payout to a wallet in the Philippines": [
+        payout(
+            sg.GlobalWallet(name="GCash", msisdn="639170000000", description="Salary"),
+            sender=COMPANY,
+            **abroad("PHL", "php"),
+        )
+    ],
+    "payout to a wallet": [
+        payout(sg.GlobalWallet(name="GCash", msisdn="639170000000"), country_iso3="IDN")
+    ],
+    f"{ACCOUNT} in Russia": [
+        payout(
+            sg.RussianAccount(
+                bik="044525225", account="4" * 20, full_name="Ivan Petrov", description="Salary"
+            ),
+            amount_in="RUB",
+        )
+    ],
+    "payout by the Faster Payments System": [
+        payout(
+            sg.FasterPayment(phone="79000000000", bank_id="100000000069", description="Salary"),
+            amount_in="rub",
+        )
+    ],
+    "check of a phone in the Faster Payments System": [
+        sg.VerifyCustomer(
+            session_id="ps_1",
+            payment_method=sg.FasterPaymentVerification(phone="79000000000", bank_id="1"),
+            participant_details=sg.ParticipantDetails(
+                recipient=sg.Participant(first_name="Ivan", last_name="Petrov")
+            ),
+        )
+    ],
+    "payment by a card's number": [payment(FULL_CARD)],
+    "payment by a card's token": [payment(TOKEN)],
+    "payment by the token of an earlier one": [
+        payment(sg.Recurrent(token=WORD, initiator="merchant"))
+    ],
+}
+ROWS: Final = {row.name: row for row in (*PAYOUTS, *PAYMENTS)}
+CASES: Final = [(name, request) for name, requests in EXAMPLES.items() for request in requests]
+
+
+def path_of(request: Any) -> str:
+    """Give the path of the call that a request is sent with."""
+    return {sg.InitPayout: INIT_PAYOUT, sg.InitPayment: INIT_PAYMENT}.get(type(request), VERIFY)
+
+
+def wire_of(request: Any, version: Any = "v1") -> Wire:
+    """Give the wire form of a request, to be changed at will."""
+    return copy.deepcopy(codec(version).wire(request))
+
+
+def broken(path: str, wire: Wire, today: date = TODAY) -> list[Broken]:
+    """Give the rules that a request breaks."""
+    return list(broken_rules(path, wire, today))
+
+
+def fields(path: str, wire: Wire) -> list[str]:
+    """Give the fields that a request has wrong."""
+    return [one.field for one in broken(path, wire)]
+
+
+def without(wire: Wire, path: str) -> Wire:
+    """Take the field at a path out."""
+    *outer, last = path.split(".")
+    inner: Any = wire
+    for name in outer:
+        inner = inner[name]
+    del inner[last]
+    return wire
+
+
+def place_of(row: Demands) -> str:
+    """Give where the fields of a row's instrument stand."""
+    return f"{'payment_details' if row in PAYMENTS else 'payment_method'}.{row.kind}"
+
+
+def mandatory(row: Demands) -> list[str]:
+    """Paths of a row's mandatory fields."""
+    return [
+        *(f"{place_of(row)}.{name}" for name in row.instrument),
+        *(f"{RECIPIENT}.{name}" for name in row.recipient),
+        *(f"{SENDER}.{name}" for name in row.sender),
+    ]
+
+
+def test_every_row_has_an_example() -> None:
+    """And its own name."""
+    assert set(EXAMPLES) == set(ROWS)
+    assert len(ROWS) == len((*PAYOUTS, *PAYMENTS))
+
+
+def test_every_call_with_rules_is_a_call() -> None:
+    """Under its path."""
+    assert set(_CALLS) <= {operation.path for operation in OPERATIONS}
+
+
+@pytest.mark.parametrize("request_", [r for _, r in CASES], ids=[n for n, _ in CASES])
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_a_complete_request_breaks_no_rule(request_, version) -> None:
+    """Under the names of either version."""
+    assert broken(path_of(request_), wire_of(request_, version)) == []
+
+
+# A recipient without a country is one of no known country, whose row then holds.
+KEYS: Final = (f"{RECIPIENT}.country_iso3", f"{RECIPIENT}.currency")
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        (row.name, path)
+        for row in ROWS.values()
+        for path in mandatory(row)
+        if (row.country, path) != ("CHN", f"{RECIPIENT}.country_iso3")
+    ],
+)
+@pytest.mark.parametrize("blank", [None, " "])
+def test_a_missing_field_is_named(name, path, blank) -> None:
+    """With the page that demands it; blank is missing too."""
+    request = EXAMPLES[name][0]
+    wire = without(wire_of(request), path)
+    if blank:
+        *outer, last = path.split(".")
+        inner: Any = wire
+        for part in outer:
+            inner = inner[part]
+        inner[last] = blank
+    first = next(one for one in broken(path_of(request), wire) if one.field == path)
+    if path not in KEYS:
+        assert first.page == ROWS[name].page
+        assert first.problem == f"is missing; a {name} must have it"
+
+
+def test_a_card_in_china_needs_its_country_to_be_known() -> None:
+    """Without it the payout is one to a card somewhere, which needs less."""
+    wire = without(wire_of(payout(CARD, **CHINA)), f"{RECIPIENT}.country_iso3")
+    assert fields(INIT_PAYOUT, wire) == []
+
+
+@pytest.mark.parametrize("country", ["Czechia", "the United Kingdom"])
+def test_one_of_the_alternatives_must_be_whole(country) -> None:
+    """Half of one and half of another is none."""
+    row = ROWS[f"{ACCOUNT} in {country}"]
+    request = EXAMPLES[row.name][-1]
+    wire = without(wire_of(request), f"{GLOBAL}.{row.alternatives[-1][0]}")
+    assert fields(INIT_PAYOUT, wire) == [GLOBAL]
+    (only,) = broken(INIT_PAYOUT, wire)
+    assert only.page == row.page
+    assert all(name in only.problem for names in row.alternatives for name in names)
+
+
+def test_nobody_known_lacks_every_field_of_everybody() -> None:
+    """A payout in one call has nothing before it that could have named them."""
+    wire = wire_of(payout(CARD))
+    assert fields(INIT_PAYOUT, without(wire, "participant_details")) == [f"{RECIPIENT}.full_name"]
+
+
+@pytest.mark.parametrize(
+    "request_", [r for _, r in CASES if isinstance(r, sg.InitPayout | sg.InitPayment)]
+)
+def test_nothing_is_missing_when_a_session_is_created(request_) -> None:
+    """Everything may come with the start."""
+    wire = wire_of(request_)
+    kept = {name: wire[name] for name in ("payment_method", "payment_details") if name in wire}
+    assert broken(CREATE, kept) == []
+    assert broken(CREATE, {}) == []
+
+
+def test_a_start_is_asked_for_what_it_has() -> None:
+    """The instrument, the recipient and the sender may each have come with the session."""
+    bare = {"session_id": "ps_1"}
+    row = ROWS[f"{ACCOUNT} in Hungary"]
+    wire = wire_of(EXAMPLES[row.name][0])
+    people, method = wire["participant_details"], wire["payment_method"]
+    del people["recipient"]["city"], people["sender"]["city"]
+    without(method, "bank_account.global.description")
+    alone = {**bare, "payment_method": method}
+
+    assert fields(START_PAYOUT, bare) == []
+    assert fields(START_PAYOUT, {**bare, "participant_details": people}) == []
+    assert fields(START_PAYOUT, alone) == [f"{GLOBAL}.description"]
+    for side in people:
+        asked = {**alone, "participant_details": {side: people[side]}}
+        assert set(fields(START_PAYOUT, asked)) >= {f"{GLOBAL}.description"}
+    assert fields(START_PAYOUT, {**alone, "participant_details": people}) == [
+        f"{GLOBAL}.description",
+        f"{RECIPIENT}.city",
+        f"{SENDER}.city",
+    ]
+
+
+def test_a_payment_is_started_with_a_whole_card() -> None:
+    """Its number alone does for a payout."""
+    missing = [
+        f"payment_details.card.bank_card.{name}"
+        for name in ("expiration_month", "expiration_year", "security_code")
+    ]
+    wire = wire_of(payment(CARD))
+    assert fields(INIT_PAYMENT, wire) == missing
+    assert fields(START_PAYMENT, wire) == missing
+    assert fields(CREATE, wire) == []
+
+
+def test_the_second_version_has_its_own_name() -> None:
+    """The path is the one on the wire."""
+    wire = wire_of(payout(account(iban="x"), **abroad("JPN", "jpy")), "v2")
+    assert fields(INIT_PAYOUT, wire) == ["payout_details.bank_account.global.iban"]
+
+
+@pytest.mark.parametrize(
+    "instrument",
+    [
+        {"type": "iban", "iban": {"account": "1"}},
+        {"type": "bank_account", "bank_account": {"system_type": "local", "local": {"iban": "x"}}},
+        {"type": "card", "card": {"type": "bank_card", "bank_card": {"number": "1"}, "more": 1}},
+        {"type": "card", "more": 1, "card": {"type": "bank_card", "bank_card": {"number": "1"}}},
+        {"type": "card", "card": "1"},
+    ],
+)
+@pytest.mark.parametrize("call", [CREATE, START_PAYOUT, INIT_PAYOUT])
+def test_an_instrument_without_a_record_has_no_rules(instrument, call) -> None:
+    """Only the exact shape is known; what has more in it is sent as it is."""
+    wire = wire_of(payout(sg.OtherInstrument(instrument)))
+    assert broken(call, wire) == []
+
+
+def test_the_country_may_be_written_small() -> None:
+    """Whether the provider minds is not known; which row holds is plain."""
+    wire = wire_of(payout(account(), **abroad("hun", "EUR")))
+    assert f"{GLOBAL}.iban" in fields(INIT_PAYOUT, wire)
+
+
+CARD_FORMS: Final = [
+    ("number", "4242424242424241"),
+    ("number", "424242424242424\N{FULLWIDTH DIGIT TWO}"),
+    ("expiration_month", "13"),
+    ("expiration_month", "5"),
+    ("expiration_year", "2026"),
+    ("security_code", "12"),
+    ("security_code", "12345"),
+]
+
+
+@pytest.mark.parametrize(("name", "wrong"), CARD_FORMS)
+def test_the_form_of_a_card(name, wrong) -> None:
+    """In every call that has one, a payout too."""
+    for method, call, others in (
+        ("payment_details", INIT_PAYMENT, payment(FULL_CARD)),
+        ("payment_details", CREATE, payment(FULL_CARD)),
+        ("payment_method", INIT_PAYOUT, payout(FULL_CARD, full_name="A")),
+    ):
+        wire = wire_of(others)
+        wire[method]["card"]["bank_card"][name] = wrong
+        assert fields(call, wire) == [f"{method}.card.bank_card.{name}"]
+
+
+@pytest.mark.parametrize("number", ["6200000000000001", "8100000000000001", "5555555555554444"])
+def test_union_pay_has_numbers_without_a_check_digit(number) -> None:
+    """Other cards are held to it."""
+    wire = wire_of(payout(sg.BankCard(number=number), full_name="A"))
+    assert broken(INIT_PAYOUT, wire) == []
+
+
+@pytest.mark.parametrize(
+    ("today", "expired"),
+    [
+        (date(2025, 12, 31), False),
+        (date(2026, 5, 31), False),
+        (date(2026, 6, 1), True),
+        (date(2027, 1, 1), True),
+    ],
+)
+def test_a_card_is_good_through_the_end_of_its_month(today, expired) -> None:
+    """And has expired on the day after."""
+    wire = wire_of(payment(FULL_CARD))
+    wrong = [one.field for one in broken(INIT_PAYMENT, wire, today)]
+    assert wrong == ["payment_details.card.bank_card.expiration_year"] * expired
+
+
+FORMS: Final = [
+    ("HUN", "eur", f"{GLOBAL}.iban", "HU42117730161111101800000001"),
+    ("HUN", "eur", f"{GLOBAL}.iban", "HU42 1177 3016 1111 1018 0000 0000"),
+    ("HUN", "eur", f"{GLOBAL}.iban", "\N{LATIN SMALL LETTER LONG S}K42117730161111101800000000"),
+    ("HUN", "eur", f"{GLOBAL}.swift_bic_code", "OTPVHUH"),
+    ("GBR", "gbp", f"{GLOBAL}.sort_code", "601613"),
+    ("GBR", "gbp", f"{GLOBAL}.account_type", "SAVINGS"),
+    ("USA", "usd", f"{GLOBAL}.account_type", "OTHERS"),
+    ("USA", "usd", f"{GLOBAL}.routing_code", "021000022"),
+    ("USA", "usd", f"{GLOBAL}.routing_code", "2100002"),
+    ("AUS", "aud", f"{GLOBAL}.bsb_number", "062-000"),
+    ("BRA", "brl", f"{GLOBAL}.account_type", "checking"),
+    ("BRA", "brl", f"{RECIPIENT}.identity_document.id_number", "529.982.247-25"),
+    ("CHN", "CNY", f"{RECIPIENT}.swift_bic_code", "ICBK"),
+    ("JPN", "yen", f"{RECIPIENT}.currency", None),
+    ("JP", "jpy", f"{RECIPIENT}.country_iso3", None),
+    *(
+        ("JPN", "jpy", f"{side}.{name}", wrong)
+        for side in (RECIPIENT, SENDER)
+        for name, wrong in (
+            ("company_name", "x" * 101),
+            ("company_name", "12345"),
+            ("first_name", "x" * 65),
+            ("last_name", "x" * 81),
+            ("registration_number", "x" * 65),
+            ("address_line", "x" * 257),
+            ("city", "x" * 65),
+            ("postal_code", "x" * 65),
+            ("state", "x" * 65),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("country", "currency", "path", "wrong"), FORMS)
+def test_the_forms_and_limits_of_an_account_and_its_people(country, currency, path, wrong) -> None:
+    """Wherever the field is given, when a session is created too."""
+    wire = wire_of(payout(account(), sender=COMPANY, **abroad(country, currency)))
+    *outer, last = path.split(".")
+    inner: Any = wire
+    for name in outer:
+        inner = inner.setdefault(name, {})
+    if wrong is not None:
+        inner[last] = wrong
+    for call in (CREATE, START_PAYOUT, INIT_PAYOUT):
+        assert path in fields(call, wire)
+    assert fields(CREATE, wire) == [path]
+
+
+@pytest.mark.parametrize(("length", "is_fine"), [(64, True), (65, False)])
+def test_a_limit_is_a_number_of_characters(length, is_fine) -> None:
+    """Not of bytes."""
+    wire = wire_of(payout(account(), **abroad("JPN", "jpy", city="é" * length)))
+    assert (broken(INIT_PAYOUT, wire) == []) is is_fine
+
+
+@pytest.mark.parametrize("code", ["1234567", "SW1A 1AA", "12345 "])
+def test_a_payer_has_a_postal_code_of_six_digits(code) -> None:
+    """The recipient of a payout may have a longer one, of letters too."""
+    wire = wire_of(payment(FULL_CARD, postal_code=code))
+    for call in (CREATE, START_PAYMENT, INIT_PAYMENT):
+        assert fields(call, wire) == [f"{SENDER}.postal_code"]
+    del wire["payment_details"]
+    assert fields(START_PAYMENT, wire) == [f"{SENDER}.postal_code"]
+    wire = wire_of(payout(account(), **abroad("JPN", "jpy", postal_code=code)))
+    assert broken(INIT_PAYOUT, wire) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "wrong"),
+    [
+        (f"{ACCOUNT} in Russia", "bik", "4452522"),
+        (f"{ACCOUNT} in Russia", "account", "4070281"),
+        (BY_TOKEN, "number_hash", " "),
+    ],
+)
+def test_the_form_of_other_instruments(name, field, wrong) -> None:
+    """When a session is created, too."""
+    kind = ROWS[name].kind
+    outer, inner = kind.split(".")
+    wire = wire_of(EXAMPLES[name][0])
+    wire["payment_method"][outer][inner][field] = wrong
+    assert fields(CREATE, wire) == [f"payment_method.{kind}.{field}"]
+
+
+def test_the_initiator_of_a_recurring_payment_is_one_of_two() -> None:
+    """Merchant or client."""
+    wire = wire_of(payment(sg.Recurrent(token=WORD, initiator="me")))
+    assert fields(CREATE, wire) == ["payment_details.recurrent.initiator"]
+
+
+def test_faster_payments_are_in_roubles() -> None:
+    """In whichever case the currency is written."""
+    wire = wire_of(EXAMPLES["payout by the Faster Payments System"][0])
+    wire["amount_details"]["currency"] = "usd"
+    assert fields(CREATE, wire) == ["amount_details.currency"]
+    assert fields(INIT_PAYOUT, wire) == ["amount_details.currency"]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.path)
+@given(data=st.data())
+def test_no_request_is_too_odd(operation, data) -> None:
+    """Rules judge and never raise; a field is named once."""
+    strategy = REQUESTS.get(operation.request)
+    if strategy is not None:
+        named = fields(operation.path, wire_of(data.draw(strategy)))
+        assert len(named) == len(set(named))
+
+
+JSON: Final = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.dictionaries(
+        st.sampled_from(
+            ["type", "card", "bank_card", "number", "bank_account", "system_type", "global"]
+        ),
+        inner,
+        max_size=4,
+    ),
+)
+TOPS: Final = ("payment_method", "payout_details", "payment_details", "participant_details")
+
+
+@given(wire=st.dictionaries(st.sampled_from(TOPS), JSON), call=st.sampled_from(list(_CALLS)))
+def test_a_plain_object_is_judged_as_well(wire, call) -> None:
+    """A call without a record may carry anything."""
+    assert all(one.problem and one.page for one in broken(call, wire))
+
+
+def leaves(wire: Any) -> Iterator[tuple[Any, Any]]:
+    """Give every text of a request that is no tag, as its object and name."""
+    for name, value in wire.items():
+        if isinstance(value, dict):
+            yield from leaves(value)
+        elif isinstance(value, str) and name not in {"type", "system_type", "country_iso3"}:
+            yield wire, name
+
+
+@given(
+    case=st.sampled_from(CASES),
+    secret=st.text("7890#", min_size=6, max_size=20),
+    data=st.data(),
+)
+def test_no_value_is_told(case, secret, data) -> None:
+    """Neither the wrong value nor any other of the request."""
+    wire = wire_of(case[1])
+    for inner, name in leaves(wire):
+        if data.draw(st.booleans()):
+            inner[name] = secret
+    for one in broken(path_of(case[1]), wire):
+        assert secret not in f"{one.field} {one.problem} {one.page}"
+        assert NUMBER not in f"{one.field} {one.problem} {one.page}"
+        assert IBAN not in f"{one.field} {one.problem} {one.page}"
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "-"
+
+
+def _demanded(row: Demands) -> str:
+    either = " or ".join(" and ".join(f"`{name}`" for name in s) for s in row.alternatives)
+    cell = ", ".join(filter(None, (f"one of: {either}" if either else "", _listed(row.instrument))))
+    return f"{cell}; in `{row.currency}` only" if row.currency else cell
+
+
+def demand_lines() -> Iterator[str]:
+    """Give the rows of the page about mandatory fields."""
+    for row in (*PAYOUTS, *PAYMENTS):
+        country = f" (`{row.country}`)" if row.country else ""
+        cells = (
+            f"{row.name}{country}",
+            _demanded(row),
+            _listed(row.recipient),
+            _listed(row.sender),
+            row.page,
+        )
+        yield f"| {' | '.join(cells)} |"
+
+
+def form_lines() -> Iterator[str]:
+    """Give the rows of the page about forms."""
+    tables: dict[str, Any] = {
+        **INSTRUMENT_FORMS,
+        "recipient, sender": PARTICIPANT_FORMS,
+        "a payment's sender": PAYER_FORMS,
+    }
+    for row in PAYOUTS:
+        if row.instrument_forms:
+            tables[f"{row.kind}, `{row.country}`"] = row.instrument_forms
+        if row.recipient_forms:
+            tables[f"recipient, `{row.country}`"] = row.recipient_forms
+    for where, forms in tables.items():
+        for name, form in forms.items():
+            yield f"| {where} | `{name}` | {form.problem} | {form.page} |"
+
+
+@pytest.mark.parametrize("lines", [demand_lines, form_lines])
+def test_the_page_agrees_with_the_tables(lines) -> None:
+    """Row by row, in their order."""
+    assert "\n".join(lines()) in PAGE.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("use", sg.RuleUse, ids=str)
+def test_the_page_names_every_setting(use) -> None:
+    """By the name that code uses."""
+    assert f"RuleUse.{use.name}" in PAGE.read_text(encoding="utf-8")
+
+
+def test_a_broken_rule_is_plain_data() -> None:
+    """Three texts, for errors and warnings to put together."""
+    assert [f.name for f in attrs.fields(Broken)] == ["field", "problem", "page"]
