@@ -760,6 +760,20 @@ def test_another_event_has_another_identity(other) -> None:
     assert event(refunds=REFUNDED).identity != other.identity
 
 
+def test_a_second_thing_to_do_is_another_event() -> None:
+    """The payer is sent to another page: whoever handles events once must hear of it."""
+
+    def asked(**redirect: Any) -> str:
+        interaction = sg.CustomerInteraction(type="redirect", redirect=sg.Redirect(**redirect))
+        payment = sg.Payment(id="pm_1", status="pending", customer_interaction=interaction)
+        told = session(status="in_progress", payment_list=(payment,))
+        return sg.ActionRequired(type="action_required", session=told).identity
+
+    first = asked(url="https://a", params={"MD": "1"})
+    assert first == asked(url="https://a", params={"MD": "1"})
+    assert len({first, asked(url="https://b"), asked(url="https://a", params={"MD": "2"})}) == 3
+
+
 def test_every_event_knows_its_type() -> None:
     """Five, under the words of the provider's pages."""
     assert {record.__name__: record.wire_type for record in EVENTS.values()} == {

@@ -1,12 +1,14 @@
 """What webhooks tell: a type and the session as it stands."""
 
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any, ClassVar
 
 from attrs import field, frozen
 
 from .answers import Payment, Payout, Session
 from .exactness import mask
+from .interaction import CustomerInteraction
 
 
 @frozen(kw_only=True)
@@ -28,17 +30,25 @@ class WebhookEvent:
         """What tells it from others: type, session, and the ids and statuses of what is in it.
 
         The provider gives no id. A redelivery has the same identity; a later refund of the same
-        payment has another.
+        payment has another, and so has a second thing that its payer is asked to do.
         """
         session = self.session
         parts = [self.type, session.id, str(session.status), str(session.next_action or "")]
         items: tuple[Payment | Payout, ...] = (*session.payout_list, *session.payment_list)
         for item in items:
             parts += [item.id, str(item.status)]
+            if item.customer_interaction is not None:
+                parts.append(_digest(item.customer_interaction))
         for payment in session.payment_list:
             for refund in payment.refunds:
                 parts += [refund.id, str(refund.status)]
         return "|".join(parts)
+
+
+def _digest(asked: CustomerInteraction) -> str:
+    redirect, qr = asked.redirect, asked.inform and asked.inform.qr
+    told = (redirect and (redirect.url, redirect.qs, redirect.params), qr and qr.content)
+    return blake2b(repr(told).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 @frozen(kw_only=True)
