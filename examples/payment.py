@@ -39,16 +39,21 @@ async def main() -> None:
 
 async def follow(api: sg.SmartGlocal, ref: sg.SessionRef) -> sg.Session:
     """Do what the session awaits from the merchant until it is final."""
-    while not (session := await api.session.wait(ref)).is_final:
-        match session.next_action:
-            case sg.NextAction.CONFIRM:
-                _ = await api.session.confirm(ref)
-            case sg.NextAction.CAPTURE:
-                _ = await api.session.capture(sg.CapturePayment(session_id=ref.session_id))
-            case _:
-                # 3-D Secure: send the payer to customer_interaction.redirect, and wait on.
-                return await api.session.wait(ref, until=lambda seen: seen.is_final)
+    while not (session := await api.session.wait(ref, until=is_our_turn)).is_final:
+        if session.next_action == sg.NextAction.CONFIRM:
+            _ = await api.session.confirm(ref)
+        else:
+            _ = await api.session.capture(sg.CapturePayment(session_id=ref.session_id))
     return session
+
+
+def is_our_turn(session: sg.Session) -> bool:
+    """Say whether the merchant has something to do.
+
+    With 3-D Secure the payer has, at times: send them to ``customer_interaction.redirect``, and
+    wait on.
+    """
+    return session.is_final or session.next_action is not None
 
 
 if __name__ == "__main__":

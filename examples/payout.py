@@ -11,11 +11,16 @@ async def main() -> None:
     """Pay 100 USD, and say what became of it."""
     async with sg.SmartGlocal.from_env() as api:
         session = await api.session.create(sg.CreateSession(), key="payout-7")
+        ref = sg.SessionRef(session.id)
         try:
-            print(f"{session.id}: {await pay(api, sg.SessionRef(session.id))}")
+            print(f"{session.id}: {await pay(api, ref)}")
         except sg.Refused as error:
             print(f"{session.id}: refused: {error.code} ({error.description})")
-        except (sg.OutcomeUnknown, sg.StillOpen) as error:
+        except sg.OutcomeUnknown as error:
+            # A cancelled session pays nobody; after it, and not before, pay in a new one.
+            print(f"{session.id}: {error}")
+            print(f"{session.id}: {(await api.session.cancel(ref)).status}")
+        except sg.StillOpen as error:
             print(f"{session.id}: don't pay again before its status is final: {error}")
 
 

@@ -5,18 +5,20 @@ from typing import Any
 
 from attrs import define, field
 
+from .effects import Effect
 from .envelope import Happened, Reply, Verdict, read_reply
 from .errors import CallFailed, InvalidRequest, NotSent, PoolClosed, Refused
 from .flights import Flights
-from .freezing import Call, CallOptions, Freezer
+from .freezing import Call, CallOptions, Freezer, warn_of
 from .home import Home
-from .operations import SESSION_STATUS, Answer, Operation, Request
+from .operations import SESSION_STATUS, Answer, Operation, Repeat, Request
 from .outcome import Settled
 from .pool import SessionPool
 from .retry import CallRules, Retrier
 from .settings import AttemptDetails, Settings
-from .settling import needs_asking, told, told_nothing
+from .settling import effect_in, needs_asking, told, told_nothing, words_on
 from .transport import shoot
+from .values.answers import Session
 from .values.requests import SessionRef
 
 _log = logging.getLogger("smartglocal_async")
@@ -68,6 +70,7 @@ class Caller:
             call = self.freezer.freeze(operation, request, options)
             if isinstance(call, InvalidRequest):
                 raise call
+            warn_of(call.broken)
             if call.taken is None or call.key is None:
                 return await self._perform(call, home)
             return await self.flights.share(
@@ -82,7 +85,7 @@ class Caller:
 
     async def _remembering(self, call: Call, home: Home) -> Settled[Any]:
         try:
-            settled = await self._perform(call, home)
+            settled = await self._once_per_key(call, home)
         except (NotSent, Refused):
             raise  # Nothing came of it: the key is free for a mended request.
         except BaseException:
@@ -96,6 +99,38 @@ class Caller:
     def _remember(self, call: Call) -> None:
         if call.key is not None and call.taken is not None:
             self.flights.remember(call.key, call.taken)
+
+    async def _once_per_key(self, call: Call, home: Home) -> Settled[Any]:
+        """Make the call, unless one of this key may have moved money: then ask what came of it."""
+        moves_money = call.operation.repeat is Repeat.MOVES_MONEY
+        if moves_money and call.key is not None:
+            if self.flights.is_elsewhere(call.key):
+                raise self._unsure(call, "a call of this key is under way in another event loop")
+            if self.flights.is_used(call.key):
+                return await self._ask_first(call, home)
+        return await self._perform(call, home)
+
+    async def _ask_first(self, call: Call, home: Home) -> Settled[Any]:
+        before = "a call of this key was sent before, and this one was not"
+        if call.operation.effect is None or call.record.session_id is None:
+            raise self._unsure(call, f"{before}; wait for its webhook, or for a report")
+        try:
+            session = await self._status_of(call, home)
+        except CallFailed as error:
+            raise self._unsure(call, f"{before}; session/status: {error.advice}") from None
+        seen = effect_in(call, session)
+        if seen is Effect.TAKEN:
+            now = self.settings.timing.monotonic()
+            return Settled(session, call.record.key, 0, now - call.record.started)
+        if seen is Effect.UNCLEAR:
+            raise self._unsure(call, f"{before}; {words_on(session)}")
+        _ = call.record.note(Verdict(Happened.UNKNOWN, cause="an earlier call of this key"))
+        return await self._perform(call, home)
+
+    def _unsure(self, call: Call, cause: str) -> CallFailed:
+        verdict = call.record.note(Verdict(Happened.UNKNOWN, cause=cause))
+        now = self.settings.timing.monotonic()
+        return call.record.failure(verdict, None, now, is_read=False)
 
     async def _perform(self, call: Call, home: Home) -> Settled[Any]:
         record = call.record
@@ -120,19 +155,23 @@ class Caller:
         verdict = await self._attempt(call, home)
         if not needs_asking(call, verdict):
             return verdict
-        left_seconds = call.deadline - self.settings.timing.monotonic()
-        if left_seconds <= 0:
+        if call.deadline <= self.settings.timing.monotonic():
             return verdict
-        session = SessionRef(call.record.session_id or "")
+        try:
+            return told(call, verdict, await self._status_of(call, home))
+        except CallFailed as error:
+            return told_nothing(call, verdict, error)
+
+    async def _status_of(self, call: Call, home: Home) -> Session:
+        """Ask for the session of a call, within what is left of its time."""
+        left_seconds = call.deadline - self.settings.timing.monotonic()
         options = CallOptions(deadline=left_seconds)
+        session = SessionRef(call.record.session_id or "")
         asking = self.freezer.freeze(SESSION_STATUS, session, options)
         if isinstance(asking, InvalidRequest):
             raise asking
-        try:
-            settled = await self._perform(asking, home)
-        except CallFailed as error:
-            return told_nothing(call, verdict, error)
-        return told(call, verdict, settled.answer)
+        answer: Session = (await self._perform(asking, home)).answer
+        return answer
 
     async def _attempt(self, call: Call, home: Home) -> Verdict:
         """Make one attempt, and tell whoever listens what it came to."""

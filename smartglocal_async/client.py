@@ -11,7 +11,7 @@ from .flights import Flights
 from .freezing import CallOptions, Freezer
 from .home import until_idle
 from .middlewares.signer import PoolSigner, SignRequests
-from .operations import Repeat, free_operation
+from .operations import FreeRequest, Repeat, free_operation
 from .pool import PoolStats, SessionPool
 from .resources import FpsCalls, RecurrentCalls, TokenCalls, WalletCalls
 from .retry import Retrier
@@ -185,7 +185,9 @@ class SmartGlocal:
         """
         operation = free_operation(path, answer, answer_field, repeat)
         options = CallOptions(key=key, deadline=deadline, attempts=attempts)
-        return (await self._caller.call(operation, dict(body), options)).answer
+        request = FreeRequest(body)
+        del body
+        return (await self._caller.call(operation, request, options)).answer
 
     async def __aenter__(self) -> Self:
         return self

@@ -10,16 +10,17 @@ Call                       took effect, when                    safe to repeat, 
 =========================  ===================================  ==============================
 ``session/start/payout``   a payout carries the key             never
 ``session/start/payment``  a payment carries the key            never
-``session/confirm``        accepted, or an item waits for       a confirm is awaited still
-                           something else than the confirm
+``session/confirm``        accepted, or a capture is awaited    a confirm is awaited still
 ``session/cancel``         the session is cancelled             the session isn't final
-``session/capture``        a payment succeeded; of a part, one  of all, while it is held still
+``session/capture``        nothing is held any more, and a      of all, while it is held still
+                           payment succeeded; of a part, one
                            of that amount
 ``session/refund``         a refund carries the key             of all, while there is none
 =========================  ===================================  ==============================
 """
 
 import enum
+from typing import Final
 
 from .idempotency import Mark
 from .values.answers import Session
@@ -35,6 +36,11 @@ class Effect(enum.Enum):
     UNCLEAR = "it can't be told"
 
 
+_LISTS: Final = frozenset(
+    {"payments", "payout_list", "acquiring_payments", "payment_list", "refunds"}
+)
+
+
 def of_start_payout(session: Session, _request: StartPayout, mark: Mark | None) -> Effect:
     """Read whether the payout was started."""
     items = (payout.metadata for payout in session.payout_list)
@@ -48,15 +54,16 @@ def of_start_payment(session: Session, _request: StartPayment, mark: Mark | None
 
 
 def of_confirm(session: Session, _request: SessionRef, _mark: Mark | None) -> Effect:
-    """Read whether the session was confirmed: that acts once."""
+    """Read whether the session was confirmed: that acts once.
+
+    A pending item without a next action tells nothing: it may be confirmed, about to be
+    cancelled, or waiting for the payer.
+    """
     if session.next_action == NextAction.CONFIRM:
         return Effect.REPEATABLE
-    waits = OperationStatus.PENDING in {
-        *(payout.status for payout in session.payout_list),
-        *(payment.status for payment in session.payment_list),
-    }
     accepted = session.status == SessionStatus.ACCEPTED
-    return Effect.TAKEN if accepted or waits else Effect.UNCLEAR
+    is_taken = accepted or session.next_action == NextAction.CAPTURE
+    return Effect.TAKEN if is_taken else Effect.UNCLEAR
 
 
 def of_cancel(session: Session, _request: SessionRef, _mark: Mark | None) -> Effect:
@@ -70,10 +77,15 @@ def of_capture(session: Session, request: CapturePayment, _mark: Mark | None) ->
     """Read whether a hold was captured."""
     part = request.amount_details
     taken = [pay for pay in session.payment_list if pay.status == OperationStatus.SUCCEEDED]
+    held = session.next_action == NextAction.CAPTURE or any(
+        payment.status == OperationStatus.PENDING for payment in session.payment_list
+    )
+    if held:
+        is_plain = part is None and not taken and _is_whole(session)
+        return Effect.REPEATABLE if is_plain else Effect.UNCLEAR
     if taken and (part is None or any(payment.amount_details == part for payment in taken)):
         return Effect.TAKEN
-    held = any(payment.status == OperationStatus.PENDING for payment in session.payment_list)
-    return Effect.REPEATABLE if held and not taken and part is None else Effect.UNCLEAR
+    return Effect.UNCLEAR
 
 
 def of_refund(session: Session, request: RefundPayment, mark: Mark | None) -> Effect:
@@ -82,5 +94,11 @@ def of_refund(session: Session, request: RefundPayment, mark: Mark | None) -> Ef
     if mark is not None and any(mark.is_on(refund.metadata) for refund in refunds):
         return Effect.TAKEN
     paid = any(payment.status == OperationStatus.SUCCEEDED for payment in session.payment_list)
-    is_whole = request.amount_details is None
-    return Effect.REPEATABLE if paid and is_whole and not refunds else Effect.UNCLEAR
+    is_plain = paid and not refunds and request.amount_details is None and _is_whole(session)
+    return Effect.REPEATABLE if is_plain else Effect.UNCLEAR
+
+
+def _is_whole(session: Session) -> bool:
+    """Say whether all payments and refunds could be read: what couldn't is in ``extra``."""
+    unread = {*session.extra, *(name for pay in session.payment_list for name in pay.extra)}
+    return not unread & _LISTS

@@ -13,6 +13,7 @@ fault (``internal_error`` and its like)
 ``idempotency_key_already_exists``           arrived, with an earlier attempt
 an ``error`` envelope, HTTP 429              refused for now, unless the code is final
 an ``error`` envelope, unknown code, 5xx     unknown
+an ``error`` envelope, unknown code, 409     arrived, with an earlier attempt
 an ``error`` envelope, anything else         refused
 no envelope, HTTP 429                        refused for now
 a body that did not come whole               unknown
@@ -33,8 +34,9 @@ from typing import Any, Final, TypeGuard, cast, get_origin
 from attrs import field, frozen
 
 from .codec import Codec, NotDecodable, parse
-from .errors import MASK, CodeClass
+from .errors import CodeClass
 from .operations import Answer, Operation, Request
+from .values.exactness import without_card_numbers
 
 _PERMANENT, _TRANSIENT = CodeClass.PERMANENT, CodeClass.TRANSIENT
 
@@ -66,11 +68,9 @@ CODES: Final[Mapping[str, CodeClass]] = {
 }
 """Known codes of the sister platform; Smart Glocal's own list is not public."""
 
-_TOO_MANY, _REQUEST_TIMEOUT, _SERVER_FAULT = 429, 408, 500
+_TOO_MANY, _REQUEST_TIMEOUT, _CONFLICT, _SERVER_FAULT = 429, 408, 409, 500
 _REDIRECTS: Final = range(300, 400)
 _CLIENT_FAULTS: Final = range(400, 500)
-# Twelve to nineteen digits, perhaps in groups: what a card number looks like in prose.
-_LOOKS_LIKE_PAN: Final = re.compile(r"(?<!\d)\d(?:[ -]?\d){11,18}(?!\d)")
 
 _LONGEST_TEXT: Final = 500
 _MEDIA_TYPE: Final = re.compile(r"[a-z]+/[a-z.+-]+", re.IGNORECASE)
@@ -146,8 +146,9 @@ def _content(envelope: Mapping[str, Any], operation: Operation[Request, Answer])
         return {name: envelope[name] for name in envelope if name != "status"}
     content: object = envelope.get(operation.answer_field)
     # For wallet/balance the provider's table says object, and its example shows a list.
-    is_list = get_origin(operation.answer) is tuple
-    return [content] if is_list and _is_object(content) else content
+    if get_origin(operation.answer) is tuple:
+        return [content] if content and _is_object(content) else content or []
+    return content
 
 
 def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
@@ -193,7 +194,7 @@ def _refusal(reply: Reply, envelope: Mapping[str, Any]) -> Verdict:
     said: Any = envelope.get("error")
     error: Mapping[str, Any] = cast("dict[str, Any]", said) if isinstance(said, dict) else {}
     code = without_card_numbers(_text(error.get("code")))
-    code_class = CODES.get(code or "", CodeClass.UNRECOGNISED)
+    code_class = _class_of(code or "")
     return Verdict(
         _meaning(code_class, reply.status),
         code=code,
@@ -206,6 +207,12 @@ def _refusal(reply: Reply, envelope: Mapping[str, Any]) -> Verdict:
     )
 
 
+def _class_of(code: str) -> CodeClass:
+    # The provider's own word for a used key is unknown; whatever speaks of it means it.
+    other = CodeClass.DUPLICATE if "idempotency" in code.lower() else CodeClass.UNRECOGNISED
+    return CODES.get(code, other)
+
+
 def _meaning(code_class: CodeClass, status: int) -> Happened:
     if code_class is CodeClass.DUPLICATE:
         return Happened.ARRIVED
@@ -214,6 +221,8 @@ def _meaning(code_class: CodeClass, status: int) -> Happened:
     if code_class is CodeClass.UNRECOGNISED:
         if status == _TOO_MANY:
             return Happened.REFUSED_FOR_NOW
+        if status == _CONFLICT:
+            return Happened.ARRIVED  # What a key in use gets elsewhere.
         if status >= _SERVER_FAULT:
             return Happened.UNKNOWN
     return Happened.REFUSED
@@ -235,8 +244,3 @@ def _id_of(session: object) -> str | None:
         identifier = cast("dict[str, Any]", session).get("id")
         return identifier if isinstance(identifier, str) else None
     return None
-
-
-def without_card_numbers(text: str | None) -> str | None:
-    """Mask the digit runs of a text that are long enough to be a card number."""
-    return None if text is None else _LOOKS_LIKE_PAN.sub(MASK, text)

@@ -111,7 +111,8 @@ class CallFailed(SmartGlocalError):
     operation: str
     """Path of the call, such as ``session/create``."""
     key: str | None = None
-    """Idempotency key of the logical call; give it again when repeating the call."""
+    """Idempotency key of the logical call; answers and webhooks echo it in the metadata. Repeat
+    with it what moves no money."""
     session_id: str | None = None
     """The session that was asked about, or that an answer named."""
     code: str | None = None

@@ -61,6 +61,20 @@ class Flights:
             while len(self._prints) > max(0, self.remembered):
                 _ = self._prints.popitem(last=False)
 
+    def is_used(self, key: CallKey) -> bool:
+        """Say whether a call of this key ended, and may have left something behind."""
+        with self._lock:
+            return key in self._prints
+
+    def is_elsewhere(self, key: CallKey) -> bool:
+        """Say whether a call of this key is under way in another event loop."""
+        here = asyncio.get_running_loop()
+        with self._lock:
+            return any(
+                loop != id(here) and not flight.task.get_loop().is_closed()
+                for loop, flight in self._flights.get(key, {}).items()
+            )
+
     async def share(
         self, key: CallKey, taken: Fingerprint, start: Callable[[], Coroutine[Any, Any, T]]
     ) -> T:

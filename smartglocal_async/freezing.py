@@ -1,9 +1,11 @@
 """One logical call made ready: key, body and headers, frozen once for all of its attempts."""
 
+import inspect
 import os
 import warnings
 from datetime import UTC
-from typing import Any, Final, get_origin
+from typing import Any, Final
+from urllib.parse import quote
 
 from attrs import define, evolve, field, frozen
 from yarl import URL
@@ -12,7 +14,7 @@ from .codec import Codec, Wire, dump
 from .errors import InvalidRequest, RuleBroken
 from .flights import CallKey
 from .idempotency import Fingerprint, Key, Mark, carry_key, choose_key, fingerprint
-from .operations import Answer, Operation, Repeat, Request
+from .operations import Answer, FreeRequest, Operation, Repeat, Request
 from .outcome import CallRecord
 from .rules import broken_rules
 from .settings import Credentials, HeaderUse, RuleUse, Settings
@@ -20,6 +22,9 @@ from .transport import FrozenBody, Middleware, Shot
 from .values.exactness import above_zero
 
 _IDEMPOTENCY_KEY: Final = "X-PARTNER-IDEMPOTENCY-KEY"
+_PACKAGE: Final = "smartglocal_async"
+# The calls that make a session; every other one of the order says in its header which it is.
+_FIRST_CALLS: Final = frozenset({"create", "init/payout", "init/payment"})
 
 
 @frozen(kw_only=True)
@@ -55,6 +60,8 @@ class Call:
     record: CallRecord
     attempts: int
     deadline: float
+    broken: tuple[str, ...]
+    """Rules that the request breaks, to be warned of."""
 
 
 @frozen(eq=False)
@@ -85,8 +92,8 @@ class Freezer:
         self, operation: Operation[Request, Answer], request: Request, options: CallOptions
     ) -> Call:
         self._check(operation, request)
-        wire = self.codec.wire(request)
-        self._apply_rules(operation, wire)
+        wire = request.wire() if isinstance(request, FreeRequest) else self.codec.wire(request)
+        broken = self._broken_rules(operation, wire)
         key = self._key(operation, wire, options.key)
         mark = None
         if key is not None and operation.has_metadata:
@@ -109,6 +116,7 @@ class Freezer:
             ),
             policy.attempts if options.attempts is None else options.attempts,
             started + (policy.deadline_seconds if options.deadline is None else options.deadline),
+            broken,
         )
 
     def _check(self, operation: Operation[Request, Answer], request: Request) -> None:
@@ -119,22 +127,22 @@ class Freezer:
                 f"{operation.path} has {operation.versions[0]} only; make a client with "
                 f"api_version={operation.versions[0]!r} for it (a SessionPool can be shared)",
             )
-        if not isinstance(request, get_origin(operation.request) or operation.request):
+        if not isinstance(request, operation.request):
             raise InvalidRequest(
                 "request", f"expected {operation.request.__name__}, got {type(request).__name__}"
             )
 
-    def _apply_rules(self, operation: Operation[Any, Any], wire: Wire) -> None:
+    def _broken_rules(self, operation: Operation[Any, Any], wire: Wire) -> tuple[str, ...]:
         use = self.settings.rules
-        if use is RuleUse.OFF:
-            return
+        if use is RuleUse.OFF or not operation.page:
+            return ()
+        told: list[str] = []
         today = self.settings.timing.now().astimezone(UTC).date()
         for broken in broken_rules(operation.path, wire, today):
-            if use is RuleUse.REFUSE:
+            if use is RuleUse.REFUSE and not broken.is_advice:
                 raise InvalidRequest(broken.field, f"{broken.problem} ({broken.page})")
-            warnings.warn(
-                f"{broken.field}: {broken.problem} ({broken.page})", RuleBroken, stacklevel=2
-            )
+            told.append(f"{broken.field}: {broken.problem} ({broken.page})")
+        return tuple(told)
 
     def _key(self, operation: Operation[Any, Any], wire: Wire, given: str | None) -> Key | None:
         if not operation.has_metadata and operation.repeat is Repeat.HARMLESS:
@@ -175,8 +183,34 @@ class Freezer:
     def _headers(self, operation: Operation[Any, Any], key: Key | None) -> dict[str, str]:
         use, moves_money = self.settings.idempotency_header, operation.repeat is Repeat.MOVES_MONEY
         if use is HeaderUse.ALWAYS or (use is HeaderUse.MONEY and moves_money):
-            return {} if key is None else {_IDEMPOTENCY_KEY: key.text}
+            return {} if key is None else {_IDEMPOTENCY_KEY: _header_key(operation.path, key)}
         return {}
+
+
+def warn_of(broken: tuple[str, ...]) -> None:
+    """Warn of rules that a request breaks; the warning shows the caller's own line.
+
+    Here and not where they were found: a warning that is made an error would leave through
+    frames that hold the request as plain data.
+    """
+    if not broken:
+        return
+    level = 1
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__package__", "").startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    for words in broken:
+        warnings.warn(words, RuleBroken, stacklevel=level)
+
+
+def _header_key(path: str, key: Key) -> str:
+    """Give the key as a header: its own for each call that an order's key is used with.
+
+    Whether the provider takes one key once for a method or once for a project is unknown.
+    """
+    text = key.text if key.text.isascii() else quote(key.text)
+    _, _, call = path.partition("/")
+    return text if call in _FIRST_CALLS else f"{text}/{call}"
 
 
 def _fresh_key() -> str:

@@ -68,6 +68,8 @@ def _checked(key: object) -> str:
         raise InvalidRequest("key", f"expected text, got {type(key).__name__}")
     if not (0 < len(key) <= _LONGEST_KEY and key.isprintable()):
         raise InvalidRequest("key", f"expected 1 to {_LONGEST_KEY} printable characters")
+    if key != key.strip():
+        raise InvalidRequest("key", "begins or ends with a space, which a header would lose")
     return key
 
 

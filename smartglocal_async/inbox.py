@@ -1,7 +1,6 @@
 """Webhooks: verified, handled once, and handed to tasks that end with the application."""
 
 import asyncio
-import inspect
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, Protocol, Self, TypeVar, overload
@@ -10,6 +9,7 @@ from attrs import define, field
 
 from .claims import Claim, MemoryStore, WebhookStore
 from .errors import InvalidRequest, Misuse
+from .handlers import Handler, Handlers, check_types, facts, is_own_end
 from .receipts import AnswerWhen, Receipt, ReceiptState
 from .values.events import WebhookEvent
 from .values.exactness import above_zero
@@ -20,7 +20,9 @@ _LAST_WORDS_SECONDS: Final = 1.0
 
 A = TypeVar("A", bound=WebhookEvent)
 B = TypeVar("B", bound=WebhookEvent)
-Handler = Callable[[A], Awaitable[object]]
+C = TypeVar("C", bound=WebhookEvent)
+D = TypeVar("D", bound=WebhookEvent)
+H = TypeVar("H", bound=Callable[..., Awaitable[object]])
 _Register = Callable[[Handler[A]], Handler[A]]
 
 
@@ -42,14 +44,19 @@ class _Life:
     """What runs between start and stop."""
 
     gate: asyncio.Semaphore
+    loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop)
     tasks: set[asyncio.Task[ReceiptState]] = field(factory=set[asyncio.Task[ReceiptState]])
     is_stopping: bool = False
 
     def own(self, work: Coroutine[Any, Any, ReceiptState]) -> asyncio.Task[ReceiptState]:
-        task = asyncio.get_running_loop().create_task(work)
+        task = self.loop.create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task
+
+    def check_loop(self) -> None:
+        if self.loop is not asyncio.get_running_loop():
+            raise Misuse("these webhooks run in another event loop; make one `Webhooks` for each")
 
 
 @define(eq=False)
@@ -57,7 +64,11 @@ class Webhooks:
     """Receive webhooks: verify each, run its handlers once, and say what to answer.
 
     Run it for as long as the application lives, with ``async with webhooks:``. Leaving takes no
-    more, waits ``drain_seconds`` for the handlers that run, and cancels the rest.
+    more, waits ``drain_seconds`` for the handlers that run, and cancels the rest. A handler that
+    takes longer than ``handler_seconds`` has failed.
+
+    An event is a hint: look its session up among your own, or ask ``api.session.status``, before
+    you do anything of value (see `WebhookVerifier`).
 
     ``store`` guards against repeats; several processes want to share one. ``api`` is a client to
     be told of every event, so that ``api.session.wait`` looks at once. No more than ``backlog``
@@ -70,10 +81,9 @@ class Webhooks:
     answer: AnswerWhen = field(default=AnswerWhen.ACCEPTED, kw_only=True)
     backlog: int = field(default=1_000, kw_only=True)
     concurrency: int = field(default=64, kw_only=True)
+    handler_seconds: float = field(default=60.0, kw_only=True)
     drain_seconds: float = field(default=20.0, kw_only=True)
-    _handlers: list[tuple[tuple[type[WebhookEvent], ...], Handler[Any]]] = field(
-        factory=list[tuple[tuple[type[WebhookEvent], ...], Handler[Any]]], init=False, repr=False
-    )
+    _handlers: Handlers = field(factory=Handlers, init=False, repr=False)
     _life: _Life | None = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -82,6 +92,7 @@ class Webhooks:
                 raise InvalidRequest(name, f"expected a {wanted.__name__}")
         above_zero("backlog", self.backlog, whole=True)
         above_zero("concurrency", self.concurrency, whole=True)
+        above_zero("handler_seconds", self.handler_seconds)
         above_zero("drain_seconds", self.drain_seconds)
 
     @overload
@@ -89,21 +100,23 @@ class Webhooks:
     @overload
     def on(self, event: type[A], other: type[B], /) -> _Register[A | B]: ...
     @overload
-    def on(self, *events: type[WebhookEvent]) -> _Register[WebhookEvent]: ...
-    def on(self, *events: type[WebhookEvent]) -> Callable[[Handler[Any]], Handler[Any]]:
+    def on(self, event: type[A], other: type[B], third: type[C], /) -> _Register[A | B | C]: ...
+    @overload
+    def on(
+        self, event: type[A], other: type[B], third: type[C], fourth: type[D], /
+    ) -> _Register[A | B | C | D]: ...
+    @overload
+    def on(self, *events: type[WebhookEvent]) -> Callable[[H], H]: ...
+    def on(self, *events: type[WebhookEvent]) -> Callable[[Any], Any]:
         """Have an ``async def`` handle events of these types; `WebhookEvent` stands for all.
 
         The handlers of an event run one after the other, in the order they were given. When one
         fails, the others run all the same, and a redelivery runs all of them again.
         """
-        if not events or not all(map(_is_event, events)):
-            raise InvalidRequest("on", "give one or more types of event, such as sg.ReadyToConfirm")
+        check_types(events)
 
         def register(handler: Handler[Any]) -> Handler[Any]:
-            called = getattr(handler, "__call__", None)  # noqa: B004 - of an object
-            if not any(map(inspect.iscoroutinefunction, (handler, called))):
-                raise InvalidRequest("on", "a handler must be an `async def`")
-            self._handlers.append((events, handler))
+            self._handlers.add(events, handler)
             return handler
 
         return register
@@ -113,7 +126,7 @@ class Webhooks:
 
         Raises:
             WebhookRefused: as `WebhookVerifier.read` does; nothing was handled.
-            Misuse: it isn't running.
+            Misuse: it isn't running, or runs in another event loop.
 
         """
         try:
@@ -126,6 +139,7 @@ class Webhooks:
         """Have a verified event handled, unless it was."""
         if self._life is None:
             raise Misuse("these webhooks aren't running: wrap your app in `async with webhooks:`")
+        self._life.check_loop()
         if self.api is not None:
             self.api.session.notice(event)
         return Receipt(event, await self._take(self._life, event))
@@ -136,8 +150,9 @@ class Webhooks:
         return len(self._life.tasks) if self._life else 0
 
     async def start(self) -> None:
-        """Begin to take events."""
-        if self._life is not None:
+        """Begin to take events, in this event loop."""
+        # A loop that was closed took with it what ran there.
+        if self._life is not None and not self._life.loop.is_closed():
             raise Misuse("these webhooks are running already")
         self._life = _Life(asyncio.Semaphore(self.concurrency))
 
@@ -146,6 +161,7 @@ class Webhooks:
         life = self._life
         if life is None:
             return 0
+        life.check_loop()
         life.is_stopping = True
         try:
             return await _drain(life.tasks, self.drain_seconds)
@@ -163,9 +179,9 @@ class Webhooks:
         if life.is_stopping:
             return ReceiptState.STOPPED
         if len(life.tasks) >= self.backlog:
-            _LOG.warning("a webhook found the backlog full", extra=_facts(event))
+            _LOG.warning("a webhook found the backlog full", extra=facts(event))
             return ReceiptState.FULL
-        claimed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        claimed: asyncio.Future[None] = life.loop.create_future()
         # A task of its own: when the request is cancelled, the event is handled all the same.
         task = life.own(self._work(life, event, claimed))
         waited_for = {task} if self.answer is AnswerWhen.HANDLED else {task, claimed}
@@ -179,8 +195,10 @@ class Webhooks:
     ) -> ReceiptState:
         try:
             claim = await self.store.claim(event.identity)
-        except Exception:  # noqa: BLE001 - a store is anybody's code
-            _LOG.exception("a webhook can't be claimed in the store", extra=_facts(event))
+        except (Exception, asyncio.CancelledError) as error:
+            if is_own_end(error):
+                raise
+            _LOG.exception("a webhook can't be claimed in the store", extra=facts(event))
             return ReceiptState.FAILED
         if claim is Claim.HANDLED:
             return ReceiptState.REPEATED
@@ -194,28 +212,19 @@ class Webhooks:
         is_handled = False
         try:
             async with life.gate:
-                is_handled = await self._run(event)
+                is_handled = await self._handlers.run(event, self.handler_seconds)
         finally:
             await self._settle(event, is_handled=is_handled)
         return ReceiptState.HANDLED if is_handled else ReceiptState.FAILED
-
-    async def _run(self, event: WebhookEvent) -> bool:
-        failed = 0
-        for handler in [each for types, each in self._handlers if isinstance(event, types)]:
-            try:
-                _ = await handler(event)
-            except Exception:  # noqa: BLE001 - a handler is anybody's code
-                failed += 1
-                facts = _facts(event) | {"webhook_handler": _name(handler)}
-                _LOG.exception("a webhook handler failed", extra=facts)
-        return not failed
 
     async def _settle(self, event: WebhookEvent, *, is_handled: bool) -> None:
         settle = self.store.keep if is_handled else self.store.forget
         try:
             await settle(event.identity)
-        except Exception:  # noqa: BLE001 - a store is anybody's code
-            _LOG.exception("the store didn't take what became of a webhook", extra=_facts(event))
+        except (Exception, asyncio.CancelledError) as error:
+            if is_own_end(error):
+                raise
+            _LOG.exception("the store didn't take what became of a webhook", extra=facts(event))
 
 
 async def _drain(tasks: set[asyncio.Task[ReceiptState]], seconds: float) -> int:
@@ -231,15 +240,3 @@ async def _drain(tasks: set[asyncio.Task[ReceiptState]], seconds: float) -> int:
         _LOG.warning("webhook handlers were cancelled", extra={"webhook_count": len(late)})
         _ = await asyncio.wait(late, timeout=_LAST_WORDS_SECONDS)
     return len(late)
-
-
-def _facts(event: WebhookEvent) -> dict[str, object]:
-    return {"webhook_type": event.type, "webhook_session": event.session.id}
-
-
-def _is_event(value: object) -> bool:
-    return isinstance(value, type) and issubclass(value, WebhookEvent)
-
-
-def _name(handler: object) -> str:
-    return getattr(handler, "__qualname__", type(handler).__qualname__)

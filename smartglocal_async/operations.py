@@ -241,9 +241,20 @@ OPERATIONS: Final[tuple[Operation[Any, Any], ...]] = (
 """Every call that the provider's pages document."""
 
 
+@frozen
+class FreeRequest:
+    """The body of a call that has no record; shown nowhere, for nobody knows what is in it."""
+
+    _body: Mapping[str, Any] = field(repr=False)
+
+    def wire(self) -> dict[str, Any]:
+        """Give the body as it is."""
+        return dict(self._body)
+
+
 def free_operation(
     path: str, answer: type[Answer] | None, answer_field: str | None, repeat: Repeat
-) -> Operation[dict[str, Any], Any]:
+) -> Operation[FreeRequest, Any]:
     """Give a row for a call that the table lacks; its request is a plain JSON object.
 
     Raises:
@@ -253,8 +264,8 @@ def free_operation(
     if not _PATH.fullmatch(path):
         raise InvalidRequest("path", "expected what follows api/v1/, such as 'session/chargeback'")
     if answer is None:
-        return Operation(path, dict[str, Any], Mapping[str, Any], None, repeat)
-    return Operation(path, dict[str, Any], answer, answer_field, repeat)
+        return Operation(path, FreeRequest, Mapping[str, Any], None, repeat)
+    return Operation(path, FreeRequest, answer, answer_field, repeat)
 
 
 _METHODS_NAMED_OTHERWISE: Final = {

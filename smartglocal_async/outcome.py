@@ -28,7 +28,7 @@ class CallRecord:
 
     def note(self, verdict: Verdict) -> Verdict:
         """Take in what an attempt came to, and give it on."""
-        self.session_id = verdict.session_id or self.session_id
+        self.session_id = self.session_id or verdict.session_id
         if verdict.happened in MAY_BE_PROCESSED:
             self.unsettled = verdict
         return verdict

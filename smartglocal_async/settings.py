@@ -30,7 +30,8 @@ class HeaderUse(enum.Enum):
 
     The provider asks for a key with ``session/init/*`` and does not say where it goes; the
     header is what public integrations send. On the sister platform a used key is refused.
-    Whether a key used with one call is free for another is unknown: give each its own.
+    Whether a key used with one call is free for another is unknown, so the header of a call that
+    follows a session's first one says which it is: ``order-7/confirm``.
     """
 
     OFF = "off"
@@ -46,10 +47,11 @@ class RuleUse(enum.Enum):
     """
 
     REFUSE = "refuse"
-    """`InvalidRequest`, before anything is sent."""
+    """`InvalidRequest`, before anything is sent; what is only advice is warned of."""
     WARN = "warn"
-    """A `RuleBroken` warning, and the request is sent."""
+    """A `RuleBroken` warning for each, and the request is sent."""
     OFF = "off"
+    """No rule is looked at."""
 
 
 @frozen(kw_only=True)

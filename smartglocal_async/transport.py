@@ -152,7 +152,8 @@ def _words(error: Exception) -> str:
     if isinstance(
         error, aiohttp.ClientConnectorError | SignerFailed | aiohttp.ConnectionTimeoutError
     ):
-        return f"{name}: {error}"
+        # aiohttp speaks of TLS settings where there is no TLS, too.
+        return f"{name}: {error}".replace(" ssl:default", "")
     if isinstance(error, TimeoutError):
         return f"{name}: no answer in time"
     if isinstance(error, OSError) and error.errno is not None and error.strerror:

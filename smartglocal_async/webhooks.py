@@ -1,8 +1,8 @@
 """Verify webhooks: the provider's signature over the raw bytes first, the JSON after it.
 
-Nothing here waits. The provider signs the body and nothing else: no time, no id, no address. A
-delivery that somebody recorded verifies for ever, so that what is handled is handled once
-(`smartglocal_async.inbox`).
+Nothing here waits. The provider signs the body and nothing else: no time, no id, no project, no
+address. A delivery that somebody recorded verifies for ever, so that what is handled is handled
+once (`smartglocal_async.inbox`).
 """
 
 import json
@@ -94,6 +94,11 @@ def _from_pem(pem: bytes, name: str) -> PublicKey:
 @frozen(eq=False)
 class WebhookVerifier:
     """Read webhooks of whoever holds the other half of these keys, and of nobody else.
+
+    An event is a hint. The provider signs the body alone, the body names no project, and as far
+    as is known all merchants of an environment share one key. So a delivery that was meant for
+    another merchant may verify here, and one that was recorded verifies for ever. Look the id of
+    the session up among your own, or ask ``api.session.status``, before you do anything of value.
 
     ``public_keys`` is the provider's public key, or several while it changes them: a `PublicKey`,
     PEM as bytes, or the path of a PEM file. ``most_bytes`` is the largest body that is looked at.

@@ -189,7 +189,9 @@ def test_life_of_a_payout(done, run, provider, tmp_path):
     assert (made["id"], started["id"], started["status"]) == ("ps_1", "ps_1", "in_progress")
     ready = done(provider, "session", "wait", "ps_1", "--deadline", "10")
     assert ready["next_action"] == "confirm"
-    assert "confirm: smartglocal session confirm" in run(provider, "session", "wait", "ps_1").stdout
+    shown = run(provider, "session", "wait", "ps_1").stdout
+    assert "confirm: smartglocal session confirm ps_1 (money moves)\n" in shown
+    assert "cancel: smartglocal session cancel ps_1\n" in shown
     done(provider, "session", "confirm", "ps_1", "--key", "confirm-1")
     text = run(provider, "session", "wait", "ps_1", "--final", "--deadline", "10").stdout
     assert [line.split() for line in text.splitlines() if "po_1" in line] == [
@@ -255,6 +257,26 @@ def test_waiting_that_takes_too_long_fails(run, provider):
     run(provider, "session", "create")
     result = run(provider, "session", "wait", "ps_1", "--deadline", "0.05")
     assert result.exit_code == 1
+    assert "ps_1 is created still" in result.stderr
+    assert "this waits for a final status, or for an action to be due" in result.stderr
+
+
+def test_waiting_for_the_end_says_what_is_due(run, provider):
+    """--final outlasts an action that is due; in the end it is named, ready to paste."""
+    run(provider, "session", "init-payout", *TO_CARD, *TO_ANN)
+    result = run(provider, "session", "wait", "ps_1", "--final", "--deadline", "0.6")
+    assert result.exit_code == 1
+    assert "this waits for accepted or cancelled" in result.stderr
+    assert "confirm: smartglocal session confirm ps_1 (money moves)" in result.stderr
+
+
+def test_look_that_fails_is_told(run, run_provider):
+    """A wait goes on when a look is lost, and says so in one line."""
+    lost = Fault(FaultKind.AFTER, operation="session/status", nth=(1, 2))
+    provider = run_provider(faults=FaultScript((lost,)))
+    run(provider, "session", "create")
+    result = run(provider, "session", "wait", "ps_1", "--deadline", "3")
+    assert result.stderr.count("a look failed, and the wait goes on: ") == 1
     assert "ps_1 is created still" in result.stderr
 
 
@@ -382,6 +404,14 @@ def test_order_of_the_options_is_free(done, provider):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (
+            ("session", "init-payout", "--set-json", 'payout_details={"type": "card"}'),
+            "in v1 it is called payment_method",
+        ),
+        (
+            ("session", "init-payout", "--set-json", 'payment_method={"type": "bank_card"}'),
+            '--set-json: payment_method.type: bank_card stands inside a card: {"type": "card", ',
+        ),
         (("session", "init-payout"), "payment_method: is missing; give it in --file, or by --set"),
         (("session", "init-payout", *TO_ANN, *HUNDRED), "payment_method: is missing; give"),
         (("session", "start-payout"), "SESSION_ID: is missing"),
@@ -413,9 +443,10 @@ def test_order_of_the_options_is_free(done, provider):
         (("session", "confirm", "ps_1", "--key", ""), "--key: "),
         (("session", "wait", "ps_1", "--deadline", "0"), "--deadline: "),
         (("wallet", "balance", "--deadline", "0"), "--deadline: "),
-        (("token", "issue"), "give one of tokenize_widget, acquiring_widget"),
-        (("token", "issue", "--tokenize", "--fps", "ps_1"), "give one of tokenize_widget"),
-        (("token", "issue", "--fps", "ps_1"), "--fps: "),
+        (("token", "issue"), "give one of --tokenize, --acquiring SESSION_ID, --fps SESSION_ID"),
+        (("token", "issue", "--tokenize", "--fps", "ps_1"), "give one of --tokenize"),
+        (("token", "issue", "--fps", "ps_1"), "set SMARTGLOCAL_SUBMERCHANT"),
+        (("token", "info"), "give one of --card-token, --public-token"),
         (("token", "info", "--card-token", "a", "--public-token", "b"), "--public-token: give it"),
         (("recurrent", "disable"), "recurrent: is missing"),
         (("fps", "verify-customer", "ps_1", "--phone", "7"), "--phone and --bank-id go together"),
@@ -513,12 +544,33 @@ def test_key_travels_beside_metadata_of_a_file(done, run, provider, tmp_path):
     assert "--file has another idempotency_key" in run(provider, *create).stderr
 
 
-def test_start_needs_no_room_for_its_key(done, provider):
-    """A call that moves money sends its key as a header, too: text metadata may stay."""
+@pytest.mark.parametrize(
+    "command",
+    [("start-payout", "ps_1"), ("start-payment", "ps_1"), ("init-payout",), ("refund", "ps_1")],
+)
+@pytest.mark.parametrize("metadata", [("--metadata", "text"), ("--json-metadata", "[1]")])
+def test_key_of_a_start_needs_room_too(run, provider, command, metadata):
+    """A key that can't travel is refused: a lost call could not be recognised by it."""
+    to_card = () if command[0] == "refund" else ("--card-token", "hash4242424242424242", *TO_ANN)
+    call = ("session", *command, *to_card, *HUNDRED, *metadata)
+    result = run(provider, *call, "--key", "po-1")
+    assert result.exit_code == 2
+    assert "smartglocal: --key: " in result.stderr
+    assert provider.report().requests == 0
+
+
+def test_text_metadata_may_stay_without_a_key(done, provider):
+    """Text is the caller's own, where no key has to travel in it."""
     done(provider, "session", "create")
-    options = (*TO_CARD, *TO_ANN, "--metadata", "order123", "--key", "po-1")
-    done(provider, "session", "start-payout", "ps_1", *options)
+    done(provider, "session", "start-payout", "ps_1", *TO_CARD, *TO_ANN, "--metadata", "order123")
     assert done(provider, "session", "status", "ps_1")["payments"][0]["metadata"] == "order123"
+
+
+def test_key_in_the_metadata_stays(done, provider):
+    """A key that the metadata carries already is no second one."""
+    carried = ("--json-metadata", '{"idempotency_key": "order-1"}')
+    said = done(provider, "session", "create", *carried)
+    assert said["metadata"] == {"idempotency_key": "order-1"}
 
 
 SAMPLES = sorted((ROOT / "tests" / "samples").glob("*.json"))
@@ -557,19 +609,25 @@ def test_every_sample_of_a_session_is_readable(capsys, monkeypatch, sample):
     assert not [line for line in lines if len(line) > 80 and "send the payer" not in line]
 
 
-def test_page_shows_what_works(done, provider, tmp_path):
-    """The commands of the documentation, and its file, pay somebody out."""
+def test_page_shows_what_works(done, run, provider, tmp_path):
+    """The commands of the documentation, and its files, pay somebody out, and take money."""
     page = (ROOT / "docs/reference/command-line.md").read_text(encoding="utf-8")
-    file = tmp_path / "payout.json"
-    (wire,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
-    (commands,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
-    file.write_text(wire, encoding="utf-8")
-    said = {}
-    for line in commands.splitlines():
-        words = line.replace("ps_3230", "ps_1").replace("payout.json", str(file)).split()
-        said = done(provider, *words[1:])
-    assert said["status"] == "accepted"
+    files = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    parts = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    said = []
+    for name, wire, commands in zip(("payout", "payment"), files, parts, strict=True):
+        file = tmp_path / f"{name}.json"
+        file.write_text(wire, encoding="utf-8")
+        for line in commands.splitlines():
+            words = line.replace("ps_3230", "ps_1").replace("ps_3231", "ps_2").split()
+            words = [str(file) if word == file.name else word for word in words]
+            last = done(provider, *words[1:])
+        said.append(last)
+    assert said[0]["status"] == "accepted"
     assert provider.order("payout-7").moved == 1
+    shown = run(provider, "session", "status", "ps_2").stdout
+    assert "the payer has to act" in shown
+    assert f"send the payer to {provider.url}/emulator/3ds/pm_2 (POST)" in shown
 
 
 # Versions
@@ -587,6 +645,7 @@ def test_second_version_has_its_own_names(done, run, provider, monkeypatch):
     assert said["payments"][0]["payment_method"]["type"] == "bank_account"
     result = run(provider, *init, input=json.dumps(PAYOUT))
     assert "--file: payment_method: is no field" in result.stderr
+    assert "in v2 it is called payout_details" in result.stderr
     assert run(provider, "wallet", "balance").stderr == (
         "smartglocal: SMARTGLOCAL_API_VERSION: wallet/balance has v1 only; "
         "set it to v1 for this call, or unset it\n"

@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 import smartglocal_async as sg
 from smartglocal_async.cli import emulator as command
+from smartglocal_async.cli import serving
 from smartglocal_async.cli.app import app
 from smartglocal_async.cli.emulator_lines import Lines, reachable, report_lines
 from smartglocal_async.emulator import FaultScript, Report, Rules, Seen
@@ -291,7 +292,7 @@ async def test_hangup_that_is_ignored_stays_ignored():
     stopped = asyncio.Event()
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with command._stops(stopped.set):
+        with serving.stopped_by_signals(stopped.set):
             os.kill(os.getpid(), signal.SIGHUP)
             await asyncio.sleep(0.01)
     finally:

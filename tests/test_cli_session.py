@@ -176,6 +176,16 @@ def test_credential_is_named_by_its_variable(run, provider, monkeypatch, variabl
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("server", ["localhost:8080", "http://10.255.255.1"])
+def test_server_is_told_without_python(run, server):
+    """What is wrong with an address is told by what can be written in its place."""
+    result = run(server, "status", "ps_1")
+    assert result.exit_code == 2
+    assert "https://" in result.stderr
+    assert "sg." not in result.stderr
+    assert "Settings" not in result.stderr
+
+
 def test_missing_environment_is_named(monkeypatch):
     """Without credentials the command names all the variables it needs."""
     for name in ("PROJECT", "PRIVATE_KEY", "SERVER"):

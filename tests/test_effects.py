@@ -97,7 +97,8 @@ CASES: Final = [
         session(next_action="confirm", **payouts(("pending", None))),
         Effect.REPEATABLE,
     ),
-    (effects.of_confirm, REF, session(**payouts(("pending", None))), Effect.TAKEN),
+    # Confirmed, or about to be cancelled, or waiting for the payer.
+    (effects.of_confirm, REF, session(**payouts(("pending", None))), Effect.UNCLEAR),
     (
         effects.of_confirm,
         REF,
@@ -125,7 +126,13 @@ CASES: Final = [
         effects.of_capture,
         ALL,
         session(**payments(("succeeded", None), ("pending", None))),
-        Effect.TAKEN,
+        Effect.UNCLEAR,
+    ),
+    (
+        effects.of_capture,
+        ALL,
+        session(next_action="capture", **payments(("succeeded", None))),
+        Effect.UNCLEAR,
     ),
     # A refund is known by its key; another one of a part might give back twice.
     (effects.of_refund, REFUND, session("accepted", **refunds(OURS)), Effect.TAKEN),
@@ -135,6 +142,25 @@ CASES: Final = [
     (effects.of_refund, REFUND, session("accepted", **refunds(THEIRS)), Effect.UNCLEAR),
     (effects.of_refund, REFUND, session("accepted", **refunds(None)), Effect.UNCLEAR),
     (effects.of_refund, REFUND, session(**payments(("pending", None))), Effect.UNCLEAR),
+    # What can't be read may be the very refund, or another payment.
+    (
+        effects.of_refund,
+        REFUND,
+        session("accepted", **payments(("succeeded", None), refunds=[{"status": None}])),
+        Effect.UNCLEAR,
+    ),
+    (
+        effects.of_refund,
+        REFUND,
+        session("accepted", payment_list="?", **payments(("succeeded", None))),
+        Effect.UNCLEAR,
+    ),
+    (
+        effects.of_capture,
+        ALL,
+        session(**payments(("pending", None), refunds=["?"])),
+        Effect.UNCLEAR,
+    ),
 ]
 
 

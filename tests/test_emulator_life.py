@@ -10,6 +10,8 @@ from smartglocal_async.emulator import (
     Capture,
     Confirmation,
     DeclinedSession,
+    Duplicates,
+    KeyScope,
     Movement,
     Permission,
     Reaction,
@@ -274,6 +276,53 @@ class TestSwitches:
         assert confirmed is None
         assert bank.order("h").made == (1 if refused else 2)
 
+    @pytest.mark.parametrize("scope", list(KeyScope))
+    def test_where_a_header_counts(self, scope: KeyScope) -> None:
+        """In its own method, or in every call that moves money; in others it never does."""
+        bank = Bank(Rules(idempotency_header=Reaction.REFUSE, key_scope=scope))
+        first = code(ask(bank, "session/init/payment", pay(100), key="h"))
+        bank.advance(NOW)
+        codes = [
+            code(ask(bank, f"session/{call}", request, key="h"))
+            for call, request in (("confirm", PS), ("refund", PS), ("init/payout", payout(1)))
+        ]
+        others = [code(ask(bank, f"session/{call}", PS, key="h")) for call in ("create", "status")]
+
+        refused = "idempotency_key_already_exists" if scope is KeyScope.PROJECT else None
+        assert (first, codes, others) == (None, [refused] * 3, [None] * 2)
+        assert bank.report().moved == (0 if refused else 1)
+
+    @pytest.mark.parametrize("scope", list(KeyScope))
+    @pytest.mark.parametrize(
+        ("request_", "why"),
+        [
+            ({}, "invalid_request"),
+            ({"session_id": "ps_9"}, "session_not_found"),
+            ({"session_id": "ps_2"}, "invalid_session_state"),
+        ],
+    )
+    def test_a_refused_call_uses_no_key_up(
+        self, scope: KeyScope, request_: dict[str, Any], why: str
+    ) -> None:
+        """Whatever it was refused for, the same key is good for a call that can be carried out."""
+        bank = started(Rules(idempotency_header=Reaction.REFUSE, key_scope=scope))
+        _ = ask(bank, "session/create")
+        codes = [code(ask(bank, "session/confirm", asked, key="h")) for asked in (request_, PS, PS)]
+
+        assert codes == [why, None, "idempotency_key_already_exists"]
+
+    @pytest.mark.parametrize("duplicates", list(Duplicates))
+    def test_a_create_looks_at_creates_only(self, duplicates: Duplicates) -> None:
+        """A key that an init used is new to `session/create`, which then has its own rule."""
+        bank = Bank(Rules(duplicates=duplicates))
+        _ = ask(bank, "session/init/payout", payout(1), key="k")
+        answers = [ask(bank, "session/create", key="k") for _ in range(2)]
+
+        ids = [answer.get("session", {}).get("id") for answer in answers]
+        second = {Duplicates.REPLAY: "ps_2", Duplicates.REFUSE: None, Duplicates.CREATE: "ps_3"}
+        assert ids == ["ps_2", second[duplicates]]
+        assert answers[0]["session"]["status"] == "created"
+
     @pytest.mark.parametrize("tells", [False, True])
     def test_news_of_a_cancel(self, *, tells: bool) -> None:
         """`payment_finished` is sent for it or not."""
@@ -360,6 +409,30 @@ class TestPayment:
         assert session["status"] == "cancelled"
         assert ("error" in session) is (call == "wait")
         assert bank.report().balances["usd"]["payers"] == 0
+
+    def test_a_hold_outlives_the_time_to_confirm(self) -> None:
+        """240 minutes are for the confirmation alone; the days of a hold begin with it."""
+        bank = Bank(DELAYED)
+        _ = ask(bank, "session/init/payment", pay(100), key="k")
+        confirmed = NOW + 100 * MINUTE
+        _ = ask(bank, "session/confirm", PS, now=confirmed)
+        ends = confirmed + timedelta(days=5)
+        held = [show(bank, now=when) for when in (NOW + 241 * MINUTE, ends - MINUTE)]
+        balance = bank.report().balances["usd"]["held"]
+        released = show(bank, now=ends)
+
+        assert [session["next_action"] for session in held] == ["capture"] * 2
+        assert (balance, bank.report().balances["usd"]["held"]) == (100, 0)
+        assert (released["status"], released["error"]["code"]) == ("cancelled", "capture_timeout")
+
+    def test_a_hold_is_captured_late(self) -> None:
+        """After the time to confirm it can be captured all the same."""
+        bank = paying(DELAYED)
+        late = NOW + 241 * MINUTE
+
+        assert code(ask(bank, "session/capture", PS, now=late)) is None
+        assert show(bank, now=late)["status"] == "accepted"
+        assert show(bank, now=NOW + timedelta(days=6))["status"] == "accepted"
 
     def test_refunds_add_up(self) -> None:
         """Parts can be refunded until nothing is left; each has its news and its movement."""

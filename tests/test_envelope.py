@@ -11,8 +11,9 @@ from strategies import card_numbers, json_values
 
 import smartglocal_async as sg
 from smartglocal_async.codec import codec
-from smartglocal_async.envelope import CODES, Reply, Verdict, read_reply, without_card_numbers
-from smartglocal_async.operations import SESSION_CREATE
+from smartglocal_async.envelope import CODES, Reply, Verdict, read_reply
+from smartglocal_async.operations import OPERATIONS, SESSION_CREATE
+from smartglocal_async.values.exactness import without_card_numbers
 
 SAMPLES: Final = Path(__file__).parent / "samples"
 OK: Final = (SAMPLES / "session-create.ok.json").read_bytes()
@@ -266,8 +267,8 @@ def test_a_body_that_was_not_read_to_its_end(status, happened, body) -> None:
     [
         ({"id": "ps_7"}, "ps_7"),
         ({"id": "ps_7", "status": None}, "ps_7"),
-        ({"id": "ps_7", "status": "created", "created_at": "soon"}, "ps_7"),
-        ({"id": 7, "status": "created"}, None),
+        ({"id": "ps_7", "status": 1, "created_at": "soon"}, "ps_7"),
+        ({"id": 7.5, "status": "created"}, None),
         ({}, None),
         ("ps_7", None),
         (None, None),
@@ -277,6 +278,49 @@ def test_an_unreadable_session_keeps_its_id(session, kept) -> None:
     """A session that exists can be asked for by its id, even if the rest can't be read."""
     verdict = read(json.dumps({"status": "ok", "session": session}).encode())
     assert (verdict.happened, verdict.session_id) == (ARRIVED, kept)
+
+
+@pytest.mark.parametrize(
+    ("more", "extra"),
+    [
+        ({"created_at": "soon"}, {"created_at": "soon"}),
+        ({"payments": None, "error": []}, {}),
+        ({"error": {"code": 5}}, {"error": {"code": 5}}),
+    ],
+)
+@pytest.mark.parametrize("identifier", ["7", 7])
+def test_a_session_of_which_not_all_can_be_read_is_accepted(identifier, more, extra) -> None:
+    """It was made: what can't be read of it is kept, and doesn't hide it."""
+    session = {"id": identifier, "status": "created", **more}
+    verdict = read(json.dumps({"status": "ok", "session": session}).encode())
+
+    assert verdict.happened is ACCEPTED
+    assert verdict.answer == sg.Session(id="7", status="created", extra=extra)
+
+
+LISTS: Final = {op.path: op for op in OPERATIONS if op.path in {"wallet/balance", "fps/banks"}}
+LISTED: Final = {
+    "wallet/balance": {"id": "w", "amount_details": {"amount": "5", "currency": "usd"}},
+    "fps/banks": {"id": "b"},
+}
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_lists_of_answers(path) -> None:
+    """None at all, one without its list, several: in every way that a page or a server says it."""
+
+    def come_of(**content: object) -> Verdict:
+        reply = Reply(200, "application/json", json.dumps({"status": "ok", **content}).encode())
+        return read_reply(codec("v1"), LISTS[path], reply)
+
+    name = LISTS[path].answer_field
+    for empty in ({}, {name: None}, {name: {}}, {name: []}):
+        verdict = come_of(**empty)
+        assert (verdict.happened, verdict.answer) == (ACCEPTED, ())
+    one, two = come_of(**{name: LISTED[path]}), come_of(**{name: [LISTED[path]] * 2})
+    assert (len(one.answer), two.answer) == (1, one.answer * 2)
+    for broken in ("x", 7, [7], [None], [{}]):
+        assert come_of(**{name: broken}).happened is ARRIVED
 
 
 # Card numbers in the provider's words.

@@ -16,6 +16,8 @@ KEY = sg.PrivateKey.generate()
 VERIFIER = sg.WebhookVerifier(KEY.public)
 STATE = sg.ReceiptState
 AFTER = sg.AnswerWhen.HANDLED
+CONTENT = body()
+EVENT = VERIFIER.read(signed(KEY, CONTENT), CONTENT)
 # What a delivery in the same state is answered.
 STATUS = {
     STATE.ACCEPTED: 200,
@@ -185,11 +187,57 @@ class TestOnce:
             assert await deliver(webhooks) is STATE.REPEATED
         assert desk.seen == ["ps_1", "ps_1"]
         (record,) = [each for each in caplog.records if each.levelno >= logging.WARNING]
-        assert record.getMessage() == "a webhook handler failed"
+        assert record.getMessage().startswith("a webhook handler failed")
         assert record.webhook_handler == "Desk.handle"
         assert (record.webhook_type, record.webhook_session) == ("payment_finished", "ps_1")
         assert "no such order" in caplog.text
         assert TOKEN not in caplog.text + repr(vars(record))
+
+    @pytest.mark.parametrize(
+        ("answer", "first"), [(sg.AnswerWhen.ACCEPTED, STATE.ACCEPTED), (AFTER, STATE.FAILED)]
+    )
+    async def test_something_it_awaits_is_cancelled(self, answer, first, caplog):
+        """It failed like any other: logged, forgotten, and the next handler runs."""
+        webhooks = sg.Webhooks(VERIFIER, answer=answer)
+        shared: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        shared.cancel()
+
+        @webhooks.on(sg.WebhookEvent)
+        async def lost(_: sg.WebhookEvent) -> None:
+            await shared
+
+        second = Desk(webhooks)
+        async with webhooks:
+            for _ in range(2):
+                assert await deliver(webhooks) is first
+                await until(lambda: webhooks.pending == 0)
+        assert second.seen == ["ps_1", "ps_1"]
+        assert [each.getMessage() for each in caplog.records if each.levelno > logging.INFO] == [
+            "a webhook handler failed: payment_finished of session ps_1"
+        ] * 2
+        assert "lost" in caplog.records[-1].webhook_handler
+
+    async def test_a_handler_that_hangs(self, caplog):
+        """It failed when its time is over, and makes room for the next event."""
+        webhooks = sg.Webhooks(VERIFIER, answer=AFTER, concurrency=1, handler_seconds=0.01)
+        first, second = Desk(webhooks, is_open=False), Desk(webhooks)
+        async with webhooks:
+            assert await deliver(webhooks) is STATE.FAILED
+            first.go.set()
+            assert await deliver(webhooks) is STATE.HANDLED
+        assert (first.running, second.seen) == (0, ["ps_1", "ps_1"])
+        assert "a webhook handler failed" in caplog.text
+        assert "TimeoutError" in caplog.text
+
+    async def test_a_task_that_is_cancelled_runs_no_more(self):
+        """What the deadline of `stop` cancels is no failure: the next handler isn't begun."""
+        webhooks = sg.Webhooks(VERIFIER, drain_seconds=0.01)
+        first, second = Desk(webhooks, is_open=False), Desk(webhooks)
+        await webhooks.start()
+        await deliver(webhooks)
+        await until(lambda: first.running == 1)
+        assert await webhooks.stop() == 1
+        assert second.seen == []
 
     async def test_the_others_run_all_the_same(self):
         """One handler that fails doesn't keep the event from the next."""
@@ -216,15 +264,16 @@ class TestOnce:
             assert await deliver(webhooks) is STATE.REPEATED
         assert desk.seen == ["ps_1"]
 
+    @pytest.mark.parametrize("failure", [ConnectionError, asyncio.CancelledError])
     @pytest.mark.parametrize("method", ["claim", "keep", "forget"])
-    async def test_a_store_that_fails(self, method, caplog):
+    async def test_a_store_that_fails(self, method, failure, caplog):
         """Without a claim nothing runs, and the provider delivers again."""
 
         class Lame(sg.MemoryStore):
             pass
 
         async def fail(*_):
-            raise ConnectionError("no store there")
+            raise failure("no store there")
 
         setattr(Lame, method, fail)
         webhooks = sg.Webhooks(VERIFIER, store=Lame(), answer=AFTER)
@@ -282,6 +331,7 @@ class TestRoom:
             {"backlog": 0},
             {"concurrency": 1.5},
             {"drain_seconds": -1},
+            {"handler_seconds": 0},
             {"answer": "after"},
             {"verifier": KEY.public},
         ],
@@ -376,6 +426,49 @@ class TestLifetime:
 
         assert [asyncio.run(live(each)) for each in ("ps_1", "ps_2")] == [STATE.ACCEPTED] * 2
         assert desk.seen == ["ps_1", "ps_2"]
+
+    def test_two_loops_at_once(self):
+        """Another loop is told so before anything is claimed; the first goes on."""
+        told = []
+
+        class Calls:
+            def notice(self, event: sg.WebhookEvent) -> None:
+                told.append(event.session.id)
+
+        class Client:
+            session = Calls()
+
+        store = sg.MemoryStore()
+        webhooks = sg.Webhooks(VERIFIER, store=store, api=Client())
+        desk = Desk(webhooks)
+
+        async def elsewhere() -> None:
+            for attempt in (deliver(webhooks), webhooks.accept(EVENT), webhooks.stop()):
+                with pytest.raises(sg.Misuse, match="another event loop"):
+                    await attempt
+            with pytest.raises(sg.Misuse, match="running already"):
+                await webhooks.start()
+
+        async def home() -> None:
+            async with webhooks:
+                await asyncio.to_thread(asyncio.run, elsewhere())
+                assert told == desk.seen == []
+                assert await deliver(webhooks) is STATE.ACCEPTED
+
+        asyncio.run(home())
+        assert told == desk.seen == ["ps_1"]
+
+    def test_a_loop_that_is_gone(self):
+        """Webhooks that were never stopped can be started in the next loop."""
+        webhooks = sg.Webhooks(VERIFIER)
+
+        async def live() -> sg.ReceiptState:
+            await webhooks.start()
+            return await deliver(webhooks)
+
+        states = [asyncio.run(live()) for _ in range(2)]
+        assert states[0] is STATE.ACCEPTED
+        assert states[1] in {STATE.ACCEPTED, STATE.REPEATED}
 
 
 class TestClient:

@@ -15,16 +15,21 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Annotated, Any
+from unittest.mock import Mock
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
+from aiohttp import StreamReader, web
+from aiohttp.test_utils import TestServer, make_mocked_request
 from deliveries import HEADER, TOKEN, body, payout, signed
 
 import smartglocal_async as sg
 from smartglocal_async.emulator import run as run_emulator
 from smartglocal_async.integrations import answers
-from smartglocal_async.integrations.aiohttp_web import webhook_lifetime, webhook_routes
+from smartglocal_async.integrations.aiohttp_web import (
+    webhook_handler,
+    webhook_lifetime,
+    webhook_routes,
+)
 
 ROOT = Path(__file__).parents[1]
 KEY = sg.PrivateKey.generate()
@@ -112,6 +117,28 @@ def serve_fastapi(webhooks: sg.Webhooks, listening: socket.socket) -> Any:
         return fastapi.Response(receipt.state.value, receipt.http_status)
 
     return serve_asgi(app, listening)
+
+
+def asgi(way: str, webhooks: sg.Webhooks) -> Any:
+    """Give an ASGI application that receives by a route, or by a dependency."""
+    starlette = pytest.importorskip("starlette.applications", reason=NEEDS["starlette"])
+    from smartglocal_async.integrations.starlette import (  # noqa: PLC0415
+        webhook_event,
+        webhook_route,
+    )
+
+    if way == "route":
+        return starlette.Starlette(routes=[webhook_route(webhooks)])
+    fastapi = pytest.importorskip("fastapi", reason=NEEDS["fastapi"])
+    app = fastapi.FastAPI()
+
+    @app.post("/webhooks")
+    async def receive(
+        event: Annotated[sg.WebhookEvent, fastapi.Depends(webhook_event(webhooks.verifier))],
+    ) -> str:
+        return event.type
+
+    return app
 
 
 SERVERS = [
@@ -263,6 +290,53 @@ class TestReading:
             line.sendall(b"POST /webhooks HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
         assert post(port, GOOD) == (200, "handled")
         assert "Traceback" not in caplog.text
+
+    @pytest.mark.parametrize("way", ["route", "dependency"])
+    @pytest.mark.parametrize(
+        ("length", "status"),
+        [
+            ("9" * 5_000, 413),
+            ("0" * 5_000, 200),
+            ("\u00b2", 200),
+            ("-1", 200),
+            ("1e9", 200),
+            (str(MOST + 1), 413),
+        ],
+    )
+    async def test_any_length_over_raw_asgi(self, webhooks, way, length, status):
+        """A server that lets an odd Content-Length through breaks nothing: the bytes count."""
+        app, lines = asgi(way, webhooks), []
+        headers = {**signed(KEY, GOOD), "content-length": length}
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/webhooks",
+            "query_string": b"",
+            "headers": [
+                (name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()
+            ],
+        }
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": GOOD}
+
+        async def tell(message: dict[str, Any]) -> None:
+            lines.append(message)
+
+        async with webhooks:
+            await app(scope, receive, tell)
+        assert lines[0]["status"] == status
+
+    @pytest.mark.parametrize(("length", "status"), [("9" * 5_000, 413), ("1e9", 200)])
+    async def test_any_length_in_aiohttp(self, webhooks, length, status):
+        """Its own parser refuses such a length; were it not to, the answer is the same."""
+        headers = {**signed(KEY, GOOD), "Content-Length": length}
+        content = StreamReader(Mock(), 2**16, loop=asyncio.get_running_loop())
+        content.feed_data(GOOD)
+        content.feed_eof()
+        request = make_mocked_request("POST", "/webhooks", headers, payload=content)
+        async with webhooks:
+            assert (await webhook_handler(webhooks)(request)).status == status
 
     def test_a_signature_that_comes_twice(self, serve, webhooks):
         """Two are none, whatever the framework would make of them."""

@@ -306,6 +306,8 @@ def test_a_session_is_for_a_payout_or_a_payment() -> None:
         (types.MappingProxyType({"type": "x"}), "OtherInstrument.wire"),
         ({}, "OtherInstrument.wire.type"),
         ({"type": 7}, "OtherInstrument.wire.type"),
+        ({"type": "bank_card", "bank_card": {}}, "OtherInstrument.wire.type"),
+        ({"type": "encrypted_card", "encrypted_card": {}}, "OtherInstrument.wire.type"),
         ({"type": "x", "x": {1: 2}}, "OtherInstrument.wire.x"),
         ({"type": "x", "x": [b""]}, "OtherInstrument.wire.x[0]"),
     ],

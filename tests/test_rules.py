@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import REQUESTS
 
@@ -16,7 +16,7 @@ import smartglocal_async as sg
 from smartglocal_async.codec import Wire, codec
 from smartglocal_async.operations import OPERATIONS
 from smartglocal_async.rules import _CALLS, Broken, broken_rules
-from smartglocal_async.rules.forms import INSTRUMENT_FORMS, PARTICIPANT_FORMS, PAYER_FORMS
+from smartglocal_async.rules.forms import INSTRUMENT_FORMS, PARTICIPANT_FORMS, PAYER_FORMS, Form
 from smartglocal_async.rules.tables import PAYMENTS, PAYOUTS, Demands
 
 TODAY: Final = date(2026, 5, 31)
@@ -200,13 +200,31 @@ def fields(path: str, wire: Wire) -> list[str]:
     return [one.field for one in broken(path, wire)]
 
 
-def without(wire: Wire, path: str) -> Wire:
-    """Take the field at a path out."""
+def told(path: str, wire: Wire, today: date = TODAY) -> dict[str, bool]:
+    """Give the fields that a request has wrong, and whether that is advice."""
+    return {one.field: one.is_advice for one in broken(path, wire, today)}
+
+
+def holder(wire: Wire, path: str) -> tuple[Any, str]:
+    """Give the object in which the field at a path stands, and its name there."""
     *outer, last = path.split(".")
     inner: Any = wire
     for name in outer:
-        inner = inner[name]
-    del inner[last]
+        inner = inner.setdefault(name, {})
+    return inner, last
+
+
+def without(wire: Wire, path: str) -> Wire:
+    """Take the field at a path out."""
+    inner, name = holder(wire, path)
+    del inner[name]
+    return wire
+
+
+def having(wire: Wire, path: str, value: str) -> Wire:
+    """Put a value into the field at a path."""
+    inner, name = holder(wire, path)
+    inner[name] = value
     return wire
 
 
@@ -242,6 +260,7 @@ def test_a_complete_request_breaks_no_rule(request_, version) -> None:
     assert broken(path_of(request_), wire_of(request_, version)) == []
 
 
+CODE: Final = "payment_details.card.bank_card.security_code"
 # A recipient without a country is one of no known country, whose row then holds.
 KEYS: Final = (f"{RECIPIENT}.country_iso3", f"{RECIPIENT}.currency")
 
@@ -261,15 +280,17 @@ def test_a_missing_field_is_named(name, path, blank) -> None:
     request = EXAMPLES[name][0]
     wire = without(wire_of(request), path)
     if blank:
-        *outer, last = path.split(".")
-        inner: Any = wire
-        for part in outer:
-            inner = inner[part]
-        inner[last] = blank
+        having(wire, path, blank)
     first = next(one for one in broken(path_of(request), wire) if one.field == path)
-    if path not in KEYS:
-        assert first.page == ROWS[name].page
-        assert first.problem == f"is missing; a {name} must have it"
+    if path == CODE and blank:
+        # The form is certain, and a blank one isn't in it.
+        assert (first.problem, first.is_advice) == ("must be three or four digits", False)
+    elif path not in KEYS:
+        row = ROWS[name]
+        assert first.page == row.page
+        assert first.is_advice is (row.is_advice or path.rpartition(".")[2] in row.advised)
+        must = "should" if first.is_advice else "must"
+        assert first.problem == f"is missing; a {name} {must} have it"
 
 
 def test_a_card_in_china_needs_its_country_to_be_known() -> None:
@@ -395,11 +416,22 @@ def test_the_form_of_a_card(name, wrong) -> None:
         assert fields(call, wire) == [f"{method}.card.bank_card.{name}"]
 
 
-@pytest.mark.parametrize("number", ["6200000000000001", "8100000000000001", "5555555555554444"])
-def test_union_pay_has_numbers_without_a_check_digit(number) -> None:
-    """Other cards are held to it."""
-    wire = wire_of(payout(sg.BankCard(number=number), full_name="A"))
-    assert broken(INIT_PAYOUT, wire) == []
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        ("6200000000000005", []),
+        ("6200000000000001", [True]),
+        ("8100000000000001", [True]),
+        ("62000000000000 5", [False]),
+        ("5555555555554444", []),
+        ("5555555555554443", [False]),
+    ],
+)
+def test_the_check_digit_of_union_pay_is_advice(number, advice) -> None:
+    """Not all of its numbers have one; other cards are held to it."""
+    wire = wire_of(payout(CARD, full_name="A"))
+    having(wire, "payment_method.card.bank_card.number", number)
+    assert [one.is_advice for one in broken(INIT_PAYOUT, wire)] == advice
 
 
 @pytest.mark.parametrize(
@@ -407,15 +439,25 @@ def test_union_pay_has_numbers_without_a_check_digit(number) -> None:
     [
         (date(2025, 12, 31), False),
         (date(2026, 5, 31), False),
-        (date(2026, 6, 1), True),
+        (date(2026, 6, 1), False),
+        (date(2026, 6, 2), True),
         (date(2027, 1, 1), True),
     ],
 )
 def test_a_card_is_good_through_the_end_of_its_month(today, expired) -> None:
-    """And has expired on the day after."""
+    """Anywhere on earth, where it ends up to half a day after it has ended in UTC."""
     wire = wire_of(payment(FULL_CARD))
-    wrong = [one.field for one in broken(INIT_PAYMENT, wire, today)]
-    assert wrong == ["payment_details.card.bank_card.expiration_year"] * expired
+    wrong = told(INIT_PAYMENT, wire, today)
+    assert wrong == ({"payment_details.card.bank_card.expiration_year": False} if expired else {})
+
+
+def test_a_card_of_december_is_good_on_new_years_day() -> None:
+    """And has expired on the day after."""
+    wire = having(
+        wire_of(payment(FULL_CARD)), "payment_details.card.bank_card.expiration_month", "12"
+    )
+    assert broken(INIT_PAYMENT, wire, date(2027, 1, 1)) == []
+    assert len(broken(INIT_PAYMENT, wire, date(2027, 1, 2))) == 1
 
 
 FORMS: Final = [
@@ -456,12 +498,8 @@ FORMS: Final = [
 def test_the_forms_and_limits_of_an_account_and_its_people(country, currency, path, wrong) -> None:
     """Wherever the field is given, when a session is created too."""
     wire = wire_of(payout(account(), sender=COMPANY, **abroad(country, currency)))
-    *outer, last = path.split(".")
-    inner: Any = wire
-    for name in outer:
-        inner = inner.setdefault(name, {})
     if wrong is not None:
-        inner[last] = wrong
+        having(wire, path, wrong)
     for call in (CREATE, START_PAYOUT, INIT_PAYOUT):
         assert path in fields(call, wire)
     assert fields(CREATE, wire) == [path]
@@ -517,14 +555,23 @@ def test_faster_payments_are_in_roubles() -> None:
     assert fields(INIT_PAYOUT, wire) == ["amount_details.currency"]
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.path)
+RULED: Final = [operation for operation in OPERATIONS if operation.path in _CALLS]
+
+
+@pytest.mark.parametrize("operation", RULED, ids=lambda operation: operation.path)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_no_request_is_too_odd(operation, data) -> None:
-    """Rules judge and never raise; a field is named once."""
-    strategy = REQUESTS.get(operation.request)
-    if strategy is not None:
-        named = fields(operation.path, wire_of(data.draw(strategy)))
-        assert len(named) == len(set(named))
+    """Rules judge and never raise; a field is named once, and advice comes last."""
+    found = broken(operation.path, wire_of(data.draw(REQUESTS[operation.request])))
+    assert len({one.field for one in found}) == len(found)
+    assert [one.is_advice for one in found] == sorted(one.is_advice for one in found)
+
+
+@pytest.mark.parametrize("path", [one.path for one in OPERATIONS if one.path not in _CALLS])
+def test_other_calls_have_no_rules(path) -> None:
+    """Whatever is in their requests."""
+    assert broken(path, wire_of(payment(CARD))) == []
 
 
 JSON: Final = st.recursive(
@@ -540,10 +587,151 @@ JSON: Final = st.recursive(
 TOPS: Final = ("payment_method", "payout_details", "payment_details", "participant_details")
 
 
+@settings(max_examples=50)
 @given(wire=st.dictionaries(st.sampled_from(TOPS), JSON), call=st.sampled_from(list(_CALLS)))
 def test_a_plain_object_is_judged_as_well(wire, call) -> None:
-    """A call without a record may carry anything."""
+    """Whatever stands where an object is expected."""
     assert all(one.problem and one.page for one in broken(call, wire))
+
+
+WALLET: Final = "payment_method.wallet.global"
+PAYER_CARD: Final = "payment_details.card.bank_card"
+IN_HUNGARY: Final = EXAMPLES[f"{ACCOUNT} in Hungary"][0]
+IN_THE_UK: Final = EXAMPLES[f"{ACCOUNT} in the United Kingdom"][1]
+IN_THE_USA: Final = EXAMPLES[f"{ACCOUNT} in the USA"][0]
+IN_AUSTRALIA: Final = EXAMPLES[f"{ACCOUNT} in Australia"][0]
+IN_RUSSIA: Final = EXAMPLES[f"{ACCOUNT} in Russia"][0]
+IN_JAPAN: Final = EXAMPLES[f"{ACCOUNT} abroad"][0]
+IN_THE_PHILIPPINES: Final = EXAMPLES["payout to a wallet in the Philippines"][0]
+IN_INDONESIA: Final = EXAMPLES["payout to a wallet"][0]
+BY_FPS: Final = EXAMPLES["payout by the Faster Payments System"][0]
+OF_A_PHONE: Final = EXAMPLES["check of a phone in the Faster Payments System"][0]
+BY_CARD: Final = payment(FULL_CARD)
+VERIFICATION: Final = "payment_method.bank_account.faster_payment_system_verification"
+LONG: Final = [
+    (name, "x" * length)
+    for name, length in (
+        ("company_name", 101),
+        ("first_name", 65),
+        ("last_name", 81),
+        ("registration_number", 65),
+        ("address_line", 257),
+        ("city", 65),
+        ("postal_code", 65),
+        ("state", 65),
+    )
+]
+# Request, field, what to put there (None: take it out), whether that is advice.
+JUDGED: Final[list[tuple[Any, str, str | None, bool]]] = [
+    # What a page marks, of its own country or method.
+    (IN_HUNGARY, f"{GLOBAL}.iban", None, False),
+    (IN_HUNGARY, f"{RECIPIENT}.city", None, False),
+    (IN_HUNGARY, f"{SENDER}.code", None, False),
+    (IN_THE_PHILIPPINES, f"{WALLET}.description", None, False),
+    (IN_THE_PHILIPPINES, f"{SENDER}.code", None, False),
+    (IN_RUSSIA, "payment_method.bank_account.ru.full_name", None, False),
+    (payout(CARD, full_name="A"), f"{RECIPIENT}.full_name", None, False),
+    (payout(CARD, **CHINA), f"{RECIPIENT}.state", None, False),
+    (BY_FPS, "payment_method.bank_account.faster_payment_system.bank_id", None, False),
+    (BY_FPS, "amount_details.currency", "usd", False),
+    (OF_A_PHONE, f"{VERIFICATION}.phone", None, False),
+    (BY_CARD, f"{PAYER_CARD}.number", None, False),
+    (BY_CARD, f"{PAYER_CARD}.expiration_month", None, False),
+    # What only an example shows.
+    (BY_CARD, f"{PAYER_CARD}.security_code", None, True),
+    (OF_A_PHONE, f"{RECIPIENT}.first_name", None, True),
+    (OF_A_PHONE, f"{RECIPIENT}.last_name", None, True),
+    # Countries whose page nobody has read.
+    (IN_JAPAN, f"{GLOBAL}.description", None, True),
+    *((IN_JAPAN, f"{RECIPIENT}.{name}", None, True) for name in FIVE),
+    (IN_JAPAN, f"{RECIPIENT}.currency", None, True),
+    (IN_JAPAN, f"{RECIPIENT}.country_iso3", None, True),
+    (IN_INDONESIA, f"{WALLET}.name", None, True),
+    (IN_INDONESIA, f"{WALLET}.msisdn", None, True),
+    (IN_INDONESIA, f"{RECIPIENT}.country_iso3", None, True),
+    # Standards.
+    (BY_CARD, f"{PAYER_CARD}.number", "4242424242424241", False),
+    (BY_CARD, f"{PAYER_CARD}.number", "6200000000000001", True),
+    (BY_CARD, f"{PAYER_CARD}.expiration_year", "25", False),
+    (IN_JAPAN, f"{GLOBAL}.iban", "HU42117730161111101800000001", False),
+    (IN_JAPAN, f"{GLOBAL}.swift_bic_code", "OTPVHUH", False),
+    (IN_JAPAN, f"{RECIPIENT}.country_iso3", "JP", False),
+    (IN_JAPAN, f"{RECIPIENT}.currency", "Yens", False),
+    (IN_JAPAN, f"{RECIPIENT}.currency", "cnh", True),
+    # Forms and limits of one country's page, there and elsewhere.
+    (IN_THE_UK, f"{GLOBAL}.sort_code", "601613", False),
+    (IN_AUSTRALIA, f"{GLOBAL}.sort_code", "601613", True),
+    (IN_JAPAN, f"{GLOBAL}.sort_code", "601613", True),
+    (IN_AUSTRALIA, f"{GLOBAL}.bsb_number", "062-000", False),
+    (IN_JAPAN, f"{GLOBAL}.bsb_number", "062-000", True),
+    (IN_THE_USA, f"{GLOBAL}.routing_code", "021000022", False),
+    (IN_THE_UK, f"{GLOBAL}.account_type", "SAVINGS", False),
+    *(
+        (request, f"{side}.{name}", wrong, is_advice)
+        for side in (RECIPIENT, SENDER)
+        for request, is_advice in ((IN_THE_USA, False), (IN_AUSTRALIA, False), (IN_JAPAN, True))
+        for name, wrong in LONG
+    ),
+    *(
+        (request, f"{side}.company_name", "12345", is_advice)
+        for side in (RECIPIENT, SENDER)
+        for request, is_advice in ((IN_AUSTRALIA, False), (IN_THE_USA, True), (IN_HUNGARY, True))
+    ),
+    (payout(CARD, full_name="A", country_iso3="USA"), f"{RECIPIENT}.city", "x" * 65, True),
+    (BY_CARD, f"{SENDER}.last_name", "x" * 81, True),
+    (BY_CARD, f"{SENDER}.postal_code", "SW1A 1AA", True),
+    (BY_CARD, f"{SENDER}.postal_code", "1012 AB", True),
+]
+
+
+@pytest.mark.parametrize(("request_", "path", "value", "is_advice"), JUDGED)
+def test_what_is_certain_and_what_is_advice(request_, path, value, is_advice) -> None:
+    """Certain: what a page states of just this request, or a standard of any."""
+    wire = wire_of(request_)
+    changed = without(wire, path) if value is None else having(wire, path, value)
+    assert told(path_of(request_), changed)[path] is is_advice
+
+
+@pytest.mark.parametrize(
+    ("request_", "path", "value", "is_advice"),
+    [judged for judged in JUDGED if path_of(judged[0]) != VERIFY],
+)
+def test_a_start_is_only_advised_of_what_its_people_lack(request_, path, value, is_advice) -> None:
+    """It may have come with the session, whole or in part."""
+    wire = wire_of(request_)
+    changed = without(wire, path) if value is None else having(wire, path, value)
+    call = path_of(request_).replace("init", "start")
+    is_persons = path.startswith("participant_details.")
+    assert told(call, changed)[path] is (is_advice or (value is None and is_persons))
+
+
+@pytest.mark.parametrize("name", ["Hungary", "the USA", "Australia", "Brazil"])
+def test_a_start_whose_recipient_came_with_the_session_is_never_refused_for_it(name) -> None:
+    """Which country's page holds isn't known then."""
+    wire = without(wire_of(EXAMPLES[f"{ACCOUNT} in {name}"][0]), RECIPIENT)
+    having(without(wire, f"{GLOBAL}.description"), f"{SENDER}.city", "x" * 65)
+    assert told(START_PAYOUT, wire) == {f"{GLOBAL}.description": True, f"{SENDER}.city": True}
+
+
+def test_limits_are_advice_until_the_instrument_is_known() -> None:
+    """The pages of the countries are about accounts; a card may go there, too."""
+    wire = having(without(wire_of(IN_THE_USA), "payment_method"), f"{RECIPIENT}.city", "x" * 65)
+    for call in (CREATE, START_PAYOUT):
+        assert told(call, wire) == {f"{RECIPIENT}.city": True}
+
+
+def test_certain_rules_come_before_advice() -> None:
+    """So that a refused request isn't advised as well; a field has but the certain one."""
+    wire = without(wire_of(IN_AUSTRALIA), f"{GLOBAL}.bsb_number")
+    having(wire, f"{GLOBAL}.sort_code", "601613")
+    having(wire, f"{RECIPIENT}.currency", "aux")
+    having(wire, f"{SENDER}.company_name", "1" * 101)
+    assert list(told(INIT_PAYOUT, wire).items()) == [
+        (f"{GLOBAL}.bsb_number", False),
+        (f"{SENDER}.company_name", False),
+        (f"{GLOBAL}.sort_code", True),
+        (f"{RECIPIENT}.currency", True),
+    ]
 
 
 def leaves(wire: Any) -> Iterator[tuple[Any, Any]]:
@@ -555,6 +743,7 @@ def leaves(wire: Any) -> Iterator[tuple[Any, Any]]:
             yield wire, name
 
 
+@settings(max_examples=50)
 @given(
     case=st.sampled_from(CASES),
     secret=st.text("7890#", min_size=6, max_size=20),
@@ -572,13 +761,15 @@ def test_no_value_is_told(case, secret, data) -> None:
         assert IBAN not in f"{one.field} {one.problem} {one.page}"
 
 
-def _listed(names: tuple[str, ...]) -> str:
-    return ", ".join(f"`{name}`" for name in names) or "-"
+def _listed(row: Demands, names: tuple[str, ...]) -> str:
+    shown = (f"`{name}`{' (advice)' if name in row.advised else ''}" for name in names)
+    return ", ".join(shown) or "-"
 
 
 def _demanded(row: Demands) -> str:
     either = " or ".join(" and ".join(f"`{name}`" for name in s) for s in row.alternatives)
-    cell = ", ".join(filter(None, (f"one of: {either}" if either else "", _listed(row.instrument))))
+    listed = _listed(row, row.instrument)
+    cell = ", ".join(filter(None, (f"one of: {either}" if either else "", listed)))
     return f"{cell}; in `{row.currency}` only" if row.currency else cell
 
 
@@ -586,14 +777,21 @@ def demand_lines() -> Iterator[str]:
     """Give the rows of the page about mandatory fields."""
     for row in (*PAYOUTS, *PAYMENTS):
         country = f" (`{row.country}`)" if row.country else ""
+        advice = "; all of it is advice" if row.is_advice else ""
         cells = (
-            f"{row.name}{country}",
+            f"{row.name}{country}{advice}",
             _demanded(row),
-            _listed(row.recipient),
-            _listed(row.sender),
+            _listed(row, row.recipient),
+            _listed(row, row.sender),
             row.page,
         )
         yield f"| {' | '.join(cells)} |"
+
+
+def _level(form: Form) -> str:
+    if form.certain_in is None:
+        return "yes"
+    return " and ".join(f"`{country}`" for country in form.certain_in) or "advice"
 
 
 def form_lines() -> Iterator[str]:
@@ -609,8 +807,10 @@ def form_lines() -> Iterator[str]:
         if row.recipient_forms:
             tables[f"recipient, `{row.country}`"] = row.recipient_forms
     for where, forms in tables.items():
-        for name, form in forms.items():
-            yield f"| {where} | `{name}` | {form.problem} | {form.page} |"
+        for name, several in forms.items():
+            for form in several:
+                cells = (where, f"`{name}`", form.problem, form.page, _level(form))
+                yield f"| {' | '.join(cells)} |"
 
 
 @pytest.mark.parametrize("lines", [demand_lines, form_lines])
@@ -626,5 +826,7 @@ def test_the_page_names_every_setting(use) -> None:
 
 
 def test_a_broken_rule_is_plain_data() -> None:
-    """Three texts, for errors and warnings to put together."""
-    assert [f.name for f in attrs.fields(Broken)] == ["field", "problem", "page"]
+    """Three texts, for errors and warnings to put together, and which of the two it is."""
+    names = ["field", "problem", "page", "is_advice"]
+    assert [f.name for f in attrs.fields(Broken)] == names
+    assert not Broken("field", "problem", "page").is_advice

@@ -31,6 +31,10 @@ PAYMENT: Final = sg.CreateSession(
 )
 TOKENED: Final = sg.CreateSession(payment_method=sg.Recurrent(token=CARD_TOKEN))
 
+OPEN: Final = {"number": CARD, "security_code": CODE}
+USD: Final = sg.AmountDetails(1, "usd")
+WHO: Final = sg.Customer(reference="user123")
+
 
 class Hunt:
     """Gathers everything that anybody might write down, and looks for the seeds in it."""
@@ -307,6 +311,56 @@ class TestMisuse:
             sg.BankCard(number=number, security_code=CODE)
 
         hunt.look_at_error(refused.value)
+
+    @pytest.mark.parametrize(
+        ("record", "fields"),
+        [
+            (sg.InitPayment, {"payment_details": OPEN, "amount_details": USD, "customer": WHO}),
+            (sg.InitPayment, {"payment_details": CARD, "amount_details": CARD, "customer": CARD}),
+            (sg.InitPayout, {"payment_method": OPEN, "amount_details": USD}),
+            (sg.InitPayout, {"payment_method": [CARD], "amount_details": USD}),
+            (sg.CreateSession, {"payment_details": OPEN}),
+            (sg.CreateSession, {"amount_details": (CARD, "usd")}),
+            (sg.CreateSession, {"metadata": {"card": {CARD}}}),
+            (sg.StartPayout, {"session_id": "s", "payment_method": OPEN}),
+            (sg.StartPayment, {"session_id": "s", "payment_details": OPEN}),
+            (sg.SessionRef, {"session_id": [CARD]}),
+            (sg.CapturePayment, {"session_id": "s", "amount_details": CARD}),
+            (sg.RefundPayment, {"session_id": "s", "amount_details": CARD}),
+            (
+                sg.VerifyCustomer,
+                {"session_id": "s", "payment_method": OPEN, "participant_details": CARD},
+            ),
+            (sg.PaymentOptions, {"return_url": [CARD_TOKEN]}),
+            (sg.OtherInstrument, {"wire": {"type": "bank_card", "bank_card": OPEN}}),
+            (sg.OtherInstrument, {"wire": {"type": 7, "number": CARD}}),
+            (sg.Participant, {"account": [CARD]}),
+            (sg.Participant, {"account": int(CARD)}),
+            (sg.Participant, {"extra": {"account": CARD}}),
+            (sg.ParticipantDetails, {"recipient": {"account": CARD}}),
+            (sg.IdentityDocument, {"id_number": int(CARD)}),
+            (sg.Contact, {"phone": int(CARD)}),
+            (sg.Customer, {"contacts": [CARD]}),
+            (sg.TokenRef, {"token": [CARD_TOKEN]}),
+            (sg.DisableRecurrent, {"recurrent": CARD_TOKEN}),
+            (sg.DescribeToken, {"public_token": CARD_TOKEN}),
+            (sg.DescribeToken, {"card": sg.EncryptedCard(number_hash="h"), "public_token": CARD}),
+            (sg.IssueToken, {"tokenize_widget": CARD_TOKEN}),
+            (sg.TokenizeWidget, {"locale": [CARD_TOKEN]}),
+            (sg.AcquiringWidget, {"session_id": [CARD_TOKEN]}),
+            (sg.FpsNoAccountWidget, {"session_id": [CARD_TOKEN]}),
+            (sg.AskBalance, {"request_datetime": CARD}),
+        ],
+    )
+    def test_a_request_that_is_refused(self, hunt, record, fields) -> None:
+        """The frames of the construction would hold what was given: they are not left."""
+        with pytest.raises(sg.InvalidRequest) as refused:
+            record(**fields)
+        hunt.look_at_error(refused.value)
+
+        with pytest.raises(TypeError, match="misspelt") as unknown:
+            record(**fields, misspelt=CARD)
+        hunt.look_at_error(unknown.value)
 
     def test_a_card_with_a_field_misspelt(self, hunt) -> None:
         """Python's own complaint about the call doesn't carry the number either."""

@@ -1,7 +1,11 @@
 """After a lost answer: what is asked, what is repeated, what the caller gets."""
 
+import asyncio
+import contextlib
 import json
+import threading
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import pytest
@@ -29,7 +33,9 @@ def refused(code: str) -> bytes:
 
 
 AWAITED: Final = said(next_action="confirm", payments=[{"id": "po_1", "status": "pending"}])
-MOVED_ON: Final = said(payments=[{"id": "po_1", "status": "pending"}])
+MOVED_ON: Final = said("accepted", payments=[{"id": "po_1", "status": "succeeded"}])
+PENDING: Final = said(payments=[{"id": "po_1", "status": "pending"}])
+ANOTHER: Final = answer(b'{"status":"ok","session":{"id":"ps_2","status":"accepted"}}')
 IN_ERROR: Final = said("error", payments=[{"id": "po_1", "status": "failed"}])
 TOO_MANY: Final = answer(b"", "429 Too Many Requests", "Retry-After: 1")
 
@@ -103,14 +109,16 @@ OURS: Final = said(
     ("confirms", "statuses", "seen", "outcome"),
     [
         # Lost, and carried out: the session is the answer, and nothing is sent again.
-        ([LOST], [MOVED_ON], [CONFIRM, STATUS], "in_progress"),
-        ([LOST], [said("accepted")], [CONFIRM, STATUS], "accepted"),
+        ([LOST], [MOVED_ON], [CONFIRM, STATUS], "accepted"),
+        ([LOST], [said(next_action="capture")], [CONFIRM, STATUS], "in_progress"),
         # Lost on the way there: it is awaited still, and given once more.
-        ([LOST, MOVED_ON], [AWAITED], [CONFIRM, STATUS, CONFIRM], "in_progress"),
+        ([LOST, MOVED_ON], [AWAITED], [CONFIRM, STATUS, CONFIRM], "accepted"),
         # The status is a read: it is asked again by itself.
-        ([LOST], [LOST, MOVED_ON], [CONFIRM, STATUS, STATUS], "in_progress"),
+        ([LOST], [LOST, MOVED_ON], [CONFIRM, STATUS, STATUS], "accepted"),
         # It can't be told: unknown, and no second confirm.
         ([LOST], [said("created")], [CONFIRM, STATUS], sg.OutcomeUnknown),
+        ([LOST], [PENDING], [CONFIRM, STATUS], sg.OutcomeUnknown),
+        ([LOST], [ANOTHER], [CONFIRM, STATUS], sg.OutcomeUnknown),
         ([LOST], [IN_ERROR], [CONFIRM, STATUS], sg.OutcomeUnknown),
         ([LOST], [LOST], [CONFIRM, STATUS, STATUS, STATUS], sg.OutcomeUnknown),
         ([LOST], [refused("invalid_request")], [CONFIRM, STATUS], sg.OutcomeUnknown),
@@ -129,12 +137,17 @@ OURS: Final = said(
             [CONFIRM, STATUS, CONFIRM, STATUS],
             sg.OutcomeUnknown,
         ),
-        # Refused at once: nothing to ask.
-        ([refused("invalid_request")], [AWAITED], [CONFIRM], sg.Refused),
+        # Refused: perhaps because it was done before.
+        ([refused("invalid_request")], [AWAITED], [CONFIRM, STATUS], sg.Refused),
+        ([refused("already_confirmed")], [MOVED_ON], [CONFIRM, STATUS], "accepted"),
+        ([refused("invalid_request")], [refused("x")], [CONFIRM, STATUS], sg.Refused),
+        # Refused for who we are: nobody looked at the request.
+        ([refused("authentication_error")], [MOVED_ON], [CONFIRM], sg.Refused),
         # Turned away for now, and never sent: sent again without asking.
-        ([TOO_MANY, MOVED_ON], [AWAITED], [CONFIRM, CONFIRM], "in_progress"),
+        ([TOO_MANY, MOVED_ON], [AWAITED], [CONFIRM, CONFIRM], "accepted"),
         # The key was used: the first one arrived, so it is never sent again.
-        ([refused("idempotency_key_already_exists")], [MOVED_ON], [CONFIRM, STATUS], "in_progress"),
+        ([refused("idempotency_key_already_exists")], [MOVED_ON], [CONFIRM, STATUS], "accepted"),
+        ([refused("idempotency_key_in_use")], [MOVED_ON], [CONFIRM, STATUS], "accepted"),
         (
             [refused("idempotency_key_already_exists")],
             [AWAITED],
@@ -142,7 +155,7 @@ OURS: Final = said(
             sg.OutcomeUnknown,
         ),
         # A temporary fault may have come after the deed.
-        ([refused("internal_error")], [MOVED_ON], [CONFIRM, STATUS], "in_progress"),
+        ([refused("internal_error")], [MOVED_ON], [CONFIRM, STATUS], "accepted"),
     ],
 )
 async def test_a_confirm(meet, confirms, statuses, seen, outcome) -> None:
@@ -235,7 +248,9 @@ async def test_calls_that_move_money_carry_the_header(meet, call, path) -> None:
         if line.startswith(b"X-PARTNER-IDEMPOTENCY-KEY")
     ]
     [body] = provider.bodies[path]
-    assert body.get("metadata", {"idempotency_key": key}) == {"idempotency_key": key}
+    said_in, slash, of = key.partition("/")
+    assert (slash, of) == ("/", path.removeprefix("session/")), "each call of an order has its own"
+    assert body.get("metadata", {"idempotency_key": said_in}) == {"idempotency_key": said_in}
 
 
 async def test_the_deadline_holds_over_the_asking(meet, clock) -> None:
@@ -263,6 +278,150 @@ async def test_a_key_is_that_of_one_call(meet) -> None:
 
     await meet(provider, both)
     assert provider.seen == ["session/create", "session/start/payout"]
+
+
+class TestTheSameKeyAgain:
+    """A call of this key may have moved money: it is asked about, and not sent again."""
+
+    @pytest.mark.parametrize(
+        ("statuses", "starts", "outcome"),
+        [
+            # Lost, then found by its key.
+            ([said("created"), OURS], 1, "in_progress"),
+            # Lost, and not to be seen: it may be under way still.
+            ([said("created")], 1, sg.OutcomeUnknown),
+            ([said("created"), LOST], 1, sg.OutcomeUnknown),
+        ],
+    )
+    async def test_a_start(self, meet, statuses, starts, outcome) -> None:
+        """The second call sends no second start."""
+        provider = Provider(session_start_payout=[LOST], session_status=statuses)
+
+        async def twice(api: sg.SmartGlocal) -> Any:
+            with pytest.raises(sg.OutcomeUnknown):
+                await start(api)
+            return await start(api)
+
+        came = await meet(provider, twice)
+
+        assert provider.seen.count("session/start/payout") == starts
+        assert (came.status if isinstance(came, sg.Session) else type(came)) == outcome
+
+    async def test_a_start_that_was_answered(self, meet) -> None:
+        """The session, as it stands now."""
+        provider = Provider(session_start_payout=[OURS], session_status=[OURS])
+
+        async def twice(api: sg.SmartGlocal) -> Any:
+            return await start(api), await start(api)
+
+        first, second = await meet(provider, twice)
+        assert first == second
+        assert provider.seen == ["session/start/payout", STATUS]
+
+    async def test_a_start_that_was_cancelled_by_its_caller(self, meet) -> None:
+        """It may have arrived: whoever was impatient asks, and does not pay twice."""
+        arrived = asyncio.Event()
+
+        class Silent(Provider):
+            def __call__(self, peer: Peer) -> None:
+                if self.seen:
+                    super().__call__(peer)
+                else:
+                    self.seen.append("session/start/payout")
+                    peer.read_request()
+                    loop.call_soon_threadsafe(arrived.set)
+                    peer.hold()
+
+        loop = asyncio.get_running_loop()
+        provider = Silent(session_start_payout=[OURS], session_status=[said("created")])
+
+        async def twice(api: sg.SmartGlocal) -> Any:
+            task = asyncio.ensure_future(start(api))
+            await arrived.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            return await start(api)
+
+        came = await meet(provider, twice)
+        assert isinstance(came, sg.OutcomeUnknown)
+        assert "a call of this key was sent before" in str(came)
+        assert provider.seen.count("session/start/payout") == 1
+
+    @pytest.mark.parametrize("line", [LOST, said(), refused("idempotency_key_already_exists")])
+    async def test_an_init(self, meet, line) -> None:
+        """Nobody can ask: the second call sends nothing, and says why."""
+        provider = Provider(session_init_payout=[line])
+        named = sg.ParticipantDetails(recipient=sg.Participant(full_name="N N"))
+        request = sg.InitPayout(payment_method=CARD, amount_details=USD, participant_details=named)
+
+        async def twice(api: sg.SmartGlocal) -> Any:
+            with contextlib.suppress(sg.OutcomeUnknown):
+                await api.session.init_payout(request, key="i-1")
+            return await api.session.init_payout(request, key="i-1")
+
+        came = await meet(provider, twice)
+        assert isinstance(came, sg.OutcomeUnknown)
+        assert (came.key, came.attempts) == ("i-1", 0)
+        assert len(provider.seen) == 1
+
+    async def test_a_call_that_was_refused_frees_its_key(self, meet) -> None:
+        """Nothing came of it, and the mended request may go out under its key."""
+        provider = Provider(
+            session_start_payout=[refused("invalid_request"), OURS],
+            session_status=[said("created")],
+        )
+
+        async def twice(api: sg.SmartGlocal) -> Any:
+            with pytest.raises(sg.Refused):
+                await start(api)
+            return await start(api)
+
+        assert (await meet(provider, twice)).status == "in_progress"
+        assert provider.seen.count("session/start/payout") == 2
+
+    async def test_a_confirm_is_given_again_while_it_is_awaited(self, meet) -> None:
+        """It acts once per session, however often it is given."""
+        provider = Provider(session_confirm=[MOVED_ON], session_status=[AWAITED])
+
+        async def twice(api: sg.SmartGlocal) -> Any:
+            await api.session.confirm(sg.SessionRef("ps_1"), key="c-1")
+            return await api.session.confirm(sg.SessionRef("ps_1"), key="c-1")
+
+        assert (await meet(provider, twice)).status == "accepted"
+        assert provider.seen == [CONFIRM, STATUS, CONFIRM]
+
+    def test_two_event_loops(self) -> None:
+        """While a call of the key is out in one loop, another sends none."""
+        in_flight, may_end = threading.Event(), threading.Event()
+
+        def meet(peer: Peer) -> None:
+            peer.read_request()
+            in_flight.set()
+            may_end.wait(10)
+            peer.send(OURS)
+
+        with serve(meet) as server:
+            api = sg.SmartGlocal("demo", Stamp(), server.url)
+            with ThreadPoolExecutor(1) as pool:
+                first = pool.submit(asyncio.run, _closing(start(api), api))
+                assert in_flight.wait(10)
+                with pytest.raises(sg.OutcomeUnknown, match="in another event loop"):
+                    asyncio.run(_awaited(start(api)))
+                may_end.set()
+                assert first.result().status == "in_progress"
+            assert len(server.requests) == 1
+
+
+async def _awaited(call: Any) -> Any:
+    return await call
+
+
+async def _closing(call: Any, api: sg.SmartGlocal) -> Any:
+    try:
+        return await call
+    finally:
+        await api.close()
 
 
 class TestFreeCalls:

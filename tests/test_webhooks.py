@@ -170,7 +170,11 @@ class TestBodies:
             (b"{}", FAULT.NOT_AN_EVENT, "type"),
             (b'{"type": 7, "session": {}}', FAULT.NOT_AN_EVENT, "$.type"),
             (b'{"type": "payment_finished"}', FAULT.NOT_AN_EVENT, "session"),
-            (b'{"type": "new", "session": {"id": 7}}', FAULT.NOT_AN_EVENT, "$.session.id"),
+            (
+                b'{"type": "new", "session": {"id": [7], "status": "x"}}',
+                FAULT.NOT_AN_EVENT,
+                "$.session.id",
+            ),
         ],
     )
     def test_signed_nonsense(self, content, fault, detail):

@@ -12,6 +12,7 @@ from ..values.answers import Payment, Payout, Refund, Session
 from ..values.statuses import OperationStatus, SessionStatus
 from ..values.tokens import PublicToken, RecurrentToken, TokenInfo
 from ..values.wallets import Bank, Wallet
+from .next_steps import steps_of
 from .screen import cell, console, show, table
 from .words import failure, instrument, interaction, moment, money, others, recurrence
 
@@ -23,10 +24,6 @@ _STATUS_STYLES: Final = {
     "error": "red",
     "declined": "red",
     "pending": "yellow",
-}
-_NEXT: Final = {
-    "confirm": "confirm: smartglocal session confirm, or cancel",
-    "capture": "capture: smartglocal session capture, or cancel",
 }
 
 
@@ -80,7 +77,6 @@ def show_token_info(info: TokenInfo) -> None:
         "last 4": info.last4,
         "country": info.country_iso3,
         "token": info.token and MASK,
-        "number hash": info.number_hash and MASK,
         "active": _yes_or_no(info.is_active),
         "created": moment(info.created_at),
         "expires": moment(info.expires_at),
@@ -108,13 +104,12 @@ def show_fields(answer: Mapping[str, Any]) -> None:
 
 
 def _head(session: Session) -> Table:
-    action = session.next_action
     said = session.metadata
     return _pairs(
         {
             "session": session.id,
             "status": session.status,
-            "next action": action and _NEXT.get(action, action),
+            **steps_of(session),
             "created": moment(session.created_at),
             "updated": moment(session.updated_at),
             "finished": moment(session.finished_at),

@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
+from ..client import SmartGlocal
 from ..codec import NotDecodable, codec
-from ..operations import Repeat
+from ..operations import Repeat, free_operation
 from ..values.answers import Session
 from .answers import show_fields, show_session
 from .calling import Said, ask, told
 from .options import AsJson, Deadline, Fields, File, JsonFields
-from .screen import write_json
 
 
 def call(  # noqa: PLR0913 - what a row of the table would say
@@ -41,16 +41,17 @@ def call(  # noqa: PLR0913 - what a row of the table would say
 
     Without --harmless it is taken for one that moves money, and never sent twice.
     """
-    with told(as_json=as_json):
+    with told(as_json=as_json) as errand:
         draft = Said(file=file, fields=fields, json_fields=json_fields).draft()
         repeat = Repeat.HARMLESS if is_harmless else Repeat.MOVES_MONEY
-        answer = ask(
-            lambda api: api.call(path, draft.wire, repeat=repeat, key=key, deadline=deadline), draft
-        )
-        if as_json:
-            write_json(dict(answer))
-        else:
-            show_any(answer)
+        with draft.blamed():
+            errand.prepare(free_operation(path, None, None, repeat), draft, key)
+
+        async def made(api: SmartGlocal) -> dict[str, Any]:
+            sent, key = draft.wire, errand.key
+            return dict(await api.call(path, sent, repeat=repeat, key=key, deadline=deadline))
+
+        errand.give(ask(errand, made, draft), show_any)
 
 
 def show_any(answer: Mapping[str, Any]) -> None:

@@ -10,17 +10,14 @@ import attrs
 from attrs import field, frozen
 
 from ..client import SmartGlocal
-from ..codec import codec
-from ..errors import InvalidRequest
+from ..errors import InvalidRequest, OutcomeUnknown
 from ..operations import Operation, Request
-from ..values.answers import Session
+from ..settings import Settings
 from ..values.money import AmountDetails
-from ..values.requests import SessionRef
-from .draft import Draft, read_json, version_in_use
+from .draft import PAYOUT_INSTRUMENT, Draft, read_json, version_in_use
+from .errand import Errand, ended_by_signals
 from .failures import explained
 from .naming import named
-from .screen import write_json
-from .shorthand import PAYOUT_INSTRUMENT
 
 T = TypeVar("T")
 Answer = TypeVar("Answer")
@@ -44,6 +41,7 @@ class Said:
     currency: str | None = None
     metadata: str | None = field(default=None, repr=False)
     json_metadata: str | None = field(default=None, repr=False)
+    key: str | None = None
     own: Mapping[str, tuple[str, Any]] = field(default=_NOTHING, repr=False)
     """Fields that have an option of their own: path -> its name and value; None was not given."""
 
@@ -75,12 +73,13 @@ class Said:
 
 
 def perform(
+    errand: Errand,
     operation: Operation[Request, Answer],
     said: Said,
-    call: Callable[[SmartGlocal, Request], Awaitable[T]],
+    call: Callable[[SmartGlocal, Request, str | None], Awaitable[T]],
     check: Callable[[Draft], None] | None = None,
 ) -> T:
-    """Draft a request, and give what the call with it answers.
+    """Draft a request, and give what the call with it, and with its key, answers.
 
     Raises:
         InvalidRequest: under the name of the option that is to blame; nothing was sent.
@@ -91,10 +90,13 @@ def perform(
     if check is not None:
         check(draft)
     request = draft.build(operation.request, version)
-    return ask(lambda api: call(api, request), draft)
+    errand.prepare(operation, draft, said.key)
+    return ask(errand, lambda api: call(api, request, errand.key), draft)
 
 
-def ask(call: Callable[[SmartGlocal], Awaitable[T]], draft: Draft | None = None) -> T:
+def ask(
+    errand: Errand, call: Callable[[SmartGlocal], Awaitable[T]], draft: Draft | None = None
+) -> T:
     """Make a call with the credentials of the environment.
 
     Raises:
@@ -104,48 +106,30 @@ def ask(call: Callable[[SmartGlocal], Awaitable[T]], draft: Draft | None = None)
     """
 
     async def asked() -> T:
-        async with SmartGlocal.from_env() as api:
-            return await call(api)
+        async with SmartGlocal.from_env(settings=Settings(on_attempt=errand.heed)) as api:
+            errand.leave()
+            return errand.arrive(await call(api))
 
-    with _blaming(draft or Draft()):
+    with (draft or Draft()).blamed():
         return asyncio.run(asked())
 
 
-def ask_about(
-    session_id: str, call: Callable[[SmartGlocal, SessionRef], Awaitable[Session]]
-) -> Session:
-    """Make a call that names a session and says nothing more."""
-    draft = Draft()
-    draft.put("session_id", session_id, "SESSION_ID")
-    request = draft.build(SessionRef, version_in_use())
-    return ask(lambda api: call(api, request), draft)
-
-
 @contextmanager
-def told(*, as_json: bool) -> Generator[None, None, None]:
-    """End the command with a line and a code where it fails, in the command line's own words."""
-    with explained(as_json=as_json), named():
-        yield
+def told(*, as_json: bool) -> Generator[Errand, None, None]:
+    """Send on an errand; end the command with a line and a code where it fails.
 
-
-@contextmanager
-def _blaming(draft: Draft) -> Generator[None, None, None]:
-    try:
-        yield
-    except InvalidRequest as error:
-        complaint = draft.complaint(error.field, error.problem)
-    else:
-        return
-    raise complaint
-
-
-def give(answer: T, show: Callable[[T], None], *, as_json: bool) -> None:
-    """Show an answer, or write its wire form: v1's names, whole, secrets included."""
-    if as_json:
-        # Answers are called the same in every version of the API that is known.
-        write_json(codec("v1").wire(answer))
-    else:
-        show(answer)
+    The line is in the command line's own words.
+    """
+    errand = Errand(as_json)
+    with explained(as_json=as_json), named(), ended_by_signals():
+        try:
+            yield errand
+        except KeyboardInterrupt:
+            if (ended := errand.ended()) is None:
+                raise
+            raise ended from None
+        except OutcomeUnknown as error:
+            raise errand.unsure(error) from None
 
 
 def page_of(operation: Operation[Any, Any]) -> str:

@@ -12,7 +12,7 @@ from ..retry import Timing
 from ..settings import Environment, from_environment
 from .doctor_local import Finding, Level, check_key, check_packages, level_of, skipped
 from .doctor_server import check_call, check_reach
-from .failures import ExitCode, explained
+from .failures import ExitCode, explained, unread_or_not
 from .screen import AsJson, cell, console, show, table, write_json
 
 _STYLES: Final[Mapping[Level, str]] = {
@@ -38,10 +38,11 @@ def doctor(*, as_json: AsJson = False) -> None:
     with explained(as_json=as_json):
         findings = _examine(os.environ, Timing())
         healthy = level_of(findings) is not Level.FAIL
-        if as_json:
-            write_json({"ok": healthy, "checks": [finding.as_dict() for finding in findings]})
-        else:
-            _show(findings)
+        with unread_or_not():
+            if as_json:
+                write_json({"ok": healthy, "checks": [finding.as_dict() for finding in findings]})
+            else:
+                _show(findings)
     if not healthy:
         raise typer.Exit(ExitCode.FAILED)
 

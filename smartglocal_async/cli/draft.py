@@ -5,7 +5,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
@@ -23,6 +24,11 @@ _MISSING: Final = "is missing"
 _UNKNOWN: Final = "is no field"
 _PATH: Final = re.compile(r"[^.\[\]]+(?:\.[^.\[\]]+|\[[0-9]{1,4}\])*")
 _STEP: Final = re.compile(r"([^.\[\]]+)|\[([0-9]+)\]")
+# What a payout goes to is called otherwise in each version.
+PAYOUT_INSTRUMENT: Final[Mapping[ApiVersion, str]] = {
+    "v1": "payment_method",
+    "v2": "payout_details",
+}
 # What a call says of its own options.
 _PLAIN: Final[Mapping[str, str]] = {
     "key": "--key",
@@ -123,7 +129,19 @@ class Draft:
             complaints = error.complaints
         # A misspelt name is the cause of another one's absence.
         path, problem = next((pair for pair in complaints if _UNKNOWN in pair[1]), complaints[0])
-        raise self.complaint(path.removeprefix("$").strip("."), problem)
+        path = path.removeprefix("$").strip(".").replace(".wire.", ".")
+        raise self.complaint(path, problem + _called(path, version) * (_UNKNOWN in problem))
+
+    @contextmanager
+    def blamed(self) -> Generator[None, None, None]:
+        """Put what the client says of a request under the name of the option that said it."""
+        try:
+            yield
+        except InvalidRequest as error:
+            complaint = self.complaint(error.field, error.problem)
+        else:
+            return
+        raise complaint
 
     def complaint(self, path: str, problem: str) -> InvalidRequest:
         """Give the error about a field under the name of the option that said it."""
@@ -158,6 +176,15 @@ def read_json(text: str, option: str) -> Any:  # noqa: ANN401 - any JSON
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InvalidRequest(option, f"isn't JSON: {_where(error)}") from None
+
+
+def _called(path: str, version: ApiVersion) -> str:
+    """Say what a field is called in this version, where it has the name of the other one."""
+    holder, _, name = path.rpartition(".")
+    own = PAYOUT_INSTRUMENT[version]
+    if holder or name == own or name not in PAYOUT_INSTRUMENT.values():
+        return ""
+    return f"; in {version} it is called {own}"
 
 
 def _where(error: Exception) -> str:

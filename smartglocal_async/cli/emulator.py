@@ -1,10 +1,8 @@
 """``emulator``: the provider in a box as a process, which prints requests as they come."""
 
 import asyncio
-import errno
-import signal
 import tempfile
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -18,6 +16,7 @@ from ..signing import PrivateKey, PublicKey
 from .emulator_lines import Lines, export_lines, plain, reachable, report_lines
 from .failures import explained
 from .screen import AsJson, write_json, write_line
+from .serving import port_named, stopped_by_signals
 
 
 @frozen
@@ -162,9 +161,9 @@ async def _serve(plan: Plan, told: _Told) -> None:
     hook = PrivateKey.generate()
     pems = {"webhooks": hook.public.pem()} | ({"emulator": k.pem()} if (k := plan.own_key) else {})
     with (
-        _stops(told.enough.set),
+        stopped_by_signals(told.enough.set),
         _key_files(pems) as files,
-        _port_named(plan.port),
+        port_named(plan.port),
     ):
         async with box.run(
             public_key=plan.public_key,
@@ -183,22 +182,6 @@ async def _serve(plan: Plan, told: _Told) -> None:
 
 
 @contextmanager
-def _stops(stop: Callable[[], object]) -> Generator[None, None, None]:
-    """Have a signal end the server in good order, and so does a terminal that is closed."""
-    loop = asyncio.get_running_loop()
-    signals = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup has its way.
-        signals.append(signal.SIGHUP)
-    for number in signals:
-        loop.add_signal_handler(number, stop)
-    try:
-        yield
-    finally:
-        for number in signals:
-            _ = loop.remove_signal_handler(number)
-
-
-@contextmanager
 def _key_files(pems: Mapping[str, bytes]) -> Generator[Mapping[str, Path], None, None]:
     """Keep keys in files of the owner's alone for as long as the server lives."""
     with tempfile.TemporaryDirectory(prefix="smartglocal-") as folder:
@@ -207,17 +190,6 @@ def _key_files(pems: Mapping[str, bytes]) -> Generator[Mapping[str, Path], None,
             path.touch(mode=0o600, exist_ok=False)
             _ = path.write_bytes(pems[name])
         yield paths
-
-
-@contextmanager
-def _port_named(port: int) -> Generator[None, None, None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        words = f"port {port} is in use; give another --port, or 0 for a free one"
-        raise OSError(errno.EADDRINUSE, words) from None
 
 
 def _script(file: Path | None, drop_rate: float | None, seed: int | None) -> box.FaultScript:

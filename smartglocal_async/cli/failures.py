@@ -1,13 +1,13 @@
 """Expected failures become one line on standard error, and an exit code that says what to do."""
 
 import enum
-import errno
-from collections.abc import Generator
-from contextlib import contextmanager
-from typing import Any
+import sys
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
 
 import typer
-from attrs import asdict
+from attrs import asdict, field, frozen
 
 from ..errors import (
     CallFailed,
@@ -16,7 +16,7 @@ from ..errors import (
     OutcomeUnknown,
     SmartGlocalError,
 )
-from .screen import complain, write_json
+from .screen import HungUp, complain, hush, write_json
 
 
 class ExitCode(enum.IntEnum):
@@ -31,7 +31,21 @@ class ExitCode(enum.IntEnum):
     """It may have been processed; repeat a create only with the same key."""
     NOT_SENT = 4
     """Nothing reached the provider: repeat freely."""
+    NOT_PRINTED = 5
+    """The call was done, and its answer could not be printed."""
     INTERRUPTED = 130
+
+
+@frozen
+class Ended(Exception):
+    """A command that ends short of its answer, and what there is to say of its call."""
+
+    code: ExitCode
+    words: str
+    facts: Mapping[str, Any] = field(repr=False)
+
+    def __str__(self) -> str:
+        return self.words
 
 
 @contextmanager
@@ -40,7 +54,8 @@ def interruptible() -> Generator[None, None, None]:
     try:
         yield
     except KeyboardInterrupt:
-        complain("interrupted")
+        with suppress(OSError):
+            complain("interrupted")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
@@ -50,17 +65,47 @@ def explained(*, as_json: bool) -> Generator[None, None, None]:
     try:
         with interruptible():
             yield
-    except (SmartGlocalError, OSError) as error:
-        if isinstance(error, OSError) and error.errno == errno.EPIPE:
-            raise  # Whoever read the output went away; Typer ends quietly.
+    except HungUp:
+        hush()  # Nobody reads what there is to say.
+        raise typer.Exit(ExitCode.DONE) from None
+    except BrokenPipeError:
+        raise
+    except (SmartGlocalError, OSError, Ended) as error:
+        # The code is what it is, whether or not the words can be written.
         if as_json:
-            write_json({"error": _facts(error)})
-        complain(_words(error))
+            try:
+                write_json({"error": facts_of(error)})
+            except OSError:
+                hush()
+        elif isinstance(error, OSError | Ended):
+            _settle()
+        with suppress(OSError):
+            complain(words_of(error))
         raise typer.Exit(_code(error)) from None
+
+
+@contextmanager
+def unread_or_not() -> Generator[None, None, None]:
+    """Go on to the verdict where nobody reads what leads up to it."""
+    try:
+        yield
+    except HungUp:
+        hush()
+
+
+def _settle() -> None:
+    stdout: TextIO | None = sys.stdout
+    try:
+        if stdout is not None:
+            stdout.flush()
+    except OSError:
+        hush()
 
 
 def _code(error: Exception) -> ExitCode:
     match error:
+        case Ended():
+            return error.code
         case NotSent():
             return ExitCode.NOT_SENT
         case OutcomeUnknown():
@@ -71,15 +116,19 @@ def _code(error: Exception) -> ExitCode:
             return ExitCode.FAILED
 
 
-def _words(error: Exception) -> str:
+def words_of(error: Exception) -> str:
+    """Give the words of an error, with the file that it is about."""
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename is not None else ""
         return f"{where}{error.strerror}"
     return str(error) or type(error).__name__
 
 
-def _facts(error: Exception) -> dict[str, Any]:
-    facts: dict[str, Any] = {"type": type(error).__name__, "message": _words(error)}
+def facts_of(error: Exception) -> dict[str, Any]:
+    """Give an error as plain JSON values."""
+    if isinstance(error, Ended):
+        return dict(error.facts)
+    facts: dict[str, Any] = {"type": type(error).__name__, "message": words_of(error)}
     if isinstance(error, CallFailed):
         facts["outcome"] = error.outcome.value
         facts |= asdict(error, recurse=False)

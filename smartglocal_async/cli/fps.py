@@ -6,7 +6,7 @@ import typer
 
 from ..operations import FPS_BANKS, FPS_VERIFY_CUSTOMER
 from .answers import show_banks, show_session
-from .calling import Said, ask, fields_of, give, page_of, perform, told
+from .calling import Said, ask, fields_of, page_of, perform, told
 from .grammar import Command
 from .options import AsJson, Deadline, Fields, File, JsonFields, SessionIdOrFile
 from .shorthand import phone_fields
@@ -38,7 +38,7 @@ def verify_customer(  # noqa: PLR0913 - one option per field
 
     The session ends accepted if it does, and cancelled if not.
     """
-    with told(as_json=as_json):
+    with told(as_json=as_json) as errand:
         recipient = "participant_details.recipient"
         own = {
             "session_id": ("SESSION_ID", session_id),
@@ -49,16 +49,17 @@ def verify_customer(  # noqa: PLR0913 - one option per field
         }
         said = Said(file=file, fields=fields, json_fields=json_fields, own=own)
         session = perform(
+            errand,
             FPS_VERIFY_CUSTOMER,
             said,
-            lambda api, request: api.fps.verify_customer(request, deadline=deadline),
+            lambda api, request, _: api.fps.verify_customer(request, deadline=deadline),
         )
-        give(session, show_session, as_json=as_json)
+        errand.give(session, show_session)
 
 
 @app.command(cls=Command, epilog=page_of(FPS_BANKS))
 def banks(*, deadline: Deadline = None, as_json: AsJson = False) -> None:
     """Show the banks of the system."""
-    with told(as_json=as_json):
-        found = ask(lambda api: api.fps.banks(deadline=deadline))
-        give(found, show_banks, as_json=as_json)
+    with told(as_json=as_json) as errand:
+        found = ask(errand, lambda api: api.fps.banks(deadline=deadline))
+        errand.give(found, show_banks)

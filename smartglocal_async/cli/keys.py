@@ -12,7 +12,7 @@ import typer
 
 from ..errors import InvalidCredentials, InvalidRequest
 from ..signing import DEFAULT_KEY_BITS, MINIMUM_KEY_BITS, PrivateKey, PublicKey
-from .failures import ExitCode, explained
+from .failures import ExitCode, explained, unread_or_not
 from .naming import PASSPHRASE_VARIABLE, key_named
 from .screen import AsJson, write_json, write_line
 
@@ -108,10 +108,11 @@ def verify(
         with key_named("--key", key):
             public = _public(pem, secret)
         is_valid = public.verifies(_read(content), _signature(signature))
-        if as_json:
-            write_json({"valid": is_valid})
-        else:
-            write_line("valid" if is_valid else "not valid: other bytes, or another key")
+        with unread_or_not():
+            if as_json:
+                write_json({"valid": is_valid})
+            else:
+                write_line("valid" if is_valid else "not valid: other bytes, or another key")
     if not is_valid:
         raise typer.Exit(ExitCode.FAILED)
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from ..errors import InvalidCredentials, InvalidRequest
+from ..servers import DEMO, LIVE
 
 PASSPHRASE_VARIABLE: Final = "SMARTGLOCAL_PRIVATE_KEY_PASSPHRASE"  # noqa: S105 - a name, and no secret
 _NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -17,6 +18,20 @@ _VARIABLES: Final[Mapping[str, str]] = {
     "api_version ": "SMARTGLOCAL_API_VERSION",
     "project ": "SMARTGLOCAL_PROJECT",
     "submerchant ": "SMARTGLOCAL_SUBMERCHANT",
+}
+_WHICH_ONE: Final = "give one of --card-token, --public-token, --recurrent-token"
+# What the client says to programs, and what is said here instead.
+_OWN_WORDS: Final[Mapping[str, str]] = {
+    "make the client with submerchant=": "set SMARTGLOCAL_SUBMERCHANT",
+    "(sg.DEMO and sg.LIVE are two)": f"({DEMO} and {LIVE} are two)",
+    "use https, or Settings(allow_plain_http=True) inside a network you trust": (
+        "write https://..., as plain HTTP is for this machine alone"
+    ),
+    "give one of tokenize_widget, acquiring_widget, fps_no_account_widget": (
+        "give one of --tokenize, --acquiring SESSION_ID, --fps SESSION_ID, and no more"
+    ),
+    "give one of card, public_token, recurrent_token": _WHICH_ONE,
+    "expected an object of type card, public_token or recurrent_token": _WHICH_ONE,
 }
 
 
@@ -29,7 +44,7 @@ def named(options: Mapping[str, str] = _NO_OPTIONS) -> Generator[None, None, Non
     try:
         yield
     except InvalidRequest as error:
-        raise by_option(error, options) from None
+        raise by_option(_reworded(error), options) from None
     except InvalidCredentials as error:
         raise InvalidCredentials(by_variable(str(error))) from None
 
@@ -58,6 +73,7 @@ def by_option(error: InvalidRequest, options: Mapping[str, str]) -> InvalidReque
 
 def by_variable(text: str) -> str:
     """Give the words of an error with the variable in front, where it can be told."""
+    text = own_words(text)
     if "SMARTGLOCAL_" in text:
         return text
     if "the private key " in text:  # The path of its file may stand in front.
@@ -65,6 +81,17 @@ def by_variable(text: str) -> str:
         return f"{variable}: {text}"
     variables = (name for beginning, name in _VARIABLES.items() if text.startswith(beginning))
     return ": ".join([*variables, text])
+
+
+def own_words(text: str) -> str:
+    """Say it by what the command line has: options and variables, and no arguments of Python."""
+    for words, own in _OWN_WORDS.items():
+        text = text.replace(words, own)
+    return text
+
+
+def _reworded(error: InvalidRequest) -> InvalidRequest:
+    return InvalidRequest(error.field, own_words(error.problem))
 
 
 def _is_of_passphrase(text: str) -> bool:

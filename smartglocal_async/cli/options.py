@@ -75,13 +75,16 @@ Key = Annotated[
     str | None,
     typer.Option(
         help="Idempotency key: your order id. It travels in the metadata, which must be an "
-        "object (--json-metadata) or absent; give the same one when you repeat the call."
+        "object (--json-metadata) or absent; give the same one when you repeat the call. "
+        "Recognised within one run only; the provider decides."
     ),
 ]
 MoneyKey = Annotated[
     str | None,
     typer.Option(
-        help="Idempotency key: your own id of this call; another than that of any other call."
+        help="Idempotency key: your own id of this call; another than that of any other call. "
+        "It travels in the metadata, too, where the call has some: an object, or absent. "
+        "Recognised within one run only; the provider decides."
     ),
 ]
 Deadline = Annotated[

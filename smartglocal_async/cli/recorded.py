@@ -63,9 +63,16 @@ def _text(value: object) -> str:
 
 
 def read_recorded(path: Path) -> Iterator[Recorded]:
-    """Give the deliveries in a file, in their order."""
+    """Give the deliveries that are in a file now, in their order.
+
+    Not those that are added meanwhile: it may be the record of the very handler that they are
+    played to.
+    """
     with path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
+        end = os.fstat(lines.fileno()).st_size
+        for number, line in enumerate(iter(lines.readline, b""), 1):
+            if lines.tell() > end:
+                return
             if not line.strip():
                 continue
             try:

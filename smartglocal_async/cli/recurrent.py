@@ -6,7 +6,7 @@ import typer
 
 from ..operations import RECURRENT_DISABLE
 from .answers import show_recurrent
-from .calling import Said, fields_of, give, perform, told
+from .calling import Said, fields_of, perform, told
 from .grammar import Command
 from .options import AsJson, Deadline, Fields, File, JsonFields
 
@@ -28,15 +28,16 @@ def disable(  # noqa: PLR0913 - one option per field
     as_json: AsJson = False,
 ) -> None:
     """End a recurring payment; ending it again changes nothing."""
-    with told(as_json=as_json):
+    with told(as_json=as_json) as errand:
         own = {"recurrent.token": ("TOKEN", token)}
         said = Said(file=file, fields=fields, json_fields=json_fields, own=own)
         ended = perform(
+            errand,
             RECURRENT_DISABLE,
             said,
-            lambda api, request: api.recurrent.disable(request, deadline=deadline),
+            lambda api, request, _: api.recurrent.disable(request, deadline=deadline),
         )
-        give(ended, show_recurrent, as_json=as_json)
+        errand.give(ended, show_recurrent)
 
 
 @app.callback()

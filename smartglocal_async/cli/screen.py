@@ -1,9 +1,12 @@
 """Where output goes: rich on a terminal, plain text elsewhere, JSON when asked for."""
 
+import errno
+import io
 import json
 import os
 import sys
-from typing import Annotated, Final, TextIO
+from contextlib import suppress
+from typing import Annotated, Final, NoReturn, TextIO
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -17,21 +20,42 @@ AsJson = Annotated[
 PLAIN_WIDTH: Final = 100
 
 
-def is_lively(stream: TextIO) -> bool:
+class HungUp(BrokenPipeError):
+    """Whoever read the output went away."""
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> NoReturn:
+        """Say so; rich would end the process with a code that says "refused"."""
+        raise _hung_up()
+
+
+def is_lively(stream: TextIO | None) -> bool:
     """Say whether colours and moving lines are welcome: a terminal, and no NO_COLOR."""
+    if stream is None:  # It was closed before the command began.
+        return False
     unwelcome = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     return stream.isatty() and not unwelcome
 
 
 def console() -> Console:
-    """Give the console of standard output; off a terminal it writes no escape codes."""
-    lively = is_lively(sys.stdout)
-    return Console(
-        file=sys.stdout,
+    """Give the console of standard output; off a terminal it writes no escape codes.
+
+    Raises:
+        OSError: standard output is closed.
+
+    """
+    stream = _open(sys.stdout)
+    held: object = stream
+    if isinstance(held, io.TextIOWrapper):
+        held.reconfigure(errors="backslashreplace")
+    lively = is_lively(stream)
+    return _Console(
+        file=stream,
         force_terminal=lively,
         color_system="auto" if lively else None,
         # A pipe has no width; whoever has one to suggest sets COLUMNS.
-        width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else PLAIN_WIDTH,
+        width=None if stream.isatty() or "COLUMNS" in os.environ else PLAIN_WIDTH,
         highlight=False,
         markup=False,
         emoji=False,
@@ -91,7 +115,33 @@ def counted(number: int, thing: str) -> str:
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
-def _write(stream: TextIO, line: str) -> None:
+def hush() -> None:
+    """Send standard output nowhere, where what it holds can't be written.
+
+    Python would try once more at its end, and have the last word on the exit code.
+    """
+    with suppress(OSError, ValueError):
+        if sys.stdout is not None:  # pyright: ignore[reportUnnecessaryComparison]
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            _ = os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
+
+
+def _write(stream: TextIO | None, line: str) -> None:
+    stream = _open(stream)
     encoding = stream.encoding or "utf-8"
-    _ = stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-    stream.flush()
+    try:
+        _ = stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        stream.flush()
+    except BrokenPipeError:
+        raise _hung_up() from None
+
+
+def _open(stream: TextIO | None) -> TextIO:
+    if stream is None:
+        raise OSError(errno.EBADF, "standard output is closed")
+    return stream
+
+
+def _hung_up() -> HungUp:
+    return HungUp(errno.EPIPE, "whoever read the output went away")

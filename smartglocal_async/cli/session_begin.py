@@ -1,8 +1,7 @@
 """``session create``, ``start-*`` and ``init-*``: the calls that say what is to be paid."""
 
-from typing import Any, Final, cast
+from typing import Any
 
-from ..errors import InvalidRequest
 from ..operations import (
     SESSION_CREATE,
     SESSION_INIT_PAYMENT,
@@ -10,10 +9,9 @@ from ..operations import (
     SESSION_START_PAYMENT,
     SESSION_START_PAYOUT,
 )
-from ..settings import Settings
+from ..values.statuses import SessionStatus
 from .answers import show_session
-from .calling import Said, give, perform, told
-from .draft import FILE, Draft
+from .calling import Said, perform, told
 from .options import (
     Amount,
     AsJson,
@@ -31,9 +29,8 @@ from .options import (
     RecurrentToken,
     SessionIdOrFile,
 )
+from .screen import complain
 from .shorthand import paid_by_token, paid_to_token
-
-_KEY_FIELD: Final = Settings().key_field
 
 
 def create(  # noqa: PLR0913 - one option per field
@@ -50,7 +47,7 @@ def create(  # noqa: PLR0913 - one option per field
     as_json: AsJson = False,
 ) -> None:
     """Create a payment session; nothing moves yet."""
-    with told(as_json=as_json):
+    with told(as_json=as_json) as errand:
         said = Said(
             file=file,
             fields=fields,
@@ -59,14 +56,18 @@ def create(  # noqa: PLR0913 - one option per field
             currency=currency,
             metadata=metadata,
             json_metadata=json_metadata,
+            key=key,
         )
         session = perform(
+            errand,
             SESSION_CREATE,
             said,
-            lambda api, request: api.session.create(request, key=key, deadline=deadline),
-            check=lambda draft: _check_room(key, draft),
+            lambda api, request, key: api.session.create(request, key=key, deadline=deadline),
         )
-        give(session, show_session, as_json=as_json)
+        if key is not None and session.status != SessionStatus.CREATED:
+            before = "the provider gave the session of an earlier call with this key"
+            complain(f"{before}: {session.id} is {session.status!s}")
+        errand.give(session, show_session)
 
 
 def start_payout(  # noqa: PLR0913 - one option per field
@@ -88,7 +89,7 @@ def start_payout(  # noqa: PLR0913 - one option per field
 
     With manual confirmation nothing is paid before: smartglocal session confirm.
     """
-    with told(as_json=as_json):
+    with told(as_json=as_json) as errand:
         said = Said(
             file=file,
             fields=fields,
@@ -97,14 +98,16 @@ def start_payout(  # noqa: PLR0913 - one option per field
             currency=currency,
             metadata=metadata,
             json_metadata=json_metadata,
+            key=key,
             own=_named(session_id) | paid_to_token(card_token),
         )
         session = perform(
+            errand,
             SESSION_START_PAYOUT,
             said,
-            lambda api, request: api.session.start_payout(request, key=key, deadline=deadline),
+            lambda api, request, key: api.session.start_payout(request, key=key, deadline=deadline),
         )
-        give(session, show_session, as_json=as_json)
+        errand.give(session, show_session)
 
 
 def start_payment(  # noqa: PLR0913 - one option per field
@@ -124,11 +127,11 @@ def start_payment(  # noqa: PLR0913 - one option per field
     deadline: Deadline = None,
     as_json: AsJson = False,
 ) -> None:
-    """Start a payment in a session.
+    """Start a payment; the answer, or a later status, says where to send a payer who has to act.
 
-    Where the payer has to act, the answer, or a later status, says where to send them.
+    By now amount, customer.reference and payment_details must have been given, here or to create.
     """
-    with told(as_json=as_json):
+    with told(as_json=as_json) as errand:
         said = Said(
             file=file,
             fields=fields,
@@ -137,14 +140,16 @@ def start_payment(  # noqa: PLR0913 - one option per field
             currency=currency,
             metadata=metadata,
             json_metadata=json_metadata,
+            key=key,
             own=_named(session_id) | paid_by_token(card_token, recurrent_token, customer),
         )
         session = perform(
+            errand,
             SESSION_START_PAYMENT,
             said,
-            lambda api, request: api.session.start_payment(request, key=key, deadline=deadline),
+            lambda api, asked, key: api.session.start_payment(asked, key=key, deadline=deadline),
         )
-        give(session, show_session, as_json=as_json)
+        errand.give(session, show_session)
 
 
 def init_payout(  # noqa: PLR0913 - one option per field
@@ -165,7 +170,7 @@ def init_payout(  # noqa: PLR0913 - one option per field
 
     A lost answer leaves no session to ask about: create and start-payout are safer.
     """
-    with told(as_json=as_json):
+    with told(as_json=as_json) as errand:
         said = Said(
             file=file,
             fields=fields,
@@ -174,14 +179,16 @@ def init_payout(  # noqa: PLR0913 - one option per field
             currency=currency,
             metadata=metadata,
             json_metadata=json_metadata,
+            key=key,
             own=paid_to_token(card_token),
         )
         session = perform(
+            errand,
             SESSION_INIT_PAYOUT,
             said,
-            lambda api, request: api.session.init_payout(request, key=key, deadline=deadline),
+            lambda api, request, key: api.session.init_payout(request, key=key, deadline=deadline),
         )
-        give(session, show_session, as_json=as_json)
+        errand.give(session, show_session)
 
 
 def init_payment(  # noqa: PLR0913 - one option per field
@@ -204,7 +211,7 @@ def init_payment(  # noqa: PLR0913 - one option per field
 
     A lost answer leaves no session to ask about: create and start-payment are safer.
     """
-    with told(as_json=as_json):
+    with told(as_json=as_json) as errand:
         said = Said(
             file=file,
             fields=fields,
@@ -213,30 +220,17 @@ def init_payment(  # noqa: PLR0913 - one option per field
             currency=currency,
             metadata=metadata,
             json_metadata=json_metadata,
+            key=key,
             own=paid_by_token(card_token, recurrent_token, customer),
         )
         session = perform(
+            errand,
             SESSION_INIT_PAYMENT,
             said,
-            lambda api, request: api.session.init_payment(request, key=key, deadline=deadline),
+            lambda api, request, key: api.session.init_payment(request, key=key, deadline=deadline),
         )
-        give(session, show_session, as_json=as_json)
+        errand.give(session, show_session)
 
 
 def _named(session_id: str | None) -> dict[str, tuple[str, Any]]:
     return {"session_id": ("SESSION_ID", session_id)}
-
-
-def _check_room(key: str | None, draft: Draft) -> None:
-    """Refuse a key that has no place to travel in: a repeat would make a second session."""
-    metadata: object = draft.wire.get("metadata")
-    if key is None or metadata is None:
-        return
-    option = draft.origin("metadata") or FILE
-    example = '--json-metadata \'{"order": "..."}\''
-    if option == "--metadata":
-        raise InvalidRequest("--key", f"can't travel in the text of --metadata; write {example}")
-    if not isinstance(metadata, dict):
-        raise InvalidRequest("--key", f"travels in an object only; write {example}")
-    if cast("dict[str, object]", metadata).get(_KEY_FIELD, key) != key:
-        raise InvalidRequest("--key", f"{option} has another {_KEY_FIELD}; give one key")

@@ -1,16 +1,23 @@
 """``session confirm`` to ``session wait``: the calls about a session that is there."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from attrs import evolve
 
-from ..client import SmartGlocal
-from ..operations import SESSION_CAPTURE, SESSION_REFUND
+from ..errors import StillOpen
+from ..operations import (
+    SESSION_CANCEL,
+    SESSION_CAPTURE,
+    SESSION_CONFIRM,
+    SESSION_REFUND,
+    SESSION_STATUS,
+)
 from ..values.answers import Session
-from ..values.requests import SessionRef
 from ..waiting import is_settled
 from .answers import show_session
-from .calling import Said, ask_about, give, perform, told
+from .calling import Said, perform, told
+from .next_steps import steps_of
 from .options import (
     Amount,
     AsJson,
@@ -35,12 +42,14 @@ def confirm(
     as_json: AsJson = False,
 ) -> None:
     """Have what was started be carried out: money moves."""
-
-    async def call(api: SmartGlocal, request: SessionRef) -> Session:
-        return await api.session.confirm(request, key=key, deadline=deadline)
-
-    with told(as_json=as_json):
-        give(ask_about(session_id, call), show_session, as_json=as_json)
+    with told(as_json=as_json) as errand:
+        session = perform(
+            errand,
+            SESSION_CONFIRM,
+            Said(own=_named(session_id), key=key),
+            lambda api, request, key: api.session.confirm(request, key=key, deadline=deadline),
+        )
+        errand.give(session, show_session)
 
 
 def cancel(
@@ -51,12 +60,14 @@ def cancel(
     as_json: AsJson = False,
 ) -> None:
     """Cancel what is not confirmed or captured yet."""
-
-    async def call(api: SmartGlocal, request: SessionRef) -> Session:
-        return await api.session.cancel(request, key=key, deadline=deadline)
-
-    with told(as_json=as_json):
-        give(ask_about(session_id, call), show_session, as_json=as_json)
+    with told(as_json=as_json) as errand:
+        session = perform(
+            errand,
+            SESSION_CANCEL,
+            Said(own=_named(session_id), key=key),
+            lambda api, request, key: api.session.cancel(request, key=key, deadline=deadline),
+        )
+        errand.give(session, show_session)
 
 
 def capture(  # noqa: PLR0913 - one option per field
@@ -75,21 +86,23 @@ def capture(  # noqa: PLR0913 - one option per field
 
     All of it, or --amount.
     """
-    with told(as_json=as_json):
+    with told(as_json=as_json) as errand:
         said = Said(
             file=file,
             fields=fields,
             json_fields=json_fields,
             amount=amount,
             currency=currency,
-            own={"session_id": ("SESSION_ID", session_id)},
+            own=_named(session_id),
+            key=key,
         )
         session = perform(
+            errand,
             SESSION_CAPTURE,
             said,
-            lambda api, request: api.session.capture(request, key=key, deadline=deadline),
+            lambda api, request, key: api.session.capture(request, key=key, deadline=deadline),
         )
-        give(session, show_session, as_json=as_json)
+        errand.give(session, show_session)
 
 
 def refund(  # noqa: PLR0913 - one option per field
@@ -110,7 +123,7 @@ def refund(  # noqa: PLR0913 - one option per field
 
     All of it, or --amount. Payouts can't be refunded.
     """
-    with told(as_json=as_json):
+    with told(as_json=as_json) as errand:
         said = Said(
             file=file,
             fields=fields,
@@ -119,14 +132,16 @@ def refund(  # noqa: PLR0913 - one option per field
             currency=currency,
             metadata=metadata,
             json_metadata=json_metadata,
-            own={"session_id": ("SESSION_ID", session_id)},
+            own=_named(session_id),
+            key=key,
         )
         session = perform(
+            errand,
             SESSION_REFUND,
             said,
-            lambda api, request: api.session.refund(request, key=key, deadline=deadline),
+            lambda api, request, key: api.session.refund(request, key=key, deadline=deadline),
         )
-        give(session, show_session, as_json=as_json)
+        errand.give(session, show_session)
 
 
 def status(
@@ -136,12 +151,14 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Ask for a session as it stands now."""
-
-    async def call(api: SmartGlocal, request: SessionRef) -> Session:
-        return await api.session.status(request, deadline=deadline)
-
-    with told(as_json=as_json):
-        give(ask_about(session_id, call), show_session, as_json=as_json)
+    with told(as_json=as_json) as errand:
+        session = perform(
+            errand,
+            SESSION_STATUS,
+            Said(own=_named(session_id)),
+            lambda api, request, _: api.session.status(request, deadline=deadline),
+        )
+        errand.give(session, show_session)
 
 
 def wait(
@@ -157,14 +174,32 @@ def wait(
 
     It asks for the status now and then. Exit code 1 if the time is over first.
     """
-    until = _is_final if is_final else is_settled
+    seen: list[Session] = []
 
-    async def call(api: SmartGlocal, request: SessionRef) -> Session:
-        return await api.session.wait(request, until=until, deadline=deadline)
+    def until(session: Session) -> bool:
+        seen[:] = [session]
+        return session.is_final if is_final else is_settled(session)
 
-    with told(as_json=as_json):
-        give(ask_about(session_id, call), show_session, as_json=as_json)
+    with told(as_json=as_json) as errand:
+        errand.is_watching = True
+        try:
+            session = perform(
+                errand,
+                SESSION_STATUS,
+                Said(own=_named(session_id)),
+                lambda api, request, _: api.session.wait(request, until=until, deadline=deadline),
+            )
+        except StillOpen as error:
+            raise evolve(error, cause=_why_open(error, seen, is_final=is_final)) from None
+        errand.give(session, show_session)
 
 
-def _is_final(session: Session) -> bool:
-    return session.is_final
+def _why_open(error: StillOpen, seen: list[Session], *, is_final: bool) -> str:
+    awaited = "accepted or cancelled" if is_final else "a final status, or for an action to be due"
+    steps = [step for session in seen for step in steps_of(session).values() if step]
+    said = [error.cause, f"this waits for {awaited}", *steps]
+    return "; ".join(part for part in said if part)
+
+
+def _named(session_id: str | None) -> dict[str, tuple[str, Any]]:
+    return {"session_id": ("SESSION_ID", session_id)}

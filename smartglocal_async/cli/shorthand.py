@@ -1,17 +1,10 @@
 """Short options that stand for a whole instrument or token, as fields of a request."""
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
-from ..codec import ApiVersion, Wire
+from ..codec import Wire
 from ..errors import InvalidRequest
-from .draft import version_in_use
-
-# What a payout goes to is called otherwise in each version.
-PAYOUT_INSTRUMENT: Final[Mapping[ApiVersion, str]] = {
-    "v1": "payment_method",
-    "v2": "payout_details",
-}
+from .draft import PAYOUT_INSTRUMENT, version_in_use
 
 
 def paid_to_token(card_token: str | None) -> dict[str, tuple[str, Any]]:

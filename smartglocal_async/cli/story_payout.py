@@ -105,12 +105,13 @@ def _standing(session: Session) -> str:
 
 
 async def _ending(stage: Stage, session: Session, spent: Amount) -> Ending:
-    seen, confirms = (stage.provider.order(key) for key in (_PAYOUT_KEY, _CONFIRM_KEY))
+    seen = stage.provider.order(_PAYOUT_KEY)
+    arrived = stage.provider.order(_KEY).calls.get("session/confirm", 0)
     moved = sum(movement.amount for movement in seen.movements)
     sent = sum(attempt.operation == "session/confirm" for attempt in stage.attempts)
     paid = sum(payout.status == OperationStatus.SUCCEEDED for payout in session.payout_list)
     counts = (
-        Count("Confirms sent, and arrived", sent, confirms.calls.get("session/confirm", 0)),
+        Count("Confirms sent, and arrived", sent, arrived),
         Count("Webhooks verified, and delivered", stage.webhooks, await stage.delivered()),
         Count("Spent, and paid out", money(spent), money(Amount(moved, _AMOUNT.currency))),
         Count("Paid", paid, seen.moved),

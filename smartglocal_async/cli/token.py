@@ -6,7 +6,7 @@ import typer
 
 from ..operations import TOKEN, TOKEN_INFO
 from .answers import show_public_token, show_token_info
-from .calling import Said, fields_of, give, perform, told
+from .calling import Said, fields_of, perform, told
 from .grammar import Command
 from .options import AsJson, CardToken, Deadline, Fields, File, JsonFields, RecurrentToken
 from .shorthand import described_token
@@ -41,7 +41,7 @@ def issue(  # noqa: PLR0913 - one option per field
     as_json: AsJson = False,
 ) -> None:
     """Get the public token of one widget: 24 hours, one operation."""
-    with told(as_json=as_json):
+    with told(as_json=as_json) as errand:
         own = {
             "tokenize_widget.access": ("--tokenize", True if tokenize else None),
             "acquiring_widget.session_id": ("--acquiring", acquiring),
@@ -49,9 +49,9 @@ def issue(  # noqa: PLR0913 - one option per field
         }
         said = Said(file=file, fields=fields, json_fields=json_fields, own=own)
         token = perform(
-            TOKEN, said, lambda api, request: api.token.issue(request, deadline=deadline)
+            errand, TOKEN, said, lambda api, request, _: api.token.issue(request, deadline=deadline)
         )
-        give(token, show_public_token, as_json=as_json)
+        errand.give(token, show_public_token)
 
 
 @app.command(cls=Command, epilog=fields_of(TOKEN_INFO))
@@ -69,10 +69,13 @@ def info(  # noqa: PLR0913 - one option per field
     as_json: AsJson = False,
 ) -> None:
     """Say what stands behind a token."""
-    with told(as_json=as_json):
+    with told(as_json=as_json) as errand:
         own = described_token(card_token, public_token, recurrent_token)
         said = Said(file=file, fields=fields, json_fields=json_fields, own=own)
         found = perform(
-            TOKEN_INFO, said, lambda api, request: api.token.info(request, deadline=deadline)
+            errand,
+            TOKEN_INFO,
+            said,
+            lambda api, request, _: api.token.info(request, deadline=deadline),
         )
-        give(found, show_token_info, as_json=as_json)
+        errand.give(found, show_token_info)

@@ -4,7 +4,7 @@ import typer
 
 from ..operations import WALLET_BALANCE
 from .answers import show_wallets
-from .calling import ask, give, page_of, told
+from .calling import ask, page_of, told
 from .grammar import Command
 from .options import AsJson, Deadline
 
@@ -16,9 +16,9 @@ app = typer.Typer(
 @app.command(cls=Command, epilog=page_of(WALLET_BALANCE))
 def balance(*, deadline: Deadline = None, as_json: AsJson = False) -> None:
     """Show every wallet with its balance, as of now."""
-    with told(as_json=as_json):
-        wallets = ask(lambda api: api.wallet.balance(deadline=deadline))
-        give(wallets, show_wallets, as_json=as_json)
+    with told(as_json=as_json) as errand:
+        wallets = ask(errand, lambda api: api.wallet.balance(deadline=deadline))
+        errand.give(wallets, show_wallets)
 
 
 @app.callback()

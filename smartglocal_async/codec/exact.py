@@ -41,12 +41,22 @@ def one_of(*plains: type) -> Callable[[Any, Any], Any]:
 def read_amount(value: Any, wanted: Any) -> Amount:
     """Take an amount as it was answered: one page of the provider prints digits as text."""
     wire = read_object(value, wanted)
-    amount, currency = wire.get("amount"), wire.get("currency")
-    if isinstance(amount, str) and _DIGITS.fullmatch(amount):
-        amount = int(amount)
-    if type(amount) is not int or not isinstance(currency, str):
+    amount, currency = _whole(wire.get("amount")), wire.get("currency")
+    if amount is None or not isinstance(currency, str):
         raise TypeError("expected an amount of minor units and its currency")
     return Amount(amount, currency)
+
+
+def _whole(amount: object) -> int | None:
+    match amount:
+        case str() if _DIGITS.fullmatch(amount):
+            return int(amount)
+        case float() if amount.is_integer():
+            return int(amount)
+        case int() if type(amount) is int:
+            return amount
+        case _:
+            return None
 
 
 def read_time(value: Any, _type: type) -> datetime:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast, get_args
 
 import attrs
 from cattrs import BaseValidationError, Converter
@@ -10,8 +10,9 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from ..errors import InvalidRequest
 from ..values.answers import Payment, Payout, Refund, Session
-from ..values.tokens import TokenInfo
-from .exact import read_object
+from ..values.tokens import RecurrentToken, TokenInfo
+from ..values.wallets import Bank, Wallet
+from .exact import is_tuple, read_object
 from .text import Wire
 
 # Names of answers in any version of the API -> field. Which version a webhook uses is unknown,
@@ -25,28 +26,16 @@ _SYNONYMS: Final[Mapping[type[Any], Mapping[str, str]]] = {
     },
     Payout: {"payment_method": "payment_method", "payout_details": "payment_method"},
 }
-# Descriptions in answers. One that can't be read must not hide that money moved: it is kept
-# whole, in ``extra``.
-_DESCRIPTIONS: Final[Mapping[type[Any], tuple[str, ...]]] = {
-    **dict.fromkeys(
-        (Payout, Payment, Refund),
-        (
-            "created_at",
-            "finished_at",
-            "customer",
-            "participant_details",
-            "payment_method",
-            "payment_details",
-            "customer_interaction",
-            "recurrent",
-            "amounts",
-            "transaction_info",
-            "error",
-        ),
-    ),
-    # Told in prose, under names that are not known.
-    TokenInfo: ("created_at", "expires_at", "is_active"),
+# What an answer must have to be one. Whatever else in it can't be read must not hide that money
+# moved: it is kept whole, in ``extra``.
+_NEEDED: Final[Mapping[type[Any], frozenset[str]]] = {
+    **dict.fromkeys((Session, Payout, Payment, Refund), frozenset({"id", "status"})),
+    Wallet: frozenset({"id", "amount_details"}),
+    Bank: frozenset({"id"}),
+    RecurrentToken: frozenset({"token"}),
+    TokenInfo: frozenset(),
 }
+_ABSENT: Final[tuple[Any, ...]] = (None, {}, [])
 
 
 def reader(
@@ -56,7 +45,7 @@ def reader(
     fields = [f.name for f in attrs.fields(record)]
     known = {names.get(name, name) for name in fields} - {"extra"}
     keeps_extra = "extra" in fields
-    synonyms, descriptions = _SYNONYMS.get(record), _DESCRIPTIONS.get(record, ())
+    synonyms, needed = _SYNONYMS.get(record), _NEEDED.get(record)
     read: Callable[[Any, Any], Any] = make_dict_structure_fn(
         record,
         converter,
@@ -67,6 +56,8 @@ def reader(
     def read_record(value: Any, wanted: Any) -> Any:
         wire = read_object(value, wanted)
         if synonyms is not None:
+            # An empty list under one version's name hides nothing under the other's.
+            wire = {n: v for n, v in wire.items() if n not in synonyms or v not in _ABSENT}
             wire = {_spelled(name, wire, synonyms, names): item for name, item in wire.items()}
         if keeps_extra and not wire.keys() <= known:
             named = {name: wire[name] for name in wire.keys() & known}
@@ -75,11 +66,9 @@ def reader(
         try:
             return read(wire, wanted)
         except BaseValidationError:
-            unread = _unreadable(converter, record, wire, descriptions, names)
-            if not unread:
+            if needed is None:
                 raise
-        readable = {name: wire[name] for name in wire if name not in unread}
-        return read({**readable, "extra": {**wire.get("extra", {}), **unread}}, wanted)
+        return read(_readable(converter, record, wire, needed, names), wanted)
 
     return read_record
 
@@ -91,22 +80,41 @@ def _spelled(name: str, wire: Wire, synonyms: Mapping[str, str], names: Mapping[
     return name if spelled in wire else spelled
 
 
-def _unreadable(
+def _readable(
     converter: Converter,
     record: type[Any],
     wire: Wire,
-    descriptions: tuple[str, ...],
+    needed: frozenset[str],
     names: Mapping[str, str],
 ) -> Wire:
-    unread: Wire = {}
+    """Keep what can be read, and the rest as it came; null and what is empty count as absent."""
+    readable: Wire = {"extra": dict(wire.get("extra", {}))}
     for field in attrs.fields(record):
         name = names.get(field.name, field.name)
-        if field.name in descriptions and name in wire:
-            try:
-                converter.structure(wire[name], field.type)
-            except (BaseValidationError, InvalidRequest, TypeError, ValueError):
-                unread[name] = wire[name]
-    return unread
+        if name not in wire or name == "extra":
+            continue
+        value = wire[name]
+        if field.name in needed:
+            # Older pages print ids as numbers.
+            is_number = field.name == "id" and type(value) is int
+            readable[name] = str(value) if is_number else value
+        elif _can_be_read(converter, value, field.type):
+            readable[name] = value
+        elif value not in _ABSENT:
+            readable["extra"][name] = value
+            if is_tuple(field.type) and isinstance(value, list):
+                # One that can't be read hides none of the others.
+                member, items = get_args(field.type)[0], cast("list[Any]", value)
+                readable[name] = [item for item in items if _can_be_read(converter, item, member)]
+    return readable
+
+
+def _can_be_read(converter: Converter, value: Any, wanted: Any) -> bool:
+    try:
+        converter.structure(value, wanted)
+    except (BaseValidationError, InvalidRequest, TypeError, ValueError):
+        return False
+    return True
 
 
 def writer(

@@ -30,7 +30,7 @@ from .ledger import Ledger
 from .machine import Machine, Notice
 from .records import Order, Report
 from .routes import CREATE
-from .rules import Reaction, Rules
+from .rules import KeyScope, Reaction, Rules
 from .services import Services
 from .sessions import Item, Kind, Session
 from .steps import Stage
@@ -89,13 +89,16 @@ class Bank:
         }
 
     def name_of(self, request: JsonObject, header: str | None) -> Name:
-        """Find what a call is counted under: its own name, else that of its session."""
-        name = name_of(request, header, self.rules)
+        """Find what a call is counted under: its own name, else that of its session.
+
+        A header of a call in a session tells that call from others, and not its order.
+        """
         session_id = request.get("session_id")
-        if name.text is not None or not isinstance(session_id, str):
-            return name
-        session = self._clerk.sessions.get(session_id)
-        return Name(session.name.text) if session else name
+        known = self._clerk.sessions.get(session_id) if isinstance(session_id, str) else None
+        if known is None:
+            return name_of(request, header, self.rules)
+        name = name_of(request, None, self.rules)
+        return name if name.text is not None else Name(known.name.text)
 
     def arrive(
         self,
@@ -185,16 +188,23 @@ class Bank:
         )
 
     def _answer(self, ask: Ask, now: datetime) -> Answer:
-        used = (ask.operation, ask.header_key or "")
-        guarded = self.rules.idempotency_header is Reaction.REFUSE and ask.operation in _MOVING
-        if guarded and ask.header_key and used in self._used:
+        used = self._guarded_key(ask)
+        if used in self._used:
             raise Refused(KEY_ALREADY_EXISTS, "already in progress or processed")
         if (found := wrong(ask.operation, ask.request, ask.version)) is not None:
             raise Refused(INVALID_REQUEST, found)
         answer = self._do(ask, now)
-        if guarded:
+        if used is not None:
             self._used.add(used)
         return answer
+
+    def _guarded_key(self, ask: Ask) -> tuple[str, str] | None:
+        """Give what a call may use up once: its key, and where that counts."""
+        guarded = self.rules.idempotency_header is Reaction.REFUSE and ask.operation in _MOVING
+        if not guarded or not ask.header_key:
+            return None
+        per_method = self.rules.key_scope is KeyScope.METHOD
+        return ask.operation if per_method else "", ask.header_key
 
     def _do(self, ask: Ask, now: datetime) -> Answer:
         if (service := self._others.get(ask.operation)) is not None:

@@ -55,10 +55,22 @@ def brand(number: str) -> str:
 
 
 def shown(instrument: JsonObject) -> JsonObject:
-    """Give an instrument as answers show it: a card by its traits, any other as it came."""
+    """Give an instrument as answers show it: a card by its traits, any other as it came.
+
+    Whatever looks like a card is hidden, also where it stands in a place of its own.
+    """
     if instrument.get("type") != "card":
-        return instrument
+        return {name: _hidden(name, value) for name, value in instrument.items()}
     return {"type": "card", "card": traits(number_of(instrument) or _SHOWN_OF_A_HASH)}
+
+
+def _hidden(name: str, value: object) -> object:
+    if name == "security_code":
+        return "***"
+    if is_object(value):
+        return {inner: _hidden(inner, item) for inner, item in value.items()}
+    is_number = name == "number" and isinstance(value, str) and _TAIL.search(value)
+    return "***" if is_number else value
 
 
 def phone_of(instrument: JsonObject) -> str | None:

@@ -37,7 +37,7 @@ class Clerk:
 
     def create(self, ask: Ask, now: datetime) -> Session:
         """Make a session, or give the one made before, or say why not."""
-        first = self.counts.first_session(ask.name) if ask.name.is_key else None
+        first = self.counts.first_created(ask.name) if ask.name.is_key else None
         if first is not None and ask.operation == CREATE:
             match self.machine.rules.duplicates:
                 case Duplicates.REPLAY:
@@ -54,7 +54,7 @@ class Clerk:
             updated_at=now,
         )
         self.sessions[session.id] = session
-        self.counts.make(ask.name, session.id)
+        self.counts.make(ask.name, ask.operation, session.id)
         self.machine.changed(session, now)
         return session
 

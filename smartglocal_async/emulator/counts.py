@@ -17,6 +17,7 @@ class _Tally:
     calls: Counter[str] = field(factory=Counter[str])
     asked: int = 0
     sessions: list[str] = field(factory=list[str])
+    created: str | None = None
     digests: set[str] = field(factory=set[str])
     signatures: set[str] = field(factory=set[str])
     firsts: dict[tuple[str, str | None], str] = field(factory=dict[tuple[str, str | None], str])
@@ -68,15 +69,19 @@ class Counts:
         if name.text is not None:
             self._tally(name).asked += 1
 
-    def make(self, name: Name, session_id: str) -> None:
-        """Note a session."""
-        if name.text is not None:
-            self._tally(name).sessions.append(session_id)
+    def make(self, name: Name, call: str, session_id: str) -> None:
+        """Note a session, and which call made it."""
+        if name.text is None:
+            return
+        tally = self._tally(name)
+        tally.sessions.append(session_id)
+        if call == CREATE and tally.created is None:
+            tally.created = session_id
 
-    def first_session(self, name: Name) -> str | None:
-        """Give the session that the name made first."""
+    def first_created(self, name: Name) -> str | None:
+        """Give the session that the first ``session/create`` of that name made."""
         tally = self._tallies.get(name.text) if name.text is not None else None
-        return tally.sessions[0] if tally and tally.sessions else None
+        return tally.created if tally else None
 
     def move(self, name: Name, movement: Movement) -> None:
         """Note money that was moved for good."""

@@ -55,6 +55,7 @@ class Machine:
         if stage is item.stage:
             return
         item.stage = stage
+        item.visit += 1
         self.arrive(session, item, now)
 
     def arrive(self, session: Session, item: Item, now: datetime) -> None:
@@ -78,8 +79,14 @@ class Machine:
     def due(
         self, session: Session, item: Item, event: Event, now: datetime, seconds: float
     ) -> None:
-        """Have a step taken later, if it is still legal then."""
-        self.agenda.after(seconds, now, partial(self.step, session, item, event))
+        """Have a step taken later, if the item hasn't left its stage until then."""
+        visit = item.visit
+
+        def act(then: datetime) -> None:
+            if item.visit == visit:
+                self.step(session, item, event, then)
+
+        self.agenda.after(seconds, now, act)
 
     def started(self, session: Session, item: Item, now: datetime) -> None:
         """Wait for a confirmation, unless it is automatic (documented for verifications)."""

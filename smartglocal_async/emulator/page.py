@@ -25,7 +25,9 @@ def challenge_page(item: Item) -> str:
 
 def ended_page() -> str:
     """Say that there is nothing to do on this page, or no more."""
-    return _page("3-D Secure", "<p>Nothing waits for you here. You can close this page.</p>")
+    return _page(
+        "3-D Secure", "<p>Done: there is nothing more to do here. You can close this page.</p>"
+    )
 
 
 def return_url(bank: Bank, id_: str) -> str | None:

@@ -14,7 +14,10 @@ _VERSIONS: Final = (1, 2)
 
 
 class Duplicates(enum.Enum):
-    """What a second ``session/create`` with one key gets; unknown, a switch."""
+    """What a second ``session/create`` with one key gets; unknown, a switch.
+
+    A key that ``session/init/...`` used is none of its.
+    """
 
     REPLAY = "replay"
     """The session of the first one again."""
@@ -55,6 +58,15 @@ class Reaction(enum.Enum):
     """An error envelope."""
     IGNORE = "ignore"
     """Nothing: the call is answered as if there were nothing wrong with it."""
+
+
+class KeyScope(enum.Enum):
+    """Where a key in ``X-PARTNER-IDEMPOTENCY-KEY`` counts as used; unknown, a switch."""
+
+    METHOD = "method"
+    """In the method it was used with."""
+    PROJECT = "project"
+    """In all calls that move money."""
 
 
 class DeclinedSession(enum.Enum):
@@ -100,9 +112,11 @@ class Rules:
     idempotency_header: Reaction = Reaction.IGNORE
     """What a used ``X-PARTNER-IDEMPOTENCY-KEY`` meets in the calls that move money.
 
-    Third-party code expects ``idempotency_key_already_exists``. The scope, here one method,
-    and that a refused call uses no key up are unknown. ``session/create`` has `duplicates`.
+    Third-party code expects ``idempotency_key_already_exists``. That a refused call uses no key
+    up is unknown. ``session/create`` has `duplicates`.
     """
+    key_scope: KeyScope = KeyScope.METHOD
+    """In which calls a key that `idempotency_header` looks at counts as used."""
     confirmation: Confirmation = Confirmation.MANUAL
     confirm_minutes: float = 240.0
     """Time to confirm; documented."""

@@ -46,6 +46,8 @@ class Item:
     fate: Fate
     code: str | None = None
     stage: Stage = Stage.STARTED
+    visit: int = 0
+    """How often it came to another stage; what is due in one visit isn't in the next."""
     finished_at: datetime | None = None
     error: JsonObject | None = None
     reserved: int = 0

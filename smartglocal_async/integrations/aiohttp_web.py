@@ -17,7 +17,7 @@ from aiohttp import web
 
 from ..errors import WebhookRefused
 from ..inbox import Webhooks
-from .answers import GONE, TOO_SLOW, Answer, answer, read_body
+from .answers import GONE, TOO_SLOW, Answer, answer, read_body, read_length
 
 Pairs = Sequence[tuple[str, str]]
 Deliver = Callable[[Pairs, bytes | WebhookRefused], Answer]
@@ -31,7 +31,7 @@ def webhook_handler(webhooks: Webhooks) -> Callable[[web.Request], Awaitable[web
     async def receive(request: web.Request) -> web.Response:
         chunks = request.content.iter_any()
         try:
-            said = await answer(webhooks, request.headers, request.content_length, chunks)
+            said = await answer(webhooks, request.headers, _length(request), chunks)
         except _CUT_SHORT:
             said = GONE
         return _response(said)
@@ -72,7 +72,7 @@ async def listening(
         chunks = request.content.iter_any()
         body: bytes | WebhookRefused
         try:
-            body = await read_body(chunks, request.content_length, most_bytes)
+            body = await read_body(chunks, _length(request), most_bytes)
         except WebhookRefused as refused:
             body = refused
         except TimeoutError:
@@ -92,6 +92,10 @@ async def listening(
         yield f"{_address(runner)}{path}"
     finally:
         await runner.cleanup()
+
+
+def _length(request: web.Request) -> int | None:
+    return read_length(request.headers.get("Content-Length"))
 
 
 def _response(said: Answer) -> web.Response:

@@ -16,8 +16,21 @@ TOO_SLOW: Final = (408, "the body did not come in time")
 GONE: Final = (400, "the body did not come whole")
 """For nobody: whoever hung up reads no answer."""
 
+_MOST_DIGITS: Final = 13
+"""Enough for a length that is too large for anybody."""
+
 Answer = tuple[int, str]
 """Status and text."""
+
+
+def read_length(header: str | None) -> int | None:
+    """Give the number of bytes that Content-Length announces; None if that is no number.
+
+    A number of thousands of digits, which `int` refuses, is cut: it stays larger than any limit.
+    """
+    if header is None or not header.isascii() or not header.isdigit():
+        return None
+    return int(header[:_MOST_DIGITS])
 
 
 async def read_body(chunks: AsyncIterable[bytes], length: int | None, most_bytes: int) -> bytes:
@@ -59,5 +72,5 @@ async def answer(
 def refusal(refused: WebhookRefused) -> Answer:
     """Log a delivery that is refused, and give what to answer."""
     facts = {"webhook_fault": refused.fault.name, "webhook_detail": refused.detail}
-    _LOG.warning("a webhook was refused", extra=facts)
+    _LOG.warning("a webhook was refused: %s", refused.fault.value, extra=facts)
     return HTTP_STATUS[refused.fault], refused.fault.value

@@ -24,7 +24,7 @@ from ..errors import WebhookRefused
 from ..inbox import Webhooks
 from ..values.events import WebhookEvent
 from ..webhooks import WebhookVerifier
-from .answers import GONE, TOO_SLOW, answer, read_body, refusal
+from .answers import GONE, TOO_SLOW, answer, read_body, read_length, refusal
 
 
 def webhook_endpoint(webhooks: Webhooks) -> Callable[[Request], Awaitable[Response]]:
@@ -84,5 +84,4 @@ def webhook_event(verifier: WebhookVerifier) -> Callable[[Request], Awaitable[We
 
 
 def _length(request: Request) -> int | None:
-    length = request.headers.get("content-length", "")
-    return int(length) if length.isascii() and length.isdigit() else None
+    return read_length(request.headers.get("content-length"))

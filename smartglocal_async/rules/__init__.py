@@ -10,6 +10,9 @@ A session is put together in one call or two, so completeness is a matter of the
 
 How a field is written is looked at in every call. An instrument of a type or shape that has no
 record here (`OtherInstrument`) has no rules.
+
+What a page states of just this kind of request is certain, and so is what a standard states;
+the rest is advice (`Broken.is_advice`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -38,14 +41,17 @@ _CALLS: Final[Mapping[str, tuple[Completeness, tuple[str, ...]]]] = MappingProxy
 
 
 def broken_rules(path: str, wire: Wire, today: date) -> Iterator[Broken]:
-    """Give the rules that the request of a call breaks, one a field, what is missing first."""
+    """Give the rules that the request of a call breaks, one a field.
+
+    The certain ones come before advice; in each, what is missing before what is written wrongly.
+    """
     if path not in _CALLS:
         return
     completeness, names = _CALLS[path]
     request = read_request(wire, names)
+    found = [*missing_fields(request, completeness), *broken_forms(request, today)]
     told: set[str] = set()
-    for check in (missing_fields(request, completeness), broken_forms(request, today)):
-        for broken in check:
-            if broken.field not in told:
-                told.add(broken.field)
-                yield broken
+    for broken in sorted(found, key=lambda one: one.is_advice):
+        if broken.field not in told:
+            told.add(broken.field)
+            yield broken

@@ -14,3 +14,6 @@ class Broken:
     page: str
     """Where the provider says so, below ``developer.smart-glocal.com/docs/``; or the standard
     that says so."""
+    is_advice: bool = False
+    """Whether the provider may well take the request all the same: no page says for certain, of
+    such a request, that it must be so."""

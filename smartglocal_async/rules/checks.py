@@ -1,19 +1,29 @@
 """The tables laid over a request: what is missing, what is written wrongly."""
 
 import enum
-from collections.abc import Iterator, Mapping
-from datetime import date
+from collections.abc import Iterator
+from datetime import date, timedelta
 from itertools import chain
 from typing import Final
 
 from ..codec import Wire
 from .broken import Broken
-from .forms import INSTRUMENT_FORMS, PARTICIPANT_FORMS, PAYER_FORMS, Form
+from .forms import (
+    EXPIRATION_MONTH,
+    EXPIRATION_YEAR,
+    INSTRUMENT_FORMS,
+    PARTICIPANT_FORMS,
+    PAYER_FORMS,
+    SCHEMES,
+    Form,
+    Forms,
+)
 from .reading import SIDES, Asked, text_at, value_at
 from .tables import PAYMENTS, PAYOUTS, Demands
 
 _CARD: Final = "card.bank_card"
-_NO_FORMS: Final[Mapping[str, Form]] = {}
+_ACCOUNT: Final = "bank_account.global"
+_NO_FORMS: Final[Forms] = {}
 
 
 class Completeness(enum.Enum):
@@ -22,7 +32,8 @@ class Completeness(enum.Enum):
     LATER = "later"
     """Of nothing yet."""
     OF_WHAT_IS_GIVEN = "of what is given"
-    """Of the instrument, the recipient and the sender that the request has, if any."""
+    """Of the instrument that the request has, if any. Of a recipient and a sender that it has,
+    as advice: the rest of them may have come with the session."""
     OF_ALL = "of all"
 
 
@@ -33,22 +44,27 @@ def missing_fields(asked: Asked, completeness: Completeness) -> Iterator[Broken]
         return
     yield from _missing(asked.place, asked.instrument, demands.instrument, demands)
     yield from _no_alternative(asked, demands)
+    everybody = completeness is Completeness.OF_ALL
     for side, names in zip(SIDES, (demands.recipient, demands.sender), strict=True):
         fields = asked.sides[side]
-        if fields is not None or completeness is Completeness.OF_ALL:
-            yield from _missing(f"participant_details.{side}", fields or {}, names, demands)
+        if fields is not None or everybody:
+            yield from _missing(
+                f"participant_details.{side}",
+                fields or {},
+                names,
+                demands,
+                may_be_given=not everybody,
+            )
 
 
 def broken_forms(asked: Asked, today: date) -> Iterator[Broken]:
     """Give the fields of a request that aren't written as they must be."""
     demands = _demands(asked)
     if demands is not None:
-        yield from _misformed(asked.place, asked.instrument, demands.instrument_forms)
+        yield from _instrument_misformed(asked, demands.instrument_forms)
         yield from _side_misformed(asked, "recipient", demands.recipient_forms)
         yield from _wrong_currency(asked, demands)
-    yield from _misformed(
-        asked.place, asked.instrument, INSTRUMENT_FORMS.get(asked.kind, _NO_FORMS)
-    )
+    yield from _instrument_misformed(asked, INSTRUMENT_FORMS.get(asked.kind, _NO_FORMS))
     if asked.kind == _CARD:
         yield from _expired(asked, today)
     if asked.is_payment:
@@ -71,12 +87,19 @@ def _demands(asked: Asked) -> Demands | None:
 
 
 def _missing(
-    place: str, fields: Wire, names: tuple[str, ...], demands: Demands
+    place: str,
+    fields: Wire,
+    names: tuple[str, ...],
+    demands: Demands,
+    *,
+    may_be_given: bool = False,
 ) -> Iterator[Broken]:
     for name in names:
         if _is_blank(fields, name):
-            problem = f"is missing; a {demands.name} must have it"
-            yield Broken(f"{place}.{name}", problem, demands.page)
+            is_advice = may_be_given or demands.is_advice or name in demands.advised
+            must = "should" if is_advice else "must"
+            problem = f"is missing; a {demands.name} {must} have it"
+            yield Broken(f"{place}.{name}", problem, demands.page, is_advice)
 
 
 def _no_alternative(asked: Asked, demands: Demands) -> Iterator[Broken]:
@@ -85,7 +108,8 @@ def _no_alternative(asked: Asked, demands: Demands) -> Iterator[Broken]:
         all(not _is_blank(asked.instrument, name) for name in names) for names in sets
     ):
         choice = ", or ".join(" and ".join(names) for names in sets)
-        yield Broken(asked.place, f"give {choice}: a {demands.name} must have them", demands.page)
+        problem = f"give {choice}: a {demands.name} must have them"
+        yield Broken(asked.place, problem, demands.page, demands.is_advice)
 
 
 def _is_blank(fields: Wire, name: str) -> bool:
@@ -93,15 +117,28 @@ def _is_blank(fields: Wire, name: str) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def _side_misformed(asked: Asked, side: str, forms: Mapping[str, Form]) -> Iterator[Broken]:
-    return _misformed(f"participant_details.{side}", asked.sides[side] or {}, forms)
+def _instrument_misformed(asked: Asked, forms: Forms) -> Iterator[Broken]:
+    return _misformed(asked, asked.place, asked.instrument, forms)
 
 
-def _misformed(place: str, fields: Wire, forms: Mapping[str, Form]) -> Iterator[Broken]:
-    for name, form in forms.items():
+def _side_misformed(asked: Asked, side: str, forms: Forms) -> Iterator[Broken]:
+    return _misformed(asked, f"participant_details.{side}", asked.sides[side] or {}, forms)
+
+
+def _misformed(asked: Asked, place: str, fields: Wire, forms: Forms) -> Iterator[Broken]:
+    for name, several in forms.items():
         text = text_at(fields, name)
-        if text is not None and not form.holds(text):
-            yield Broken(f"{place}.{name}", form.problem, form.page)
+        if text is None:
+            continue
+        for form in several:
+            if not form.holds(text):
+                is_advice = not _is_certain(form, asked)
+                yield Broken(f"{place}.{name}", form.problem, form.page, is_advice)
+
+
+def _is_certain(form: Form, asked: Asked) -> bool:
+    # The pages of the countries are about accounts there.
+    return form.certain_in is None or (asked.kind == _ACCOUNT and asked.country in form.certain_in)
 
 
 def _wrong_currency(asked: Asked, demands: Demands) -> Iterator[Broken]:
@@ -111,16 +148,14 @@ def _wrong_currency(asked: Asked, demands: Demands) -> Iterator[Broken]:
 
 
 def _expired(asked: Asked, today: date) -> Iterator[Broken]:
-    forms = INSTRUMENT_FORMS[_CARD]
     month, year = (text_at(asked.instrument, f"expiration_{unit}") for unit in ("month", "year"))
     if month is None or year is None:
         return
-    if not (forms["expiration_month"].holds(month) and forms["expiration_year"].holds(year)):
+    if not (EXPIRATION_MONTH.holds(month) and EXPIRATION_YEAR.holds(year)):
         return
-    # Good through the end of its month.
-    if (2000 + int(year), int(month)) < (today.year, today.month):
+    # Good through the end of its month, wherever on earth it ends last.
+    still = today - timedelta(days=1)
+    if (2000 + int(year), int(month)) < (still.year, still.month):
         yield Broken(
-            f"{asked.place}.expiration_year",
-            "the card has expired; ask for another",
-            forms["security_code"].page,
+            f"{asked.place}.expiration_year", "the card has expired; ask for another", SCHEMES
         )

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeAlias
 
 from attrs import frozen
 
@@ -17,16 +17,25 @@ class Form:
     holds: Callable[[str], bool]
     problem: str
     page: str
+    certain_in: tuple[str, ...] | None = None
+    """Certain for accounts in these countries (ISO 3166-1, alpha-3), whose pages say so; advice
+    elsewhere. None for certain everywhere."""
+
+
+Forms: TypeAlias = Mapping[str, tuple[Form, ...]]
+"""Field -> its forms. The first that doesn't hold is told, a certain one before advice."""
 
 
 _IBAN: Final = re.compile("[A-Za-z]{2}[0-9]{2}[A-Za-z0-9]{11,30}")
 _ISO_BIC: Final = "[A-Za-z0-9]{4}[A-Za-z]{2}[A-Za-z0-9]{2}([A-Za-z0-9]{3})?"
 _ABA: Final = re.compile(r"[0-9]{9}")
 _UNION_PAY: Final = ("62", "81")
-_SCHEMES: Final = "the card schemes' rules"
+SCHEMES: Final = "the card schemes' rules"
+_CARD_NUMBERS: Final = "ISO/IEC 7812"
 _RUSSIAN_BANKS: Final = "Bank of Russia 762-P"
 _INIT_PAYMENT: Final = "reference/methods/session-init-payment"
 _LARGEST_DIGIT: Final = 9
+_ADVICE: Final = ()
 
 
 def _pattern(pattern: str) -> Callable[[str], bool]:
@@ -35,14 +44,26 @@ def _pattern(pattern: str) -> Callable[[str], bool]:
 
 
 def _at_most(length: int, page: str) -> Form:
-    return Form(lambda text: len(text) <= length, f"may have {length} characters; shorten it", page)
+    return Form(
+        lambda text: len(text) <= length,
+        f"may have {length} characters; shorten it",
+        page,
+        ("USA", "AUS"),
+    )
 
 
 def _is_card_number(number: str) -> bool:
-    if not (number.isascii() and number.isdigit()):
-        return False
-    if number.startswith(_UNION_PAY):
-        return True  # Not all of its numbers end in a check digit.
+    # Not all of UnionPay's numbers end in a check digit.
+    return _are_digits(number) and (
+        number.startswith(_UNION_PAY) or _ends_in_its_check_digit(number)
+    )
+
+
+def _are_digits(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _ends_in_its_check_digit(number: str) -> bool:
     total = 0
     for place, digit in enumerate(reversed(number)):
         value = int(digit) * (1 + place % 2)
@@ -74,80 +95,121 @@ ROUTING_NUMBER: Final = Form(
     "must be an ABA routing number: nine digits, the last of them the check digit",
     "payouts/payout-USA",
 )
+EXPIRATION_MONTH: Final = Form(
+    _pattern("0[1-9]|1[0-2]"), "must be two digits, 01 to 12", _INIT_PAYMENT
+)
+EXPIRATION_YEAR: Final = Form(_pattern("[0-9]{2}"), "must be two digits", _INIT_PAYMENT)
 _BIC: Final = Form(_pattern(_ISO_BIC), "must be a BIC: 8 or 11 letters and digits", "ISO 9362")
 
-INSTRUMENT_FORMS: Final[Mapping[str, Mapping[str, Form]]] = MappingProxyType(
+INSTRUMENT_FORMS: Final[Mapping[str, Forms]] = MappingProxyType(
     {
         "card.bank_card": {
-            "number": Form(
-                _is_card_number,
-                "must be digits only, the last of them the check digit",
-                "ISO/IEC 7812",
+            "number": (
+                Form(
+                    _is_card_number,
+                    "must be digits only, the last of them the check digit",
+                    _CARD_NUMBERS,
+                ),
+                Form(
+                    lambda number: not _are_digits(number) or _ends_in_its_check_digit(number),
+                    "should end in its check digit, as most of UnionPay's numbers do",
+                    _CARD_NUMBERS,
+                    _ADVICE,
+                ),
             ),
-            "expiration_month": Form(
-                _pattern("0[1-9]|1[0-2]"), "must be two digits, 01 to 12", _INIT_PAYMENT
+            "expiration_month": (EXPIRATION_MONTH,),
+            "expiration_year": (EXPIRATION_YEAR,),
+            "security_code": (
+                Form(_pattern("[0-9]{3,4}"), "must be three or four digits", SCHEMES),
             ),
-            "expiration_year": Form(_pattern("[0-9]{2}"), "must be two digits", _INIT_PAYMENT),
-            "security_code": Form(_pattern("[0-9]{3,4}"), "must be three or four digits", _SCHEMES),
         },
         "card.encrypted_card": {
-            "number_hash": Form(
-                lambda text: bool(text.strip()),
-                "must not be empty; give the token of the widget",
-                "restricted/bank-card",
+            "number_hash": (
+                Form(
+                    lambda text: bool(text.strip()),
+                    "must not be empty; give the token of the widget",
+                    "restricted/bank-card",
+                ),
             )
         },
         "bank_account.global": {
-            "iban": Form(
-                _is_iban,
-                "must be an IBAN: letters and digits without spaces, with the right check digits",
-                "ISO 13616",
+            "iban": (
+                Form(
+                    _is_iban,
+                    "must be an IBAN: letters and digits without spaces, with the right check "
+                    "digits",
+                    "ISO 13616",
+                ),
             ),
-            "swift_bic_code": _BIC,
-            "sort_code": Form(
-                _pattern("[0-9]{2}-[0-9]{2}-[0-9]{2}"),
-                "must be three pairs of digits: 12-34-56",
-                "payouts/payout-united-kingdom",
+            "swift_bic_code": (_BIC,),
+            "sort_code": (
+                Form(
+                    _pattern("[0-9]{2}-[0-9]{2}-[0-9]{2}"),
+                    "must be three pairs of digits: 12-34-56",
+                    "payouts/payout-united-kingdom",
+                    ("GBR",),
+                ),
             ),
-            "bsb_number": Form(
-                _pattern("[0-9]{6}"), "must be six digits", "payouts/payout-australia"
+            "bsb_number": (
+                Form(
+                    _pattern("[0-9]{6}"),
+                    "must be six digits",
+                    "payouts/payout-australia",
+                    ("AUS",),
+                ),
             ),
         },
         "bank_account.ru": {
-            "bik": Form(_pattern("[0-9]{9}"), "must be nine digits", _RUSSIAN_BANKS),
-            "account": Form(_pattern("[0-9]{20}"), "must be twenty digits", _RUSSIAN_BANKS),
+            "bik": (Form(_pattern("[0-9]{9}"), "must be nine digits", _RUSSIAN_BANKS),),
+            "account": (Form(_pattern("[0-9]{20}"), "must be twenty digits", _RUSSIAN_BANKS),),
         },
-        "recurrent": {"initiator": one_of(("merchant", "client"), "payments/payment-recurringMIT")},
+        "recurrent": {
+            "initiator": (one_of(("merchant", "client"), "payments/payment-recurringMIT"),)
+        },
     }
 )
-"""Kind of instrument -> field -> its form."""
+"""Kind of instrument -> the forms of its fields."""
 
-_COMPANY_LENGTH: Final = 100
-
-PARTICIPANT_FORMS: Final[Mapping[str, Form]] = MappingProxyType(
+PARTICIPANT_FORMS: Final[Forms] = MappingProxyType(
     {
-        "company_name": Form(
-            lambda text: len(text) <= _COMPANY_LENGTH and not text.isdigit(),
-            f"may have {_COMPANY_LENGTH} characters, and not digits only",
-            "payouts/payout-australia",
+        "company_name": (
+            _at_most(100, "payouts/payout-australia"),
+            Form(
+                lambda text: not text.isdigit(),
+                "must not be digits only",
+                "payouts/payout-australia",
+                ("AUS",),
+            ),
         ),
-        "first_name": _at_most(64, "payouts/payout-USA"),
-        "last_name": _at_most(80, "payouts/payout-USA"),
-        "registration_number": _at_most(64, "payouts/payout-USA"),
-        "address_line": _at_most(256, "payouts/payout-USA"),
-        "city": _at_most(64, "payouts/payout-USA"),
-        "postal_code": _at_most(64, "payouts/payout-USA"),
-        "state": _at_most(64, "payouts/payout-USA"),
-        "country_iso3": Form(_pattern("[A-Za-z]{3}"), "must be three letters", "ISO 3166-1"),
-        "currency": Form(
-            lambda text: text.lower() in EXPONENTS, "must be the code of a currency", "ISO 4217"
+        "first_name": (_at_most(64, "payouts/payout-USA"),),
+        "last_name": (_at_most(80, "payouts/payout-USA"),),
+        "registration_number": (_at_most(64, "payouts/payout-USA"),),
+        "address_line": (_at_most(256, "payouts/payout-USA"),),
+        "city": (_at_most(64, "payouts/payout-USA"),),
+        "postal_code": (_at_most(64, "payouts/payout-USA"),),
+        "state": (_at_most(64, "payouts/payout-USA"),),
+        "country_iso3": (Form(_pattern("[A-Za-z]{3}"), "must be three letters", "ISO 3166-1"),),
+        "currency": (
+            Form(_pattern("[A-Za-z]{3}"), "must be three letters", "ISO 4217"),
+            # The list is that of one day.
+            Form(
+                lambda text: text.lower() in EXPONENTS,
+                "should be the code of a currency",
+                "ISO 4217",
+                _ADVICE,
+            ),
         ),
-        "swift_bic_code": _BIC,
+        "swift_bic_code": (_BIC,),
     }
 )
-"""Field of a recipient or a sender -> its form."""
+"""The forms of a recipient's and a sender's fields."""
 
-PAYER_FORMS: Final[Mapping[str, Form]] = MappingProxyType(
-    {"postal_code": Form(_pattern("[0-9]{1,6}"), "must be one to six digits", "payments/params")}
+PAYER_FORMS: Final[Forms] = MappingProxyType(
+    {
+        # Where it is missing or bad, the provider makes one up.
+        "postal_code": (
+            Form(_pattern("[0-9]{1,6}"), "should be one to six digits", "payments/params", _ADVICE),
+        )
+    }
 )
-"""Field of a payment's sender -> its form."""
+"""The forms of the fields of a payment's sender."""

@@ -3,12 +3,11 @@
 Where a page's own list is known in part only, the row holds that part.
 """
 
-from collections.abc import Mapping
 from typing import Final
 
 from attrs import evolve, field, frozen
 
-from .forms import CPF, ROUTING_NUMBER, Form, one_of
+from .forms import CPF, ROUTING_NUMBER, Form, Forms, one_of
 
 
 @frozen(kw_only=True)
@@ -27,10 +26,14 @@ class Demands:
     """One of these sets of the instrument's fields must be there."""
     recipient: tuple[str, ...] = ()
     sender: tuple[str, ...] = ()
+    is_advice: bool = False
+    """Whether all of these fields are advice: no page of the recipient's country was read."""
+    advised: tuple[str, ...] = ()
+    """Those of these fields that are advice: the page shows them and doesn't mark them."""
     currency: str | None = None
     """The only one that ``amount_details`` may have."""
-    instrument_forms: Mapping[str, Form] = field(factory=dict[str, Form])
-    recipient_forms: Mapping[str, Form] = field(factory=dict[str, Form])
+    instrument_forms: Forms = field(factory=dict[str, tuple[Form, ...]])
+    recipient_forms: Forms = field(factory=dict[str, tuple[Form, ...]])
 
 
 _FIVE: Final = ("bank_name", "currency", "country_iso3", "first_name", "last_name")
@@ -109,7 +112,9 @@ _ACCOUNTS: Final = (
         instrument=("account_type", "description"),
         alternatives=(("iban", "swift_bic_code"), ("sort_code", "account_number")),
         recipient=(*_FIVE, "address_line"),
-        instrument_forms={"account_type": one_of(("CHECKING",), "payouts/payout-united-kingdom")},
+        instrument_forms={
+            "account_type": (one_of(("CHECKING",), "payouts/payout-united-kingdom"),)
+        },
     ),
     evolve(
         _ACCOUNT,
@@ -120,8 +125,8 @@ _ACCOUNTS: Final = (
         recipient=(*_FIVE, "address_line", "city", "postal_code", "state"),
         sender=(*_FOUR, "address_line"),
         instrument_forms={
-            "account_type": one_of(("CHECKING", "SAVINGS"), "payouts/payout-USA"),
-            "routing_code": ROUTING_NUMBER,
+            "account_type": (one_of(("CHECKING", "SAVINGS"), "payouts/payout-USA"),),
+            "routing_code": (ROUTING_NUMBER,),
         },
     ),
     evolve(
@@ -142,13 +147,13 @@ _ACCOUNTS: Final = (
         recipient=(*_FIVE, "identity_document.id_number"),
         sender=_FOUR,
         instrument_forms={
-            "account_type": one_of(
-                ("CHECKING", "SAVINGS", "DEPOSIT", "OTHERS"), "payouts/payout-brazil"
+            "account_type": (
+                one_of(("CHECKING", "SAVINGS", "DEPOSIT", "OTHERS"), "payouts/payout-brazil"),
             )
         },
-        recipient_forms={"identity_document.id_number": CPF},
+        recipient_forms={"identity_document.id_number": (CPF,)},
     ),
-    _ACCOUNT,
+    evolve(_ACCOUNT, is_advice=True),
 )
 _WALLET: Final = Demands(
     name="payout to a wallet",
@@ -171,7 +176,7 @@ PAYOUTS: Final = (
         recipient=("currency", "country_iso3", "first_name", "last_name"),
         sender=_FOUR,
     ),
-    _WALLET,
+    evolve(_WALLET, is_advice=True),
     Demands(
         name="payout to an account in Russia",
         page="payouts/payout-russia",
@@ -191,6 +196,7 @@ PAYOUTS: Final = (
         kind="bank_account.faster_payment_system_verification",
         instrument=("phone", "bank_id"),
         recipient=("first_name", "last_name"),
+        advised=("first_name", "last_name"),
     ),
 )
 """The first row that fits holds; those of a country stand before those of any."""
@@ -201,6 +207,7 @@ PAYMENTS: Final = (
         page="reference/methods/session-init-payment",
         kind="card.bank_card",
         instrument=("number", "expiration_month", "expiration_year", "security_code"),
+        advised=("security_code",),
     ),
     Demands(
         name="payment by a card's token",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from attrs import field, frozen
 
-from .exactness import mask
+from .exactness import mask, without_card_numbers
 from .instruments import PaymentInstrument, PayoutInstrument
 from .interaction import CustomerInteraction
 from .money import Amount
@@ -33,7 +33,8 @@ class ProviderError:
     """The provider's word on what went wrong inside a session, a payout or a payment."""
 
     code: str
-    description: str | None = None
+    description: str | None = field(default=None, converter=without_card_numbers)
+    """Digit runs that look like cards are masked."""
     reject_reasons: tuple[RejectReason, ...] = ()
     extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=mask, hash=False)
 

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import re
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar, Union, cast, get_args, get_origin
@@ -14,6 +15,8 @@ from ..errors import MASK, InvalidRequest
 T = TypeVar("T")
 
 _DEEPEST: Final = 64
+# Twelve to nineteen digits, perhaps in groups: what a card number looks like in prose.
+_LOOKS_LIKE_PAN: Final = re.compile(r"(?<!\d)\d(?:[ -]?\d){11,18}(?!\d)")
 _LONGEST_INT_BITS: Final = 14_000  # Python writes 4300 digits, and refuses more.
 _LARGEST_OPTION: Final = 10**9
 _PLAIN: Final = {str: "text", int: "a whole number", bool: "true or false"}
@@ -22,6 +25,11 @@ _PLAIN: Final = {str: "text", int: "a whole number", bool: "true or false"}
 def mask(value: object) -> str:
     """Show in a repr that there is a value, and nothing of it."""
     return repr(value) if value is None else MASK
+
+
+def without_card_numbers(text: str | None) -> str | None:
+    """Mask the digit runs of a text that are long enough to be a card number."""
+    return None if text is None else _LOOKS_LIKE_PAN.sub(MASK, text)
 
 
 def discreet(record: type[T]) -> type[T]:

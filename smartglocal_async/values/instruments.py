@@ -14,6 +14,7 @@ from ..errors import InvalidRequest
 from .exactness import check_json, discreet, exact, mask
 
 _SHORTEST_PAN, _LONGEST_PAN = 12, 19
+_INSIDE_CARD = frozenset({"bank_card", "encrypted_card"})
 
 
 def _check_number(_instance: object, _field: "Attribute[str]", value: object) -> None:
@@ -147,10 +148,17 @@ def _check_wire(_instance: object, _field: "Attribute[Any]", value: object) -> N
         raise InvalidRequest("OtherInstrument.wire", f"expected a dict, got {type(value).__name__}")
     wire = cast("dict[str, Any]", value)
     check_json(wire, "OtherInstrument.wire")
-    if not isinstance(wire.get("type"), str):
+    kind = wire.get("type")
+    if not isinstance(kind, str):
         raise InvalidRequest("OtherInstrument.wire.type", "expected text: the instrument's type")
+    if kind in _INSIDE_CARD:
+        raise InvalidRequest(
+            "OtherInstrument.wire.type",
+            f'{kind} stands inside a card: {{"type": "card", "card": {{"type": "{kind}", ...}}}}',
+        )
 
 
+@discreet
 @frozen
 class OtherInstrument:
     """An instrument that has no record here: its wire form, sent and kept as it is.

@@ -19,6 +19,7 @@ def _with_offset(_instance: object, _field: "Attribute[datetime]", value: object
         raise InvalidRequest(where, "has no offset from UTC; give it a tzinfo")
 
 
+@discreet
 @frozen(kw_only=True)
 class AskBalance:
     """Ask for the balance of the wallets (``wallet/balance``); the time is that of the request.
@@ -29,6 +30,7 @@ class AskBalance:
     request_datetime: datetime = field(validator=_with_offset)
 
 
+@discreet
 @frozen(kw_only=True, field_transformer=exact)
 class TokenizeWidget:
     """The widget that turns a card into a token (``token``)."""
@@ -38,6 +40,7 @@ class TokenizeWidget:
     extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=mask, hash=False)
 
 
+@discreet
 @frozen(kw_only=True, field_transformer=exact)
 class AcquiringWidget:
     """The widget with which a payer pays in a session (``token``).
@@ -57,6 +60,7 @@ class AcquiringWidget:
     extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=mask, hash=False)
 
 
+@discreet
 @frozen(kw_only=True, field_transformer=exact)
 class FpsNoAccountWidget:
     """The payment page for transfers between individuals (``token``); needs a submerchant."""
@@ -65,6 +69,7 @@ class FpsNoAccountWidget:
     extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=mask, hash=False)
 
 
+@discreet
 @frozen(kw_only=True, field_transformer=exact)
 class IssueToken:
     """Ask for the public token of one widget (``token``).
@@ -95,6 +100,7 @@ class TokenRef:
     token: str = field(validator=not_empty, repr=mask)
 
 
+@discreet
 @frozen(kw_only=True, field_transformer=exact)
 class DescribeToken:
     """Ask what stands behind a token (``token/info``).
@@ -114,6 +120,7 @@ class DescribeToken:
             raise InvalidRequest("DescribeToken", "give one of card, public_token, recurrent_token")
 
 
+@discreet
 @frozen(kw_only=True, field_transformer=exact)
 class DisableRecurrent:
     """End a recurring payment: its token can't be used any more (``recurrent/disable``)."""
@@ -121,6 +128,7 @@ class DisableRecurrent:
     recurrent: TokenRef
 
 
+@discreet
 @frozen
 class ListBanks:
     """Ask for the banks of Russia's Faster Payments System (``fps/banks``): nothing to say."""

@@ -10,9 +10,10 @@ from typing import Any, cast
 from attrs import Attribute, field, frozen
 
 from ..errors import InvalidRequest
-from .exactness import exact, mask
+from .exactness import discreet, exact, mask
 
 
+@discreet
 @frozen(kw_only=True, field_transformer=exact)
 class Contact:
     """One way to reach a customer."""
@@ -32,6 +33,7 @@ def _check_contacts(_instance: object, _field: "Attribute[Any]", value: object) 
             )
 
 
+@discreet
 @frozen(kw_only=True, field_transformer=exact)
 class Customer:
     """The payer or recipient as your system knows them; ``reference`` is your own id."""
@@ -41,6 +43,7 @@ class Customer:
     extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=mask, hash=False)
 
 
+@discreet
 @frozen(kw_only=True, field_transformer=exact)
 class IdentityDocument:
     """A paper that proves who somebody is; in Brazil ``id_number`` is the CPF of 11 digits."""
@@ -54,6 +57,7 @@ class IdentityDocument:
     extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=mask, hash=False)
 
 
+@discreet
 @frozen(kw_only=True, field_transformer=exact)
 class Participant:
     """A sender or a recipient, person or company."""
@@ -95,6 +99,7 @@ class Participant:
     extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=mask, hash=False)
 
 
+@discreet
 @frozen(kw_only=True, field_transformer=exact)
 class ParticipantDetails:
     """The two ends of a transfer."""

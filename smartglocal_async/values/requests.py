@@ -6,7 +6,7 @@ from typing import Any
 from attrs import field, frozen
 
 from ..errors import InvalidRequest
-from .exactness import exact, mask, not_empty
+from .exactness import discreet, exact, mask, not_empty
 from .instruments import (
     FasterPaymentVerification,
     OtherInstrument,
@@ -17,6 +17,7 @@ from .money import AmountDetails
 from .people import Customer, ParticipantDetails
 
 
+@discreet
 @frozen(kw_only=True, field_transformer=exact)
 class PaymentOptions:
     """Additional payment parameters.
@@ -30,6 +31,7 @@ class PaymentOptions:
     extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=mask, hash=False)
 
 
+@discreet
 @frozen(kw_only=True, field_transformer=exact)
 class CreateSession:
     """Create a payment session; nothing moves yet (``session/create``).
@@ -62,6 +64,7 @@ class CreateSession:
             )
 
 
+@discreet
 @frozen(field_transformer=exact)
 class SessionRef:
     """Name one session by the id that the provider gave it.
@@ -73,6 +76,7 @@ class SessionRef:
     session_id: str = field(validator=not_empty)
 
 
+@discreet
 @frozen(kw_only=True, field_transformer=exact)
 class StartPayout:
     """Start a payout in a session (``session/start/payout``).
@@ -89,6 +93,7 @@ class StartPayout:
     metadata: Any = field(default=None, hash=False)
 
 
+@discreet
 @frozen(kw_only=True, field_transformer=exact)
 class StartPayment:
     """Start a payment in a session (``session/start/payment``).
@@ -106,6 +111,7 @@ class StartPayment:
     metadata: Any = field(default=None, hash=False)
 
 
+@discreet
 @frozen(kw_only=True, field_transformer=exact)
 class InitPayout:
     """Create a session and start a payout in it, in one call (``session/init/payout``).
@@ -121,6 +127,7 @@ class InitPayout:
     metadata: Any = field(default=None, hash=False)
 
 
+@discreet
 @frozen(kw_only=True, field_transformer=exact)
 class InitPayment:
     """Create a session and start a payment in it, in one call (``session/init/payment``).
@@ -136,6 +143,7 @@ class InitPayment:
     metadata: Any = field(default=None, hash=False)
 
 
+@discreet
 @frozen(kw_only=True, field_transformer=exact)
 class CapturePayment:
     """Take the money that a payment holds (``session/capture``, after `ReadyToCapture`).
@@ -148,6 +156,7 @@ class CapturePayment:
     amount_details: AmountDetails | None = None
 
 
+@discreet
 @frozen(kw_only=True, field_transformer=exact)
 class RefundPayment:
     """Give the money of a succeeded payment back (``session/refund``).
@@ -161,6 +170,7 @@ class RefundPayment:
     metadata: Any = field(default=None, hash=False)
 
 
+@discreet
 @frozen(kw_only=True, field_transformer=exact)
 class VerifyCustomer:
     """Ask whether a phone belongs to a person (``fps/customer_verification``; free).
