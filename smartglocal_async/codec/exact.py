@@ -4,7 +4,7 @@ import enum
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, cast, get_args, get_origin
+from typing import Any, Final, TypeGuard, cast, get_args, get_origin
 
 from cattrs import Converter
 
@@ -100,6 +100,11 @@ def read_tuple(converter: Converter, value: Any, wanted: Any) -> tuple[Any, ...]
 def is_tuple(annotation: Any) -> bool:
     """Say whether a field holds a tuple of records."""
     return get_origin(annotation) is tuple
+
+
+def is_list(value: Any) -> TypeGuard[list[Any]]:
+    """Say whether a value was a JSON array."""
+    return isinstance(value, list)
 
 
 def is_mapping(annotation: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final, cast, get_args
+from typing import Any, Final, get_args
 
 import attrs
 from cattrs import BaseValidationError, Converter
@@ -12,7 +12,7 @@ from ..errors import InvalidRequest
 from ..values.answers import Payment, Payout, Refund, Session
 from ..values.tokens import RecurrentToken, TokenInfo
 from ..values.wallets import Bank, Wallet
-from .exact import is_tuple, read_object
+from .exact import is_list, is_tuple, read_object
 from .text import Wire
 
 # Names of answers in any version of the API -> field. Which version a webhook uses is unknown,
@@ -93,7 +93,7 @@ def _readable(
         name = names.get(field.name, field.name)
         if name not in wire or name == "extra":
             continue
-        value = wire[name]
+        value: Any = wire[name]
         if field.name in needed:
             # Older pages print ids as numbers.
             is_number = field.name == "id" and type(value) is int
@@ -102,10 +102,10 @@ def _readable(
             readable[name] = value
         elif value not in _ABSENT:
             readable["extra"][name] = value
-            if is_tuple(field.type) and isinstance(value, list):
+            if is_tuple(field.type) and is_list(value):
                 # One that can't be read hides none of the others.
-                member, items = get_args(field.type)[0], cast("list[Any]", value)
-                readable[name] = [item for item in items if _can_be_read(converter, item, member)]
+                member = get_args(field.type)[0]
+                readable[name] = [item for item in value if _can_be_read(converter, item, member)]
     return readable
 
 
