@@ -70,14 +70,14 @@ def docs(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The tests pass on every interpreter that is installed."""
     session.install("-e", ".[dev]")
-    session.run("pytest", "-n", "auto", *session.posargs)
+    session.run("pytest", "-n", "auto", "-m", "not thorough", *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])
 def lowest(session: nox.Session) -> None:
     """The tests pass on the lowest versions that the package says it works with."""
     session.install("-e", ".[dev]", *lowest_versions())
-    session.run("pytest", "-n", "auto", *session.posargs)
+    session.run("pytest", "-n", "auto", "-m", "not thorough", *session.posargs)
 
 
 @nox.session

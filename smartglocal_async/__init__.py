@@ -16,10 +16,13 @@ if TYPE_CHECKING:
         CallFailed,
         CallOutcome,
         CodeClass,
+        InProgress,
         InvalidCredentials,
         InvalidRequest,
+        JournalUnusable,
         KeyReused,
         LeftOpen,
+        LostLease,
         Misuse,
         NotSent,
         OutcomeUnknown,
@@ -32,8 +35,16 @@ if TYPE_CHECKING:
         WebhookRefused,
     )
     from .inbox import Webhooks
+    from .journal.memory import MemoryJournal
+    from .journal.sqlite import SQLiteJournal
+    from .journal.states import Event, Step
+    from .journal.store import Attempt, Changes, Entry, Journal, NewEntry
     from .operations import OPERATIONS, Operation, Repeat
     from .outcome import Outcome
+    from .payouts.desk import ConfirmationMismatch
+    from .payouts.orders import PayoutOrder, PayoutOutcome, PayoutState
+    from .payouts.payouts import Payouts
+    from .payouts.protocol import Mode
     from .pool import PoolStats, SessionPool
     from .receipts import AnswerWhen, Receipt, ReceiptState
     from .resources import FpsCalls, RecurrentCalls, TokenCalls, WalletCalls
@@ -128,15 +139,18 @@ __all__ = [
     "Amounts",
     "AnswerWhen",
     "AskBalance",
+    "Attempt",
     "AttemptDetails",
     "Bank",
     "BankCard",
     "CallFailed",
     "CallOutcome",
     "CapturePayment",
+    "Changes",
     "Claim",
     "ClientStats",
     "CodeClass",
+    "ConfirmationMismatch",
     "Contact",
     "CreateSession",
     "Customer",
@@ -145,6 +159,8 @@ __all__ = [
     "DisableRecurrent",
     "Effect",
     "EncryptedCard",
+    "Entry",
+    "Event",
     "FasterPayment",
     "FasterPaymentVerification",
     "Fees",
@@ -155,6 +171,7 @@ __all__ = [
     "Happened",
     "HeaderUse",
     "IdentityDocument",
+    "InProgress",
     "Inform",
     "InitPayment",
     "InitPayout",
@@ -162,11 +179,17 @@ __all__ = [
     "InvalidCredentials",
     "InvalidRequest",
     "IssueToken",
+    "Journal",
+    "JournalUnusable",
     "KeyReused",
     "LeftOpen",
+    "LostLease",
     "MaskedCard",
+    "MemoryJournal",
     "MemoryStore",
     "Misuse",
+    "Mode",
+    "NewEntry",
     "NextAction",
     "NotSent",
     "Operation",
@@ -183,6 +206,10 @@ __all__ = [
     "PaymentRefunded",
     "Payout",
     "PayoutInstrument",
+    "PayoutOrder",
+    "PayoutOutcome",
+    "PayoutState",
+    "Payouts",
     "PoolClosed",
     "PoolStats",
     "PrivateKey",
@@ -208,6 +235,7 @@ __all__ = [
     "RuleBroken",
     "RuleUse",
     "RussianAccount",
+    "SQLiteJournal",
     "Session",
     "SessionCalls",
     "SessionPool",
@@ -219,6 +247,7 @@ __all__ = [
     "SmartGlocalError",
     "StartPayment",
     "StartPayout",
+    "Step",
     "StillOpen",
     "Timing",
     "TokenCalls",
@@ -242,12 +271,20 @@ _HOMES: Final = {
     "client": "ClientStats SmartGlocal",
     "effects": "Effect",
     "envelope": "Happened",
-    "errors": "CallFailed CallOutcome CodeClass InvalidCredentials InvalidRequest "
-    "KeyReused LeftOpen Misuse NotSent OutcomeUnknown PoolClosed Refused "
+    "errors": "CallFailed CallOutcome CodeClass InProgress InvalidCredentials InvalidRequest "
+    "JournalUnusable KeyReused LeftOpen LostLease Misuse NotSent OutcomeUnknown PoolClosed Refused "
     "RuleBroken SmartGlocalError StillOpen WebhookFault WebhookRefused",
+    "journal.memory": "MemoryJournal",
+    "journal.sqlite": "SQLiteJournal",
+    "journal.states": "Event Step",
+    "journal.store": "Attempt Changes Entry Journal NewEntry",
     "operations": "OPERATIONS Operation Repeat",
     "inbox": "Webhooks",
     "outcome": "Outcome",
+    "payouts.desk": "ConfirmationMismatch",
+    "payouts.orders": "PayoutOrder PayoutOutcome PayoutState",
+    "payouts.payouts": "Payouts",
+    "payouts.protocol": "Mode",
     "pool": "PoolStats SessionPool",
     "receipts": "AnswerWhen Receipt ReceiptState",
     "resources": "FpsCalls RecurrentCalls TokenCalls WalletCalls",

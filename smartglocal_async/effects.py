@@ -81,7 +81,7 @@ def of_capture(session: Session, request: CapturePayment, _mark: Mark | None) ->
         payment.status == OperationStatus.PENDING for payment in session.payment_list
     )
     if held:
-        is_plain = part is None and not taken and _is_whole(session)
+        is_plain = part is None and not taken and is_whole(session)
         return Effect.REPEATABLE if is_plain else Effect.UNCLEAR
     if taken and (part is None or any(payment.amount_details == part for payment in taken)):
         return Effect.TAKEN
@@ -94,11 +94,11 @@ def of_refund(session: Session, request: RefundPayment, mark: Mark | None) -> Ef
     if mark is not None and any(mark.is_on(refund.metadata) for refund in refunds):
         return Effect.TAKEN
     paid = any(payment.status == OperationStatus.SUCCEEDED for payment in session.payment_list)
-    is_plain = paid and not refunds and request.amount_details is None and _is_whole(session)
+    is_plain = paid and not refunds and request.amount_details is None and is_whole(session)
     return Effect.REPEATABLE if is_plain else Effect.UNCLEAR
 
 
-def _is_whole(session: Session) -> bool:
+def is_whole(session: Session) -> bool:
     """Say whether all payments and refunds could be read: what couldn't is in ``extra``."""
     unread = {*session.extra, *(name for pay in session.payment_list for name in pay.extra)}
     return not unread & _LISTS

@@ -13,6 +13,9 @@
     │   ├── Refused            the provider said no, and why
     │   └── OutcomeUnknown     it may have been processed: ask, do not repeat blindly
     ├── StillOpen              a session was waited for, and isn't where it was to be
+    ├── InProgress             somebody else is at this payout: wait, or look later
+    ├── LostLease              somebody else took it over: write and send nothing more
+    ├── JournalUnusable        the journal can't be written or read: nothing may be sent
     └── WebhookRefused         what came is no webhook of the provider's, or is damaged
 """
 
@@ -207,6 +210,34 @@ class StillOpen(SmartGlocalError):
         if self.cause is not None:
             said.append(self.cause)
         return "; ".join([*said, f"waited {self.waited_seconds:.1f} s"])
+
+
+@frozen
+class InProgress(SmartGlocalError):
+    """Another worker has the payout with this key; look again when its lease has ended."""
+
+    key: str
+    owner: str
+    seconds_left: float
+
+    def __str__(self) -> str:
+        return f"the key {self.key!r} is with {self.owner}, for {self.seconds_left:.1f} s at most"
+
+
+@frozen
+class LostLease(SmartGlocalError):
+    """The payout went on without this worker, which must write and send nothing more about it."""
+
+    key: str
+    fence: int
+    """The one that was held, and holds no longer."""
+
+    def __str__(self) -> str:
+        return f"the lease on the key {self.key!r} is lost: fence {self.fence} holds no longer"
+
+
+class JournalUnusable(SmartGlocalError):
+    """A journal can't be read or written, and nothing was sent; the text says why."""
 
 
 class WebhookFault(enum.Enum):

@@ -34,6 +34,9 @@ class CallOptions:
     key: str | None = None
     deadline: float | None = None
     attempts: int | None = None
+    is_shared: bool = True
+    """Whether calls of one key share what comes of it, and refuse another request; whoever keeps
+    a journal of the keys does so there."""
 
     def __attrs_post_init__(self) -> None:
         if self.deadline is not None:
@@ -99,7 +102,7 @@ class Freezer:
         if key is not None and operation.has_metadata:
             mark = carry_key(wire, key, self.settings.key_field)
         body = self._body(operation, wire)
-        own = key if key is not None and key.is_own else None
+        own = key if key is not None and key.is_own and options.is_shared else None
         policy, started = self.settings.retry, self.settings.timing.monotonic()
         return Call(
             operation,

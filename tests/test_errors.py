@@ -38,6 +38,9 @@ ALL: Final = [
     sg.Refused(**FACTS),
     sg.OutcomeUnknown(**FACTS),
     sg.StillOpen("ps_1", "in_progress", 300.0, "the last look failed"),
+    sg.InProgress("k", "worker-1", 12.5),
+    sg.LostLease("k", 3),
+    sg.JournalUnusable("text"),
     sg.WebhookRefused(sg.WebhookFault.NOT_AN_EVENT, "$.type: is missing"),
     sg.RuleBroken("text"),
     sg.LeftOpen("text"),
@@ -59,6 +62,9 @@ each: Final = pytest.mark.parametrize("error", ALL, ids=lambda error: type(error
         (sg.Refused, sg.CallFailed),
         (sg.OutcomeUnknown, sg.CallFailed),
         (sg.StillOpen, sg.SmartGlocalError),
+        (sg.InProgress, sg.SmartGlocalError),
+        (sg.LostLease, sg.SmartGlocalError),
+        (sg.JournalUnusable, sg.SmartGlocalError),
         (sg.WebhookRefused, sg.SmartGlocalError),
         (sg.RuleBroken, UserWarning),
         (sg.LeftOpen, ResourceWarning),
@@ -191,6 +197,14 @@ def test_every_fact_has_its_field(name, value) -> None:
                 "the session ps_1 is error still; that status is not final: don't pay again, and "
                 "ask the provider's support; waited 2.0 s"
             ),
+        ),
+        (
+            sg.InProgress("order-1", "worker-1", 12.5),
+            "the key 'order-1' is with worker-1, for 12.5 s at most",
+        ),
+        (
+            sg.LostLease("order-1", 3),
+            "the lease on the key 'order-1' is lost: fence 3 holds no longer",
         ),
         (
             sg.WebhookRefused(sg.WebhookFault.NO_SIGNATURE),

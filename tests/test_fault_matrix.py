@@ -12,6 +12,8 @@ import smartglocal_async as sg
 from smartglocal_async import emulator
 from smartglocal_async.emulator import Fault, FaultKind
 
+pytestmark = pytest.mark.thorough
+
 CARD: Final = sg.EncryptedCard(number_hash="hash")
 USD: Final = sg.AmountDetails(10_000, "usd")
 PART: Final = sg.AmountDetails(4_000, "usd")

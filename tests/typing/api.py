@@ -334,3 +334,14 @@ def hooks() -> sg.Settings:
         bodiless=b"{}",
         timing=sg.Timing(monotonic=lambda: 0.0, dice=lambda: 0.5),
     )
+
+
+async def journals() -> None:
+    """Both are journals, and give entries."""
+    kept: sg.Journal = sg.SQLiteJournal("payouts.db")
+    other: sg.Journal = sg.MemoryJournal(unsafe=True)
+    for journal in (kept, other):
+        entry = assert_type(await journal.claim("k", "me", 30), sg.Entry)
+        _ = assert_type(await journal.advance(entry, sg.Event.PAID), sg.Entry)
+        _ = assert_type(await journal.find("k"), sg.Entry | None)
+        _ = assert_type(await journal.counts(), Mapping[sg.Step, int])

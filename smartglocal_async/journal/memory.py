@@ -1,0 +1,158 @@
+"""A journal in memory, for tests: it forgets everything with the process."""
+
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Generator, Mapping
+from contextlib import contextmanager
+
+from attrs import define, field
+
+from ..errors import JournalUnusable, Misuse
+from .states import Event, Step
+from .store import (
+    KEEP,
+    NO_CHANGES,
+    WORKABLE,
+    Attempt,
+    Changes,
+    Entry,
+    Kept,
+    NewEntry,
+)
+from .writing import Writing
+
+
+@define(eq=False)
+class _Rows:
+    """The entries by key, in the order in which they came."""
+
+    entries: dict[str, Entry] = field(factory=dict[str, Entry])
+    sessions: dict[str, str] = field(factory=dict[str, str])
+    lines: list[Attempt] = field(factory=list[Attempt])
+
+    def find(self, key: str) -> Entry | None:
+        return self.entries.get(key)
+
+    def insert(self, entry: Entry) -> None:
+        self.entries[entry.key] = entry
+
+    def replace(self, entry: Entry) -> None:
+        self.entries[entry.key] = entry
+
+    def key_of(self, session_id: str) -> str | None:
+        return self.sessions.get(session_id)
+
+    def use(self, session_id: str, entry: Entry) -> None:
+        self.sessions[session_id] = entry.key
+
+    def log(self, attempt: Attempt) -> None:
+        self.lines.append(attempt)
+
+
+@define(eq=False)
+class MemoryJournal:
+    """A journal that forgets with the process, and so is none for real money.
+
+    ``unsafe=True`` makes it say that it is durable, so that a test can pay with it.
+    """
+
+    unsafe: bool = field(default=False, kw_only=True)
+    clock: Callable[[], float] = field(default=time.time, kw_only=True)  # noqa: TID251 - the clock itself
+    journal_id: str = field(factory=lambda: os.urandom(8).hex(), init=False)
+    secret: bytes = field(factory=lambda: os.urandom(16), init=False, repr=False)
+    _scope: str | None = field(default=None, init=False)
+    _is_open: bool = field(default=False, init=False)
+    _rows: _Rows = field(factory=_Rows, init=False, repr=False)
+    _lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
+
+    @property
+    def durable(self) -> bool:
+        """Whether it was told to say so; it isn't."""
+        return self.unsafe
+
+    async def open(self, scope: str) -> None:
+        """Take the journal into use for a server and a project."""
+        if self._scope not in {None, scope}:
+            raise JournalUnusable(f"the journal belongs to {self._scope}, not to {scope}")
+        self._scope, self._is_open = scope, True
+
+    async def close(self) -> None:
+        """Refuse everything until it is opened again; nothing is forgotten."""
+        self._is_open = False
+
+    async def accept(self, new: NewEntry) -> Entry:
+        """Write a new entry, or give the one that is there."""
+        with self._write() as writing:
+            return writing.accept(new)
+
+    async def find(self, key: str) -> Entry | None:
+        """Give the entry of a key."""
+        with self._read() as rows:
+            return rows.find(key)
+
+    async def claim(self, key: str, owner: str, lease_seconds: float) -> Entry:
+        """Take the entry for some time; the fence goes up."""
+        with self._write() as writing:
+            return writing.claim(key, owner, lease_seconds)
+
+    async def advance(self, entry: Entry, event: Event, changes: Changes = NO_CHANGES) -> Entry:
+        """Write a step, and a line of the log with it."""
+        with self._write() as writing:
+            return writing.advance(entry, event, changes)
+
+    async def renew(self, entry: Entry, lease_seconds: float) -> Entry:
+        """Lengthen the lease, counted from now."""
+        with self._write() as writing:
+            return writing.renew(entry, lease_seconds)
+
+    async def release(self, entry: Entry, *, not_before: float | Kept | None = KEEP) -> None:
+        """Give the entry back."""
+        with self._write() as writing:
+            writing.release(entry, not_before)
+
+    async def open_entries(
+        self, limit: int, *, steps: Collection[Step] = WORKABLE, batch: str | None = None
+    ) -> tuple[Entry, ...]:
+        """Give entries that can be worked on now, the oldest first."""
+        now = self.clock()
+        with self._read() as rows:
+            found = [
+                entry
+                for entry in rows.entries.values()
+                if entry.step in steps
+                and not entry.step.is_final
+                and batch in {None, entry.batch}
+                and (entry.leased_until or 0) <= now
+                and (entry.not_before or 0) <= now
+            ]
+        return tuple(found[: max(0, limit)])
+
+    async def by_session(self, session_id: str) -> Entry | None:
+        """Give the entry that uses this session, or used and left it."""
+        with self._read() as rows:
+            return rows.entries.get(rows.sessions.get(session_id, ""))
+
+    async def counts(self, *, batch: str | None = None) -> Mapping[Step, int]:
+        """Count the entries by step."""
+        with self._read() as rows:
+            entries = rows.entries.values()
+            return Counter(entry.step for entry in entries if batch in {None, entry.batch})
+
+    async def history(self, key: str) -> tuple[Attempt, ...]:
+        """Give the log of an entry, the oldest line first."""
+        with self._read() as rows:
+            return tuple(line for line in rows.lines if line.key == key)
+
+    @contextmanager
+    def _read(self) -> Generator[_Rows]:
+        if not self._is_open:
+            raise Misuse("the journal isn't open: `await journal.open(...)` first")
+        with self._lock:
+            yield self._rows
+
+    @contextmanager
+    def _write(self) -> Generator[Writing]:
+        with self._read() as rows:
+            yield Writing(rows, self.clock)

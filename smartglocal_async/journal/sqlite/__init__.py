@@ -1,0 +1,5 @@
+"""A journal in one file of SQLite: one process, one thread that writes, commits shared by many."""
+
+from .journal import SQLiteJournal
+
+__all__ = ["SQLiteJournal"]

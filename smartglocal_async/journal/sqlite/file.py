@@ -1,0 +1,181 @@
+"""Open the file, and refuse whatever isn't a sound journal of this scope that can be written."""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+from attrs import frozen
+
+from ...errors import JournalUnusable
+from .faults import unusable
+
+_APPLICATION: Final = 0x53474C31
+_SCHEMA: Final = 1
+_BUSY_MS: Final = 5000
+_PRAGMAS: Final = {
+    "busy_timeout": _BUSY_MS,
+    "foreign_keys": 1,
+    "journal_mode": "wal",
+    "synchronous": 2,  # FULL: without it a loss of power takes the last commits along
+    "fullfsync": 1,  # On macOS a plain fsync leaves what was written in the drive's cache.
+    "checkpoint_fullfsync": 1,
+}
+_TABLES: Final = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE entry (
+    number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, mode TEXT NOT NULL,
+    fingerprint BLOB NOT NULL, request BLOB, step INTEGER NOT NULL, session_no INTEGER NOT NULL,
+    session_id TEXT, item_id TEXT, fence INTEGER NOT NULL, owner TEXT, leased_until REAL,
+    not_before REAL, result BLOB, code TEXT, reason TEXT, attempts INTEGER NOT NULL,
+    batch TEXT, ordinal INTEGER, created_at REAL NOT NULL, updated_at REAL NOT NULL);
+CREATE INDEX entry_open ON entry (number) WHERE step < 80;
+CREATE INDEX entry_batch ON entry (batch, number) WHERE batch IS NOT NULL;
+CREATE TABLE session (
+    session_id TEXT PRIMARY KEY, key TEXT NOT NULL REFERENCES entry (key),
+    session_no INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE attempt (
+    number INTEGER PRIMARY KEY, key TEXT NOT NULL, fence INTEGER NOT NULL, event TEXT NOT NULL,
+    step INTEGER NOT NULL, session_id TEXT, code TEXT, reason TEXT, at REAL NOT NULL);
+CREATE INDEX attempt_key ON attempt (key);
+"""
+
+
+@frozen
+class Opened:
+    """A journal's file, open for the one thread that opened it."""
+
+    connection: sqlite3.Connection
+    journal_id: str
+    secret: bytes
+
+
+@contextmanager
+def open_file(path: Path, scope: str) -> Generator[Opened]:
+    """Hold the file open, and every other process off it.
+
+    Raises:
+        JournalUnusable: the text says why.
+
+    """
+    with _locked(path), closing(_connected(path)) as connection:
+        try:
+            yield _begun(connection, path, scope)
+        finally:
+            if connection.in_transaction:
+                connection.rollback()
+
+
+@contextmanager
+def _locked(path: Path) -> Generator[None]:
+    """Hold the lock on the side file; it dies with the process, whatever kills it."""
+    beside = path.with_name(f"{path.name}.lock")
+    try:
+        held = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise unusable(path, error) from error
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.truncate(held, 0)
+        _ = os.pwrite(held, str(os.getpid()).encode(), 0)
+        yield
+    except BlockingIOError as error:
+        pid = os.pread(held, 32, 0).decode(errors="replace") or "unknown"
+        words = f"the journal {path}: process {pid} has it; only one may write to it"
+        raise JournalUnusable(words) from error
+    finally:
+        os.close(held)
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    try:
+        _make(path)
+        return sqlite3.connect(path, timeout=_BUSY_MS / 1000, isolation_level=None)
+    except (OSError, sqlite3.Error) as error:
+        raise unusable(path, error) from error
+
+
+def _make(path: Path) -> None:
+    """Make the file, readable by its owner alone; SQLite's own side files take after it."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        return
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _begun(connection: sqlite3.Connection, path: Path, scope: str) -> Opened:
+    try:
+        is_new = _look(connection, path)
+        _set(connection, path)
+        _ = connection.execute("BEGIN IMMEDIATE")
+        if is_new:
+            _lay_out(connection, scope)
+        opened = _known(connection, path, scope)
+        # Whoever held a lease was this process or is dead: nobody else may have the file.
+        _ = connection.execute(
+            "UPDATE entry SET owner = NULL, leased_until = NULL "
+            "WHERE step < 80 AND owner IS NOT NULL"
+        )
+        _ = connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'opened'")
+        _ = connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise unusable(path, error) from error
+    return opened
+
+
+def _look(connection: sqlite3.Connection, path: Path) -> bool:
+    """Say whether the file is new, before anything in it is changed."""
+    made_by = _one(connection, "PRAGMA application_id")
+    tables = _one(connection, "SELECT count(*) FROM sqlite_master")
+    if not made_by and not tables:
+        return True
+    if made_by != _APPLICATION:
+        raise JournalUnusable(f"{path} isn't a journal, but another program's file of SQLite")
+    if (schema := _one(connection, "PRAGMA user_version")) != _SCHEMA:
+        raise JournalUnusable(
+            f"the journal {path} is of version {schema}, and this release knows {_SCHEMA}: "
+            "take the release that made it, or a later one"
+        )
+    if (flaw := _one(connection, "PRAGMA quick_check(1)")) != "ok":
+        raise JournalUnusable(f"the journal {path}: it is damaged ({flaw})")
+    return False
+
+
+def _set(connection: sqlite3.Connection, path: Path) -> None:
+    for name, value in _PRAGMAS.items():
+        _ = connection.execute(f"PRAGMA {name} = {value}").fetchall()
+        if (stuck := _one(connection, f"PRAGMA {name}")) != value:
+            raise JournalUnusable(
+                f"the journal {path}: SQLite wouldn't set {name} to {value}, it stays {stuck}; "
+                "a file system of the network can't hold a journal"
+            )
+
+
+def _lay_out(connection: sqlite3.Connection, scope: str) -> None:
+    for statement in _TABLES.split(";"):
+        _ = connection.execute(statement)
+    _ = connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+    _ = connection.execute(f"PRAGMA user_version = {_SCHEMA}")
+    rows = {"scope": scope, "id": os.urandom(8).hex(), "secret": os.urandom(16), "opened": 0}
+    _ = connection.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())
+
+
+def _known(connection: sqlite3.Connection, path: Path, scope: str) -> Opened:
+    meta = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+    if meta["scope"] != scope:
+        words = f"the journal {path} belongs to {meta['scope']}, not to {scope}"
+        raise JournalUnusable(words)
+    return Opened(connection, meta["id"], meta["secret"])
+
+
+def _one(connection: sqlite3.Connection, statement: str) -> object:
+    row: tuple[object, ...] | None = connection.execute(statement).fetchone()
+    return None if row is None else row[0]

@@ -1,0 +1,132 @@
+"""The rows of a journal, in the tables of its file."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final
+
+from attrs import fields, frozen
+
+from ...idempotency import Fingerprint
+from ..states import Event, Step
+from ..store import Attempt, Entry
+
+_COLUMNS: Final = tuple(field.name for field in fields(Entry))
+_FIXED: Final = {"key", "mode", "fingerprint", "request", "batch", "ordinal", "created_at"}
+_MOVING: Final = tuple(name for name in _COLUMNS if name not in _FIXED)
+_LINE: Final = tuple(field.name for field in fields(Attempt))
+
+
+def _insert(table: str, columns: Sequence[str]) -> str:
+    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+    return f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - names of our own
+
+
+# Every name and every condition here is our own; what comes from outside is bound.
+_ENTRY: Final = f"SELECT {', '.join(_COLUMNS)} FROM entry"  # noqa: S608
+_FIND: Final = f"{_ENTRY} WHERE key = ?"
+_INSERT: Final = _insert("entry", _COLUMNS)
+_UPDATE: Final = f"UPDATE entry SET {', '.join(f'{name} = ?' for name in _MOVING)} WHERE key = ?"  # noqa: S608
+_USE: Final = _insert("session", ("session_id", "key", "session_no"))
+_LOG: Final = _insert("attempt", _LINE)
+_HISTORY: Final = f"SELECT {', '.join(_LINE)} FROM attempt WHERE key = ? ORDER BY number"  # noqa: S608
+_COUNTS: Final = """
+SELECT step, count(*) FROM entry WHERE :batch IS NULL OR batch = :batch GROUP BY step
+"""
+_OPEN: Final = """
+WHERE step < 80 AND step IN (SELECT value FROM json_each(:steps))
+AND (leased_until IS NULL OR leased_until <= :now)
+AND (not_before IS NULL OR not_before <= :now)
+AND (:batch IS NULL OR batch = :batch) ORDER BY number LIMIT :limit
+"""
+
+
+@frozen
+class Table:
+    """The rows, as the thread that opened the file reads and writes them."""
+
+    connection: sqlite3.Connection
+    clock: Callable[[], float]
+
+    def find(self, key: str) -> Entry | None:
+        """Give the entry of a key."""
+        row = self.connection.execute(_FIND, (key,)).fetchone()
+        return None if row is None else _entry(row)
+
+    def insert(self, entry: Entry) -> None:
+        """Add the entry of a key that isn't there."""
+        values = [getattr(entry, name) for name in _COLUMNS]
+        values[_COLUMNS.index("fingerprint")] = _packed(entry.fingerprint)
+        _ = self.connection.execute(_INSERT, values)
+
+    def replace(self, entry: Entry) -> None:
+        """Put an entry in the place of the one with its key."""
+        values = [getattr(entry, name) for name in _MOVING]
+        _ = self.connection.execute(_UPDATE, [*values, entry.key])
+
+    def key_of(self, session_id: str) -> str | None:
+        """Give the key that ever used a session."""
+        row = self.connection.execute(
+            "SELECT key FROM session WHERE session_id = ?", (session_id,)
+        ).fetchone()
+        return None if row is None else row[0]
+
+    def use(self, session_id: str, entry: Entry) -> None:
+        """Remember for ever that a session is an entry's."""
+        values = (session_id, entry.key, entry.session_no)
+        _ = self.connection.execute(_USE, values)
+
+    def log(self, attempt: Attempt) -> None:
+        """Add a line to the log."""
+        values = [getattr(attempt, name) for name in _LINE]
+        values[_LINE.index("event")] = attempt.event.value
+        _ = self.connection.execute(_LOG, values)
+
+    def open_entries(
+        self, limit: int, steps: Collection[Step], batch: str | None
+    ) -> tuple[Entry, ...]:
+        """Give entries that can be worked on now, the oldest first."""
+        values = {
+            "steps": json.dumps([int(step) for step in steps]),
+            "now": self.clock(),
+            "batch": batch,
+            "limit": max(0, limit),
+        }
+        return tuple(map(_entry, self.connection.execute(f"{_ENTRY} {_OPEN}", values)))
+
+    def by_session(self, session_id: str) -> Entry | None:
+        """Give the entry that uses this session, or used and left it."""
+        key = self.key_of(session_id)
+        return None if key is None else self.find(key)
+
+    def counts(self, batch: str | None) -> Mapping[Step, int]:
+        """Count the entries by step."""
+        rows = self.connection.execute(_COUNTS, {"batch": batch})
+        return {Step(step): count for step, count in rows}
+
+    def history(self, key: str) -> tuple[Attempt, ...]:
+        """Give the log of an entry, the oldest line first."""
+        rows = self.connection.execute(_HISTORY, (key,))
+        return tuple(map(_attempt, rows))
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    values = dict(zip(_COLUMNS, row, strict=True))
+    values["step"] = Step(values["step"])
+    values["fingerprint"] = _unpacked(values["fingerprint"])
+    return Entry(**values)
+
+
+def _attempt(row: tuple[Any, ...]) -> Attempt:
+    values = dict(zip(_LINE, row, strict=True))
+    values["step"], values["event"] = Step(values["step"]), Event(values["event"])
+    return Attempt(**values)
+
+
+def _packed(fingerprint: Fingerprint) -> bytes:
+    return json.dumps([[path, digest.hex()] for path, digest in fingerprint.digests]).encode()
+
+
+def _unpacked(packed: bytes) -> Fingerprint:
+    pairs: list[tuple[str, str]] = json.loads(packed)
+    return Fingerprint(tuple((path, bytes.fromhex(digest)) for path, digest in pairs))

@@ -1,0 +1,180 @@
+"""Lead one payout on: decide, write, send, and decide again, as long as lease and time last."""
+
+import asyncio
+from collections import Counter
+from typing import Final
+
+from attrs import define, field
+
+from ..errors import LostLease
+from ..journal.states import Event, Step
+from ..journal.store import KEEP, Changes, Entry
+from .desk import Bell, Desk
+from .protocol import Call, Mode, Move, Row, Then, next_move
+from .sending import NEEDS_REQUEST, Heard, Job, Limits
+
+_FIRST_PAUSE_SECONDS: Final = 0.2
+_LONGEST_PAUSE_SECONDS: Final = 30.0
+_GROWTH: Final = 2.0
+_RENEW_BELOW: Final = 2 / 3
+_UNCONFIRMED: Final = frozenset({Step.STARTING, Step.CANCELLING, Step.STARTED})
+_MAY_PAY: Final = frozenset({Call.CREATE, Call.START, Call.CONFIRM, Call.INIT})
+
+
+@define(eq=False)
+class Worker:
+    """Has the lease on one payout."""
+
+    desk: Desk
+    entry: Entry
+    job: Job
+    ends: float
+    """When it has to stop, on the monotonic clock."""
+    leased_until: float
+    """The same, of the lease: by our own clock, which only makes it stop sooner."""
+    heard: Heard | None = None
+    needs_request: bool = field(default=False, init=False)
+    _made: Counter[Call] = field(factory=Counter[Call], init=False)
+    _number: int = field(default=0, init=False)
+    _pause: float = field(default=_FIRST_PAUSE_SECONDS, init=False)
+    _bell: Bell = field(factory=Bell, init=False)
+
+    async def work(self) -> Entry:
+        """Go on until it is settled, parked, or can't go on now; give what is written then.
+
+        Raises:
+            LostLease: somebody else has it.
+            Refused: our credentials are refused; the row stays open.
+            ConfirmationMismatch: money moved without us, here or elsewhere.
+            Misuse: the client is closed, or the like.
+
+        """
+        self.desk.bells[self.entry.key] = self._bell
+        try:
+            while (move := self._next()).then is not Then.DONE:
+                if not await self._make(move):
+                    break
+        finally:
+            del self.desk.bells[self.entry.key]
+        return self.entry
+
+    def _next(self) -> Move:
+        entry = self.entry
+        if entry.step is Step.UNKNOWN and self.heard is None and entry.session_id is not None:
+            return Move(Then.SEND, Call.STATUS)  # It costs nothing to look.
+        row = Row(Mode(entry.mode), entry.step, entry.session_no)
+        return next_move(row, None if self.heard is None else self.heard.news)
+
+    async def _make(self, move: Move) -> bool:
+        """Make a move; False if it can't be made now."""
+        if move.then is Then.NEXT or move.call is None:
+            await self._write(move)
+            self.heard = None
+            return True
+        if not self._may_send(move.call):
+            return False
+        waits = move.then is Then.WAIT or (move.write is None and self._made[move.call] > 0)
+        if waits and await self._was_told():
+            return True
+        if not self._may_send(move.call):
+            return False
+        await self._keep_lease()
+        if move.write is not None:
+            await self._write(move)
+        return await self._send(move.call)
+
+    def _may_send(self, call: Call) -> bool:
+        if call in _MAY_PAY:
+            self.desk.check_brake()
+        if call in NEEDS_REQUEST and self.job.order is None:
+            self.needs_request = True
+            return False
+        return self.ends > self._now()
+
+    async def _send(self, call: Call) -> bool:
+        left_seconds = min(self.ends, self.leased_until) - self._now()
+        if self.leased_until <= self._now():
+            raise LostLease(self.entry.key, self.entry.fence)  # By our clock; nothing is sent.
+        if left_seconds <= 0:
+            return False
+        if call in _MAY_PAY:
+            self.desk.check_brake()
+        self._made[call] += 1
+        self._number += 1
+        limits = Limits(left_seconds, self._number)
+        self.heard = await self.desk.send(call, self.entry, self.job, limits)
+        return True
+
+    async def _write(self, move: Move) -> None:
+        event = move.write
+        if event is None:
+            return
+        before, heard = self.entry, self.heard
+        self.entry = await self.desk.write(before, event, self._changes(event, heard))
+        self._made.clear()
+        if event is not Event.CREATE_INTENDED:
+            self._pause = _FIRST_PAUSE_SECONDS
+        if event is Event.PAID and before.mode == Mode.MANUAL.value and before.step in _UNCONFIRMED:
+            self.desk.brake(before.key, before.session_id or "")
+
+    def _changes(self, event: Event, heard: Heard | None) -> Changes:
+        session = None if heard is None else heard.session
+        ours = [] if session is None else self.job.meant.ours(session)
+        item = ours[0] if ours else None
+        learns = session is not None and self.entry.session_id is None
+        code, reason = _why(event, self.entry, heard)
+        if event in {Event.PAID, Event.NOT_PAID} and item is not None and item.error is not None:
+            code, reason = item.error.code, item.error.description
+        return Changes(
+            session_id=session.id if session is not None and learns else KEEP,
+            item_id=KEEP if item is None or event is Event.SESSION_LEFT else item.id,
+            code=code or KEEP,
+            reason=reason or KEEP,
+        )
+
+    async def _was_told(self) -> bool:
+        """Wait for the next look; True if a webhook told of the session meanwhile."""
+        spread = self._pause * (0.5 + self.desk.timing.dice() / 2)
+        most = min(self.desk.lease_seconds / 3, self.ends - self._now())
+        self._pause = min(self._pause * _GROWTH, _LONGEST_PAUSE_SECONDS)
+        await self._sleep(max(0.0, min(spread, most)))
+        heard = self._bell.take()
+        if heard is None or heard.session is None or heard.session.id != self.entry.session_id:
+            return False
+        self.heard = heard
+        return True
+
+    async def _sleep(self, seconds: float) -> None:
+        sleep = asyncio.ensure_future(self.desk.timing.sleep(seconds))
+        woken = asyncio.ensure_future(self._bell.rung.wait())
+        try:
+            _ = await asyncio.wait({sleep, woken}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (sleep, woken):
+                _ = task.cancel()
+            _ = await asyncio.wait({sleep, woken})
+
+    async def _keep_lease(self) -> None:
+        now, lease = self._now(), self.desk.lease_seconds
+        if self.leased_until - now >= lease * _RENEW_BELOW:
+            return
+        self.entry = await self.desk.journal.renew(self.entry, lease)
+        self.leased_until = now + lease
+
+    def _now(self) -> float:
+        return self.desk.timing.monotonic()
+
+
+def _why(event: Event, entry: Entry, heard: Heard | None) -> tuple[str | None, str | None]:
+    """Give code and reason of what is written, as far as the last call told."""
+    if event not in {Event.NOT_PAID, Event.PARKED}:
+        return None, None
+    if heard is not None and (heard.code or heard.reason):
+        return heard.code, heard.reason
+    if event is Event.PARKED:
+        shown = None if heard is None else heard.news.shown
+        words = "its answer was lost" if shown is None else f"its session shows {shown.value!r}"
+        return None, f"at {entry.step.name}, {words}"
+    if heard is None:
+        return None, f"{entry.session_no} sessions were left"
+    return None, f"its session is over at {entry.step.name}, and nothing was paid"

@@ -1,0 +1,53 @@
+"""Killed at every step, and started again: everybody is paid once, and nobody is forgotten."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from smartglocal_async import emulator
+from smartglocal_async.emulator import Confirmation, Fault, FaultKind
+
+pytestmark = pytest.mark.thorough
+
+HERE: Final = Path(__file__).parent
+MOST_LIVES: Final = 1_000
+LOST: Final = emulator.FaultScript(
+    Fault(FaultKind.BEFORE, nth=(1,), key=f"lost-{life}", operation="session/start/payout")
+    for life in range(MOST_LIVES)
+)
+EVERY: Final = "SMARTGLOCAL_EVERY_POINT" in os.environ
+POINTS: Final = "all" if EVERY else "own"
+STRIDE: Final = "1" if EVERY else "3"  # Points come in pairs: three meets both of each.
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="it forks")
+@pytest.mark.parametrize("mode", ["MANUAL", "AUTOMATIC"])
+def test_killed_at_every_point(mode, key, tmp_path):
+    """Whatever the point, each key is paid exactly once in the end, and the journal says so."""
+    (tmp_path / "shop.pem").write_bytes(key.pem())
+    rules = emulator.Rules(confirmation=Confirmation[mode], second_start=emulator.Permission.ALLOW)
+    with emulator.run_in_thread(public_key=key.public, faults=LOST, rules=rules) as provider:
+        done = subprocess.run(
+            [
+                *(sys.executable, str(HERE / "payout_worker.py"), provider.url),
+                *(str(tmp_path / "shop.pem"), str(tmp_path), mode, STRIDE, POINTS),
+            ],
+            env={**os.environ, "PYTHONPATH": str(HERE.parent.parent)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        lives = [json.loads(line) for line in done.stdout.splitlines()]
+        keys = [name for life in lives for name in life["told"]]
+        moved = {name: provider.order(name).moved for name in keys}
+
+    assert len(keys) == 2 * len(lives)
+    assert {name: times for name, times in moved.items() if times != 1} == {}
+    assert {state for life in lives for state in life["told"].values()} == {"succeeded"}
+    assert {life["label"].partition(" ")[0] for life in lives} >= {"before", "after", ""}

@@ -1,0 +1,497 @@
+"""What every journal has to do: a class of tests to inherit from, over a shelf of journals.
+
+A journal of your own passes it by giving a fixture `shelf` with these two methods.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import attrs
+import pytest
+
+import smartglocal_async as sg
+from smartglocal_async.idempotency import Fingerprint, fingerprint
+from smartglocal_async.journal.states import STEPS
+
+SCOPE = "demo|shop"
+LEASE = 30.0
+Step, Event, Changes = sg.Step, sg.Event, sg.Changes
+
+# The shortest way to each step.
+WAYS: dict[Step, tuple[Event, ...]] = {
+    Step.NEW: (),
+    Step.CREATING: (Event.CREATE_INTENDED,),
+    Step.STARTING: (Event.CREATE_INTENDED, Event.SESSION_CHOSEN),
+    Step.CANCELLING: (Event.CREATE_INTENDED, Event.SESSION_CHOSEN, Event.LEAVE_INTENDED),
+    Step.STARTED: (Event.CREATE_INTENDED, Event.SESSION_CHOSEN, Event.START_KNOWN),
+    Step.SENT_ONE_STEP: (Event.INIT_INTENDED,),
+    Step.UNKNOWN: (Event.INIT_INTENDED, Event.PARKED),
+    Step.SUCCEEDED: (Event.INIT_INTENDED, Event.PAID),
+    Step.FAILED: (Event.NOT_PAID,),
+    Step.CANCELLED: (Event.WITHDRAWN,),
+}
+WAYS[Step.CONFIRMING] = (*WAYS[Step.STARTED], Event.CONFIRM_INTENDED)
+WAYS[Step.CONFIRMED] = (*WAYS[Step.CONFIRMING], Event.CONFIRM_KNOWN)
+FINAL = [step for step in Step if step.is_final]
+OPEN = [step for step in Step if not step.is_final]
+
+
+class SetClock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        """Give the time."""
+        return self.now
+
+
+class Shelf(Protocol):
+    """Where the journals under test come from."""
+
+    clock: SetClock
+
+    async def take(self) -> sg.Journal:
+        """Give a journal that is new and not open; all are closed at the end."""
+        ...
+
+    async def again(self, journal: sg.Journal) -> sg.Journal:
+        """Close a journal, leases and all, and give one over the same rows that is not open."""
+        ...
+
+
+def print_of(amount: int = 100) -> Fingerprint:
+    """Give the fingerprint of a request."""
+    return fingerprint(b'{"amount": %d, "account": "40817"}' % amount, b"secret")
+
+
+def new(key: str = "k", **changes: Any) -> sg.NewEntry:
+    """Give a new entry."""
+    fields: dict[str, Any] = {"mode": "manual", "fingerprint": print_of(), "request": b"{}"}
+    return sg.NewEntry(key=key, **{**fields, **changes})
+
+
+async def bring(journal: sg.Journal, step: Step, key: str = "k", **changes: Any) -> sg.Entry:
+    """Accept and claim an entry, and bring it to a step, over its own session ``s-<key>``."""
+    await journal.accept(new(key, **changes))
+    entry = await journal.claim(key, "me", LEASE)
+    for event in WAYS[step]:
+        entry = await journal.advance(entry, event, changes_for(event, f"s-{key}"))
+    return entry
+
+
+def changes_for(event: Event, session_id: str) -> Changes:
+    """Give what an event needs."""
+    return Changes(session_id=session_id) if event is Event.SESSION_CHOSEN else Changes()
+
+
+async def together(*asked: Awaitable[Any]) -> list[Any]:
+    """Wait for all; give their results, or what they raised."""
+
+    async def one(awaitable: Awaitable[Any]) -> Any:
+        try:
+            return await awaitable
+        except sg.SmartGlocalError as error:
+            return error
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(awaitable)) for awaitable in asked]
+    return [task.result() for task in tasks]
+
+
+class JournalConformance:
+    """The promises of `sg.Journal`."""
+
+    @pytest.fixture
+    async def journal(self, shelf: Shelf) -> sg.Journal:
+        """Give an open journal."""
+        journal = await shelf.take()
+        await journal.open(SCOPE)
+        return journal
+
+    async def test_it_belongs_to_one_scope(self, journal, shelf) -> None:
+        """For ever: another is refused by name, open or reopened."""
+        with pytest.raises(sg.JournalUnusable, match=r"demo\|shop.*live\|shop"):
+            await journal.open("live|shop")
+        journal = await shelf.again(journal)
+        with pytest.raises(sg.JournalUnusable, match=r"demo\|shop.*live\|shop"):
+            await journal.open("live|shop")
+
+    async def test_opening_twice_and_closing_twice(self, journal) -> None:
+        """Change nothing."""
+        await journal.accept(new())
+        await journal.open(SCOPE)
+        assert await journal.find("k")
+        await journal.close()
+        await journal.close()
+
+    @pytest.mark.parametrize("state", ["not opened", "closed"])
+    async def test_a_journal_that_is_not_open(self, shelf, state) -> None:
+        """It says so, whatever is asked."""
+        journal = await shelf.take()
+        if state == "closed":
+            await journal.open(SCOPE)
+            await journal.close()
+        entry = sg.Entry(
+            key="k", mode="m", fingerprint=print_of(), request=None, created_at=0, updated_at=0
+        )
+        asked: list[Callable[[], Awaitable[Any]]] = [
+            lambda: journal.accept(new()),
+            lambda: journal.find("k"),
+            lambda: journal.claim("k", "me", LEASE),
+            lambda: journal.advance(entry, Event.CREATE_INTENDED),
+            lambda: journal.renew(entry, LEASE),
+            lambda: journal.release(entry),
+            lambda: journal.open_entries(1),
+            lambda: journal.by_session("s"),
+            journal.counts,
+            lambda: journal.history("k"),
+        ]
+        for ask in asked:
+            with pytest.raises(sg.Misuse, match=r"open|closed"):
+                await ask()
+
+    async def test_its_name_and_its_secret_stay(self, journal, shelf) -> None:
+        """Fingerprints can be compared after a restart; two journals have two names."""
+        known = (journal.journal_id, journal.secret)
+        other = await shelf.take()
+        await other.open(SCOPE)
+        assert {other.journal_id, other.secret}.isdisjoint(known)
+        journal = await shelf.again(journal)
+        await journal.open(SCOPE)
+        assert (journal.journal_id, journal.secret) == known
+        assert all(known)
+
+    async def test_accept_writes_a_new_entry(self, journal, shelf) -> None:
+        """As it was given, and at the first step."""
+        given = new(batch="may", ordinal=7, request=b"\x00sealed")
+        entry = await journal.accept(given)
+        for name in ("key", "mode", "fingerprint", "request", "batch", "ordinal"):
+            assert getattr(entry, name) == getattr(given, name)
+        assert (entry.step, entry.fence, entry.session_no, entry.attempts) == (Step.NEW, 0, 0, 0)
+        assert (entry.owner, entry.leased_until, entry.session_id) == (None, None, None)
+        assert entry.created_at == entry.updated_at == shelf.clock.now
+        assert await journal.find("k") == entry
+        assert await journal.find("other") is None
+
+    async def test_accept_gives_the_entry_that_is_there(self, journal) -> None:
+        """Where it stands, not where it began."""
+        entry = await bring(journal, Step.STARTED)
+        assert await journal.accept(new(batch="other")) == entry
+
+    @pytest.mark.parametrize(
+        ("changes", "fields"),
+        [
+            ({"fingerprint": print_of(200)}, ("amount",)),
+            ({"mode": "automatic"}, ("mode",)),
+            ({"fingerprint": print_of(200), "mode": "automatic"}, ("amount", "mode")),
+        ],
+    )
+    async def test_a_key_stands_for_one_request(self, journal, changes, fields) -> None:
+        """Another one is refused, with the fields that differ, final or not."""
+        for key, step in (("k", Step.NEW), ("done", Step.SUCCEEDED)):
+            entry = await bring(journal, step, key)
+            with pytest.raises(sg.KeyReused) as caught:
+                await journal.accept(new(key, **changes))
+            assert (caught.value.key, caught.value.differing_fields) == (key, fields)
+            assert await journal.find(key) == entry
+
+    async def test_many_accept_one_key(self, journal) -> None:
+        """One row, and the same for all."""
+        entries = await together(*(journal.accept(new()) for _ in range(20)))
+        assert entries == [entries[0]] * 20
+        assert await journal.counts() == {Step.NEW: 1}
+
+    async def test_a_claim_raises_the_fence(self, journal, shelf) -> None:
+        """And says until when it holds."""
+        await journal.accept(new())
+        entry = await journal.claim("k", "me", LEASE)
+        assert (entry.fence, entry.owner) == (1, "me")
+        assert entry.leased_until == shelf.clock.now + LEASE
+        assert await journal.find("k") == entry
+
+    async def test_a_lease_keeps_others_off(self, journal, shelf) -> None:
+        """Until it ends; its owner may claim again."""
+        await bring(journal, Step.CREATING)
+        shelf.clock.now += LEASE - 1
+        with pytest.raises(sg.InProgress) as caught:
+            await journal.claim("k", "you", LEASE)
+        assert (caught.value.key, caught.value.owner, caught.value.seconds_left) == ("k", "me", 1.0)
+        assert (await journal.claim("k", "me", 1)).fence == 2
+        shelf.clock.now += 1
+        assert (await journal.claim("k", "you", LEASE)).fence == 3
+
+    async def test_many_claim_one_entry(self, journal) -> None:
+        """One gets it."""
+        await journal.accept(new())
+        got = await together(*(journal.claim("k", f"w{n}", LEASE) for n in range(20)))
+        assert sum(isinstance(entry, sg.Entry) for entry in got) == 1
+        assert sum(isinstance(entry, sg.InProgress) for entry in got) == 19
+
+    @pytest.mark.parametrize("step", FINAL)
+    async def test_a_final_entry_is_not_claimed(self, journal, step) -> None:
+        """It is given as it is: nobody holds it, and nothing may follow."""
+        entry = await bring(journal, step)
+        assert (entry.owner, entry.leased_until) == (None, None)
+        assert await journal.claim("k", "you", LEASE) == entry
+        for event in Event:
+            with pytest.raises(sg.Misuse):
+                await journal.advance(entry, event, changes_for(event, "s"))
+        assert await journal.find("k") == entry
+
+    async def test_a_key_that_is_not_there(self, journal) -> None:
+        """It can't be claimed, and has no history."""
+        with pytest.raises(sg.Misuse, match="no key 'k'"):
+            await journal.claim("k", "me", LEASE)
+        assert await journal.history("k") == ()
+
+    @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
+    async def test_a_lease_that_makes_no_sense(self, journal, seconds) -> None:
+        """It would keep nobody off, or everybody for ever."""
+        entry = await bring(journal, Step.NEW)
+        with pytest.raises(sg.Misuse, match="lease_seconds"):
+            await journal.claim("k", "me", seconds)
+        with pytest.raises(sg.Misuse, match="lease_seconds"):
+            await journal.renew(entry, seconds)
+        assert await journal.find("k") == entry
+
+    @pytest.mark.parametrize("step", OPEN)
+    async def test_the_legal_steps(self, journal, step) -> None:
+        """Those of the table are taken; all others are refused, and change nothing."""
+        for event in Event:
+            key = event.name
+            entry = await bring(journal, step, key)
+            lines = await journal.history(key)
+            told = changes_for(event, f"other-{key}")
+            if (after := STEPS.get((step, event))) is None:
+                with pytest.raises(sg.Misuse, match=step.name):
+                    await journal.advance(entry, event, told)
+                assert await journal.find(key) == entry
+                assert await journal.history(key) == lines
+            else:
+                advanced = await journal.advance(entry, event, told)
+                assert advanced.step is after
+                assert await journal.find(key) == advanced
+                assert (await journal.history(key))[:-1] == lines
+
+    async def test_what_is_written_with_a_step(self, journal, shelf) -> None:
+        """What is named changes, None too; the rest stays."""
+        entry = await bring(journal, Step.STARTING)
+        shelf.clock.now += 5
+        first = await journal.advance(
+            entry, Event.START_KNOWN, Changes(item_id="pt_1", code="c", reason="r", not_before=9.5)
+        )
+        assert first == attrs.evolve(
+            entry,
+            step=Step.STARTED,
+            item_id="pt_1",
+            code="c",
+            reason="r",
+            not_before=9.5,
+            updated_at=shelf.clock.now,
+        )
+        last = await journal.advance(first, Event.PAID, Changes(result=b"{}", code=None))
+        assert (last.result, last.code, last.reason, last.item_id) == (b"{}", None, "r", "pt_1")
+        assert last.created_at == shelf.clock.now - 5
+
+    async def test_the_log(self, journal) -> None:
+        """One line for each step, with the session that it was about."""
+        entry = await bring(journal, Step.CANCELLING)
+        entry = await journal.advance(entry, Event.SESSION_LEFT, Changes(code="x", reason="late"))
+        lines = await journal.history("k")
+        assert [(line.event, line.step, line.session_id) for line in lines] == [
+            (Event.CREATE_INTENDED, Step.CREATING, None),
+            (Event.SESSION_CHOSEN, Step.STARTING, "s-k"),
+            (Event.LEAVE_INTENDED, Step.CANCELLING, "s-k"),
+            (Event.SESSION_LEFT, Step.NEW, "s-k"),
+        ]
+        assert (lines[-1].code, lines[-1].reason, lines[-1].fence) == ("x", "late", 1)
+        assert lines[-1].at == entry.updated_at
+        assert entry.attempts == 3
+
+    async def test_one_session_at_a_time(self, journal) -> None:
+        """It is chosen by name, kept until it is left, and counted then."""
+        entry = await bring(journal, Step.CREATING)
+        for nothing in (Changes(), Changes(session_id="")):
+            with pytest.raises(sg.Misuse, match="session"):
+                await journal.advance(entry, Event.SESSION_CHOSEN, nothing)
+        entry = await journal.advance(entry, Event.SESSION_CHOSEN, Changes(session_id="s1"))
+        with pytest.raises(sg.Misuse, match="another session"):
+            await journal.advance(entry, Event.START_KNOWN, Changes(session_id="s2"))
+        started = await journal.advance(
+            entry, Event.START_KNOWN, Changes(session_id="s1", item_id="pt_1")
+        )
+        assert (started.session_id, started.session_no) == ("s1", 0)
+        left = await journal.advance(started, Event.SESSION_LEFT)
+        assert (left.session_id, left.item_id, left.session_no) == (None, None, 1)
+
+    async def test_a_left_session_is_known_and_not_chosen_again(self, journal) -> None:
+        """By nobody: news about it find their entry."""
+        entry = await bring(journal, Step.STARTING)
+        entry = await journal.advance(entry, Event.SESSION_LEFT)
+        assert await journal.by_session("s-k") == entry
+        creating = await journal.advance(entry, Event.CREATE_INTENDED)
+        other = await bring(journal, Step.CREATING, "other")
+        for mine in (creating, other):
+            with pytest.raises(sg.Misuse, match="s-k was used before, by the key 'k'"):
+                await journal.advance(mine, Event.SESSION_CHOSEN, Changes(session_id="s-k"))
+            assert await journal.find(mine.key) == mine
+        chosen = await journal.advance(creating, Event.SESSION_CHOSEN, Changes(session_id="s2"))
+        assert await journal.by_session("s-k") == await journal.by_session("s2") == chosen
+        assert await journal.by_session("s3") is None
+
+    @pytest.mark.parametrize("step", [Step.SENT_ONE_STEP, Step.UNKNOWN])
+    async def test_a_one_step_payout_learns_its_session(self, journal, step) -> None:
+        """From the answer or from later news."""
+        entry = await bring(journal, step)
+        paid = await journal.advance(entry, Event.PAID, Changes(session_id="s1"))
+        assert paid.session_id == "s1"
+        assert await journal.by_session("s1") == paid
+
+    async def test_who_lost_the_lease_writes_nothing(self, journal, shelf) -> None:
+        """However late it wakes up."""
+        mine = await bring(journal, Step.STARTING)
+        shelf.clock.now += LEASE
+        yours = await journal.claim("k", "you", LEASE)
+        for lost in (
+            journal.advance(mine, Event.START_KNOWN),
+            journal.advance(mine, Event.PAID),
+            journal.renew(mine, LEASE),
+        ):
+            with pytest.raises(sg.LostLease) as caught:
+                await lost
+            assert (caught.value.key, caught.value.fence) == ("k", 1)
+        await journal.release(mine, not_before=0.0)
+        assert await journal.find("k") == yours
+
+    async def test_a_lease_that_ended_and_was_not_taken(self, journal, shelf) -> None:
+        """The fence decides, not the clock."""
+        entry = await bring(journal, Step.STARTING)
+        shelf.clock.now += 10 * LEASE
+        entry = await journal.advance(entry, Event.START_KNOWN)
+        entry = await journal.renew(entry, LEASE)
+        assert entry.leased_until == shelf.clock.now + LEASE
+
+    async def test_an_old_view_of_an_entry_writes_nothing(self, journal) -> None:
+        """Not even by its holder, nor when the step is the same again in another session."""
+        old = await bring(journal, Step.STARTING)
+        entry = await journal.advance(old, Event.SESSION_LEFT)
+        with pytest.raises(sg.LostLease):
+            await journal.advance(old, Event.START_KNOWN)
+        entry = await journal.advance(entry, Event.CREATE_INTENDED)
+        entry = await journal.advance(entry, Event.SESSION_CHOSEN, Changes(session_id="s2"))
+        with pytest.raises(sg.LostLease):
+            await journal.advance(old, Event.START_KNOWN)
+        assert await journal.find("k") == entry
+
+    async def test_nobody_writes_without_a_claim(self, journal) -> None:
+        """Neither before one, nor after the entry was given back."""
+        entry = await journal.accept(new())
+        with pytest.raises(sg.LostLease):
+            await journal.advance(entry, Event.CREATE_INTENDED)
+        entry = await journal.claim("k", "me", LEASE)
+        await journal.release(entry)
+        for lost in (journal.advance(entry, Event.CREATE_INTENDED), journal.renew(entry, LEASE)):
+            with pytest.raises(sg.LostLease):
+                await lost
+        stranger = attrs.evolve(entry, key="stranger")
+        with pytest.raises(sg.LostLease):
+            await journal.advance(stranger, Event.CREATE_INTENDED)
+
+    async def test_many_advance_one_entry(self, journal) -> None:
+        """One step is taken; a confirm is intended once."""
+        entry = await bring(journal, Step.STARTED)
+        got = await together(
+            *(journal.advance(entry, Event.CONFIRM_INTENDED) for _ in range(10)),
+        )
+        assert [type(one) for one in got] == [sg.Entry] + 9 * [sg.LostLease]
+
+    async def test_an_entry_is_given_back(self, journal, shelf) -> None:
+        """For anyone, now or later; twice is fine."""
+        entry = await bring(journal, Step.STARTED)
+        await journal.release(entry, not_before=shelf.clock.now + 60)
+        await journal.release(entry)
+        found = await journal.find("k")
+        assert (found.owner, found.leased_until, found.fence) == (None, None, 1)
+        assert found.not_before == shelf.clock.now + 60
+        entry = await journal.claim("k", "you", LEASE)
+        await journal.release(entry)
+        assert (await journal.find("k")).not_before == shelf.clock.now + 60
+        entry = await journal.claim("k", "you", LEASE)
+        await journal.release(entry, not_before=None)
+        assert (await journal.find("k")).not_before is None
+
+    async def test_what_is_open(self, journal, shelf) -> None:
+        """The oldest first; not what is leased, waits, is over, or needs news."""
+        for key in ("c", "a", "b"):
+            await journal.release(await bring(journal, Step.STARTED, key, batch="may"))
+        await bring(journal, Step.STARTED, "leased")
+        waits = await bring(journal, Step.CREATING, "waits")
+        await journal.release(waits, not_before=shelf.clock.now + 10)
+        await journal.release(await bring(journal, Step.UNKNOWN, "unknown"))
+        for step in FINAL:
+            await bring(journal, step, step.name)
+
+        async def keys(limit: int = 100, **chosen: Any) -> list[str]:
+            return [entry.key for entry in await journal.open_entries(limit, **chosen)]
+
+        assert await keys() == ["c", "a", "b"]
+        assert await keys(2) == ["c", "a"]
+        assert await keys(0) == []
+        assert await keys(steps=[Step.UNKNOWN, Step.SUCCEEDED]) == ["unknown"]
+        assert await keys(batch="may") == ["c", "a", "b"]
+        assert await keys(batch="june") == []
+        shelf.clock.now += 10
+        assert await keys() == ["c", "a", "b", "waits"]
+        shelf.clock.now += LEASE
+        assert await keys() == ["c", "a", "b", "leased", "waits"]
+
+    async def test_counts(self, journal) -> None:
+        """By step, of all or of a batch."""
+        for n in range(3):
+            await journal.accept(new(f"new-{n}", batch="may" if n else None))
+        await bring(journal, Step.SUCCEEDED, "paid", batch="may")
+        assert await journal.counts() == {Step.NEW: 3, Step.SUCCEEDED: 1}
+        assert await journal.counts(batch="may") == {Step.NEW: 2, Step.SUCCEEDED: 1}
+        assert await journal.counts(batch="june") == {}
+
+    async def test_everything_is_there_after_a_restart(self, journal, shelf) -> None:
+        """But for the leases, which end some day: who held them can't write then."""
+        held = {step: await bring(journal, step, step.name) for step in Step}
+        lines = {step: await journal.history(step.name) for step in Step}
+        journal = await shelf.again(journal)
+        await journal.open(SCOPE)
+        shelf.clock.now += LEASE
+        for step, entry in held.items():
+            found = await journal.find(step.name)
+            free = {"owner": None, "leased_until": None}
+            assert attrs.evolve(found, **free) == attrs.evolve(entry, **free)
+            assert await journal.history(step.name) == lines[step]
+            if not step.is_final:
+                assert (await journal.claim(step.name, "new", LEASE)).fence == entry.fence + 1
+                with pytest.raises((sg.LostLease, sg.Misuse)):
+                    await journal.renew(entry, LEASE)
+        assert await journal.by_session("s-STARTED") == await journal.find("STARTED")
+
+    async def test_a_refusal_is_its_callers_alone(self, journal) -> None:
+        """Those who write at the same moment don't notice."""
+        entry = await bring(journal, Step.STARTED)
+        got = await together(
+            journal.accept(new("a")),
+            journal.advance(entry, Event.WITHDRAWN),
+            journal.accept(new("k", mode="other")),
+            journal.claim("nobody", "me", LEASE),
+            journal.accept(new("b")),
+            journal.advance(entry, Event.CONFIRM_INTENDED),
+        )
+        assert [type(one) for one in got] == [
+            sg.Entry,
+            sg.Misuse,
+            sg.KeyReused,
+            sg.Misuse,
+            sg.Entry,
+            sg.Entry,
+        ]
+        assert await journal.counts() == {Step.NEW: 2, Step.CONFIRMING: 1}

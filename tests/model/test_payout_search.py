@@ -1,0 +1,31 @@
+"""Within its bounds, no order of events pays twice, and what would be unsafe is found."""
+
+import os
+from typing import Final
+
+import pytest
+from attrs import evolve
+from payout_search import LARGE, SAFE, UNSAFE, quick, search
+
+pytestmark = pytest.mark.thorough
+
+IS_LARGE: Final = "SMARTGLOCAL_LARGE_SEARCH" in os.environ
+
+
+@pytest.mark.parametrize("name", SAFE)
+def test_nobody_is_paid_twice(name):
+    """Every state within the bounds was seen, money moved once at most, and no row lies."""
+    bounds = LARGE if IS_LARGE else quick(name)
+
+    found = search(evolve(SAFE[name], bounds=bounds))
+
+    assert found.is_whole
+    assert found.double == found.false == 0, found.example
+
+
+@pytest.mark.parametrize("name", UNSAFE)
+def test_the_search_has_teeth(name):
+    """What breaks an assumption, or a rule of the protocol, is found to pay twice or to lie."""
+    found = search(UNSAFE[name], stop_after=1)
+
+    assert found.double + found.false
