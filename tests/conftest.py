@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from importlib.metadata import entry_points
 from typing import Any
@@ -19,6 +20,12 @@ PLUGIN = (
     if any(point.name == "smartglocal" for point in entry_points(group="pytest11"))
     else ["-p", "smartglocal_async.testing"]
 )
+
+# A shell has its background jobs ignore SIGINT, and nohup SIGHUP; a command inherits what is
+# ignored. The commands under test must hear both.
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)
 
 
 def pytest_asyncio_loop_factories(config, item) -> dict[str, Callable[[], Any]]:  # noqa: ARG001

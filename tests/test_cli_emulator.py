@@ -26,10 +26,6 @@ from smartglocal_async.cli.app import app
 from smartglocal_async.cli.emulator_lines import Lines, reachable, report_lines
 from smartglocal_async.emulator import FaultScript, Report, Rules, Seen
 
-NOHUP = pytest.mark.skipif(
-    signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, reason="nohup keeps SIGHUP away"
-)
-STOPPING = [signal.SIGTERM, signal.SIGINT, pytest.param(signal.SIGHUP, marks=NOHUP)]
 ROOT = Path(__file__).parents[1]
 ORDER = sg.CreateSession(metadata={"idempotency_key": "order-1"})
 
@@ -61,7 +57,7 @@ def client(environment: dict[str, str], **options: object) -> sg.SmartGlocal:
     )
 
 
-@pytest.mark.parametrize("number", STOPPING)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signal_stops_it_while_requests_run(number):
     """A signal ends it in good order: report printed, key removed, exit code 0."""
 

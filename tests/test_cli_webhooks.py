@@ -28,10 +28,6 @@ from smartglocal_async.cli import webhooks as command
 from smartglocal_async.cli.app import app
 from smartglocal_async.cli.recorded import Recorded, recorder
 
-NOHUP = pytest.mark.skipif(
-    signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, reason="nohup keeps SIGHUP away"
-)
-STOPPING = [signal.SIGTERM, signal.SIGINT, pytest.param(signal.SIGHUP, marks=NOHUP)]
 ROOT = Path(__file__).parents[1]
 KEY = sg.PrivateKey.generate()
 GOOD = body(payments=[payout(metadata=TOKEN)])
@@ -94,7 +90,7 @@ def record(*deliveries: tuple[dict[str, str], bytes]) -> Path:
     return file
 
 
-@pytest.mark.parametrize("number", STOPPING)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_listen_until_interrupted(number, home):
     """Each delivery is a line and a record; a signal ends it in good order."""
     with listener("--record", "kept.jsonl", "--path", "/in/here") as (running, url):
