@@ -20,10 +20,11 @@ Call                       took effect, when                    safe to repeat, 
 """
 
 import enum
+from collections.abc import Iterable
 from typing import Final
 
 from .idempotency import Mark
-from .values.answers import Session
+from .values.answers import Payment, Payout, Refund, Session
 from .values.requests import CapturePayment, RefundPayment, SessionRef, StartPayment, StartPayout
 from .values.statuses import NextAction, OperationStatus, SessionStatus
 
@@ -43,14 +44,12 @@ _LISTS: Final = frozenset(
 
 def of_start_payout(session: Session, _request: StartPayout, mark: Mark | None) -> Effect:
     """Read whether the payout was started."""
-    items = (payout.metadata for payout in session.payout_list)
-    return Effect.TAKEN if mark is not None and any(map(mark.is_on, items)) else Effect.UNCLEAR
+    return Effect.TAKEN if _is_among(mark, session.payout_list) else Effect.UNCLEAR
 
 
 def of_start_payment(session: Session, _request: StartPayment, mark: Mark | None) -> Effect:
     """Read whether the payment was started."""
-    items = (payment.metadata for payment in session.payment_list)
-    return Effect.TAKEN if mark is not None and any(map(mark.is_on, items)) else Effect.UNCLEAR
+    return Effect.TAKEN if _is_among(mark, session.payment_list) else Effect.UNCLEAR
 
 
 def of_confirm(session: Session, _request: SessionRef, _mark: Mark | None) -> Effect:
@@ -91,11 +90,16 @@ def of_capture(session: Session, request: CapturePayment, _mark: Mark | None) ->
 def of_refund(session: Session, request: RefundPayment, mark: Mark | None) -> Effect:
     """Read whether the refund was made."""
     refunds = [refund for payment in session.payment_list for refund in payment.refunds]
-    if mark is not None and any(mark.is_on(refund.metadata) for refund in refunds):
+    if _is_among(mark, refunds):
         return Effect.TAKEN
     paid = any(payment.status == OperationStatus.SUCCEEDED for payment in session.payment_list)
     is_plain = paid and not refunds and request.amount_details is None and is_whole(session)
     return Effect.REPEATABLE if is_plain else Effect.UNCLEAR
+
+
+def _is_among(mark: Mark | None, items: Iterable[Payout | Payment | Refund]) -> bool:
+    """Say whether one of them carries the key of the call."""
+    return mark is not None and any(mark.is_on(item.metadata) for item in items)
 
 
 def is_whole(session: Session) -> bool:

@@ -67,6 +67,10 @@ CODES: Final[Mapping[str, CodeClass]] = {
     "idempotency_key_already_exists": CodeClass.DUPLICATE,
 }
 """Known codes of the sister platform; Smart Glocal's own list is not public."""
+CODES_OF_THE_CALLER: Final = frozenset(
+    {"authentication_error", "identification_error", "authorization_error"}
+)
+"""Those that are about who calls: nobody looked at the request."""
 
 _TOO_MANY, _REQUEST_TIMEOUT, _CONFLICT, _SERVER_FAULT = 429, 408, 409, 500
 _REDIRECTS: Final = range(300, 400)

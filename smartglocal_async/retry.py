@@ -109,6 +109,17 @@ class Timing:
     """Uniform in [0, 1); spreads the waits, and guards no secret."""
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))  # noqa: TID251 - the clock itself
 
+    async def sleep_unless(self, rung: asyncio.Event, seconds: float) -> None:
+        """Sleep, or be woken by the event."""
+        sleep = asyncio.ensure_future(self.sleep(seconds))
+        woken = asyncio.ensure_future(rung.wait())
+        try:
+            _ = await asyncio.wait({sleep, woken}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (sleep, woken):
+                _ = task.cancel()
+            _ = await asyncio.wait({sleep, woken})
+
 
 @define(eq=False)
 class RetryBudget:

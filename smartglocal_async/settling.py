@@ -1,21 +1,14 @@
 """What `session/status` says of an attempt that came to nothing sure."""
 
-from typing import Final
-
 from attrs import evolve
 
 from .effects import Effect
-from .envelope import Happened, Verdict
+from .envelope import CODES_OF_THE_CALLER, Happened, Verdict
 from .errors import CallFailed
 from .freezing import Call
 from .outcome import MAY_BE_PROCESSED
 from .values.answers import Session
 from .values.statuses import SessionStatus
-
-# These say that nobody looked at the request.
-_OF_THE_CALLER: Final = frozenset(
-    {"authentication_error", "identification_error", "authorization_error"}
-)
 
 
 def needs_asking(call: Call, verdict: Verdict) -> bool:
@@ -27,7 +20,7 @@ def needs_asking(call: Call, verdict: Verdict) -> bool:
     if call.operation.effect is None or call.record.session_id is None:
         return False
     if verdict.happened is Happened.REFUSED:
-        is_of_caller = verdict.code is None or verdict.code in _OF_THE_CALLER
+        is_of_caller = verdict.code is None or verdict.code in CODES_OF_THE_CALLER
         return call.record.unsettled is not None or not is_of_caller
     return verdict.happened in MAY_BE_PROCESSED
 

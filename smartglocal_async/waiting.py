@@ -87,7 +87,7 @@ class Waiting:
             # Half of the pause at least, so that a crowd of waiters is spread and not a storm.
             spread = pause * (0.5 + timing.dice() / 2)
             left = started + deadline - timing.monotonic()
-            await self._pause(min(spread, max(left, 0.0)), bell)
+            await timing.sleep_unless(bell.rung, min(spread, max(left, 0.0)))
             pause = min(pause * _GROWTH, _LONGEST_PAUSE_SECONDS)
         waited = timing.monotonic() - started
         raise StillOpen(session.session_id, looks.status, waited, looks.cause)
@@ -102,14 +102,3 @@ class Waiting:
             return None
         looks.status, looks.cause = str(settled.answer.status), None
         return settled.answer
-
-    async def _pause(self, seconds: float, bell: _Bell) -> None:
-        """Sleep, or be woken; the sleep is the client's own, which a test can set by hand."""
-        sleep = asyncio.ensure_future(self.caller.settings.timing.sleep(seconds))
-        woken = asyncio.ensure_future(bell.rung.wait())
-        try:
-            _ = await asyncio.wait({sleep, woken}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (sleep, woken):
-                _ = task.cancel()
-            _ = await asyncio.wait({sleep, woken})

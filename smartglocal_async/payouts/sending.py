@@ -6,6 +6,7 @@ from attrs import evolve, frozen
 
 from ..caller import Caller
 from ..codec import codec, dump, parse
+from ..envelope import CODES_OF_THE_CALLER
 from ..errors import CallFailed, InvalidRequest, OutcomeUnknown, Refused
 from ..freezing import CallOptions
 from ..idempotency import Fingerprint, Mark, fingerprint
@@ -42,7 +43,6 @@ _OPERATIONS: Final = dict[Call, Operation[Any, Session]](
     }
 )
 NEEDS_REQUEST: Final = frozenset({Call.CREATE, Call.START, Call.INIT})
-_OURS: Final = frozenset({"authentication_error", "identification_error", "authorization_error"})
 
 
 @frozen
@@ -193,7 +193,7 @@ def _concerns_us(call: Call, error: Refused) -> bool:
     """Say whether it is our settings that were refused, and not the payout."""
     # Without a code it isn't the provider who said no, but something before it: a wrong address.
     is_strange = error.code is None and not error.is_throttled
-    return error.code in _OURS or (is_strange and call in NEEDS_REQUEST)
+    return error.code in CODES_OF_THE_CALLER or (is_strange and call in NEEDS_REQUEST)
 
 
 def _key(call: Call, entry: Entry, number: int) -> str | None:

@@ -1,6 +1,5 @@
 """Lead one payout on: decide, write, send, and decide again, as long as lease and time last."""
 
-import asyncio
 from collections import Counter
 from typing import Final
 
@@ -137,22 +136,12 @@ class Worker:
         spread = self._pause * (0.5 + self.desk.timing.dice() / 2)
         most = min(self.desk.lease_seconds / 3, self.ends - self._now())
         self._pause = min(self._pause * _GROWTH, _LONGEST_PAUSE_SECONDS)
-        await self._sleep(max(0.0, min(spread, most)))
+        await self.desk.timing.sleep_unless(self._bell.rung, max(0.0, min(spread, most)))
         heard = self._bell.take()
         if heard is None or heard.session is None or heard.session.id != self.entry.session_id:
             return False
         self.heard = heard
         return True
-
-    async def _sleep(self, seconds: float) -> None:
-        sleep = asyncio.ensure_future(self.desk.timing.sleep(seconds))
-        woken = asyncio.ensure_future(self._bell.rung.wait())
-        try:
-            _ = await asyncio.wait({sleep, woken}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (sleep, woken):
-                _ = task.cancel()
-            _ = await asyncio.wait({sleep, woken})
 
     async def _keep_lease(self) -> None:
         now, lease = self._now(), self.desk.lease_seconds
