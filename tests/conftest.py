@@ -33,6 +33,14 @@ def pytest_asyncio_loop_factories(config, item) -> dict[str, Callable[[], Any]]:
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
+def pytest_collection_modifyitems(items) -> None:
+    """Have what runs on uvloop run once, on the interpreter that measures coverage."""
+    for item in items:
+        spec = getattr(item, "callspec", None)
+        if spec is not None and "uvloop" in spec.id.split("-"):
+            item.add_marker(pytest.mark.thorough)
+
+
 @pytest.fixture(scope="session")
 def key() -> sg.PrivateKey:
     """Give the partner's private key; making one takes a while, so all tests share it."""

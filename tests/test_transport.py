@@ -2,12 +2,11 @@
 
 import asyncio
 import contextlib
-import gc
 import gzip
 import ssl
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -274,19 +273,9 @@ def check(came: Came, allowed: frozenset[sg.Happened], repeat: Repeat) -> None:
     assert came.error.stopped_by == ("attempts" if repeat in AFTER[last].repeated else None)
 
 
-@pytest.fixture
-def collected() -> Iterator[None]:
-    """Collect what a test left, and no more, before the next one is blamed for it."""
-    gc.freeze()
-    yield
-    gc.collect()
-    gc.unfreeze()
-
-
-def leaves_sockets(test: Any) -> Any:
-    """Allow for uvloop, which leaves closing the socket of a failed connection to the collector."""
-    ignore = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-    return ignore(pytest.mark.usefixtures("collected")(test))
+# uvloop leaves the handle of a handshake that failed to the collector, which has been seen to end
+# the whole process (uvloop 0.23; the stack of its open issue 706 is alike).
+without_uvloop = pytest.mark.asyncio(loop_factories=["asyncio"])
 
 
 class TestFaultTable:
@@ -303,7 +292,7 @@ class TestFaultTable:
         assert len(server.requests) == (len(came.happened) if row.is_read else 0)
         assert not (row.is_read and sg.Happened.NOT_SENT in came.happened)
 
-    @leaves_sockets
+    @without_uvloop
     @repeats
     @pytest.mark.parametrize(
         ("place", "happened"),
@@ -328,7 +317,7 @@ class TestFaultTable:
 
         check(came, happened, repeat)
 
-    @leaves_sockets
+    @without_uvloop
     @repeats
     @pytest.mark.parametrize(
         ("manner", "happened"),
@@ -356,7 +345,7 @@ class TestFaultTable:
         check(came, happened, repeat)
         assert server.requests == []
 
-    @leaves_sockets
+    @without_uvloop
     @repeats
     async def test_a_certificate_that_nobody_vouches_for(
         self, call, secured: "Secured", repeat: Repeat
@@ -368,7 +357,7 @@ class TestFaultTable:
         check(came, MISCONFIGURED, repeat)
         assert server.requests == []
 
-    @leaves_sockets
+    @without_uvloop
     @repeats
     async def test_a_certificate_of_another_host(
         self, call, secured: "Secured", repeat: Repeat
@@ -381,7 +370,7 @@ class TestFaultTable:
         check(came, MISCONFIGURED, repeat)
         assert server.requests == []
 
-    @leaves_sockets
+    @without_uvloop
     @repeats
     async def test_a_certificate_with_another_fingerprint(
         self, call, secured: "Secured", repeat: Repeat
