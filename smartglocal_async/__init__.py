@@ -16,9 +16,11 @@ if TYPE_CHECKING:
         CallFailed,
         CallOutcome,
         CodeClass,
+        ConfirmationMismatch,
         InProgress,
         InvalidCredentials,
         InvalidRequest,
+        JournalForgot,
         JournalUnusable,
         KeyReused,
         LeftOpen,
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
         Misuse,
         NotSent,
         OutcomeUnknown,
+        PayoutsHalted,
         PoolClosed,
+        Quarantined,
         Refused,
         RuleBroken,
         SmartGlocalError,
@@ -38,10 +42,18 @@ if TYPE_CHECKING:
     from .journal.memory import MemoryJournal
     from .journal.sqlite import SQLiteJournal
     from .journal.states import Event, Step
-    from .journal.store import Attempt, Changes, Entry, Journal, NewEntry
+    from .journal.store import (
+        Attempt,
+        Batch,
+        Changes,
+        Entry,
+        Halt,
+        HaltKind,
+        Journal,
+        NewEntry,
+    )
     from .operations import OPERATIONS, Operation, Repeat
     from .outcome import Outcome
-    from .payouts.desk import ConfirmationMismatch
     from .payouts.orders import PayoutOrder, PayoutOutcome, PayoutState
     from .payouts.payouts import Payouts
     from .payouts.protocol import Mode
@@ -143,6 +155,7 @@ __all__ = [
     "AttemptDetails",
     "Bank",
     "BankCard",
+    "Batch",
     "CallFailed",
     "CallOutcome",
     "CapturePayment",
@@ -168,6 +181,8 @@ __all__ = [
     "FpsNoAccountWidget",
     "GlobalAccount",
     "GlobalWallet",
+    "Halt",
+    "HaltKind",
     "Happened",
     "HeaderUse",
     "IdentityDocument",
@@ -180,6 +195,7 @@ __all__ = [
     "InvalidRequest",
     "IssueToken",
     "Journal",
+    "JournalForgot",
     "JournalUnusable",
     "KeyReused",
     "LeftOpen",
@@ -210,6 +226,7 @@ __all__ = [
     "PayoutOutcome",
     "PayoutState",
     "Payouts",
+    "PayoutsHalted",
     "PoolClosed",
     "PoolStats",
     "PrivateKey",
@@ -217,6 +234,7 @@ __all__ = [
     "PublicKey",
     "PublicToken",
     "QrCode",
+    "Quarantined",
     "ReadyToCapture",
     "ReadyToConfirm",
     "Receipt",
@@ -271,17 +289,17 @@ _HOMES: Final = {
     "client": "ClientStats SmartGlocal",
     "effects": "Effect",
     "envelope": "Happened",
-    "errors": "CallFailed CallOutcome CodeClass InProgress InvalidCredentials InvalidRequest "
-    "JournalUnusable KeyReused LeftOpen LostLease Misuse NotSent OutcomeUnknown PoolClosed Refused "
-    "RuleBroken SmartGlocalError StillOpen WebhookFault WebhookRefused",
+    "errors": "CallFailed CallOutcome CodeClass ConfirmationMismatch InProgress InvalidCredentials "
+    "InvalidRequest JournalForgot JournalUnusable KeyReused LeftOpen LostLease Misuse NotSent "
+    "OutcomeUnknown PayoutsHalted PoolClosed Quarantined Refused RuleBroken "
+    "SmartGlocalError StillOpen WebhookFault WebhookRefused",
     "journal.memory": "MemoryJournal",
     "journal.sqlite": "SQLiteJournal",
     "journal.states": "Event Step",
-    "journal.store": "Attempt Changes Entry Journal NewEntry",
+    "journal.store": "Attempt Batch Changes Entry Halt HaltKind Journal NewEntry",
     "operations": "OPERATIONS Operation Repeat",
     "inbox": "Webhooks",
     "outcome": "Outcome",
-    "payouts.desk": "ConfirmationMismatch",
     "payouts.orders": "PayoutOrder PayoutOutcome PayoutState",
     "payouts.payouts": "Payouts",
     "payouts.protocol": "Mode",

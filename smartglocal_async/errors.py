@@ -16,6 +16,10 @@
     ├── InProgress             somebody else is at this payout: wait, or look later
     ├── LostLease              somebody else took it over: write and send nothing more
     ├── JournalUnusable        the journal can't be written or read: nothing may be sent
+    ├── PayoutsHalted          a person has to look before anything more is paid
+    │   ├── ConfirmationMismatch   money moved without our confirm
+    │   ├── JournalForgot          the journal lacks what was surely written
+    │   └── Quarantined            a restored journal waits for news of what it may lack
     └── WebhookRefused         what came is no webhook of the provider's, or is damaged
 """
 
@@ -238,6 +242,49 @@ class LostLease(SmartGlocalError):
 
 class JournalUnusable(SmartGlocalError):
     """A journal can't be read or written, and nothing was sent; the text says why."""
+
+
+@frozen
+class PayoutsHalted(SmartGlocalError):
+    """Nothing that may pay is sent from this journal until the halt is lifted; the text says why.
+
+    What is out already is asked about and written, still.
+    """
+
+    advice: ClassVar[str] = "payouts are halted"
+
+    reason: str
+    """What was noticed, and about which payout."""
+    until: float | None = None
+    """When it ends by itself, in seconds since 1970; None: when somebody lifts it."""
+
+    def __str__(self) -> str:
+        return f"{self.advice}: {self.reason}"
+
+
+class ConfirmationMismatch(PayoutsHalted):
+    """Money moved before it was confirmed: the project confirms by itself, it seems.
+
+    Ask the account manager how the project confirms; with automatic confirmation,
+    `Mode.AUTOMATIC` has to be asked for.
+    """
+
+    advice = "money moved without our confirm, so Mode.MANUAL is wrong for this project"
+
+
+class JournalForgot(PayoutsHalted):
+    """The provider knows of payouts that the journal lacks: an old copy, or another one in use.
+
+    Take the newest copy back, or ``adopt`` what the provider's reports show, then ``lift``.
+    """
+
+    advice = "the journal lacks what was surely written, and would pay again"
+
+
+class Quarantined(PayoutsHalted):
+    """The journal was restored, and waits until news of everything it may lack has come."""
+
+    advice = "the journal is in quarantine"
 
 
 class WebhookFault(enum.Enum):

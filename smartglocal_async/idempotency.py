@@ -108,6 +108,11 @@ class Fingerprint:
 
     digests: tuple[tuple[str, bytes], ...]
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is known of the request."""
+        return not self.digests
+
     def differing_fields(self, other: "Fingerprint") -> tuple[str, ...]:
         """Name the fields in which two requests differ."""
         differing = set(self.digests) ^ set(other.digests)

@@ -146,6 +146,13 @@ class JournalConformance:
             lambda: journal.release(entry),
             lambda: journal.open_entries(1),
             lambda: journal.by_session("s"),
+            lambda: journal.accept_many([new()]),
+            lambda: journal.entries(1),
+            lambda: journal.batch("may"),
+            lambda: journal.put_batch(sg.Batch(name="may")),
+            lambda: journal.halt(None),
+            journal.halted,
+            journal.sums,
             journal.counts,
             lambda: journal.history("k"),
         ]
@@ -166,10 +173,10 @@ class JournalConformance:
 
     async def test_accept_writes_a_new_entry(self, journal, shelf) -> None:
         """As it was given, and at the first step."""
-        given = new(batch="may", ordinal=7, request=b"\x00sealed")
+        given = new(batch="may", ordinal=7, request=b"\x00sealed", amount=2**60, currency="usd")
         entry = await journal.accept(given)
-        for name in ("key", "mode", "fingerprint", "request", "batch", "ordinal"):
-            assert getattr(entry, name) == getattr(given, name)
+        for named in attrs.fields(sg.NewEntry):
+            assert getattr(entry, named.name) == getattr(given, named.name)
         assert (entry.step, entry.fence, entry.session_no, entry.attempts) == (Step.NEW, 0, 0, 0)
         assert (entry.owner, entry.leased_until, entry.session_id) == (None, None, None)
         assert entry.created_at == entry.updated_at == shelf.clock.now
@@ -203,6 +210,28 @@ class JournalConformance:
         entries = await together(*(journal.accept(new()) for _ in range(20)))
         assert entries == [entries[0]] * 20
         assert await journal.counts() == {Step.NEW: 1}
+
+    async def test_many_are_accepted_at_once(self, journal) -> None:
+        """Each as if alone, in their order; what is refused keeps nobody else out."""
+        old = await journal.accept(new("b"))
+        reused = new("b", fingerprint=print_of(200))
+        got = await journal.accept_many([new("a"), new("b"), reused, new("c"), new("c")])
+        assert [entry.key for entry in (got[0], got[3])] == ["a", "c"]
+        assert (got[1], got[4]) == (old, got[3])
+        assert isinstance(got[2], sg.KeyReused)
+        assert got[2].differing_fields == ("amount",)
+        assert [entry.key for entry in await journal.entries(9)] == ["b", "a", "c"]
+        assert await journal.accept_many([]) == ()
+
+    async def test_an_adopted_entry_knows_its_amount_alone(self, journal) -> None:
+        """It stands for any request of that amount, and for no other."""
+        nothing = Fingerprint(())
+        adopted = await journal.accept(new(fingerprint=nothing, amount=100, currency="usd"))
+        asked = new(fingerprint=print_of(), mode="automatic", amount=100, currency="usd")
+        assert await journal.accept(asked) == adopted
+        for change in ({"amount": 101}, {"currency": "eur"}):
+            with pytest.raises(sg.KeyReused, match="amount_details"):
+                await journal.accept(attrs.evolve(asked, **change))
 
     async def test_a_claim_raises_the_fence(self, journal, shelf) -> None:
         """And says until when it holds."""
@@ -423,6 +452,17 @@ class JournalConformance:
         await journal.release(entry, not_before=None)
         assert (await journal.find("k")).not_before is None
 
+    async def test_it_backs_off(self, journal, shelf) -> None:
+        """As long again as it has stood there; a second at least, an hour at most."""
+        entry = await bring(journal, Step.STARTED)
+        for stood, pause in ((0, 1.0), (90, 90.0), (10_000, 3600.0)):
+            shelf.clock.now = entry.updated_at + stood
+            entry = await journal.claim("k", "me", LEASE)
+            await journal.release(entry, backs_off=True)
+            assert (await journal.find("k")).not_before == shelf.clock.now + pause
+        assert await journal.open_entries(9) == ()
+        assert [entry.key for entry in await journal.open_entries(9, is_due=False)] == ["k"]
+
     async def test_what_is_open(self, journal, shelf) -> None:
         """The oldest first; not what is leased, waits, is over, or needs news."""
         for key in ("c", "a", "b"):
@@ -447,6 +487,95 @@ class JournalConformance:
         assert await keys() == ["c", "a", "b", "waits"]
         shelf.clock.now += LEASE
         assert await keys() == ["c", "a", "b", "leased", "waits"]
+
+    async def test_pages_of_all(self, journal) -> None:
+        """In the order in which they came, whatever became of them."""
+        for key in ("c", "a", "d", "b"):
+            await bring(journal, Step.NEW if key == "d" else Step.FAILED, key, batch=key * 2)
+
+        async def keys(limit: int = 9, **chosen: Any) -> list[str]:
+            return [entry.key for entry in await journal.entries(limit, **chosen)]
+
+        assert await keys() == ["c", "a", "d", "b"]
+        assert await keys(2, after="c") == ["a", "d"]
+        assert await keys(after="c", steps=[Step.FAILED]) == ["a", "b"]
+        assert await keys(batch="dd") == ["d"]
+        assert await keys(after="b") == []
+        assert await keys(after="nobody") == []
+        assert await keys(0) == []
+
+    async def test_sums(self, journal) -> None:
+        """By step and currency, of all or of a batch."""
+        assert await journal.sums() == {}
+        await bring(journal, Step.SUCCEEDED, "a", amount=2**40, currency="usd", batch="may")
+        await bring(journal, Step.SUCCEEDED, "b", amount=5, currency="usd")
+        await bring(journal, Step.NEW, "c", amount=7, currency="eur", batch="may")
+        await bring(journal, Step.NEW, "d")
+        assert await journal.sums() == {
+            (Step.SUCCEEDED, "usd"): 2**40 + 5,
+            (Step.NEW, "eur"): 7,
+        }
+        assert await journal.sums(batch="may") == {
+            (Step.SUCCEEDED, "usd"): 2**40,
+            (Step.NEW, "eur"): 7,
+        }
+
+    async def test_a_batch(self, journal, shelf) -> None:
+        """It is written again under its name; when it was begun stays."""
+        assert await journal.batch("may") is None
+        given = sg.Batch(name="may", digest=b"\x00\xff", rows=3, totals={"usd": 2**60})
+        written = await journal.put_batch(given)
+        assert written == attrs.evolve(given, begun_at=shelf.clock.now)
+        shelf.clock.now += 5
+        again = await journal.put_batch(attrs.evolve(given, rows=4, digest=None))
+        assert again == attrs.evolve(written, rows=4, digest=None)
+        journal = await shelf.again(journal)
+        await journal.open(SCOPE)
+        assert await journal.batch("may") == again
+        assert (await journal.batch("may")).totals == given.totals
+
+    @pytest.mark.parametrize(
+        ("kind", "error"),
+        [
+            (sg.HaltKind.MISMATCH, sg.ConfirmationMismatch),
+            (sg.HaltKind.FORGOT, sg.JournalForgot),
+            (sg.HaltKind.QUARANTINE, sg.Quarantined),
+        ],
+    )
+    async def test_a_halt(self, journal, shelf, kind, error) -> None:
+        """Nobody claims who may pay, also after a restart, until it is lifted."""
+        entry = await bring(journal, Step.STARTED)
+        await journal.release(entry)
+        done = await bring(journal, Step.SUCCEEDED, "done")
+        halt = sg.Halt(kind=kind, reason="the payout 'k' was paid")
+        await journal.halt(halt)
+        journal = await shelf.again(journal)
+        await journal.open(SCOPE)
+        assert await journal.halted() == halt
+        with pytest.raises(error, match="the payout 'k' was paid"):
+            await journal.claim("k", "me", LEASE)
+        assert await journal.claim("done", "me", LEASE) == done
+        claimed = await journal.claim("k", "me", LEASE, heeds_halt=False)
+        assert claimed.fence == entry.fence + 1
+        await journal.halt(None)
+        assert await journal.halted() is None
+        assert (await journal.claim("k", "me", LEASE)).fence == entry.fence + 2
+
+    async def test_a_halt_that_ends(self, journal, shelf) -> None:
+        """By the journal's clock; it replaces none that stays."""
+        await journal.accept(new())
+        ends = sg.Halt(kind=sg.HaltKind.QUARANTINE, reason="restored", until=shelf.clock.now + 9)
+        await journal.halt(ends)
+        with pytest.raises(sg.Quarantined) as caught:
+            await journal.claim("k", "me", LEASE)
+        assert caught.value.until == ends.until
+        shelf.clock.now += 9
+        assert await journal.halted() is None
+        assert (await journal.claim("k", "me", LEASE)).fence == 1
+        stays = sg.Halt(kind=sg.HaltKind.FORGOT, reason="a session that nobody knows")
+        await journal.halt(stays)
+        await journal.halt(attrs.evolve(ends, until=shelf.clock.now + 9))
+        assert await journal.halted() == stays
 
     async def test_counts(self, journal) -> None:
         """By step, of all or of a batch."""

@@ -4,20 +4,23 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 
 from attrs import define, field
 
-from ..errors import JournalUnusable, Misuse
+from ..errors import JournalUnusable, KeyReused, Misuse
 from .states import Event, Step
 from .store import (
+    EVERY_STEP,
     KEEP,
     NO_CHANGES,
     WORKABLE,
     Attempt,
+    Batch,
     Changes,
     Entry,
+    Halt,
     Kept,
     NewEntry,
 )
@@ -31,6 +34,8 @@ class _Rows:
     entries: dict[str, Entry] = field(factory=dict[str, Entry])
     sessions: dict[str, str] = field(factory=dict[str, str])
     lines: list[Attempt] = field(factory=list[Attempt])
+    batches: dict[str, Batch] = field(factory=dict[str, Batch])
+    brake: Halt | None = None
 
     def find(self, key: str) -> Entry | None:
         return self.entries.get(key)
@@ -49,6 +54,24 @@ class _Rows:
 
     def log(self, attempt: Attempt) -> None:
         self.lines.append(attempt)
+
+    def halt(self) -> Halt | None:
+        return self.brake
+
+    def set_halt(self, halt: Halt | None) -> None:
+        self.brake = halt
+
+    def batch(self, name: str) -> Batch | None:
+        return self.batches.get(name)
+
+    def set_batch(self, batch: Batch) -> None:
+        self.batches[batch.name] = batch
+
+    def behind(self, key: str | None) -> list[Entry]:
+        entries = list(self.entries.values())
+        if key is None:
+            return entries
+        return entries[list(self.entries).index(key) + 1 :] if key in self.entries else []
 
 
 @define(eq=False)
@@ -92,10 +115,17 @@ class MemoryJournal:
         with self._read() as rows:
             return rows.find(key)
 
-    async def claim(self, key: str, owner: str, lease_seconds: float) -> Entry:
+    async def accept_many(self, news: Sequence[NewEntry]) -> tuple[Entry | KeyReused, ...]:
+        """Write new entries, each as if alone."""
+        with self._write() as writing:
+            return writing.accept_many(news)
+
+    async def claim(
+        self, key: str, owner: str, lease_seconds: float, *, heeds_halt: bool = True
+    ) -> Entry:
         """Take the entry for some time; the fence goes up."""
         with self._write() as writing:
-            return writing.claim(key, owner, lease_seconds)
+            return writing.claim(key, owner, lease_seconds, heeds_halt=heeds_halt)
 
     async def advance(self, entry: Entry, event: Event, changes: Changes = NO_CHANGES) -> Entry:
         """Write a step, and a line of the log with it."""
@@ -107,13 +137,20 @@ class MemoryJournal:
         with self._write() as writing:
             return writing.renew(entry, lease_seconds)
 
-    async def release(self, entry: Entry, *, not_before: float | Kept | None = KEEP) -> None:
+    async def release(
+        self, entry: Entry, *, not_before: float | Kept | None = KEEP, backs_off: bool = False
+    ) -> None:
         """Give the entry back."""
         with self._write() as writing:
-            writing.release(entry, not_before)
+            writing.release(entry, not_before, backs_off=backs_off)
 
     async def open_entries(
-        self, limit: int, *, steps: Collection[Step] = WORKABLE, batch: str | None = None
+        self,
+        limit: int,
+        *,
+        steps: Collection[Step] = WORKABLE,
+        batch: str | None = None,
+        is_due: bool = True,
     ) -> tuple[Entry, ...]:
         """Give entries that can be worked on now, the oldest first."""
         now = self.clock()
@@ -125,7 +162,24 @@ class MemoryJournal:
                 and not entry.step.is_final
                 and batch in {None, entry.batch}
                 and (entry.leased_until or 0) <= now
-                and (entry.not_before or 0) <= now
+                and (not is_due or (entry.not_before or 0) <= now)
+            ]
+        return tuple(found[: max(0, limit)])
+
+    async def entries(
+        self,
+        limit: int,
+        *,
+        after: str | None = None,
+        steps: Collection[Step] = EVERY_STEP,
+        batch: str | None = None,
+    ) -> tuple[Entry, ...]:
+        """Give a page of all entries, in the order in which they came."""
+        with self._read() as rows:
+            found = [
+                entry
+                for entry in rows.behind(after)
+                if entry.step in steps and batch in {None, entry.batch}
             ]
         return tuple(found[: max(0, limit)])
 
@@ -139,6 +193,35 @@ class MemoryJournal:
         with self._read() as rows:
             entries = rows.entries.values()
             return Counter(entry.step for entry in entries if batch in {None, entry.batch})
+
+    async def sums(self, *, batch: str | None = None) -> Mapping[tuple[Step, str], int]:
+        """Add up the amounts by step and currency."""
+        sums = Counter[tuple[Step, str]]()
+        with self._read() as rows:
+            for entry in rows.entries.values():
+                if entry.currency is not None and batch in {None, entry.batch}:
+                    sums[entry.step, entry.currency] += entry.amount or 0
+        return sums
+
+    async def put_batch(self, batch: Batch) -> Batch:
+        """Write a batch, new or again."""
+        with self._write() as writing:
+            return writing.put_batch(batch)
+
+    async def batch(self, name: str) -> Batch | None:
+        """Give a batch by its name."""
+        with self._read() as rows:
+            return rows.batch(name)
+
+    async def halt(self, halt: Halt | None) -> None:
+        """Put the brake on; None lifts it."""
+        with self._write() as writing:
+            writing.halt(halt)
+
+    async def halted(self) -> Halt | None:
+        """Give the halt that holds now."""
+        with self._write() as writing:
+            return writing.halted()
 
     async def history(self, key: str) -> tuple[Attempt, ...]:
         """Give the log of an entry, the oldest line first."""

@@ -60,6 +60,8 @@ class Event(enum.Enum):
     NOT_PAID = "not paid"
     WITHDRAWN = "withdrawn"
     PARKED = "parked"
+    ADOPTED = "adopted"
+    """A report shows a payment that the journal forgot, or never knew."""
 
 
 STEPS: Final[Mapping[tuple[Step, Event], Step]] = MappingProxyType(
@@ -67,10 +69,12 @@ STEPS: Final[Mapping[tuple[Step, Event], Step]] = MappingProxyType(
         (Step.NEW, Event.CREATE_INTENDED): Step.CREATING,
         (Step.NEW, Event.INIT_INTENDED): Step.SENT_ONE_STEP,
         (Step.NEW, Event.NOT_PAID): Step.FAILED,
+        (Step.NEW, Event.ADOPTED): Step.SUCCEEDED,
         (Step.NEW, Event.WITHDRAWN): Step.CANCELLED,
         (Step.CREATING, Event.CREATE_INTENDED): Step.CREATING,
         (Step.CREATING, Event.SESSION_CHOSEN): Step.STARTING,
         (Step.CREATING, Event.NOT_PAID): Step.FAILED,
+        (Step.CREATING, Event.ADOPTED): Step.SUCCEEDED,
         (Step.STARTING, Event.START_KNOWN): Step.STARTED,
         (Step.STARTING, Event.LEAVE_INTENDED): Step.CANCELLING,
         (Step.STARTING, Event.SESSION_LEFT): Step.NEW,

@@ -1,11 +1,12 @@
 """What a journal keeps, and what it promises: the records and the protocol."""
 
 import enum
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Literal, Protocol
 
 from attrs import field, frozen
 
+from ..errors import KeyReused
 from ..idempotency import Fingerprint
 from .states import Event, Step
 
@@ -23,6 +24,9 @@ WORKABLE: Final = frozenset(step for step in Step if not step.is_final and step 
 """The steps from which a program can go on by itself."""
 
 
+EVERY_STEP: Final = frozenset(Step)
+
+
 @frozen(kw_only=True)
 class NewEntry:
     """A payout that is to be accepted."""
@@ -32,8 +36,11 @@ class NewEntry:
     """Who confirms it; fixed from now on."""
     fingerprint: Fingerprint = field(repr=False)
     """Taken with the ``secret`` of the journal, so that it can be compared after a restart."""
-    request: bytes | None = field(repr=False)
+    request: bytes | None = field(default=None, repr=False)
     """Kept as it is, and not read; what must not lie on a disk is left out or sealed before."""
+    amount: int | None = None
+    """In minor units."""
+    currency: str | None = None
     batch: str | None = None
     ordinal: int | None = None
     """Its place in the batch."""
@@ -46,7 +53,10 @@ class Entry:
     key: str
     mode: str
     fingerprint: Fingerprint = field(repr=False)
-    request: bytes | None = field(repr=False)
+    request: bytes | None = field(default=None, repr=False)
+    amount: int | None = None
+    """In minor units."""
+    currency: str | None = None
     step: Step = Step.NEW
     session_no: int = 0
     """How many sessions were left."""
@@ -70,6 +80,7 @@ class Entry:
     ordinal: int | None = None
     created_at: float
     updated_at: float
+    """When its last step was written."""
 
 
 @frozen(kw_only=True)
@@ -101,6 +112,41 @@ class Attempt:
     code: str | None
     reason: str | None
     at: float
+
+
+class HaltKind(enum.Enum):
+    """Why payouts are halted."""
+
+    MISMATCH = "mismatch"
+    """Money moved without our confirm."""
+    FORGOT = "forgot"
+    """The journal lacks what was surely written."""
+    QUARANTINE = "quarantine"
+    """The journal was restored, and waits."""
+
+
+@frozen(kw_only=True)
+class Halt:
+    """A brake on everything that may pay, kept in the journal: all who use it heed it."""
+
+    kind: HaltKind
+    reason: str
+    until: float | None = None
+    """When it ends by itself, in seconds since 1970; None: when somebody lifts it."""
+
+
+@frozen(kw_only=True)
+class Batch:
+    """A file, or another source, whose payouts are paid under one name."""
+
+    name: str
+    digest: bytes | None = None
+    """SHA-256 of the file."""
+    rows: int = 0
+    totals: Mapping[str, int] = field(factory=dict[str, int], hash=False)
+    """What is to be paid by currency, in minor units."""
+    begun_at: float = 0.0
+    """When it was written first; given by the journal."""
 
 
 class Journal(Protocol):
@@ -152,17 +198,25 @@ class Journal(Protocol):
         """
         ...
 
+    async def accept_many(self, news: Sequence[NewEntry]) -> tuple[Entry | KeyReused, ...]:
+        """Write new entries in one commit; each gives its entry, or what `accept` would raise."""
+        ...
+
     async def find(self, key: str) -> Entry | None:
         """Give the entry of a key."""
         ...
 
-    async def claim(self, key: str, owner: str, lease_seconds: float) -> Entry:
+    async def claim(
+        self, key: str, owner: str, lease_seconds: float, *, heeds_halt: bool = True
+    ) -> Entry:
         """Take the entry for some time; the fence goes up, and older holders can't write any more.
 
-        A final entry is given as it is, unclaimed. An owner may claim again what it has.
+        A final entry is given as it is, unclaimed. An owner may claim again what it has. Whoever
+        will send nothing that may pay, and only writes what it learned, need not heed a halt.
 
         Raises:
             InProgress: another owner's lease hasn't ended.
+            PayoutsHalted: by its kind, a `ConfirmationMismatch`, `JournalForgot` or `Quarantined`.
             Misuse: there is no such key.
 
         """
@@ -191,21 +245,42 @@ class Journal(Protocol):
         """
         ...
 
-    async def release(self, entry: Entry, *, not_before: float | Kept | None = KEEP) -> None:
+    async def release(
+        self, entry: Entry, *, not_before: float | Kept | None = KEEP, backs_off: bool = False
+    ) -> None:
         """Give the entry back; ``not_before``: look at it again not before then, None: any time.
 
-        Nothing is changed when the lease was lost, or the entry is final.
+        ``backs_off``: look again when it has stood at its step for as long again as by now, after
+        a second at least and an hour at most. Nothing is changed when the lease was lost, or the
+        entry is final.
         """
         ...
 
     async def open_entries(
-        self, limit: int, *, steps: Collection[Step] = WORKABLE, batch: str | None = None
+        self,
+        limit: int,
+        *,
+        steps: Collection[Step] = WORKABLE,
+        batch: str | None = None,
+        is_due: bool = True,
     ) -> tuple[Entry, ...]:
         """Give entries that can be worked on now, the oldest first.
 
         They are at one of these steps (`Step.UNKNOWN` has to be asked for: nothing can be done
-        about it without news), not leased, and their ``not_before`` has passed.
+        about it without news), not leased, and, if they have to be due, their ``not_before`` has
+        passed.
         """
+        ...
+
+    async def entries(
+        self,
+        limit: int,
+        *,
+        after: str | None = None,
+        steps: Collection[Step] = EVERY_STEP,
+        batch: str | None = None,
+    ) -> tuple[Entry, ...]:
+        """Give a page of all entries, in the order in which they came, behind the key ``after``."""
         ...
 
     async def by_session(self, session_id: str) -> Entry | None:
@@ -214,6 +289,26 @@ class Journal(Protocol):
 
     async def counts(self, *, batch: str | None = None) -> Mapping[Step, int]:
         """Count the entries by step, of all or of one batch; a step without any isn't named."""
+        ...
+
+    async def sums(self, *, batch: str | None = None) -> Mapping[tuple[Step, str], int]:
+        """Add up the amounts by step and currency, in minor units, of all or of one batch."""
+        ...
+
+    async def put_batch(self, batch: Batch) -> Batch:
+        """Write a batch, new or again, and give what is written; ``begun_at`` stays the first."""
+        ...
+
+    async def batch(self, name: str) -> Batch | None:
+        """Give a batch by its name."""
+        ...
+
+    async def halt(self, halt: Halt | None) -> None:
+        """Put the brake on; None lifts it. One without an end isn't replaced by one that ends."""
+        ...
+
+    async def halted(self) -> Halt | None:
+        """Give the halt that holds now."""
         ...
 
     async def history(self, key: str) -> tuple[Attempt, ...]:

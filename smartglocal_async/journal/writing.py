@@ -1,14 +1,23 @@
 """What may be written when: decided here for every journal, over rows that are kept elsewhere."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from attrs import evolve, frozen
 
-from ..errors import InProgress, KeyReused, LostLease, Misuse
+from ..errors import (
+    ConfirmationMismatch,
+    InProgress,
+    JournalForgot,
+    KeyReused,
+    LostLease,
+    Misuse,
+    PayoutsHalted,
+    Quarantined,
+)
 from .states import STEPS, Event, Step
-from .store import KEEP, Attempt, Changes, Entry, Kept, NewEntry
+from .store import KEEP, Attempt, Batch, Changes, Entry, Halt, HaltKind, Kept, NewEntry
 
 _SENDS: Final = frozenset(
     {
@@ -21,6 +30,13 @@ _SENDS: Final = frozenset(
 )
 """The events after which a call may be sent."""
 _LEARNS_SESSION: Final = frozenset({Step.SENT_ONE_STEP, Step.UNKNOWN})
+_SHORTEST_BACKOFF_SECONDS: Final = 1.0
+_LONGEST_BACKOFF_SECONDS: Final = 3600.0
+_HALTS: Final[Mapping[HaltKind, type[PayoutsHalted]]] = {
+    HaltKind.MISMATCH: ConfirmationMismatch,
+    HaltKind.FORGOT: JournalForgot,
+    HaltKind.QUARANTINE: Quarantined,
+}
 
 
 class Rows(Protocol):
@@ -50,6 +66,22 @@ class Rows(Protocol):
         """Add a line to the log."""
         ...
 
+    def halt(self) -> Halt | None:
+        """Give the halt that was written last, though it may have ended."""
+        ...
+
+    def set_halt(self, halt: Halt | None) -> None:
+        """Write a halt in the place of the last one."""
+        ...
+
+    def batch(self, name: str) -> Batch | None:
+        """Give a batch."""
+        ...
+
+    def set_batch(self, batch: Batch) -> None:
+        """Write a batch in the place of the one with its name."""
+        ...
+
 
 @frozen
 class Writing:
@@ -69,6 +101,8 @@ class Writing:
             mode=new.mode,
             fingerprint=new.fingerprint,
             request=new.request,
+            amount=new.amount,
+            currency=new.currency,
             batch=new.batch,
             ordinal=new.ordinal,
             created_at=now,
@@ -77,13 +111,25 @@ class Writing:
         self.rows.insert(entry)
         return entry
 
-    def claim(self, key: str, owner: str, lease_seconds: float) -> Entry:
+    def accept_many(self, news: Sequence[NewEntry]) -> tuple[Entry | KeyReused, ...]:
+        """Write new entries, each as if alone."""
+        return tuple(map(self._accepted, news))
+
+    def _accepted(self, new: NewEntry) -> Entry | KeyReused:
+        try:
+            return self.accept(new)
+        except KeyReused as reused:
+            return reused.with_traceback(None)
+
+    def claim(self, key: str, owner: str, lease_seconds: float, *, heeds_halt: bool) -> Entry:
         """Take an entry: the fence goes up."""
         found, now = self.rows.find(key), self.clock()
         if found is None:
             raise Misuse(f"the journal has no key {key!r}: accept it first")
         if found.step.is_final:
             return found
+        if heeds_halt and (halt := self.halted()) is not None:
+            raise error_of(halt)
         until = found.leased_until
         if found.owner not in {None, owner} and until is not None and until > now:
             raise InProgress(key, str(found.owner), until - now)
@@ -93,7 +139,6 @@ class Writing:
                 fence=found.fence + 1,
                 owner=owner,
                 leased_until=_end(now, lease_seconds),
-                updated_at=now,
             )
         )
 
@@ -118,14 +163,38 @@ class Writing:
         found = self._held(entry)
         return self._replace(evolve(found, leased_until=_end(self.clock(), lease_seconds)))
 
-    def release(self, entry: Entry, not_before: float | Kept | None) -> None:
+    def release(self, entry: Entry, not_before: float | Kept | None, *, backs_off: bool) -> None:
         """Give an entry back, if it is held still."""
         try:
             found = self._held(entry)
         except LostLease:
             return
         kept = found.not_before if not_before is KEEP else not_before
+        if backs_off:
+            kept = _next_look(found, self.clock())
         _ = self._replace(evolve(found, owner=None, leased_until=None, not_before=kept))
+
+    def put_batch(self, batch: Batch) -> Batch:
+        """Write a batch."""
+        found = self.rows.batch(batch.name)
+        begun_at = self.clock() if found is None else found.begun_at
+        written = evolve(batch, begun_at=begun_at)
+        self.rows.set_batch(written)
+        return written
+
+    def halt(self, halt: Halt | None) -> None:
+        """Put the brake on, or lift it."""
+        if halt is not None and halt.until is not None:
+            holds = self.halted()
+            if holds is not None and holds.until is None:
+                return
+        self.rows.set_halt(halt)
+
+    def halted(self) -> Halt | None:
+        """Give the halt that holds now."""
+        halt = self.rows.halt()
+        is_over = halt is None or (halt.until is not None and halt.until <= self.clock())
+        return None if is_over else halt
 
     def _held(self, entry: Entry) -> Entry:
         found = self.rows.find(entry.key)
@@ -144,13 +213,29 @@ class Writing:
         self.rows.use(session_id, entry)
 
 
+def error_of(halt: Halt) -> PayoutsHalted:
+    """Give the error to raise while a halt holds."""
+    return _HALTS[halt.kind](halt.reason, halt.until)
+
+
+def _next_look(entry: Entry, now: float) -> float:
+    stood = now - entry.updated_at
+    return now + min(max(stood, _SHORTEST_BACKOFF_SECONDS), _LONGEST_BACKOFF_SECONDS)
+
+
 def _matched(found: Entry, new: NewEntry) -> Entry:
-    differing = found.fingerprint.differing_fields(new.fingerprint)
-    if found.mode != new.mode:
-        differing = (*differing, "mode")
-    if differing:
+    if differing := _differing(found, new):
         raise KeyReused(new.key, differing)
     return found
+
+
+def _differing(found: Entry, new: NewEntry) -> tuple[str, ...]:
+    if found.fingerprint.is_empty:
+        # Adopted from a report, which shows no more of the request than this.
+        same = (found.amount, found.currency) == (new.amount, new.currency)
+        return () if same else ("amount_details",)
+    differing = found.fingerprint.differing_fields(new.fingerprint)
+    return differing if found.mode == new.mode else (*differing, "mode")
 
 
 def _end(now: float, lease_seconds: float) -> float:
@@ -189,7 +274,8 @@ def _session(found: Entry, event: Event, changes: Changes) -> str | None:
         return named
     if named is KEEP or named == found.session_id:
         return None if event is Event.SESSION_LEFT else found.session_id
-    if found.session_id is None and found.step in _LEARNS_SESSION:
+    learns = found.step in _LEARNS_SESSION or event is Event.ADOPTED
+    if found.session_id is None and learns:
         return named
     raise Misuse(f"{event.value!r} can't name another session: key {found.key!r}")
 

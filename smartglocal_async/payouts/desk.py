@@ -3,33 +3,15 @@
 import asyncio
 from collections.abc import Callable
 
-from attrs import define, field, frozen
+from attrs import define, field
 
-from ..errors import SmartGlocalError
+from ..errors import PayoutsHalted
 from ..journal.states import Event
-from ..journal.store import Changes, Entry, Journal
+from ..journal.store import Changes, Entry, Halt, HaltKind, Journal
+from ..journal.writing import error_of
 from ..retry import Timing
 from .protocol import Call, Mode
 from .sending import Heard, Job, Limits, Sender
-
-
-@frozen
-class ConfirmationMismatch(SmartGlocalError):
-    """Money moved before it was confirmed: the project confirms by itself, it seems.
-
-    Nothing more is paid by this `Payouts`. Ask the account manager how the project confirms; with
-    automatic confirmation, `Mode.AUTOMATIC` has to be asked for.
-    """
-
-    key: str
-    session_id: str
-    """Where it was noticed."""
-
-    def __str__(self) -> str:
-        return (
-            f"the payout {self.key!r} was paid in {self.session_id} without our confirm; "
-            "Mode.MANUAL is wrong for this project, and nothing more is paid"
-        )
 
 
 @define(eq=False)
@@ -63,21 +45,22 @@ class Desk:
     fault_point: Callable[[str], None]
     bells: dict[str, Bell] = field(factory=dict[str, Bell], init=False)
     """Of those who are at work, by key."""
-    mismatch: ConfirmationMismatch | None = field(default=None, init=False)
+    halt: Halt | None = field(default=None, init=False)
+    """What was noticed here; the journal has it, too, for all others."""
 
     @property
     def timing(self) -> Timing:
         """The client's clock and dice."""
         return self.sender.caller.settings.timing
 
-    def brake(self, key: str, session_id: str) -> None:
-        """Let nothing more be paid."""
-        self.mismatch = self.mismatch or ConfirmationMismatch(key, session_id)
+    async def brake(self, kind: HaltKind, reason: str) -> None:
+        """Let nothing more be paid, by anybody who uses the journal."""
+        self.halt = self.halt or Halt(kind=kind, reason=reason)
+        await self.journal.halt(self.halt)
 
-    def check_brake(self) -> None:
-        """Let nothing be sent that may pay, if money moved without us."""
-        if self.mismatch is not None:
-            raise self.mismatch
+    def halted(self) -> PayoutsHalted | None:
+        """Give what to raise before anything is sent that may pay."""
+        return None if self.halt is None else error_of(self.halt)
 
     async def write(self, entry: Entry, event: Event, changes: Changes) -> Entry:
         """Write a step; it is on the disk when this returns."""

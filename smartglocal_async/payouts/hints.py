@@ -8,7 +8,7 @@ from attrs import frozen
 
 from ..errors import InProgress, LostLease
 from ..journal.states import Step
-from ..journal.store import Entry
+from ..journal.store import Entry, HaltKind
 from ..values.answers import Session
 from .desk import Desk
 from .protocol import Call, Came, Mode, News, Shown
@@ -70,6 +70,7 @@ class Hints:
     async def _left(self, entry: Entry, session: Session, job: Job) -> None:
         shown = read_session(session, job.meant)
         if shown is Shown.PAID:
-            self.desk.brake(entry.key, session.id)
+            words = f"the payout {entry.key!r} was paid in {session.id}, which was left"
+            await self.desk.brake(HaltKind.MISMATCH, words)
         elif shown in {Shown.AWAITS_CONFIRM, Shown.NOT_OURS}:
             await self.desk.sender.cancel(session.id, _CANCEL_SECONDS)

@@ -23,7 +23,7 @@ from .desk import Desk
 from .hints import Hints
 from .orders import PayoutOrder, PayoutOutcome, outcome_of
 from .protocol import Mode
-from .sending import Heard, Job, Sender, fingerprint_of, kept_of
+from .sending import Heard, Job, Sender, fingerprint_of
 from .turns import Turns
 from .working import Worker
 
@@ -114,13 +114,14 @@ class Payouts:
             KeyReused: the key belongs to another order; nothing was sent.
             InProgress: another process is at it still.
             Refused: our credentials are refused; it stays open.
-            ConfirmationMismatch: money moved without our confirm; nothing more is paid.
+            PayoutsHalted: a person has to look first, at what its text says; nothing was sent.
             JournalUnusable: nothing can be written, so nothing more was sent.
 
         """
         above_zero("deadline", deadline)
         desk, ends = self._open(), self._caller.settings.timing.monotonic() + deadline
-        desk.check_brake()
+        if (halted := desk.halted()) is not None:
+            raise halted
         async with self._turns.of(order.key):
             found = await self._accept(order)
             if found.step.is_final:
@@ -173,7 +174,8 @@ class Payouts:
             key=order.key,
             mode=self._mode.value,
             fingerprint=fingerprint_of(order, self._journal.secret),
-            request=kept_of(order),
+            amount=order.amount_details.amount,
+            currency=order.amount_details.currency,
         )
         return await self._journal.accept(new)
 
@@ -197,7 +199,9 @@ class Payouts:
     ) -> PayoutOutcome:
         desk, monotonic = self._open(), self._caller.settings.timing.monotonic
         begun = monotonic()
-        entry = await self._journal.claim(key, desk.owner, desk.lease_seconds)
+        entry = await self._journal.claim(
+            key, desk.owner, desk.lease_seconds, heeds_halt=heard is None
+        )
         if entry.step.is_final:
             return outcome_of(entry, replayed=True)
         worker = Worker(desk, entry, job, ends, begun + desk.lease_seconds, heard)

@@ -5,7 +5,7 @@ from typing import Any, Final
 from attrs import evolve, frozen
 
 from ..caller import Caller
-from ..codec import codec, dump, parse
+from ..codec import codec
 from ..envelope import CODES_OF_THE_CALLER
 from ..errors import CallFailed, InvalidRequest, OutcomeUnknown, Refused
 from ..freezing import CallOptions
@@ -104,8 +104,7 @@ class Sender:
 
     def job_of(self, entry: Entry) -> Job:
         """Give the job of an entry whose request is not at hand."""
-        kept = parse(entry.request or b"{}")
-        amount = Amount(kept["amount"], kept["currency"])
+        amount = Amount(entry.amount or 0, entry.currency or "")
         return Job(entry.key, self._meant(entry.key, amount), None)
 
     def _meant(self, key: str, amount: Amount) -> Meant:
@@ -206,9 +205,3 @@ def _key(call: Call, entry: Entry, number: int) -> str | None:
 def fingerprint_of(order: PayoutOrder, secret: bytes) -> Fingerprint:
     """Take the fingerprint of an order: it says what differs, and none of what there is."""
     return fingerprint(codec("v1").encode(order), secret)
-
-
-def kept_of(order: PayoutOrder) -> bytes:
-    """Give what the journal keeps of an order: nothing of the instrument, or of people."""
-    amount = order.amount_details
-    return dump({"amount": amount.amount, "currency": amount.currency})

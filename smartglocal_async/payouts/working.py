@@ -7,7 +7,7 @@ from attrs import define, field
 
 from ..errors import LostLease
 from ..journal.states import Event, Step
-from ..journal.store import KEEP, Changes, Entry
+from ..journal.store import KEEP, Changes, Entry, HaltKind
 from .desk import Bell, Desk
 from .protocol import Call, Mode, Move, Row, Then, next_move
 from .sending import NEEDS_REQUEST, Heard, Job, Limits
@@ -83,8 +83,8 @@ class Worker:
         return await self._send(move.call)
 
     def _may_send(self, call: Call) -> bool:
-        if call in _MAY_PAY:
-            self.desk.check_brake()
+        if call in _MAY_PAY and (halted := self.desk.halted()) is not None:
+            raise halted
         if call in NEEDS_REQUEST and self.job.order is None:
             self.needs_request = True
             return False
@@ -96,8 +96,8 @@ class Worker:
             raise LostLease(self.entry.key, self.entry.fence)  # By our clock; nothing is sent.
         if left_seconds <= 0:
             return False
-        if call in _MAY_PAY:
-            self.desk.check_brake()
+        if call in _MAY_PAY and (halted := self.desk.halted()) is not None:
+            raise halted
         self._made[call] += 1
         self._number += 1
         limits = Limits(left_seconds, self._number)
@@ -114,7 +114,8 @@ class Worker:
         if event is not Event.CREATE_INTENDED:
             self._pause = _FIRST_PAUSE_SECONDS
         if event is Event.PAID and before.mode == Mode.MANUAL.value and before.step in _UNCONFIRMED:
-            self.desk.brake(before.key, before.session_id or "")
+            words = f"the payout {before.key!r} was paid in {before.session_id}"
+            await self.desk.brake(HaltKind.MISMATCH, words)
 
     def _changes(self, event: Event, heard: Heard | None) -> Changes:
         session = None if heard is None else heard.session

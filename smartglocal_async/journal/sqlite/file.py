@@ -28,7 +28,8 @@ _TABLES: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE entry (
     number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, mode TEXT NOT NULL,
-    fingerprint BLOB NOT NULL, request BLOB, step INTEGER NOT NULL, session_no INTEGER NOT NULL,
+    fingerprint BLOB NOT NULL, request BLOB, amount INTEGER, currency TEXT,
+    step INTEGER NOT NULL, session_no INTEGER NOT NULL,
     session_id TEXT, item_id TEXT, fence INTEGER NOT NULL, owner TEXT, leased_until REAL,
     not_before REAL, result BLOB, code TEXT, reason TEXT, attempts INTEGER NOT NULL,
     batch TEXT, ordinal INTEGER, created_at REAL NOT NULL, updated_at REAL NOT NULL);
@@ -41,6 +42,9 @@ CREATE TABLE attempt (
     number INTEGER PRIMARY KEY, key TEXT NOT NULL, fence INTEGER NOT NULL, event TEXT NOT NULL,
     step INTEGER NOT NULL, session_id TEXT, code TEXT, reason TEXT, at REAL NOT NULL);
 CREATE INDEX attempt_key ON attempt (key);
+CREATE TABLE batch (
+    name TEXT PRIMARY KEY, digest BLOB, rows INTEGER NOT NULL, totals TEXT NOT NULL,
+    begun_at REAL NOT NULL) WITHOUT ROWID;
 """
 
 

@@ -6,15 +6,27 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from attrs import define, field
 
-from ...errors import JournalUnusable, LeftOpen, Misuse
+from ...errors import JournalUnusable, KeyReused, LeftOpen, Misuse
 from ..states import Event, Step
-from ..store import KEEP, NO_CHANGES, WORKABLE, Attempt, Changes, Entry, Kept, NewEntry
+from ..store import (
+    EVERY_STEP,
+    KEEP,
+    NO_CHANGES,
+    WORKABLE,
+    Attempt,
+    Batch,
+    Changes,
+    Entry,
+    Halt,
+    Kept,
+    NewEntry,
+)
 from ..writing import Writing
 from .file import Opened
 from .table import Table
@@ -100,9 +112,17 @@ class SQLiteJournal:
         """Give the entry of a key."""
         return await self._read(lambda table: table.find(key))
 
-    async def claim(self, key: str, owner: str, lease_seconds: float) -> Entry:
+    async def accept_many(self, news: Sequence[NewEntry]) -> tuple[Entry | KeyReused, ...]:
+        """Write new entries in one commit."""
+        return await self._write(lambda writing: writing.accept_many(news))
+
+    async def claim(
+        self, key: str, owner: str, lease_seconds: float, *, heeds_halt: bool = True
+    ) -> Entry:
         """Take the entry for some time; the fence goes up."""
-        return await self._write(lambda writing: writing.claim(key, owner, lease_seconds))
+        return await self._write(
+            lambda writing: writing.claim(key, owner, lease_seconds, heeds_halt=heeds_halt)
+        )
 
     async def advance(self, entry: Entry, event: Event, changes: Changes = NO_CHANGES) -> Entry:
         """Write a step, and a line of the log with it."""
@@ -112,15 +132,35 @@ class SQLiteJournal:
         """Lengthen the lease, counted from now."""
         return await self._write(lambda writing: writing.renew(entry, lease_seconds))
 
-    async def release(self, entry: Entry, *, not_before: float | Kept | None = KEEP) -> None:
+    async def release(
+        self, entry: Entry, *, not_before: float | Kept | None = KEEP, backs_off: bool = False
+    ) -> None:
         """Give the entry back."""
-        await self._write(lambda writing: writing.release(entry, not_before))
+        await self._write(lambda writing: writing.release(entry, not_before, backs_off=backs_off))
 
     async def open_entries(
-        self, limit: int, *, steps: Collection[Step] = WORKABLE, batch: str | None = None
+        self,
+        limit: int,
+        *,
+        steps: Collection[Step] = WORKABLE,
+        batch: str | None = None,
+        is_due: bool = True,
     ) -> tuple[Entry, ...]:
         """Give entries that can be worked on now, the oldest first."""
-        return await self._read(lambda table: table.open_entries(limit, steps, batch))
+        return await self._read(
+            lambda table: table.open_entries(limit, steps, batch, is_due=is_due)
+        )
+
+    async def entries(
+        self,
+        limit: int,
+        *,
+        after: str | None = None,
+        steps: Collection[Step] = EVERY_STEP,
+        batch: str | None = None,
+    ) -> tuple[Entry, ...]:
+        """Give a page of all entries, in the order in which they came."""
+        return await self._read(lambda table: table.entries(limit, after, steps, batch))
 
     async def by_session(self, session_id: str) -> Entry | None:
         """Give the entry that uses this session, or used and left it."""
@@ -129,6 +169,26 @@ class SQLiteJournal:
     async def counts(self, *, batch: str | None = None) -> Mapping[Step, int]:
         """Count the entries by step."""
         return await self._read(lambda table: table.counts(batch))
+
+    async def sums(self, *, batch: str | None = None) -> Mapping[tuple[Step, str], int]:
+        """Add up the amounts by step and currency."""
+        return await self._read(lambda table: table.sums(batch))
+
+    async def put_batch(self, batch: Batch) -> Batch:
+        """Write a batch, new or again."""
+        return await self._write(lambda writing: writing.put_batch(batch))
+
+    async def batch(self, name: str) -> Batch | None:
+        """Give a batch by its name."""
+        return await self._read(lambda table: table.batch(name))
+
+    async def halt(self, halt: Halt | None) -> None:
+        """Put the brake on; None lifts it."""
+        await self._write(lambda writing: writing.halt(halt))
+
+    async def halted(self) -> Halt | None:
+        """Give the halt that holds now."""
+        return await self._write(lambda writing: writing.halted())
 
     async def history(self, key: str) -> tuple[Attempt, ...]:
         """Give the log of an entry, the oldest line first."""

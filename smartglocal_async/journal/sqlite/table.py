@@ -9,10 +9,10 @@ from attrs import fields, frozen
 
 from ...idempotency import Fingerprint
 from ..states import Event, Step
-from ..store import Attempt, Entry
+from ..store import Attempt, Batch, Entry, Halt, HaltKind, NewEntry
 
 _COLUMNS: Final = tuple(field.name for field in fields(Entry))
-_FIXED: Final = {"key", "mode", "fingerprint", "request", "batch", "ordinal", "created_at"}
+_FIXED: Final = {named.name for named in fields(NewEntry)} | {"created_at"}
 _MOVING: Final = tuple(name for name in _COLUMNS if name not in _FIXED)
 _LINE: Final = tuple(field.name for field in fields(Attempt))
 
@@ -33,10 +33,21 @@ _HISTORY: Final = f"SELECT {', '.join(_LINE)} FROM attempt WHERE key = ? ORDER B
 _COUNTS: Final = """
 SELECT step, count(*) FROM entry WHERE :batch IS NULL OR batch = :batch GROUP BY step
 """
+_SUMS: Final = """
+SELECT step, currency, sum(amount) FROM entry
+WHERE currency IS NOT NULL AND (:batch IS NULL OR batch = :batch) GROUP BY step, currency
+"""
+_PAGE: Final = """
+WHERE number > coalesce((SELECT number FROM entry WHERE key = :after), :first)
+AND step IN (SELECT value FROM json_each(:steps))
+AND (:batch IS NULL OR batch = :batch) ORDER BY number LIMIT :limit
+"""
+_BEFORE_ALL: Final = -1
+_BEHIND_ALL: Final = 2**63 - 1
 _OPEN: Final = """
 WHERE step < 80 AND step IN (SELECT value FROM json_each(:steps))
 AND (leased_until IS NULL OR leased_until <= :now)
-AND (not_before IS NULL OR not_before <= :now)
+AND (NOT :is_due OR not_before IS NULL OR not_before <= :now)
 AND (:batch IS NULL OR batch = :batch) ORDER BY number LIMIT :limit
 """
 
@@ -82,12 +93,57 @@ class Table:
         values[_LINE.index("event")] = attempt.event.value
         _ = self.connection.execute(_LOG, values)
 
+    def halt(self) -> Halt | None:
+        """Give the halt that was written last."""
+        row = self.connection.execute("SELECT value FROM meta WHERE name = 'halt'").fetchone()
+        if row is None:
+            return None
+        kind, reason, until = json.loads(row[0])
+        return Halt(kind=HaltKind(kind), reason=reason, until=until)
+
+    def set_halt(self, halt: Halt | None) -> None:
+        """Write a halt in the place of the last one."""
+        _ = self.connection.execute("DELETE FROM meta WHERE name = 'halt'")
+        if halt is not None:
+            value = json.dumps([halt.kind.value, halt.reason, halt.until])
+            _ = self.connection.execute("INSERT INTO meta VALUES ('halt', ?)", (value,))
+
+    def batch(self, name: str) -> Batch | None:
+        """Give a batch."""
+        row = self.connection.execute("SELECT * FROM batch WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            return None
+        name, digest, rows, totals, begun_at = row
+        return Batch(
+            name=name, digest=digest, rows=rows, totals=json.loads(totals), begun_at=begun_at
+        )
+
+    def set_batch(self, batch: Batch) -> None:
+        """Write a batch in the place of the one with its name."""
+        totals = json.dumps(dict(batch.totals))
+        values = (batch.name, batch.digest, batch.rows, totals, batch.begun_at)
+        _ = self.connection.execute("INSERT OR REPLACE INTO batch VALUES (?, ?, ?, ?, ?)", values)
+
+    def entries(
+        self, limit: int, after: str | None, steps: Collection[Step], batch: str | None
+    ) -> tuple[Entry, ...]:
+        """Give a page of all entries, in the order in which they came."""
+        values = {
+            "after": after,
+            "first": _BEFORE_ALL if after is None else _BEHIND_ALL,
+            "steps": _listed(steps),
+            "batch": batch,
+            "limit": max(0, limit),
+        }
+        return tuple(map(_entry, self.connection.execute(f"{_ENTRY} {_PAGE}", values)))
+
     def open_entries(
-        self, limit: int, steps: Collection[Step], batch: str | None
+        self, limit: int, steps: Collection[Step], batch: str | None, *, is_due: bool
     ) -> tuple[Entry, ...]:
         """Give entries that can be worked on now, the oldest first."""
         values = {
-            "steps": json.dumps([int(step) for step in steps]),
+            "steps": _listed(steps),
+            "is_due": is_due,
             "now": self.clock(),
             "batch": batch,
             "limit": max(0, limit),
@@ -104,10 +160,19 @@ class Table:
         rows = self.connection.execute(_COUNTS, {"batch": batch})
         return {Step(step): count for step, count in rows}
 
+    def sums(self, batch: str | None) -> Mapping[tuple[Step, str], int]:
+        """Add up the amounts by step and currency."""
+        rows = self.connection.execute(_SUMS, {"batch": batch})
+        return {(Step(step), currency): amount for step, currency, amount in rows}
+
     def history(self, key: str) -> tuple[Attempt, ...]:
         """Give the log of an entry, the oldest line first."""
         rows = self.connection.execute(_HISTORY, (key,))
         return tuple(map(_attempt, rows))
+
+
+def _listed(steps: Collection[Step]) -> str:
+    return json.dumps([int(step) for step in steps])
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
