@@ -39,19 +39,11 @@ if TYPE_CHECKING:
         WebhookRefused,
     )
     from .inbox import Webhooks
+    from .journal.entries import Attempt, Batch, Changes, Entry, Halt, HaltKind, NewEntry
     from .journal.memory import MemoryJournal
     from .journal.sqlite import SQLiteJournal
     from .journal.states import Event, Step
-    from .journal.store import (
-        Attempt,
-        Batch,
-        Changes,
-        Entry,
-        Halt,
-        HaltKind,
-        Journal,
-        NewEntry,
-    )
+    from .journal.store import Journal
     from .operations import OPERATIONS, Operation, Repeat
     from .outcome import Outcome
     from .payouts.orders import PayoutOrder, PayoutOutcome, PayoutState
@@ -296,7 +288,8 @@ _HOMES: Final = {
     "journal.memory": "MemoryJournal",
     "journal.sqlite": "SQLiteJournal",
     "journal.states": "Event Step",
-    "journal.store": "Attempt Batch Changes Entry Halt HaltKind Journal NewEntry",
+    "journal.entries": "Attempt Batch Changes Entry Halt HaltKind NewEntry",
+    "journal.store": "Journal",
     "operations": "OPERATIONS Operation Repeat",
     "inbox": "Webhooks",
     "outcome": "Outcome",

@@ -1,4 +1,5 @@
 """Where keys and what became of them are written down, before anything that moves money is sent.
 
-`store` has the records and the protocol, `memory` and `sqlite` keep it, `states` the legal steps.
+`store` has the protocol and `entries` its records, `states` the legal steps, `writing` decides what
+may be written when, and `memory` and `sqlite` keep it.
 """

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from attrs import define, field
 
 from ..errors import JournalUnusable, KeyReused, Misuse
-from .states import Event, Step
-from .store import (
+from .entries import (
     EVERY_STEP,
     KEEP,
     NO_CHANGES,
@@ -24,6 +23,7 @@ from .store import (
     Kept,
     NewEntry,
 )
+from .states import Event, Step
 from .writing import Writing
 
 

@@ -16,8 +16,8 @@ from ..errors import (
     PayoutsHalted,
     Quarantined,
 )
+from .entries import KEEP, Attempt, Batch, Changes, Entry, Halt, HaltKind, Kept, NewEntry
 from .states import STEPS, Event, Step
-from .store import KEEP, Attempt, Batch, Changes, Entry, Halt, HaltKind, Kept, NewEntry
 
 _SENDS: Final = frozenset(
     {

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from attrs import define, field
 
 from ..errors import PayoutsHalted
+from ..journal.entries import Changes, Entry, Halt, HaltKind
 from ..journal.states import Event
-from ..journal.store import Changes, Entry, Halt, HaltKind, Journal
+from ..journal.store import Journal
 from ..journal.writing import error_of
 from ..retry import Timing
 from .protocol import Call, Mode

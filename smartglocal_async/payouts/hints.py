@@ -7,8 +7,8 @@ from typing import Final, cast
 from attrs import frozen
 
 from ..errors import InProgress, LostLease
+from ..journal.entries import Entry, HaltKind
 from ..journal.states import Step
-from ..journal.store import Entry, HaltKind
 from ..values.answers import Session
 from .desk import Desk
 from .protocol import Call, Came, Mode, News, Shown

@@ -7,8 +7,8 @@ from typing import Any, Final, cast
 from attrs import field, frozen
 
 from ..errors import InvalidRequest
+from ..journal.entries import Entry
 from ..journal.states import Step
-from ..journal.store import Entry
 from ..values.exactness import exact
 from ..values.instruments import PayoutInstrument
 from ..values.money import AmountDetails

@@ -15,8 +15,9 @@ from ..errors import (
     Misuse,
     SmartGlocalError,
 )
+from ..journal.entries import WORKABLE, Entry, NewEntry
 from ..journal.states import Step
-from ..journal.store import WORKABLE, Entry, Journal, NewEntry
+from ..journal.store import Journal
 from ..values.events import WebhookEvent
 from ..values.exactness import above_zero
 from .desk import Desk

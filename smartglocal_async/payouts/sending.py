@@ -10,7 +10,7 @@ from ..envelope import CODES_OF_THE_CALLER
 from ..errors import CallFailed, InvalidRequest, OutcomeUnknown, Refused
 from ..freezing import CallOptions
 from ..idempotency import Fingerprint, Mark, fingerprint
-from ..journal.store import Entry
+from ..journal.entries import Entry
 from ..operations import (
     SESSION_CANCEL,
     SESSION_CONFIRM,

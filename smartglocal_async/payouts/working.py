@@ -6,8 +6,8 @@ from typing import Final
 from attrs import define, field
 
 from ..errors import LostLease
+from ..journal.entries import KEEP, Changes, Entry, HaltKind
 from ..journal.states import Event, Step
-from ..journal.store import KEEP, Changes, Entry, HaltKind
 from .desk import Bell, Desk
 from .protocol import Call, Mode, Move, Row, Then, next_move
 from .sending import NEEDS_REQUEST, Heard, Job, Limits

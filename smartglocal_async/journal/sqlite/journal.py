@@ -13,8 +13,7 @@ from typing import TypeVar
 from attrs import define, field
 
 from ...errors import JournalUnusable, KeyReused, LeftOpen, Misuse
-from ..states import Event, Step
-from ..store import (
+from ..entries import (
     EVERY_STEP,
     KEEP,
     NO_CHANGES,
@@ -27,6 +26,7 @@ from ..store import (
     Kept,
     NewEntry,
 )
+from ..states import Event, Step
 from ..writing import Writing
 from .file import Opened
 from .table import Table

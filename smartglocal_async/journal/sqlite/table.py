@@ -8,8 +8,8 @@ from typing import Any, Final
 from attrs import fields, frozen
 
 from ...idempotency import Fingerprint
+from ..entries import Attempt, Batch, Entry, Halt, HaltKind, NewEntry
 from ..states import Event, Step
-from ..store import Attempt, Batch, Entry, Halt, HaltKind, NewEntry
 
 _COLUMNS: Final = tuple(field.name for field in fields(Entry))
 _FIXED: Final = {named.name for named in fields(NewEntry)} | {"created_at"}
