@@ -483,6 +483,9 @@ class JournalConformance:
         assert await keys(steps=[Step.UNKNOWN, Step.SUCCEEDED]) == ["unknown"]
         assert await keys(batch="may") == ["c", "a", "b"]
         assert await keys(batch="june") == []
+        assert await keys(after="c") == ["a", "b"]
+        assert await keys(1, after="a") == ["b"]
+        assert await keys(after="nobody") == []
         shelf.clock.now += 10
         assert await keys() == ["c", "a", "b", "waits"]
         shelf.clock.now += LEASE

@@ -148,6 +148,7 @@ class MemoryJournal:
         self,
         limit: int,
         *,
+        after: str | None = None,
         steps: Collection[Step] = WORKABLE,
         batch: str | None = None,
         is_due: bool = True,
@@ -157,7 +158,7 @@ class MemoryJournal:
         with self._read() as rows:
             found = [
                 entry
-                for entry in rows.entries.values()
+                for entry in rows.behind(after)
                 if entry.step in steps
                 and not entry.step.is_final
                 and batch in {None, entry.batch}

@@ -131,11 +131,12 @@ class Journal(Protocol):
         self,
         limit: int,
         *,
+        after: str | None = None,
         steps: Collection[Step] = WORKABLE,
         batch: str | None = None,
         is_due: bool = True,
     ) -> tuple[Entry, ...]:
-        """Give entries that can be worked on now, the oldest first.
+        """Give entries that can be worked on now, the oldest first, behind the key ``after``.
 
         They are at one of these steps (`Step.UNKNOWN` has to be asked for: nothing can be done
         about it without news), not leased, and, if they have to be due, their ``not_before`` has

@@ -29,7 +29,7 @@ from ..entries import (
 from ..states import Event, Step
 from ..writing import Writing
 from .file import Opened
-from .table import Table
+from .table import Page, Table
 from .writer import Writer
 
 T = TypeVar("T")
@@ -142,14 +142,14 @@ class SQLiteJournal:
         self,
         limit: int,
         *,
+        after: str | None = None,
         steps: Collection[Step] = WORKABLE,
         batch: str | None = None,
         is_due: bool = True,
     ) -> tuple[Entry, ...]:
-        """Give entries that can be worked on now, the oldest first."""
-        return await self._read(
-            lambda table: table.open_entries(limit, steps, batch, is_due=is_due)
-        )
+        """Give entries that can be worked on now, the oldest first, behind the key ``after``."""
+        page = Page(limit=limit, after=after, steps=steps, batch=batch)
+        return await self._read(lambda table: table.open_entries(page, is_due=is_due))
 
     async def entries(
         self,
@@ -160,7 +160,8 @@ class SQLiteJournal:
         batch: str | None = None,
     ) -> tuple[Entry, ...]:
         """Give a page of all entries, in the order in which they came."""
-        return await self._read(lambda table: table.entries(limit, after, steps, batch))
+        page = Page(limit=limit, after=after, steps=steps, batch=batch)
+        return await self._read(lambda table: table.entries(page))
 
     async def by_session(self, session_id: str) -> Entry | None:
         """Give the entry that uses this session, or used and left it."""

@@ -38,18 +38,38 @@ SELECT step, currency, sum(amount) FROM entry
 WHERE currency IS NOT NULL AND (:batch IS NULL OR batch = :batch) GROUP BY step, currency
 """
 _PAGE: Final = """
-WHERE number > coalesce((SELECT number FROM entry WHERE key = :after), :first)
+number > coalesce((SELECT number FROM entry WHERE key = :after), :first)
 AND step IN (SELECT value FROM json_each(:steps))
 AND (:batch IS NULL OR batch = :batch) ORDER BY number LIMIT :limit
 """
+_ALL: Final = f"{_ENTRY} WHERE {_PAGE}"
 _BEFORE_ALL: Final = -1
 _BEHIND_ALL: Final = 2**63 - 1
-_OPEN: Final = """
-WHERE step < 80 AND step IN (SELECT value FROM json_each(:steps))
+_OPEN: Final = f"""{_ENTRY}
+WHERE step < 80
 AND (leased_until IS NULL OR leased_until <= :now)
 AND (NOT :is_due OR not_before IS NULL OR not_before <= :now)
-AND (:batch IS NULL OR batch = :batch) ORDER BY number LIMIT :limit
-"""
+AND {_PAGE}"""
+
+
+@frozen(kw_only=True)
+class Page:
+    """Which entries are asked for."""
+
+    limit: int
+    after: str | None
+    steps: Collection[Step]
+    batch: str | None
+
+    def values(self) -> dict[str, object]:
+        """Give what is bound to the statement."""
+        return {
+            "after": self.after,
+            "first": _BEFORE_ALL if self.after is None else _BEHIND_ALL,
+            "steps": json.dumps([int(step) for step in self.steps]),
+            "batch": self.batch,
+            "limit": max(0, self.limit),
+        }
 
 
 @frozen
@@ -124,31 +144,14 @@ class Table:
         values = (batch.name, batch.digest, batch.rows, totals, batch.begun_at)
         _ = self.connection.execute("INSERT OR REPLACE INTO batch VALUES (?, ?, ?, ?, ?)", values)
 
-    def entries(
-        self, limit: int, after: str | None, steps: Collection[Step], batch: str | None
-    ) -> tuple[Entry, ...]:
+    def entries(self, page: Page) -> tuple[Entry, ...]:
         """Give a page of all entries, in the order in which they came."""
-        values = {
-            "after": after,
-            "first": _BEFORE_ALL if after is None else _BEHIND_ALL,
-            "steps": _listed(steps),
-            "batch": batch,
-            "limit": max(0, limit),
-        }
-        return tuple(map(_entry, self.connection.execute(f"{_ENTRY} {_PAGE}", values)))
+        return tuple(map(_entry, self.connection.execute(_ALL, page.values())))
 
-    def open_entries(
-        self, limit: int, steps: Collection[Step], batch: str | None, *, is_due: bool
-    ) -> tuple[Entry, ...]:
-        """Give entries that can be worked on now, the oldest first."""
-        values = {
-            "steps": _listed(steps),
-            "is_due": is_due,
-            "now": self.clock(),
-            "batch": batch,
-            "limit": max(0, limit),
-        }
-        return tuple(map(_entry, self.connection.execute(f"{_ENTRY} {_OPEN}", values)))
+    def open_entries(self, page: Page, *, is_due: bool) -> tuple[Entry, ...]:
+        """Give a page of those that can be worked on now."""
+        values = {**page.values(), "is_due": is_due, "now": self.clock()}
+        return tuple(map(_entry, self.connection.execute(_OPEN, values)))
 
     def by_session(self, session_id: str) -> Entry | None:
         """Give the entry that uses this session, or used and left it."""
@@ -169,10 +172,6 @@ class Table:
         """Give the log of an entry, the oldest line first."""
         rows = self.connection.execute(_HISTORY, (key,))
         return tuple(map(_attempt, rows))
-
-
-def _listed(steps: Collection[Step]) -> str:
-    return json.dumps([int(step) for step in steps])
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
