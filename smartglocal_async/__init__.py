@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from .receipts import AnswerWhen, Receipt, ReceiptState
     from .resources import FpsCalls, RecurrentCalls, TokenCalls, WalletCalls
     from .retry import RetryPolicy, Timing
+    from .sealing import Seal
     from .servers import DEMO, LIVE
     from .sessions import SessionCalls
     from .settings import AttemptDetails, HeaderUse, RuleUse, Settings
@@ -246,6 +247,7 @@ __all__ = [
     "RuleUse",
     "RussianAccount",
     "SQLiteJournal",
+    "Seal",
     "Session",
     "SessionCalls",
     "SessionPool",
@@ -300,6 +302,7 @@ _HOMES: Final = {
     "receipts": "AnswerWhen Receipt ReceiptState",
     "resources": "FpsCalls RecurrentCalls TokenCalls WalletCalls",
     "retry": "RetryPolicy Timing",
+    "sealing": "Seal",
     "servers": "DEMO LIVE",
     "sessions": "SessionCalls",
     "settings": "AttemptDetails HeaderUse RuleUse Settings",

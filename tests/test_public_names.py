@@ -124,6 +124,7 @@ NAMES: Final = [
     "RuleUse",
     "RussianAccount",
     "SQLiteJournal",
+    "Seal",
     "Session",
     "SessionCalls",
     "SessionPool",

@@ -233,7 +233,7 @@ def _differing(found: Entry, new: NewEntry) -> tuple[str, ...]:
     if found.fingerprint.is_empty:
         # Adopted from a report, which shows no more of the request than this.
         same = (found.amount, found.currency) == (new.amount, new.currency)
-        return () if same else ("amount_details",)
+        return () if same or found.amount is None else ("amount_details",)
     differing = found.fingerprint.differing_fields(new.fingerprint)
     return differing if found.mode == new.mode else (*differing, "mode")
 
