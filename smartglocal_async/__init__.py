@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .effects import Effect
     from .envelope import Happened
     from .errors import (
+        BatchStopped,
         CallFailed,
         CallOutcome,
         CodeClass,
@@ -46,9 +47,13 @@ if TYPE_CHECKING:
     from .journal.store import Journal
     from .operations import OPERATIONS, Operation, Repeat
     from .outcome import Outcome
+    from .payouts.cases import Case, PayoutSummary
     from .payouts.orders import PayoutOrder, PayoutOutcome, PayoutState
     from .payouts.payouts import Payouts
     from .payouts.protocol import Mode
+    from .payouts.reconciling import Finding, FindingKind, Reconciliation
+    from .payouts.report import PayoutReport, ReportColumns, ReportRow
+    from .payouts.stopping import StopOn
     from .pool import PoolStats, SessionPool
     from .receipts import AnswerWhen, Receipt, ReceiptState
     from .resources import FpsCalls, RecurrentCalls, TokenCalls, WalletCalls
@@ -149,9 +154,11 @@ __all__ = [
     "Bank",
     "BankCard",
     "Batch",
+    "BatchStopped",
     "CallFailed",
     "CallOutcome",
     "CapturePayment",
+    "Case",
     "Changes",
     "Claim",
     "ClientStats",
@@ -170,6 +177,8 @@ __all__ = [
     "FasterPayment",
     "FasterPaymentVerification",
     "Fees",
+    "Finding",
+    "FindingKind",
     "FpsCalls",
     "FpsNoAccountWidget",
     "GlobalAccount",
@@ -217,7 +226,9 @@ __all__ = [
     "PayoutInstrument",
     "PayoutOrder",
     "PayoutOutcome",
+    "PayoutReport",
     "PayoutState",
+    "PayoutSummary",
     "Payouts",
     "PayoutsHalted",
     "PoolClosed",
@@ -232,6 +243,7 @@ __all__ = [
     "ReadyToConfirm",
     "Receipt",
     "ReceiptState",
+    "Reconciliation",
     "Recurrent",
     "RecurrentCalls",
     "RecurrentToken",
@@ -242,6 +254,8 @@ __all__ = [
     "Refused",
     "RejectReason",
     "Repeat",
+    "ReportColumns",
+    "ReportRow",
     "RetryPolicy",
     "RuleBroken",
     "RuleUse",
@@ -261,6 +275,7 @@ __all__ = [
     "StartPayout",
     "Step",
     "StillOpen",
+    "StopOn",
     "Timing",
     "TokenCalls",
     "TokenInfo",
@@ -283,9 +298,9 @@ _HOMES: Final = {
     "client": "ClientStats SmartGlocal",
     "effects": "Effect",
     "envelope": "Happened",
-    "errors": "CallFailed CallOutcome CodeClass ConfirmationMismatch InProgress InvalidCredentials "
-    "InvalidRequest JournalForgot JournalUnusable KeyReused LeftOpen LostLease Misuse NotSent "
-    "OutcomeUnknown PayoutsHalted PoolClosed Quarantined Refused RuleBroken "
+    "errors": "BatchStopped CallFailed CallOutcome CodeClass ConfirmationMismatch InProgress "
+    "InvalidCredentials InvalidRequest JournalForgot JournalUnusable KeyReused LeftOpen LostLease "
+    "Misuse NotSent OutcomeUnknown PayoutsHalted PoolClosed Quarantined Refused RuleBroken "
     "SmartGlocalError StillOpen WebhookFault WebhookRefused",
     "journal.memory": "MemoryJournal",
     "journal.sqlite": "SQLiteJournal",
@@ -296,8 +311,12 @@ _HOMES: Final = {
     "inbox": "Webhooks",
     "outcome": "Outcome",
     "payouts.orders": "PayoutOrder PayoutOutcome PayoutState",
+    "payouts.cases": "Case PayoutSummary",
     "payouts.payouts": "Payouts",
     "payouts.protocol": "Mode",
+    "payouts.reconciling": "Finding FindingKind Reconciliation",
+    "payouts.report": "PayoutReport ReportColumns ReportRow",
+    "payouts.stopping": "StopOn",
     "pool": "PoolStats SessionPool",
     "receipts": "AnswerWhen Receipt ReceiptState",
     "resources": "FpsCalls RecurrentCalls TokenCalls WalletCalls",

@@ -20,6 +20,7 @@
     │   ├── ConfirmationMismatch   money moved without our confirm
     │   ├── JournalForgot          the journal lacks what was surely written
     │   └── Quarantined            a restored journal waits for news of what it may lack
+    ├── BatchStopped           a batch began no more, and why; what was out is settled
     └── WebhookRefused         what came is no webhook of the provider's, or is damaged
 """
 
@@ -285,6 +286,21 @@ class Quarantined(PayoutsHalted):
     """The journal was restored, and waits until news of everything it may lack has come."""
 
     advice = "the journal is in quarantine"
+
+
+@frozen
+class BatchStopped(SmartGlocalError):
+    """A batch ended before its source did: by a rule, a signal, or on demand; the text says why.
+
+    What was out was waited for and written. The same source again goes on where it stopped.
+    """
+
+    reason: str
+    begun: int
+    """How many orders were taken up, those that were settled before among them."""
+
+    def __str__(self) -> str:
+        return f"the batch stopped after {self.begun} orders: {self.reason}"
 
 
 class WebhookFault(enum.Enum):

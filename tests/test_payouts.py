@@ -190,7 +190,7 @@ async def test_a_left_session_that_asks_is_cancelled(api, provider, journal):
 
 async def _at(payouts: sg.Payouts, journal: sg.Journal, step: Step, session_id: str) -> sg.Entry:
     """Bring a payout to a step, as somebody who died there."""
-    _ = await payouts._accept(order())
+    _ = await payouts._lead.accept(order())
     entry = await journal.claim("k-1", "the dead", 0.001)
     entry = await journal.advance(entry, Event.CREATE_INTENDED)
     if step is Step.STARTING:
@@ -213,7 +213,7 @@ async def test_resume_needs_the_request_for_a_new_start(api, journal):
 async def test_somebody_else_is_at_it(api, journal):
     """Another owner's lease is waited for, or refused at once."""
     async with sg.Payouts(api, journal, waits_for_others=False) as payouts:
-        _ = await payouts._accept(order())
+        _ = await payouts._lead.accept(order())
         _ = await journal.claim("k-1", "another", 60)
         with pytest.raises(sg.InProgress):
             _ = await payouts.pay(order())

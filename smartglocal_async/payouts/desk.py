@@ -46,6 +46,11 @@ class Desk:
     fault_point: Callable[[str], None]
     bells: dict[str, Bell] = field(factory=dict[str, Bell], init=False)
     """Of those who are at work, by key."""
+    stopping: asyncio.Event = field(factory=asyncio.Event, init=False)
+    """Set when nothing new is to be begun, and nothing waited for."""
+    stopped_by: str = field(default="", init=False)
+    runs: set[asyncio.Event] = field(factory=set[asyncio.Event], init=False)
+    """Of the batches under way: set when they end early."""
     halt: Halt | None = field(default=None, init=False)
     """What was noticed here; the journal has it, too, for all others."""
 
@@ -62,6 +67,14 @@ class Desk:
     def halted(self) -> PayoutsHalted | None:
         """Give what to raise before anything is sent that may pay."""
         return None if self.halt is None else error_of(self.halt)
+
+    def stop(self, reason: str) -> None:
+        """Begin nothing more; the first reason stays."""
+        if not self.stopping.is_set():
+            self.stopped_by = reason
+            self.stopping.set()
+            for event in (*self.runs, *(bell.rung for bell in self.bells.values())):
+                event.set()
 
     async def write(self, entry: Entry, event: Event, changes: Changes) -> Entry:
         """Write a step; it is on the disk when this returns."""

@@ -1,6 +1,5 @@
 """Hints: what a webhook tells of a payout, for whoever works on it, or to be written at once."""
 
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final, cast
 
@@ -10,10 +9,10 @@ from ..errors import InProgress, LostLease
 from ..journal.entries import Entry, HaltKind
 from ..journal.states import Step
 from ..values.answers import Session
-from .desk import Desk
+from .leading import Lead
 from .protocol import Call, Came, Mode, News, Shown
 from .reading import read_session
-from .sending import JOURNAL_FIELD, Heard, Job
+from .sending import JOURNAL_FIELD, Heard
 
 _CANCEL_SECONDS: Final = 10.0
 _LEARNS: Final = frozenset({Step.SENT_ONE_STEP, Step.UNKNOWN})
@@ -21,56 +20,83 @@ _LEARNS: Final = frozenset({Step.SENT_ONE_STEP, Step.UNKNOWN})
 
 @frozen
 class Hints:
-    """What webhooks tell of the payouts of one desk."""
+    """What webhooks and reports tell of the payouts of one desk."""
 
-    desk: Desk
-    settle: Callable[[Entry, Heard], Awaitable[object]]
-    """Writes what is final, of a payout that nobody here is at."""
+    lead: Lead
 
     async def take(self, session: Session) -> bool:
         """Take a hint; say whether it is about a payout of the journal."""
-        entry = await self._entry_of(session)
+        desk = self.lead.desk
+        entry = await desk.journal.by_session(session.id)
         if entry is None:
-            return False
-        job = self.desk.sender.job_of(entry)
-        learns = entry.session_id is None and entry.step in _LEARNS
-        if entry.session_id == session.id or learns:
-            await self._current(entry, self.desk.sender.webhook(session, job))
-        elif self.desk.mode is Mode.MANUAL:
-            await self._left(entry, session, job)
+            return await self._unknown(session)
+        await self._known(entry, session)
         return True
 
-    async def _entry_of(self, session: Session) -> Entry | None:
-        journal = self.desk.journal
-        found = await journal.by_session(session.id)
-        if found is not None:
-            return found
-        for payout in session.payout_list:
-            told = payout.metadata
-            if not isinstance(told, dict):
-                continue
-            fields = cast("dict[str, object]", told)
-            if fields.get(JOURNAL_FIELD) == journal.journal_id:
-                return await journal.find(str(fields.get(self.desk.sender.key_field)))
-        return None
+    async def settle(self, entry: Entry, session: Session, shown: Shown) -> bool:
+        """Write what is final, unless somebody is at it, who will see for themselves."""
+        call = Call.INIT if entry.step is Step.SENT_ONE_STEP else Call.STATUS
+        heard = Heard(News(call, Came.ANSWERED, shown), session)
+        with suppress(InProgress, LostLease):
+            return (await self.lead.settle(entry, heard)).is_final
+        return False
 
-    async def _current(self, entry: Entry, heard: Heard) -> None:
-        bell = self.desk.bells.get(entry.key)
+    async def forgot(self, words: str) -> None:
+        """Halt everything: the provider knows of a payout that the journal doesn't."""
+        await self.lead.desk.brake(HaltKind.FORGOT, words)
+
+    async def _unknown(self, session: Session) -> bool:
+        """Take a hint about a session that no entry ever used."""
+        for key in self._keys_of(session):
+            entry = await self.lead.desk.journal.find(key)
+            if entry is not None and learns(entry):
+                await self._known(entry, session)
+            else:
+                # A session is written down before anything is started in it.
+                await self.forgot(
+                    f"{session.id} holds the payout {key!r}, and nobody wrote it down"
+                )
+            return True
+        return False
+
+    def _keys_of(self, session: Session) -> list[str]:
+        """Give the keys of the payouts that were started with this journal."""
+        desk = self.lead.desk
+        told = [payout.metadata for payout in session.payout_list]
+        fields = [cast("dict[str, object]", one) for one in told if isinstance(one, dict)]
+        return [
+            str(one.get(desk.sender.key_field))
+            for one in fields
+            if one.get(JOURNAL_FIELD) == desk.journal.journal_id
+        ]
+
+    async def _known(self, entry: Entry, session: Session) -> None:
+        if entry.session_id == session.id or learns(entry):
+            await self._current(entry, session)
+        elif self.lead.desk.mode is Mode.MANUAL:
+            await self._left(entry, session)
+
+    async def _current(self, entry: Entry, session: Session) -> None:
+        desk = self.lead.desk
+        heard = desk.sender.webhook(session, desk.sender.job_of(entry))
+        bell = desk.bells.get(entry.key)
         if bell is not None:
             bell.ring(heard)
             return
         shown = heard.news.shown
-        if entry.step.is_final or shown not in {Shown.PAID, Shown.DECLINED}:
-            return
-        if entry.step is Step.SENT_ONE_STEP:
-            heard = Heard(News(Call.INIT, Came.ANSWERED, shown), heard.session)
-        with suppress(InProgress, LostLease):  # Whoever has it will see for themselves.
-            _ = await self.settle(entry, heard)
+        if not entry.step.is_final and shown in {Shown.PAID, Shown.DECLINED}:
+            _ = await self.settle(entry, session, shown)
 
-    async def _left(self, entry: Entry, session: Session, job: Job) -> None:
-        shown = read_session(session, job.meant)
+    async def _left(self, entry: Entry, session: Session) -> None:
+        desk = self.lead.desk
+        shown = read_session(session, desk.sender.job_of(entry).meant)
         if shown is Shown.PAID:
             words = f"the payout {entry.key!r} was paid in {session.id}, which was left"
-            await self.desk.brake(HaltKind.MISMATCH, words)
+            await desk.brake(HaltKind.MISMATCH, words)
         elif shown in {Shown.AWAITS_CONFIRM, Shown.NOT_OURS}:
-            await self.desk.sender.cancel(session.id, _CANCEL_SECONDS)
+            await desk.sender.cancel(session.id, _CANCEL_SECONDS)
+
+
+def learns(entry: Entry) -> bool:
+    """Say whether the session of an entry may come to be known by news."""
+    return entry.session_id is None and entry.step in _LEARNS

@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 
 from attrs import field, frozen
 
-from ..errors import InvalidRequest
+from ..errors import InvalidRequest, SmartGlocalError
 from ..journal.entries import Entry
 from ..journal.states import Step
 from ..values.exactness import exact
@@ -63,6 +63,8 @@ class PayoutState(enum.Enum):
     """Not settled yet; it stays in the journal."""
     UNKNOWN = "unknown"
     """Nothing that can be sent tells; news or a person must."""
+    REFUSED = "refused"
+    """Not taken up: the order breaks a rule, or its key belongs to another one. In a batch only."""
 
 
 @frozen(kw_only=True)
@@ -73,10 +75,14 @@ class PayoutOutcome:
     a new key, and your decision. ``open``: call ``pay`` again with the same key, or run
     ``resume``; where `needs_request` says so, ``resume`` alone can't. ``unknown``: never pay it
     under another key; a webhook handed to ``notice`` settles it, or the provider's report does.
+    ``refused``: nothing was sent; mend what ``error`` names.
     """
 
     key: str
     state: PayoutState
+    amount: int | None = None
+    """In minor units."""
+    currency: str | None = None
     session_id: str | None = None
     payout_id: str | None = None
     code: str | None = None
@@ -88,11 +94,13 @@ class PayoutOutcome:
     """Whether it was settled before, and nothing was sent now."""
     needs_request: bool = False
     """Whether it can only go on with its request: call ``pay`` with the same order again."""
+    error: SmartGlocalError | None = None
+    """Why a batch refused it, or couldn't go on with it."""
 
     @property
     def is_final(self) -> bool:
         """Whether it stays as it is."""
-        return self.state not in {PayoutState.OPEN, PayoutState.UNKNOWN}
+        return self.state in _FINAL
 
     @property
     def is_paid(self) -> bool:
@@ -100,6 +108,7 @@ class PayoutOutcome:
         return self.state is PayoutState.SUCCEEDED
 
 
+_FINAL: Final = frozenset({PayoutState.SUCCEEDED, PayoutState.FAILED, PayoutState.CANCELLED})
 _STATES: Final = {
     Step.SUCCEEDED: PayoutState.SUCCEEDED,
     Step.FAILED: PayoutState.FAILED,
@@ -108,13 +117,20 @@ _STATES: Final = {
 }
 
 
+def state_of(step: Step) -> PayoutState:
+    """Give the state of a step."""
+    return _STATES.get(step, PayoutState.OPEN)
+
+
 def outcome_of(
     entry: Entry, *, replayed: bool = False, needs_request: bool = False
 ) -> PayoutOutcome:
     """Read an outcome from what is written."""
     return PayoutOutcome(
         key=entry.key,
-        state=_STATES.get(entry.step, PayoutState.OPEN),
+        state=state_of(entry.step),
+        amount=entry.amount,
+        currency=entry.currency,
         session_id=entry.session_id,
         payout_id=entry.item_id,
         code=entry.code,
@@ -122,4 +138,17 @@ def outcome_of(
         attempts=entry.attempts,
         replayed=replayed,
         needs_request=needs_request,
+    )
+
+
+def failed_with(order: PayoutOrder, error: SmartGlocalError, state: PayoutState) -> PayoutOutcome:
+    """Give the outcome of an order in a batch that an error ended."""
+    amount = order.amount_details
+    return PayoutOutcome(
+        key=order.key,
+        state=state,
+        amount=amount.amount,
+        currency=amount.currency,
+        reason=str(error),
+        error=error,
     )

@@ -1,34 +1,40 @@
-"""Payouts: pay each key at most once, go on after a crash, and take hints from webhooks."""
+"""Payouts: pay each key at most once, go on after a crash, and settle what is not known."""
 
 import asyncio
 import os
+import signal
 import socket
-from collections.abc import AsyncGenerator, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable
+from contextlib import aclosing, contextmanager
+from datetime import timedelta
 from typing import Final, Self
 
+from ..batch import settle_all
 from ..client import SmartGlocal
-from ..errors import (
-    InProgress,
-    InvalidRequest,
-    LostLease,
-    Misuse,
-    SmartGlocalError,
-)
-from ..journal.entries import WORKABLE, Entry, NewEntry
+from ..errors import InvalidRequest, Misuse
+from ..journal.entries import WORKABLE, Entry, Halt, HaltKind
 from ..journal.states import Step
 from ..journal.store import Journal
+from ..sealing import Seal
 from ..values.events import WebhookEvent
 from ..values.exactness import above_zero
+from . import cases, reconciling
+from .batching import Run
 from .desk import Desk
 from .hints import Hints
-from .orders import PayoutOrder, PayoutOutcome, outcome_of
+from .leading import Lead
+from .orders import PayoutOrder, PayoutOutcome
+from .pace import pace_of
 from .protocol import Mode
-from .sending import Heard, Job, Sender, fingerprint_of
-from .turns import Turns
-from .working import Worker
+from .report import ReportRow
+from .sending import Sender
+from .signals import heeding
+from .stopping import StopOn, Tally
 
-_BUSY_PAUSE_SECONDS: Final = 1.0
+_PAGE: Final = 256
+_OPEN: Final = WORKABLE | {Step.UNKNOWN}
+_QUARANTINE: Final = timedelta(minutes=240 + 30)
+"""How long an unconfirmed session lives, and how long webhooks are sent again after that."""
 
 
 def _nothing(_label: str) -> None:
@@ -41,10 +47,11 @@ class Payouts:
     Used with ``async with``, which opens and closes the journal. ``mode`` says who confirms a
     payout, which is a setting of your project at the provider: with `Mode.MANUAL` no money moves
     before our own confirm. The two others must be asked for by name, and `Mode.ONE_STEP` with
-    ``accept_unknown=True``, too: what it loses, it can't ask about. ``lease_seconds`` is how long
-    another process waits before it takes over from one that died. Without ``waits_for_others`` a
-    key that another one is at is refused at once. ``fault_point`` is for tests: it is told before
-    and after every write and every call.
+    ``accept_unknown=True``, too: what it loses, it can't ask about. With a ``seal`` the journal
+    keeps the requests, so that `resume` can go on without their orders. ``lease_seconds`` is how
+    long another process waits before it takes over from one that died. Without
+    ``waits_for_others`` a key that another one is at is refused at once. ``fault_point`` is for
+    tests: it is told before and after every write and every call.
 
     Raises:
         InvalidRequest: a setting that can't be used.
@@ -57,6 +64,7 @@ class Payouts:
         journal: Journal,
         *,
         mode: Mode = Mode.MANUAL,
+        seal: Seal | None = None,
         lease_seconds: float = 30.0,
         accept_unknown: bool = False,
         waits_for_others: bool = True,
@@ -72,9 +80,8 @@ class Payouts:
         # The calls are made raw, below the client's methods: the protocol alone may decide.
         self._caller = api._caller  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         self._journal, self._mode, self._lease_seconds = journal, mode, lease_seconds
-        self._waits_for_others, self._fault_point = waits_for_others, fault_point
-        self._turns = Turns()
-        self._desk: Desk | None = None
+        self._waits_for_others, self._seal, self._fault_point = waits_for_others, seal, fault_point
+        self._lead: Lead | None = None
 
     async def __aenter__(self) -> Self:
         """Open the journal.
@@ -90,7 +97,7 @@ class Payouts:
         if not self._journal.durable:
             await self._journal.close()
             raise Misuse("the journal forgets: take SQLiteJournal; MemoryJournal is for tests")
-        self._desk = Desk(
+        desk = Desk(
             journal=self._journal,
             sender=Sender(self._caller, self._journal.journal_id),
             mode=self._mode,
@@ -98,11 +105,14 @@ class Payouts:
             lease_seconds=self._lease_seconds,
             fault_point=self._fault_point,
         )
+        self._lead = Lead(desk=desk, waits_for_others=self._waits_for_others, seal=self._seal)
         return self
 
     async def __aexit__(self, *_exc_info: object) -> None:
-        self._desk = None
+        self._lead = None
         await self._journal.close()
+
+    # --- Paying --------------------------------------------------------------------------------
 
     async def pay(self, order: PayoutOrder, *, deadline: float = 60.0) -> PayoutOutcome:
         """Pay an order, once, however often it is asked for; work on it for ``deadline`` seconds.
@@ -113,21 +123,52 @@ class Payouts:
         Raises:
             InvalidRequest: the order breaks a rule; nothing was written.
             KeyReused: the key belongs to another order; nothing was sent.
-            InProgress: another process is at it still.
+            InProgress: somebody else is at it still.
             Refused: our credentials are refused; it stays open.
-            PayoutsHalted: a person has to look first, at what its text says; nothing was sent.
+            PayoutsHalted: a person has to look first, at what its text says.
             JournalUnusable: nothing can be written, so nothing more was sent.
 
         """
         above_zero("deadline", deadline)
-        desk, ends = self._open(), self._caller.settings.timing.monotonic() + deadline
-        if (halted := desk.halted()) is not None:
-            raise halted
-        async with self._turns.of(order.key):
-            found = await self._accept(order)
-            if found.step.is_final:
-                return outcome_of(found, replayed=True)
-            return await self._lead(order.key, desk.sender.job(order), ends)
+        return await self._open().pay(order, deadline)
+
+    def pay_all(  # noqa: PLR0913 - settings, all named, all with a default
+        self,
+        source: Iterable[PayoutOrder] | AsyncIterable[PayoutOrder],
+        *,
+        concurrency: int = 64,
+        rate: float | None = None,
+        stop_on: StopOn | None = None,
+        batch: str | None = None,
+        deadline: float = 60.0,
+    ) -> AsyncGenerator[PayoutOutcome]:
+        """Pay many orders, and give the outcomes as they settle; memory is that of ``concurrency``.
+
+        ``rate`` is how many payouts are begun in a second, at most (extra ``batch``); each takes
+        some five calls. An order that breaks a rule, or whose key belongs to another, comes as
+        ``refused`` and stops nobody; what isn't settled within its ``deadline`` comes as ``open``.
+        The same source again goes on where an earlier run ended: what was settled comes
+        ``replayed``. The entries of the journal are marked with the name of the ``batch``, and
+        their place in the source.
+
+        Raises:
+            BatchStopped: after the last outcome, if the source was not read to its end: a rule of
+                ``stop_on`` or `stop` said so.
+            Refused: our credentials are refused; what was begun stays open.
+            PayoutsHalted: a person has to look first, at what its text says.
+            JournalUnusable: nothing can be written, so nothing more was sent.
+
+        """
+        above_zero("concurrency", concurrency, whole=True)
+        above_zero("deadline", deadline)
+        run = Run(
+            lead=self._open(),
+            tally=Tally(stop_on or StopOn()),
+            pace=pace_of(rate, asyncio.Event()),
+            batch=batch,
+            deadline=deadline,
+        )
+        return run.through(source, concurrency)
 
     async def resume(
         self,
@@ -135,107 +176,128 @@ class Payouts:
         *,
         deadline: float = 60.0,
         concurrency: int = 16,
+        batch: str | None = None,
+        is_due: bool = False,
     ) -> AsyncGenerator[PayoutOutcome]:
-        """Go on with what is open in the journal, and give what becomes of each.
+        """Go on with what is open in the journal, and give what becomes of each as it settles.
 
-        The journal has no instruments: what needs a new start comes as ``open``, with
-        ``needs_request``, unless ``orders`` gives the order of its key. ``deadline`` holds for
-        each. What another process is at is left out.
+        What needs a new start comes as ``open``, with ``needs_request``, unless ``orders`` gives
+        the order of its key, or a seal kept the request. ``deadline`` holds for each. What another
+        process is at is left out, and so is, if it has to be due, what was looked at not long ago:
+        the longer it stands, the longer the pause.
         """
-        seen = set[str]()
-        steps = WORKABLE | {Step.UNKNOWN}
-        while True:
-            page = await self._journal.open_entries(len(seen) + concurrency, steps=steps)
-            fresh = [entry for entry in page if entry.key not in seen]
-            if not fresh:
-                return
-            seen |= {entry.key for entry in fresh}
-            async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(self._resumed(entry, orders, deadline)) for entry in fresh
-                ]
-            for task in tasks:
-                if (outcome := task.result()) is not None:
+        above_zero("deadline", deadline)
+        above_zero("concurrency", concurrency, whole=True)
+        lead = self._open()
+
+        async def go_on(_index: int, entry: Entry) -> PayoutOutcome | None:
+            order = None if orders is None else orders(entry.key)
+            ends = lead.desk.timing.monotonic() + deadline
+            return await lead.go_on(entry, order, ends)
+
+        entries = self._open_entries(batch, is_due=is_due)
+        async with aclosing(settle_all(entries, go_on, concurrency)) as outcomes:
+            async for outcome in outcomes:
+                if outcome is not None:
                     yield outcome
+
+    def stop(self, reason: str = "it was told to stop") -> None:
+        """Begin nothing more, and wait for nothing: what is out is finished and written."""
+        self._open().desk.stop(reason)
+
+    @contextmanager
+    def stops_on(self, *signals: signal.Signals) -> Generator[None]:
+        """Have a signal `stop` the payouts; a second one does what it did before."""
+        with heeding(signals, lambda one: self.stop(f"{one.name} was received")):
+            yield
+
+    # --- News ----------------------------------------------------------------------------------
 
     async def notice(self, event: WebhookEvent) -> bool:
         """Take a hint from a verified webhook; say whether it is about a payout of the journal.
 
         Whoever works on the payout is woken, and what is final is written. A session that was left
-        and asks for a confirm is cancelled.
+        and asks for a confirm is cancelled. One that the journal should know, and doesn't, halts
+        all payouts (`JournalForgot`).
         """
-        desk = self._open()
-        return await Hints(desk, self._settle).take(event.session)
+        return await Hints(self._open()).take(event.session)
 
-    # --- One payout ----------------------------------------------------------------------------
+    async def reconcile(self, report: Iterable[ReportRow]) -> reconciling.Reconciliation:
+        """Hold the provider's daily report against the journal; write as paid what it settles.
 
-    async def _accept(self, order: PayoutOrder) -> Entry:
-        self._open().sender.check(order)
-        new = NewEntry(
-            key=order.key,
-            mode=self._mode.value,
-            fingerprint=fingerprint_of(order, self._journal.secret),
-            amount=order.amount_details.amount,
-            currency=order.amount_details.currency,
-        )
-        return await self._journal.accept(new)
+        Give a `PayoutReport`, or rows of your own making. What differs is for a person to look at;
+        a payout that the journal should know, and doesn't, halts all payouts (`JournalForgot`).
+        """
+        return await reconciling.Reconciler(Hints(self._open())).read(report)
 
-    async def _lead(self, key: str, job: Job, ends: float) -> PayoutOutcome:
-        timing = self._caller.settings.timing
-        while True:
-            try:
-                return await self._work(key, job, ends)
-            except LostLease:
-                if timing.monotonic() >= ends:
-                    raise
-            except InProgress as busy:
-                left_seconds = ends - timing.monotonic()
-                if left_seconds <= 0 or not self._waits_for_others:
-                    raise
-                spread = _BUSY_PAUSE_SECONDS * (0.5 + timing.dice() / 2)
-                await timing.sleep(min(busy.seconds_left + 0.01, spread, left_seconds))
+    async def adopt(self, report: Iterable[ReportRow]) -> int:
+        """Write as paid what a report shows and the journal forgot; give how many those are.
 
-    async def _work(
-        self, key: str, job: Job, ends: float, heard: Heard | None = None
-    ) -> PayoutOutcome:
-        desk, monotonic = self._open(), self._caller.settings.timing.monotonic
-        begun = monotonic()
-        entry = await self._journal.claim(
-            key, desk.owner, desk.lease_seconds, heeds_halt=heard is None
-        )
-        if entry.step.is_final:
-            return outcome_of(entry, replayed=True)
-        worker = Worker(desk, entry, job, ends, begun + desk.lease_seconds, heard)
-        try:
-            entry = await worker.work()
-        finally:
-            with suppress(SmartGlocalError):
-                await self._journal.release(worker.entry)
-        return outcome_of(entry, needs_request=worker.needs_request)
+        Read the reports of all days that the journal may lack, then `lift` the halt.
+        """
+        return await reconciling.adopt(Hints(self._open()), report)
 
-    async def _resumed(
-        self, entry: Entry, orders: Callable[[str], PayoutOrder | None] | None, deadline: float
-    ) -> PayoutOutcome | None:
-        desk = self._open()
-        order = None if orders is None else orders(entry.key)
-        ends = self._caller.settings.timing.monotonic() + deadline
-        async with self._turns.of(entry.key):
-            if order is not None:
-                _ = await self._accept(order)
-            job = desk.sender.job_of(entry) if order is None else desk.sender.job(order)
-            try:
-                return await self._work(entry.key, job, ends)
-            except (InProgress, LostLease):
-                return None
+    # --- What needs a person -------------------------------------------------------------------
 
-    async def _settle(self, entry: Entry, heard: Heard) -> PayoutOutcome:
-        """Write what is final; with no time left, nothing is sent."""
-        now = self._caller.settings.timing.monotonic()
-        return await self._work(entry.key, self._open().sender.job_of(entry), now, heard)
+    async def summary(self, *, batch: str | None = None) -> cases.PayoutSummary:
+        """Count the journal's payouts, of all or of a batch."""
+        return await cases.summary_of(self._open().desk, batch)
+
+    def cases(self, *, batch: str | None = None) -> AsyncGenerator[cases.Case]:
+        """Give the payouts that nothing which can be sent settles, and those open for a day."""
+        return cases.cases_of(self._open().desk, batch)
+
+    async def decide(self, key: str, *, is_paid: bool, reason: str) -> PayoutOutcome:
+        """Settle a payout by what a person found out; the reason is kept with it.
+
+        Raises:
+            InProgress: somebody is at it.
+            Misuse: there is no such key, it is settled, or nothing was started for it.
+
+        """
+        return await cases.decide(self._open().desk, key, reason, is_paid=is_paid)
+
+    async def withdraw(self, key: str, *, reason: str) -> PayoutOutcome:
+        """Take a payout back for which nothing is out; another try is another key.
+
+        Raises:
+            InProgress: somebody is at it.
+            Misuse: there is no such key, it is settled, or something may be out for it.
+
+        """
+        return await cases.withdraw(self._open().desk, key, reason)
+
+    async def quarantine(self, period: timedelta = _QUARANTINE) -> None:
+        """Have nothing paid for some time, whoever uses the journal: it was restored.
+
+        By then, news of whatever it may lack has come, by webhook or in a report.
+        """
+        until = self._caller.settings.timing.now() + period
+        words = f"nothing is paid before {until:%Y-%m-%d %H:%M} UTC"
+        halt = Halt(kind=HaltKind.QUARANTINE, reason=words, until=until.timestamp())
+        await self._journal.halt(halt)
+
+    async def lift(self) -> None:
+        """Lift the halt, whatever it was for: what its text says was looked into."""
+        self._open().desk.halt = None
+        await self._journal.halt(None)
 
     # --- The object ----------------------------------------------------------------------------
 
-    def _open(self) -> Desk:
-        if self._desk is None:
+    async def _open_entries(self, batch: str | None, *, is_due: bool) -> AsyncGenerator[Entry]:
+        desk, after = self._open().desk, None
+        while not desk.stopping.is_set():
+            page = await self._journal.open_entries(
+                _PAGE, after=after, steps=_OPEN, batch=batch, is_due=is_due
+            )
+            for entry in page:
+                if not desk.stopping.is_set():
+                    yield entry
+            if len(page) < _PAGE:
+                return
+            after = page[-1].key
+
+    def _open(self) -> Lead:
+        if self._lead is None:
             raise Misuse("use it with `async with payouts:`, which opens the journal")
-        return self._desk
+        return self._lead

@@ -22,13 +22,22 @@ class Turns:
     _turns: dict[str, _Turn] = field(factory=dict[str, _Turn], init=False)
 
     @asynccontextmanager
-    async def of(self, key: str) -> AsyncGenerator[None]:
-        """Have a key for oneself."""
+    async def of(self, key: str, seconds: float) -> AsyncGenerator[None]:
+        """Have a key for oneself.
+
+        Raises:
+            TimeoutError: its turn didn't come in time.
+
+        """
         turn = self._turns.setdefault(key, _Turn())
         turn.wanted += 1
         try:
-            async with turn.lock:
+            async with asyncio.timeout(seconds):
+                _ = await turn.lock.acquire()
+            try:
                 yield
+            finally:
+                turn.lock.release()
         finally:
             turn.wanted -= 1
             if not turn.wanted:

@@ -33,6 +33,8 @@ class Worker:
     """The same, of the lease: by our own clock, which only makes it stop sooner."""
     heard: Heard | None = None
     needs_request: bool = field(default=False, init=False)
+    has_waited: bool = field(default=False, init=False)
+    """Whether its last look showed nothing to do."""
     _made: Counter[Call] = field(factory=Counter[Call], init=False)
     _number: int = field(default=0, init=False)
     _pause: float = field(default=_FIRST_PAUSE_SECONDS, init=False)
@@ -75,6 +77,8 @@ class Worker:
         waits = move.then is Then.WAIT or (move.write is None and self._made[move.call] > 0)
         if waits and await self._was_told():
             return True
+        if waits and self.desk.stopping.is_set():
+            return False
         if not self._may_send(move.call):
             return False
         await self._keep_lease()
@@ -108,7 +112,7 @@ class Worker:
         event = move.write
         if event is None:
             return
-        before, heard = self.entry, self.heard
+        before, heard, self.has_waited = self.entry, self.heard, False
         self.entry = await self.desk.write(before, event, self._changes(event, heard))
         self._made.clear()
         if event is not Event.CREATE_INTENDED:
@@ -134,6 +138,9 @@ class Worker:
 
     async def _was_told(self) -> bool:
         """Wait for the next look; True if a webhook told of the session meanwhile."""
+        self.has_waited = True
+        if self.desk.stopping.is_set():
+            return False
         spread = self._pause * (0.5 + self.desk.timing.dice() / 2)
         most = min(self.desk.lease_seconds / 3, self.ends - self._now())
         self._pause = min(self._pause * _GROWTH, _LONGEST_PAUSE_SECONDS)

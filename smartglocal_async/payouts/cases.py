@@ -1,0 +1,118 @@
+"""How the payouts stand, which of them need a person, and what a person may write of them."""
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping
+from typing import Final
+
+from attrs import frozen
+
+from ..errors import InvalidRequest, Misuse
+from ..journal.entries import WORKABLE, Attempt, Changes, Entry, Halt
+from ..journal.states import STEPS, Event, Step
+from .desk import Desk
+from .orders import PayoutOutcome, PayoutState, outcome_of, state_of
+
+_PAGE: Final = 100
+_LONGEST_REASON: Final = 500
+_OLD_SECONDS: Final = 24 * 3600.0
+_WATCHED: Final = WORKABLE | {Step.UNKNOWN}
+
+
+@frozen(kw_only=True)
+class PayoutSummary:
+    """What a journal has come to."""
+
+    counts: Mapping[PayoutState, int]
+    sums: Mapping[tuple[PayoutState, str], int]
+    """By state and currency, in minor units."""
+    halt: Halt | None
+    """Why nothing more is paid, if so."""
+
+
+@frozen(kw_only=True)
+class Case:
+    """A payout that a person has to look at, with all that is known of it.
+
+    Look its session up in the provider's Dashboard or report, or ask the provider's support; then
+    ``decide``. Never pay it under another key before.
+    """
+
+    entry: Entry
+    history: tuple[Attempt, ...]
+    """Every step that was written, and when."""
+
+    @property
+    def key(self) -> str:
+        """The key of the payout."""
+        return self.entry.key
+
+    @property
+    def reason(self) -> str:
+        """Why it is a case."""
+        if self.entry.step is Step.UNKNOWN:
+            return self.entry.reason or "nothing that can be sent tells what became of it"
+        return f"it stands at {self.entry.step.name} for more than a day"
+
+
+async def summary_of(desk: Desk, batch: str | None) -> PayoutSummary:
+    """Count what there is."""
+    counts, sums = Counter[PayoutState](), Counter[tuple[PayoutState, str]]()
+    for step, count in (await desk.journal.counts(batch=batch)).items():
+        counts[state_of(step)] += count
+    for (step, currency), amount in (await desk.journal.sums(batch=batch)).items():
+        sums[state_of(step), currency] += amount
+    return PayoutSummary(counts=counts, sums=sums, halt=await desk.journal.halted())
+
+
+async def cases_of(desk: Desk, batch: str | None) -> AsyncGenerator[Case]:
+    """Give what needs a person, the oldest first."""
+    after: str | None = None
+    while True:
+        page = await desk.journal.entries(_PAGE, after=after, steps=_WATCHED, batch=batch)
+        for entry in page:
+            if entry.step is Step.UNKNOWN or _is_old(desk, entry):
+                yield Case(entry=entry, history=await desk.journal.history(entry.key))
+        if len(page) < _PAGE:
+            return
+        after = page[-1].key
+
+
+def _is_old(desk: Desk, entry: Entry) -> bool:
+    return desk.timing.now().timestamp() - entry.updated_at > _OLD_SECONDS
+
+
+async def decide(desk: Desk, key: str, reason: str, *, is_paid: bool) -> PayoutOutcome:
+    """Write what a person found out."""
+    return await _write(desk, key, Event.PAID if is_paid else Event.NOT_PAID, reason)
+
+
+async def withdraw(desk: Desk, key: str, reason: str) -> PayoutOutcome:
+    """Write that a payout is not to be made."""
+    return await _write(desk, key, Event.WITHDRAWN, reason)
+
+
+async def _write(desk: Desk, key: str, event: Event, reason: str) -> PayoutOutcome:
+    if not 0 < len(reason.strip()) <= _LONGEST_REASON:
+        raise InvalidRequest("reason", f"expected text of 1 to {_LONGEST_REASON} characters")
+    entry = await desk.journal.claim(key, desk.owner, desk.lease_seconds, heeds_halt=False)
+    if entry.step.is_final:
+        raise Misuse(f"the payout {key!r} is {entry.step.name} already, and stays it")
+    try:
+        if (entry.step, event) not in STEPS:
+            raise Misuse(_impossible(entry, event))
+        after = await desk.journal.advance(entry, event, Changes(reason=reason.strip()))
+    finally:
+        await desk.journal.release(entry)
+    return outcome_of(after)
+
+
+def _impossible(entry: Entry, event: Event) -> str:
+    if event is Event.WITHDRAWN:
+        return (
+            f"the payout {entry.key!r} stands at {entry.step.name}: something may be out for it, "
+            "so it can't be withdrawn; resume it, and withdraw it where that leaves it at NEW"
+        )
+    return (
+        f"the payout {entry.key!r} stands at {entry.step.name}, where nothing was started for it; "
+        "resume or withdraw it"
+    )

@@ -1,0 +1,145 @@
+"""Take up one payout: accept it, claim it, have it worked on, and give it back."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
+
+from attrs import define, field, frozen
+
+from ..codec import codec
+from ..errors import InProgress, LostLease, SmartGlocalError
+from ..journal.entries import Entry, NewEntry
+from ..sealing import Seal
+from .desk import Desk
+from .orders import PayoutOrder, PayoutOutcome, outcome_of
+from .sending import Heard, Job, fingerprint_of
+from .turns import Turns
+from .working import Worker
+
+_BUSY_PAUSE_SECONDS: Final = 1.0
+
+
+@frozen
+class Place:
+    """Where an order stands: in which batch, and as which of its rows."""
+
+    batch: str | None = None
+    ordinal: int | None = None
+
+
+NOWHERE: Final = Place()
+
+
+async def _at_once() -> bool:
+    return True
+
+
+@define(eq=False, kw_only=True)
+class Lead:
+    """Leads payouts on, one at a time for each key."""
+
+    desk: Desk
+    waits_for_others: bool
+    seal: Seal | None
+    _turns: Turns = field(factory=Turns, init=False)
+
+    async def pay(
+        self,
+        order: PayoutOrder,
+        seconds: float,
+        place: Place = NOWHERE,
+        may_begin: Callable[[], Awaitable[bool]] = _at_once,
+    ) -> PayoutOutcome:
+        """Pay an order within so many seconds, or give what became of it.
+
+        What isn't settled yet asks ``may_begin`` first, which may take its time.
+        """
+        try:
+            async with self._turns.of(order.key, seconds):
+                found = await self.accept(order, place)
+                if found.step.is_final:
+                    return outcome_of(found, replayed=True)
+                if not await may_begin():
+                    return outcome_of(found)
+                job, ends = self.desk.sender.job(order), self._now() + seconds
+                return await self._until_settled(order.key, job, ends)
+        except TimeoutError:
+            raise InProgress(order.key, self.desk.owner, 0.0) from None
+
+    async def go_on(
+        self, entry: Entry, order: PayoutOrder | None, ends: float
+    ) -> PayoutOutcome | None:
+        """Go on with an entry of the journal; None where somebody else is at it."""
+        try:
+            async with self._turns.of(entry.key, ends - self._now()):
+                if order is not None:
+                    _ = await self.accept(order)
+                return await self._work(entry.key, self._job(entry, order), ends)
+        except (InProgress, LostLease, TimeoutError):
+            return None
+
+    async def settle(self, entry: Entry, heard: Heard) -> PayoutOutcome:
+        """Write what is final; with no time left, nothing is sent."""
+        return await self._work(entry.key, self.desk.sender.job_of(entry), self._now(), heard)
+
+    async def accept(self, order: PayoutOrder, place: Place = NOWHERE) -> Entry:
+        """Write an order into the journal, or give the entry of its key."""
+        self.desk.sender.check(order)
+        amount = order.amount_details
+        new = NewEntry(
+            key=order.key,
+            mode=self.desk.mode.value,
+            fingerprint=fingerprint_of(order, self.desk.journal.secret),
+            request=self._sealed(order),
+            amount=amount.amount,
+            currency=amount.currency,
+            batch=place.batch,
+            ordinal=place.ordinal,
+        )
+        return await self.desk.journal.accept(new)
+
+    def _sealed(self, order: PayoutOrder) -> bytes | None:
+        return None if self.seal is None else self.seal.close(codec("v1").encode(order), order.key)
+
+    def _job(self, entry: Entry, order: PayoutOrder | None) -> Job:
+        if order is None and self.seal is not None and entry.request is not None:
+            order = codec("v1").decode(self.seal.open(entry.request, entry.key), PayoutOrder)
+        return self.desk.sender.job_of(entry) if order is None else self.desk.sender.job(order)
+
+    async def _until_settled(self, key: str, job: Job, ends: float) -> PayoutOutcome:
+        timing = self.desk.timing
+        while True:
+            try:
+                return await self._work(key, job, ends)
+            except LostLease:
+                if self._now() >= ends:
+                    raise
+            except InProgress as busy:
+                left_seconds = ends - self._now()
+                if left_seconds <= 0 or not self.waits_for_others or self.desk.stopping.is_set():
+                    raise
+                spread = _BUSY_PAUSE_SECONDS * (0.5 + timing.dice() / 2)
+                pause = min(busy.seconds_left + 0.01, spread, left_seconds)
+                await timing.sleep_unless(self.desk.stopping, pause)
+
+    async def _work(
+        self, key: str, job: Job, ends: float, heard: Heard | None = None
+    ) -> PayoutOutcome:
+        desk, begun = self.desk, self._now()
+        if heard is None and (halted := desk.halted()) is not None:
+            raise halted
+        entry = await desk.journal.claim(
+            key, desk.owner, desk.lease_seconds, heeds_halt=heard is None
+        )
+        if entry.step.is_final:
+            return outcome_of(entry, replayed=True)
+        worker = Worker(desk, entry, job, ends, begun + desk.lease_seconds, heard)
+        try:
+            entry = await worker.work()
+        finally:
+            with suppress(SmartGlocalError):
+                await desk.journal.release(worker.entry, backs_off=worker.has_waited)
+        return outcome_of(entry, needs_request=worker.needs_request)
+
+    def _now(self) -> float:
+        return self.desk.timing.monotonic()
