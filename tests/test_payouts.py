@@ -5,33 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from attrs import evolve
+from paying import QUICK, START, order
 
 import smartglocal_async as sg
 from smartglocal_async import emulator
 from smartglocal_async.emulator import Confirmation, Fault, FaultKind
 from smartglocal_async.journal.states import Event, Step
 
-START = "session/start/payout"
 AUTOMATIC = emulator.Rules(confirmation=Confirmation.AUTOMATIC)
-
-
-async def nap(seconds: float) -> None:
-    """Sleep, but hardly."""
-    await asyncio.sleep(min(seconds, 0.01))
-
-
-QUICK = sg.Settings(timing=sg.Timing(sleep=nap))
-
-
-def order(key: str = "k-1", amount: int = 10_000) -> sg.PayoutOrder:
-    """Give a payout in USD."""
-    return sg.PayoutOrder(
-        key=key,
-        payment_method=sg.EncryptedCard(number_hash="hash"),
-        amount_details=sg.AmountDetails(amount, "usd"),
-        participant_details=sg.ParticipantDetails(recipient=sg.Participant(full_name="Jane")),
-        metadata={"invoice": 7},
-    )
 
 
 @pytest.fixture
