@@ -166,12 +166,17 @@ def _why(event: Event, entry: Entry, heard: Heard | None) -> tuple[str | None, s
     """Give code and reason of what is written, as far as the last call told."""
     if event not in {Event.NOT_PAID, Event.PARKED}:
         return None, None
-    if heard is not None and (heard.code or heard.reason):
-        return heard.code, heard.reason
+    code, said = (None, None) if heard is None else (heard.code, heard.reason)
     if event is Event.PARKED:
-        shown = None if heard is None else heard.news.shown
-        words = "its answer was lost" if shown is None else f"its session shows {shown.value!r}"
-        return None, f"at {entry.step.name}, {words}"
+        return code, _parked(entry, heard) + (f": {said}" if said else "")
+    if code or said:
+        return code, said
     if heard is None:
         return None, f"{entry.session_no} sessions were left"
     return None, f"its session is over at {entry.step.name}, and nothing was paid"
+
+
+def _parked(entry: Entry, heard: Heard | None) -> str:
+    shown = None if heard is None else heard.news.shown
+    words = "its answer was lost" if shown is None else f"its session shows {shown.value!r}"
+    return f"at {entry.step.name}, {words}"

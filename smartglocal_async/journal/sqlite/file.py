@@ -1,6 +1,7 @@
 """Open the file, and refuse whatever isn't a sound journal of this scope that can be written."""
 
 import fcntl
+import json
 import os
 import sqlite3
 from collections.abc import Generator
@@ -11,6 +12,7 @@ from typing import Final
 from attrs import frozen
 
 from ...errors import JournalUnusable
+from ..entries import Halt, HaltKind
 from .faults import unusable
 
 _APPLICATION: Final = 0x53474C31
@@ -49,12 +51,39 @@ CREATE TABLE batch (
 
 
 @frozen
+class SideFile:
+    """The file beside the journal: its lock, and how far the journal had come.
+
+    What it says is written after the commit that it speaks of, so a journal that is behind it is
+    an older copy, or lost what its disk had promised to keep.
+    """
+
+    number: int
+    """Its descriptor."""
+
+    def note(self, lines: int) -> None:
+        """Write how many lines the log has."""
+        _ = os.pwrite(self.number, f"{os.getpid():<12}{lines:<20}".encode(), 0)
+
+    def read(self) -> tuple[str, int]:
+        """Give the process that wrote last, and how many lines the log had then."""
+        words = os.pread(self.number, 32, 0).decode(errors="replace").split()
+        pid = words[0] if words else "unknown"
+        return pid, int(words[1]) if len(words) > 1 and words[1].isdecimal() else 0
+
+
+@frozen
 class Opened:
     """A journal's file, open for the one thread that opened it."""
 
     connection: sqlite3.Connection
     journal_id: str
     secret: bytes
+    side: SideFile
+
+    def note(self) -> None:
+        """Note beside the journal how far it has come."""
+        self.side.note(_lines(self.connection))
 
 
 @contextmanager
@@ -65,16 +94,16 @@ def open_file(path: Path, scope: str) -> Generator[Opened]:
         JournalUnusable: the text says why.
 
     """
-    with _locked(path), closing(_connected(path)) as connection:
+    with _locked(path) as side, closing(_connected(path)) as connection:
         try:
-            yield _begun(connection, path, scope)
+            yield _begun(connection, path, scope, side)
         finally:
             if connection.in_transaction:
                 connection.rollback()
 
 
 @contextmanager
-def _locked(path: Path) -> Generator[None]:
+def _locked(path: Path) -> Generator[SideFile]:
     """Hold the lock on the side file; it dies with the process, whatever kills it."""
     beside = path.with_name(f"{path.name}.lock")
     try:
@@ -83,11 +112,9 @@ def _locked(path: Path) -> Generator[None]:
         raise unusable(path, error) from error
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.truncate(held, 0)
-        _ = os.pwrite(held, str(os.getpid()).encode(), 0)
-        yield
+        yield SideFile(held)
     except BlockingIOError as error:
-        pid = os.pread(held, 32, 0).decode(errors="replace") or "unknown"
+        pid, _ = SideFile(held).read()
         words = f"the journal {path}: process {pid} has it; only one may write to it"
         raise JournalUnusable(words) from error
     finally:
@@ -115,14 +142,15 @@ def _make(path: Path) -> None:
         os.close(folder)
 
 
-def _begun(connection: sqlite3.Connection, path: Path, scope: str) -> Opened:
+def _begun(connection: sqlite3.Connection, path: Path, scope: str, side: SideFile) -> Opened:
     try:
         is_new = _look(connection, path)
         _set(connection, path)
         _ = connection.execute("BEGIN IMMEDIATE")
         if is_new:
             _lay_out(connection, scope)
-        opened = _known(connection, path, scope)
+        opened = _known(connection, path, scope, side)
+        _halt_if_behind(connection, side)
         # Whoever held a lease was this process or is dead: nobody else may have the file.
         _ = connection.execute(
             "UPDATE entry SET owner = NULL, leased_until = NULL "
@@ -130,9 +158,32 @@ def _begun(connection: sqlite3.Connection, path: Path, scope: str) -> Opened:
         )
         _ = connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'opened'")
         _ = connection.execute("COMMIT")
+        opened.note()
     except sqlite3.Error as error:
         raise unusable(path, error) from error
     return opened
+
+
+def _halt_if_behind(connection: sqlite3.Connection, side: SideFile) -> None:
+    """Have nothing paid from a journal that has fewer lines than it once had."""
+    _, once = side.read()
+    if (lines := _lines(connection)) < once:
+        words = f"its log had {once} lines, and has {lines}: it is an older copy"
+        write_halt(connection, Halt(kind=HaltKind.FORGOT, reason=words))
+        side.note(lines)
+
+
+def _lines(connection: sqlite3.Connection) -> int:
+    row = connection.execute("SELECT max(number) FROM attempt").fetchone()
+    return row[0] or 0
+
+
+def write_halt(connection: sqlite3.Connection, halt: Halt | None) -> None:
+    """Write a halt in the place of the last one."""
+    _ = connection.execute("DELETE FROM meta WHERE name = 'halt'")
+    if halt is not None:
+        value = json.dumps([halt.kind.value, halt.reason, halt.until])
+        _ = connection.execute("INSERT INTO meta VALUES ('halt', ?)", (value,))
 
 
 def _look(connection: sqlite3.Connection, path: Path) -> bool:
@@ -172,12 +223,12 @@ def _lay_out(connection: sqlite3.Connection, scope: str) -> None:
     _ = connection.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())
 
 
-def _known(connection: sqlite3.Connection, path: Path, scope: str) -> Opened:
+def _known(connection: sqlite3.Connection, path: Path, scope: str, side: SideFile) -> Opened:
     meta = dict(connection.execute("SELECT name, value FROM meta").fetchall())
     if meta["scope"] != scope:
         words = f"the journal {path} belongs to {meta['scope']}, not to {scope}"
         raise JournalUnusable(words)
-    return Opened(connection, meta["id"], meta["secret"])
+    return Opened(connection, meta["id"], meta["secret"], side)
 
 
 def _one(connection: sqlite3.Connection, statement: str) -> object:

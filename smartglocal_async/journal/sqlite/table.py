@@ -10,6 +10,7 @@ from attrs import fields, frozen
 from ...idempotency import Fingerprint
 from ..entries import Attempt, Batch, Entry, Halt, HaltKind, NewEntry
 from ..states import Event, Step
+from .file import write_halt
 
 _COLUMNS: Final = tuple(field.name for field in fields(Entry))
 _FIXED: Final = {named.name for named in fields(NewEntry)} | {"created_at"}
@@ -123,10 +124,7 @@ class Table:
 
     def set_halt(self, halt: Halt | None) -> None:
         """Write a halt in the place of the last one."""
-        _ = self.connection.execute("DELETE FROM meta WHERE name = 'halt'")
-        if halt is not None:
-            value = json.dumps([halt.kind.value, halt.reason, halt.until])
-            _ = self.connection.execute("INSERT INTO meta VALUES ('halt', ?)", (value,))
+        write_halt(self.connection, halt)
 
     def batch(self, name: str) -> Batch | None:
         """Give a batch."""

@@ -134,6 +134,8 @@ class Writer:
             self.fault_point("written")
             _ = database.execute("COMMIT")  # And the fsync: SQLite does both in one call.
             self.fault_point("committed")
+            if self.opened is not None:
+                self.opened.note()
         except Exception as error:  # noqa: BLE001 - nobody may take it for written
             if not is_passing(error):
                 # After a failed fsync nobody knows what is on the disk: it has to be read again.
