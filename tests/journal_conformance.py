@@ -147,6 +147,7 @@ class JournalConformance:
             lambda: journal.open_entries(1),
             lambda: journal.by_session("s"),
             lambda: journal.accept_many([new()]),
+            lambda: journal.take(new(), "me", LEASE),
             lambda: journal.entries(1),
             lambda: journal.batch("may"),
             lambda: journal.put_batch(sg.Batch(name="may")),
@@ -222,6 +223,26 @@ class JournalConformance:
         assert got[2].differing_fields == ("amount",)
         assert [entry.key for entry in await journal.entries(9)] == ["b", "a", "c"]
         assert await journal.accept_many([]) == ()
+
+    async def test_taken_at_once(self, journal, shelf) -> None:
+        """As if it were accepted, and claimed; what is refused changes nothing."""
+        entry = await journal.take(new(batch="may", ordinal=3), "me", LEASE)
+        assert (entry.fence, entry.owner, entry.batch, entry.ordinal) == (1, "me", "may", 3)
+        assert entry.leased_until == shelf.clock.now + LEASE
+        assert await journal.find("k") == entry
+        assert (await journal.take(new(), "me", LEASE)).fence == 2
+        with pytest.raises(sg.InProgress):
+            await journal.take(new(), "you", LEASE)
+        with pytest.raises(sg.KeyReused):
+            await journal.take(new(fingerprint=print_of(200)), "me", LEASE)
+        done = await bring(journal, Step.SUCCEEDED, "done")
+        assert await journal.take(new("done"), "you", LEASE) == done
+        await journal.halt(sg.Halt(kind=sg.HaltKind.FORGOT, reason="seen"))
+        with pytest.raises(sg.JournalForgot):
+            await journal.take(new("other"), "me", LEASE)
+        assert await journal.find("other") is None
+        assert await journal.take(new("done"), "you", LEASE) == done
+        assert (await journal.take(new("o"), "me", LEASE, heeds_halt=False)).fence == 1
 
     async def test_an_adopted_entry_knows_its_amount_alone(self, journal) -> None:
         """It stands for any request of that amount, and for no other."""

@@ -307,6 +307,7 @@ async def test_what_a_report_does_not_show_is_not_adopted(payouts, journal, prov
 async def test_a_halt_stops_a_batch_and_resume(payouts, journal):
     """Whoever uses the journal; what is settled is still given."""
     _ = await payouts.pay(order())
+    _ = await payouts._lead.accept(order("k-2"))
     await journal.halt(sg.Halt(kind=sg.HaltKind.FORGOT, reason="seen elsewhere"))
     assert (await payouts.pay(order())).replayed
     with pytest.raises(sg.JournalForgot, match="seen elsewhere"):

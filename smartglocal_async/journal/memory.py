@@ -127,6 +127,13 @@ class MemoryJournal:
         with self._write() as writing:
             return writing.claim(key, owner, lease_seconds, heeds_halt=heeds_halt)
 
+    async def take(
+        self, new: NewEntry, owner: str, lease_seconds: float, *, heeds_halt: bool = True
+    ) -> Entry:
+        """Accept and claim in one step."""
+        with self._write() as writing:
+            return writing.take(new, owner, lease_seconds, heeds_halt=heeds_halt)
+
     async def advance(self, entry: Entry, event: Event, changes: Changes = NO_CHANGES) -> Entry:
         """Write a step, and a line of the log with it."""
         with self._write() as writing:

@@ -93,6 +93,12 @@ class Journal(Protocol):
         """
         ...
 
+    async def take(
+        self, new: NewEntry, owner: str, lease_seconds: float, *, heeds_halt: bool = True
+    ) -> Entry:
+        """Accept and claim in one commit; raises what the two would, and changes nothing then."""
+        ...
+
     async def advance(self, entry: Entry, event: Event, changes: Changes = NO_CHANGES) -> Entry:
         """Write a step, and a line of the log with it; a final step gives the entry back.
 

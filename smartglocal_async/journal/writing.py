@@ -95,21 +95,20 @@ class Writing:
         found = self.rows.find(new.key)
         if found is not None:
             return _matched(found, new)
-        now = self.clock()
-        entry = Entry(
-            key=new.key,
-            mode=new.mode,
-            fingerprint=new.fingerprint,
-            request=new.request,
-            amount=new.amount,
-            currency=new.currency,
-            batch=new.batch,
-            ordinal=new.ordinal,
-            created_at=now,
-            updated_at=now,
-        )
+        entry = _entry(new, self.clock())
         self.rows.insert(entry)
         return entry
+
+    def take(self, new: NewEntry, owner: str, lease_seconds: float, *, heeds_halt: bool) -> Entry:
+        """Write a new entry, or find the one that is there, and take it."""
+        found = self.rows.find(new.key)
+        if found is not None:
+            return self._claimed(_matched(found, new), owner, lease_seconds, heeds_halt=heeds_halt)
+        claimed = self._leased(
+            _entry(new, self.clock()), owner, lease_seconds, heeds_halt=heeds_halt
+        )
+        self.rows.insert(claimed)
+        return claimed
 
     def accept_many(self, news: Sequence[NewEntry]) -> tuple[Entry | KeyReused, ...]:
         """Write new entries, each as if alone."""
@@ -123,23 +122,26 @@ class Writing:
 
     def claim(self, key: str, owner: str, lease_seconds: float, *, heeds_halt: bool) -> Entry:
         """Take an entry: the fence goes up."""
-        found, now = self.rows.find(key), self.clock()
+        found = self.rows.find(key)
         if found is None:
             raise Misuse(f"the journal has no key {key!r}: accept it first")
+        return self._claimed(found, owner, lease_seconds, heeds_halt=heeds_halt)
+
+    def _claimed(
+        self, found: Entry, owner: str, lease_seconds: float, *, heeds_halt: bool
+    ) -> Entry:
         if found.step.is_final:
             return found
+        return self._replace(self._leased(found, owner, lease_seconds, heeds_halt=heeds_halt))
+
+    def _leased(self, found: Entry, owner: str, lease_seconds: float, *, heeds_halt: bool) -> Entry:
         if heeds_halt and (halt := self.halted()) is not None:
             raise error_of(halt)
-        until = found.leased_until
+        until, now = found.leased_until, self.clock()
         if found.owner not in {None, owner} and until is not None and until > now:
-            raise InProgress(key, str(found.owner), until - now)
-        return self._replace(
-            evolve(
-                found,
-                fence=found.fence + 1,
-                owner=owner,
-                leased_until=_end(now, lease_seconds),
-            )
+            raise InProgress(found.key, str(found.owner), until - now)
+        return evolve(
+            found, fence=found.fence + 1, owner=owner, leased_until=_end(now, lease_seconds)
         )
 
     def advance(self, entry: Entry, event: Event, changes: Changes) -> Entry:
@@ -211,6 +213,21 @@ class Writing:
         if user is not None:
             raise Misuse(f"the session {session_id} was used before, by the key {user!r}")
         self.rows.use(session_id, entry)
+
+
+def _entry(new: NewEntry, now: float) -> Entry:
+    return Entry(
+        key=new.key,
+        mode=new.mode,
+        fingerprint=new.fingerprint,
+        request=new.request,
+        amount=new.amount,
+        currency=new.currency,
+        batch=new.batch,
+        ordinal=new.ordinal,
+        created_at=now,
+        updated_at=now,
+    )
 
 
 def error_of(halt: Halt) -> PayoutsHalted:

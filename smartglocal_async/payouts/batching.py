@@ -82,7 +82,8 @@ class Run:
     async def _outcome(self, index: int, order: PayoutOrder) -> PayoutOutcome:
         place = Place(self.batch, None if self.batch is None else index)
         try:
-            return await self.lead.pay(order, self.deadline, place, self._may_begin)
+            may_begin = None if self.pace.limiter is None else self._may_begin
+            return await self.lead.pay(order, self.deadline, place, may_begin)
         except (InvalidRequest, KeyReused) as error:
             return failed_with(order, error, PayoutState.REFUSED)
         except (InProgress, LostLease) as error:

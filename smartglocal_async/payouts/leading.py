@@ -30,10 +30,6 @@ class Place:
 NOWHERE: Final = Place()
 
 
-async def _at_once() -> bool:
-    return True
-
-
 @define(eq=False, kw_only=True)
 class Lead:
     """Leads payouts on, one at a time for each key."""
@@ -48,7 +44,7 @@ class Lead:
         order: PayoutOrder,
         seconds: float,
         place: Place = NOWHERE,
-        may_begin: Callable[[], Awaitable[bool]] = _at_once,
+        may_begin: Callable[[], Awaitable[bool]] | None = None,
     ) -> PayoutOutcome:
         """Pay an order within so many seconds, or give what became of it.
 
@@ -56,15 +52,26 @@ class Lead:
         """
         try:
             async with self._turns.of(order.key, seconds):
-                found = await self.accept(order, place)
-                if found.step.is_final:
-                    return outcome_of(found, replayed=True)
-                if not await may_begin():
-                    return outcome_of(found)
-                job, ends = self.desk.sender.job(order), self._now() + seconds
-                return await self._until_settled(order.key, job, ends)
+                return await self._pay(order, seconds, place, may_begin)
         except TimeoutError:
             raise InProgress(order.key, self.desk.owner, 0.0) from None
+
+    async def _pay(
+        self,
+        order: PayoutOrder,
+        seconds: float,
+        place: Place,
+        may_begin: Callable[[], Awaitable[bool]] | None,
+    ) -> PayoutOutcome:
+        desk, new = self.desk, self._new(order, place)
+        if may_begin is not None:
+            found = await desk.journal.accept(new)
+            if found.step.is_final:
+                return outcome_of(found, replayed=True)
+            if not await may_begin():
+                return outcome_of(found)
+        job, ends = desk.sender.job(order), self._now() + seconds
+        return await self._until_settled(job, ends, new)
 
     async def go_on(
         self, entry: Entry, order: PayoutOrder | None, ends: float
@@ -74,19 +81,22 @@ class Lead:
             async with self._turns.of(entry.key, ends - self._now()):
                 if order is not None:
                     _ = await self.accept(order)
-                return await self._work(entry.key, self._job(entry, order), ends)
+                return await self._work(self._job(entry, order), ends)
         except (InProgress, LostLease, TimeoutError):
             return None
 
     async def settle(self, entry: Entry, heard: Heard) -> PayoutOutcome:
         """Write what is final; with no time left, nothing is sent."""
-        return await self._work(entry.key, self.desk.sender.job_of(entry), self._now(), heard)
+        return await self._work(self.desk.sender.job_of(entry), self._now(), heard=heard)
 
     async def accept(self, order: PayoutOrder, place: Place = NOWHERE) -> Entry:
         """Write an order into the journal, or give the entry of its key."""
+        return await self.desk.journal.accept(self._new(order, place))
+
+    def _new(self, order: PayoutOrder, place: Place) -> NewEntry:
         self.desk.sender.check(order)
         amount = order.amount_details
-        new = NewEntry(
+        return NewEntry(
             key=order.key,
             mode=self.desk.mode.value,
             fingerprint=fingerprint_of(order, self.desk.journal.secret),
@@ -96,7 +106,6 @@ class Lead:
             batch=place.batch,
             ordinal=place.ordinal,
         )
-        return await self.desk.journal.accept(new)
 
     def _sealed(self, order: PayoutOrder) -> bytes | None:
         return None if self.seal is None else self.seal.close(codec("v1").encode(order), order.key)
@@ -106,11 +115,11 @@ class Lead:
             order = codec("v1").decode(self.seal.open(entry.request, entry.key), PayoutOrder)
         return self.desk.sender.job_of(entry) if order is None else self.desk.sender.job(order)
 
-    async def _until_settled(self, key: str, job: Job, ends: float) -> PayoutOutcome:
+    async def _until_settled(self, job: Job, ends: float, new: NewEntry) -> PayoutOutcome:
         timing = self.desk.timing
         while True:
             try:
-                return await self._work(key, job, ends)
+                return await self._work(job, ends, new)
             except LostLease:
                 if self._now() >= ends:
                     raise
@@ -123,22 +132,23 @@ class Lead:
                 await timing.sleep_unless(self.desk.stopping, pause)
 
     async def _work(
-        self, key: str, job: Job, ends: float, heard: Heard | None = None
+        self, job: Job, ends: float, new: NewEntry | None = None, heard: Heard | None = None
     ) -> PayoutOutcome:
-        desk, begun = self.desk, self._now()
-        if heard is None and (halted := desk.halted()) is not None:
-            raise halted
-        entry = await desk.journal.claim(
-            key, desk.owner, desk.lease_seconds, heeds_halt=heard is None
-        )
+        desk, begun, heeds_halt = self.desk, self._now(), heard is None
+        journal, owner, seconds = desk.journal, desk.owner, desk.lease_seconds
+        if new is None:
+            entry = await journal.claim(job.key, owner, seconds, heeds_halt=heeds_halt)
+        else:
+            entry = await journal.take(new, owner, seconds, heeds_halt=heeds_halt)
         if entry.step.is_final:
             return outcome_of(entry, replayed=True)
         worker = Worker(desk, entry, job, ends, begun + desk.lease_seconds, heard)
         try:
             entry = await worker.work()
         finally:
-            with suppress(SmartGlocalError):
-                await desk.journal.release(worker.entry, backs_off=worker.has_waited)
+            if not worker.entry.step.is_final:
+                with suppress(SmartGlocalError):
+                    await journal.release(worker.entry, backs_off=worker.has_waited)
         return outcome_of(entry, needs_request=worker.needs_request)
 
     def _now(self) -> float:

@@ -35,7 +35,8 @@ NUMBER_FIELD: Final = "payout_session"
 _OPERATIONS: Final = dict[Call, Operation[Any, Session]](
     {
         Call.CREATE: SESSION_CREATE,
-        Call.START: evolve(SESSION_START_PAYOUT, effect=None),
+        # Held to the rules of its page when its order was accepted.
+        Call.START: evolve(SESSION_START_PAYOUT, effect=None, page=""),
         Call.STATUS: SESSION_STATUS,
         Call.CONFIRM: evolve(SESSION_CONFIRM, effect=None),
         Call.CANCEL: evolve(SESSION_CANCEL, effect=None),
@@ -94,7 +95,7 @@ class Sender:
         """
         request = self._start(order, session_no=0, session_id="-")
         options = CallOptions(key=order.key)
-        frozen_call = self.caller.freezer.freeze(_OPERATIONS[Call.START], request, options)
+        frozen_call = self.caller.freezer.freeze(SESSION_START_PAYOUT, request, options)
         if isinstance(frozen_call, InvalidRequest):
             raise frozen_call
 

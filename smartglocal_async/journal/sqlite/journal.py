@@ -124,6 +124,14 @@ class SQLiteJournal:
             lambda writing: writing.claim(key, owner, lease_seconds, heeds_halt=heeds_halt)
         )
 
+    async def take(
+        self, new: NewEntry, owner: str, lease_seconds: float, *, heeds_halt: bool = True
+    ) -> Entry:
+        """Accept and claim in one commit."""
+        return await self._write(
+            lambda writing: writing.take(new, owner, lease_seconds, heeds_halt=heeds_halt)
+        )
+
     async def advance(self, entry: Entry, event: Event, changes: Changes = NO_CHANGES) -> Entry:
         """Write a step, and a line of the log with it."""
         return await self._write(lambda writing: writing.advance(entry, event, changes))

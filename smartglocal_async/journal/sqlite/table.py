@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from attrs import fields, frozen
@@ -12,6 +13,7 @@ from ..entries import Attempt, Batch, Entry, Halt, HaltKind, NewEntry
 from ..states import Event, Step
 from .file import write_halt
 
+_RECENT: Final = 1_024
 _COLUMNS: Final = tuple(field.name for field in fields(Entry))
 _FIXED: Final = {named.name for named in fields(NewEntry)} | {"created_at"}
 _MOVING: Final = tuple(name for name in _COLUMNS if name not in _FIXED)
@@ -189,6 +191,7 @@ def _packed(fingerprint: Fingerprint) -> bytes:
     return json.dumps([[path, digest.hex()] for path, digest in fingerprint.digests]).encode()
 
 
+@lru_cache(_RECENT)  # A row is read again for each of its steps.
 def _unpacked(packed: bytes) -> Fingerprint:
     pairs: list[tuple[str, str]] = json.loads(packed)
     return Fingerprint(tuple((path, bytes.fromhex(digest)) for path, digest in pairs))
