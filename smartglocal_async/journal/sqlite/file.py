@@ -18,6 +18,9 @@ from .faults import unusable
 _APPLICATION: Final = 0x53474C31
 _SCHEMA: Final = 1
 _BUSY_MS: Final = 5000
+# Reading a large file whole would keep it from being used for seconds; what is damaged in it is
+# still told when it is read.
+_LARGEST_CHECKED_BYTES: Final = 64 * 2**20
 _PRAGMAS: Final = {
     "busy_timeout": _BUSY_MS,
     "foreign_keys": 1,
@@ -36,6 +39,7 @@ CREATE TABLE entry (
     not_before REAL, result BLOB, code TEXT, reason TEXT, attempts INTEGER NOT NULL,
     batch TEXT, ordinal INTEGER, created_at REAL NOT NULL, updated_at REAL NOT NULL);
 CREATE INDEX entry_open ON entry (number) WHERE step < 80;
+CREATE INDEX entry_held ON entry (number) WHERE owner IS NOT NULL;
 CREATE INDEX entry_batch ON entry (batch, number) WHERE batch IS NOT NULL;
 CREATE TABLE session (
     session_id TEXT PRIMARY KEY, key TEXT NOT NULL REFERENCES entry (key),
@@ -153,8 +157,7 @@ def _begun(connection: sqlite3.Connection, path: Path, scope: str, side: SideFil
         _halt_if_behind(connection, side)
         # Whoever held a lease was this process or is dead: nobody else may have the file.
         _ = connection.execute(
-            "UPDATE entry SET owner = NULL, leased_until = NULL "
-            "WHERE step < 80 AND owner IS NOT NULL"
+            "UPDATE entry SET owner = NULL, leased_until = NULL WHERE owner IS NOT NULL"
         )
         _ = connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'opened'")
         _ = connection.execute("COMMIT")
@@ -199,6 +202,8 @@ def _look(connection: sqlite3.Connection, path: Path) -> bool:
             f"the journal {path} is of version {schema}, and this release knows {_SCHEMA}: "
             "take the release that made it, or a later one"
         )
+    if path.stat().st_size > _LARGEST_CHECKED_BYTES:
+        return False
     if (flaw := _one(connection, "PRAGMA quick_check(1)")) != "ok":
         raise JournalUnusable(f"the journal {path}: it is damaged ({flaw})")
     return False
