@@ -24,7 +24,7 @@ from ..values.answers import Session
 from ..values.money import Amount
 from ..values.requests import CreateSession, InitPayout, SessionRef, StartPayout
 from .orders import PayoutOrder
-from .protocol import Call, Came, News
+from .protocol import Call, Came, News, Shown
 from .reading import Meant, read_failure, read_session
 
 JOURNAL_FIELD: Final = "payout_journal"
@@ -119,6 +119,7 @@ class Sender:
             Misuse: the client is closed, or the request breaks a rule.
 
         """
+        ends = self.caller.settings.timing.monotonic() + limits.seconds
         options = CallOptions(
             key=_key(call, entry, limits.number), deadline=limits.seconds, is_shared=False
         )
@@ -126,9 +127,26 @@ class Sender:
         try:
             settled = await self.caller.call(_OPERATIONS[call], request, options)
         except CallFailed as error:
-            return self._failed(call, error)
+            failed = self._failed(call, error)
+            if (call, failed.news.came) != (Call.START, Came.REFUSED):
+                return failed
+            return await self._refused_start(failed, entry, job, ends)
         session = settled.answer
         return Heard(News(call, Came.ANSWERED, read_session(session, job.meant)), session)
+
+    async def _refused_start(self, refused: Heard, entry: Entry, job: Job, ends: float) -> Heard:
+        """Look before a refusal is believed: it may be that of a twin, made on the way."""
+        lost = Heard(News(Call.START, Came.LOST), None, refused.code, refused.reason)
+        left_seconds = ends - self.caller.settings.timing.monotonic()
+        if left_seconds <= 0:
+            return lost
+        looked = await self.send(Call.STATUS, entry, job, Limits(left_seconds, 0))
+        shown = looked.news.shown
+        if shown in {Shown.EMPTY, Shown.CLOSED}:
+            return refused
+        if shown is None:
+            return lost
+        return Heard(News(Call.START, Came.ANSWERED, shown), looked.session)
 
     def webhook(self, session: Session, job: Job) -> Heard:
         """Take a verified webhook for the answer of a status."""

@@ -50,13 +50,15 @@ class Worker:
             Misuse: the client is closed, or the like.
 
         """
-        self.desk.bells[self.entry.key] = self._bell
+        bells, key = self.desk.bells, self.entry.key
+        bells[key] = self._bell
         try:
             while (move := self._next()).then is not Then.DONE:
                 if not await self._make(move):
                     break
         finally:
-            del self.desk.bells[self.entry.key]
+            if bells.get(key) is self._bell:  # News may have taken the key over meanwhile.
+                del bells[key]
         return self.entry
 
     def _next(self) -> Move:
