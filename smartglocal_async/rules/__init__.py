@@ -22,7 +22,7 @@ from typing import Final
 
 from ..codec import Wire
 from .broken import Broken
-from .checks import Completeness, broken_forms, missing_fields
+from .checks import Completeness, broken_forms, demands_of, missing_fields
 from .reading import PAYMENT, PAYOUT, read_request
 
 __all__ = ["Broken", "broken_rules"]
@@ -53,7 +53,13 @@ def broken_rules(path: str, wire: Wire, today: date) -> Iterator[Broken]:
     if completeness is not Completeness.OF_ALL and wire.keys().isdisjoint(_LOOKED_AT):
         return  # Most sessions are created so, and each call pays for what is looked at.
     request = read_request(wire, names)
-    found = [*missing_fields(request, completeness), *broken_forms(request, today)]
+    demands = demands_of(request)
+    found = [
+        *missing_fields(request, demands, completeness),
+        *broken_forms(request, demands, today),
+    ]
+    if not found:
+        return
     told: set[str] = set()
     for broken in sorted(found, key=lambda one: one.is_advice):
         if broken.field not in told:

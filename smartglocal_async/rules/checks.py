@@ -37,9 +37,10 @@ class Completeness(enum.Enum):
     OF_ALL = "of all"
 
 
-def missing_fields(asked: Asked, completeness: Completeness) -> Iterator[Broken]:
+def missing_fields(
+    asked: Asked, demands: Demands | None, completeness: Completeness
+) -> Iterator[Broken]:
     """Give the mandatory fields that a request lacks."""
-    demands = _demands(asked)
     if demands is None or completeness is Completeness.LATER:
         return
     yield from _missing(asked.place, asked.instrument, demands.instrument, demands)
@@ -57,9 +58,8 @@ def missing_fields(asked: Asked, completeness: Completeness) -> Iterator[Broken]
             )
 
 
-def broken_forms(asked: Asked, today: date) -> Iterator[Broken]:
+def broken_forms(asked: Asked, demands: Demands | None, today: date) -> Iterator[Broken]:
     """Give the fields of a request that aren't written as they must be."""
-    demands = _demands(asked)
     if demands is not None:
         yield from _instrument_misformed(asked, demands.instrument_forms)
         yield from _side_misformed(asked, "recipient", demands.recipient_forms)
@@ -74,7 +74,8 @@ def broken_forms(asked: Asked, today: date) -> Iterator[Broken]:
     )
 
 
-def _demands(asked: Asked) -> Demands | None:
+def demands_of(asked: Asked) -> Demands | None:
+    """Give what a page demands of such a request."""
     country, currency = asked.country, asked.recipient_currency
     for demands in PAYMENTS if asked.is_payment else PAYOUTS:
         if (
@@ -126,7 +127,11 @@ def _side_misformed(asked: Asked, side: str, forms: Forms) -> Iterator[Broken]:
 
 
 def _misformed(asked: Asked, place: str, fields: Wire, forms: Forms) -> Iterator[Broken]:
+    if not fields:
+        return
     for name, several in forms.items():
+        if name not in fields and "." not in name:
+            continue
         text = text_at(fields, name)
         if text is None:
             continue

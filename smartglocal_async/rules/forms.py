@@ -1,6 +1,7 @@
 """How fields are written: lengths, digits, check digits; wherever the field is given."""
 
 import re
+import string
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, TypeAlias
@@ -27,6 +28,9 @@ Forms: TypeAlias = Mapping[str, tuple[Form, ...]]
 
 
 _IBAN: Final = re.compile("[A-Za-z]{2}[0-9]{2}[A-Za-z0-9]{11,30}")
+_LETTERS_AS_NUMBERS: Final = str.maketrans(
+    {letter: str(int(letter, 36)) for letter in string.ascii_letters}
+)
 _ISO_BIC: Final = "[A-Za-z0-9]{4}[A-Za-z]{2}[A-Za-z0-9]{2}([A-Za-z0-9]{3})?"
 _ABA: Final = re.compile(r"[0-9]{9}")
 _UNION_PAY: Final = ("62", "81")
@@ -74,7 +78,7 @@ def _ends_in_its_check_digit(number: str) -> bool:
 def _is_iban(iban: str) -> bool:
     if not _IBAN.fullmatch(iban):
         return False
-    return int("".join(str(int(letter, 36)) for letter in iban[4:] + iban[:4])) % 97 == 1
+    return int((iban[4:] + iban[:4]).translate(_LETTERS_AS_NUMBERS)) % 97 == 1
 
 
 def _is_routing_number(code: str) -> bool:

@@ -68,12 +68,13 @@ def _checks(attribute: "Attribute[Any]") -> Callable[[Any, Any, Any], None] | No
         return check_extra
     classes = tuple(get_origin(member) or member for member in members)
     wanted = " or ".join(_noun(member) for member in classes if member is not types.NoneType)
+    may_be_none, but_int = types.NoneType in classes, _but_int(classes)
 
     def check(instance: object, field: "Attribute[Any]", value: object) -> None:
-        if value is None and types.NoneType in classes:
+        if value is None and may_be_none:
             return
         # type() for the plain ones: True is an int to isinstance, and not an amount.
-        if type(value) in classes or isinstance(value, _but_int(classes)):
+        if type(value) in classes or isinstance(value, but_int):
             if isinstance(value, str):
                 _check_text(value, f"{type(instance).__name__}.{field.name}")
             return
