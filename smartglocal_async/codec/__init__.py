@@ -101,6 +101,8 @@ def codec(version: ApiVersion) -> Codec:
     converter = Converter(detailed_validation=True)
     for plain in (str, int, bool):
         converter.register_structure_hook(plain, exactly(plain))
+        # Most fields are one of these or absent, and cattrs would look for the hook each time.
+        converter.register_structure_hook(plain | None, optional(one_of(plain)))
     converter.register_structure_hook(bool | str | None, optional(one_of(bool, str)))
     converter.register_structure_hook(datetime, read_time)
     converter.register_structure_hook(datetime | None, optional(read_time))

@@ -57,11 +57,31 @@ def _wrap(converter: Converter, instrument: Any) -> Wire:
     if isinstance(instrument, OtherInstrument):
         return dict(instrument.wire)
     record: Any = instrument.__class__
-    fields: Wire = converter.unstructure(instrument, record)
+    return wrapped(record, converter.unstructure(instrument, record))
+
+
+def wrapped(record: type[Any], fields: Wire) -> Wire:
+    """Give the wire form of an instrument, of the fields of its record."""
     if record in _BARE:
         return {"type": _BARE[record], _BARE[record]: fields}
     outer, tag, inner = _WRAPPINGS[record]
     return {"type": outer, outer: {tag: inner, inner: fields}}
+
+
+def place_of(record: type[Any]) -> tuple[str, ...]:
+    """Say where in the wire form of an instrument the fields of its record stand."""
+    if record in _BARE:
+        return (_BARE[record],)
+    outer, _, inner = _WRAPPINGS[record]
+    return outer, inner
+
+
+def tags_of(record: type[Any]) -> dict[tuple[str, ...], str]:
+    """Say what tells the wire form of a record from those of others: places, and words there."""
+    if record in _BARE:
+        return {("type",): _BARE[record]}
+    outer, tag, inner = _WRAPPINGS[record]
+    return {("type",): outer, (outer, tag): inner}
 
 
 def _unwrap(converter: Converter, value: Any, wanted: Any) -> Any:

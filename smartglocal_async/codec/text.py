@@ -8,6 +8,15 @@ from ..values.exactness import check_json
 
 Wire = dict[str, Any]
 
+
+class NameTwice(ValueError):
+    """JSON with an object that has a name twice: which of the values counts, nobody can say."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("an object has a name twice")
+        self.name = name
+
+
 _dump = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -22,6 +31,17 @@ def _finite(digits: str) -> float:
     return number
 
 
+def _once(pairs: list[tuple[str, Any]]) -> Wire:
+    wire = dict(pairs)
+    if len(wire) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise NameTwice(next(name for name in names if names.count(name) > 1))
+    return wire
+
+
+_load_once = json.JSONDecoder(
+    parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_once
+).decode
 _load = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite).decode
 
 
@@ -34,6 +54,20 @@ def parse(body: bytes) -> Any:
     """
     try:
         return _load(body.decode())
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def parse_once(text: str) -> Any:
+    """Read JSON that somebody wrote: as `parse` does, and each name of an object is there once.
+
+    Raises:
+        NameTwice: one isn't.
+        ValueError: not JSON (`json.JSONDecodeError` is).
+
+    """
+    try:
+        return _load_once(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
