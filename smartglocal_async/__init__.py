@@ -48,12 +48,17 @@ if TYPE_CHECKING:
     from .operations import OPERATIONS, Operation, Repeat
     from .outcome import Outcome
     from .payouts.cases import Case, PayoutSummary
+    from .payouts.files.file import PayoutFile
+    from .payouts.files.rows import FileRow, Problem
     from .payouts.orders import PayoutOrder, PayoutOutcome, PayoutState
     from .payouts.payouts import Payouts
+    from .payouts.preflight import Preflight, preflight
     from .payouts.protocol import Mode
     from .payouts.reconciling import Finding, FindingKind, Reconciliation
     from .payouts.report import PayoutReport, ReportColumns, ReportRow
     from .payouts.stopping import StopOn
+    from .payouts.results import ResultsFile
+    from .payouts.twins import Twin
     from .pool import PoolStats, SessionPool
     from .receipts import AnswerWhen, Receipt, ReceiptState
     from .resources import FpsCalls, RecurrentCalls, TokenCalls, WalletCalls
@@ -177,6 +182,7 @@ __all__ = [
     "FasterPayment",
     "FasterPaymentVerification",
     "Fees",
+    "FileRow",
     "Finding",
     "FindingKind",
     "FpsCalls",
@@ -223,6 +229,7 @@ __all__ = [
     "PaymentOptions",
     "PaymentRefunded",
     "Payout",
+    "PayoutFile",
     "PayoutInstrument",
     "PayoutOrder",
     "PayoutOutcome",
@@ -233,7 +240,9 @@ __all__ = [
     "PayoutsHalted",
     "PoolClosed",
     "PoolStats",
+    "Preflight",
     "PrivateKey",
+    "Problem",
     "ProviderError",
     "PublicKey",
     "PublicToken",
@@ -256,6 +265,7 @@ __all__ = [
     "Repeat",
     "ReportColumns",
     "ReportRow",
+    "ResultsFile",
     "RetryPolicy",
     "RuleBroken",
     "RuleUse",
@@ -282,6 +292,7 @@ __all__ = [
     "TokenRef",
     "TokenizeWidget",
     "TransactionInfo",
+    "Twin",
     "VerifyCustomer",
     "Wallet",
     "WalletCalls",
@@ -291,6 +302,7 @@ __all__ = [
     "WebhookStore",
     "WebhookVerifier",
     "Webhooks",
+    "preflight",
 ]
 
 _HOMES: Final = {
@@ -310,13 +322,18 @@ _HOMES: Final = {
     "operations": "OPERATIONS Operation Repeat",
     "inbox": "Webhooks",
     "outcome": "Outcome",
+    "payouts.files.file": "PayoutFile",
+    "payouts.files.rows": "FileRow Problem",
     "payouts.orders": "PayoutOrder PayoutOutcome PayoutState",
     "payouts.cases": "Case PayoutSummary",
     "payouts.payouts": "Payouts",
+    "payouts.preflight": "Preflight preflight",
     "payouts.protocol": "Mode",
     "payouts.reconciling": "Finding FindingKind Reconciliation",
     "payouts.report": "PayoutReport ReportColumns ReportRow",
     "payouts.stopping": "StopOn",
+    "payouts.results": "ResultsFile",
+    "payouts.twins": "Twin",
     "pool": "PoolStats SessionPool",
     "receipts": "AnswerWhen Receipt ReceiptState",
     "resources": "FpsCalls RecurrentCalls TokenCalls WalletCalls",

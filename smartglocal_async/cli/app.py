@@ -6,7 +6,20 @@ from typing import Annotated, Final
 
 import typer
 
-from . import call, demo, doctor, emulator, fps, keys, recurrent, session, token, wallet, webhooks
+from . import (
+    call,
+    demo,
+    doctor,
+    emulator,
+    fps,
+    keys,
+    payouts,
+    recurrent,
+    session,
+    token,
+    wallet,
+    webhooks,
+)
 from .doctor_local import version_of
 from .grammar import Command, Commands
 from .screen import is_lively, write_line
@@ -60,6 +73,7 @@ def smartglocal(
 for command in _COMMANDS:
     _ = app.command(cls=Command)(command)
 app.add_typer(session.app, name="session")
+app.add_typer(payouts.app, name="payouts")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(wallet.app, name="wallet")
 app.add_typer(token.app, name="token")

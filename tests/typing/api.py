@@ -345,3 +345,21 @@ async def journals() -> None:
         _ = assert_type(await journal.advance(entry, sg.Event.PAID), sg.Entry)
         _ = assert_type(await journal.find("k"), sg.Entry | None)
         _ = assert_type(await journal.counts(), Mapping[sg.Step, int])
+
+
+def files() -> None:
+    """Files of payouts, what is found in them, and what became of them."""
+    file = sg.PayoutFile("payouts.csv", kind="csv", rules=sg.RuleUse.WARN)
+    for order in file:
+        _ = assert_type(order, sg.PayoutOrder)
+    _ = assert_type(file.digest(), str)
+    for row in file.rows():
+        _ = assert_type(row.order, sg.PayoutOrder | None)
+        _ = assert_type(row.problems, tuple[sg.Problem, ...])
+    found = sg.preflight(file, expect_total={"usd": "1.00", "eur": sg.AmountDetails(1, "eur")})
+    _ = assert_type(found, sg.Preflight)
+    _ = assert_type(sg.preflight(list(file)).totals, Mapping[str, int])
+    _ = assert_type(found.repeats, tuple[sg.Twin, ...])
+    outcome = sg.PayoutOutcome(key="k", state=sg.PayoutState.OPEN)
+    with sg.ResultsFile("results.csv") as results:
+        results.append(outcome, sg.Amount(1, "usd"))

@@ -1,0 +1,215 @@
+"""The file of outcomes: whole lines, also after a kill, and nobody else's file harmed."""
+
+import csv
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+import smartglocal_async as sg
+from smartglocal_async.payouts.results import FIELDS
+
+PAID: Final = sg.PayoutOutcome(
+    key="p-1",
+    state=sg.PayoutState.SUCCEEDED,
+    session_id="ps_1",
+    payout_id="po_1",
+    attempts=3,
+)
+REFUSED: Final = sg.PayoutOutcome(
+    key="p,2",
+    state=sg.PayoutState.FAILED,
+    code="declined",
+    reason='the card\n4000 0566 5566 5556 is "closed"',
+    replayed=True,
+)
+USD: Final = sg.AmountDetails(12_345, "usd")
+NAMES: Final = ["r.csv", "r.jsonl"]
+ROOT: Final = Path(__file__).parents[1]
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    """Read a file of results."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".csv":
+        return list(csv.DictReader(text.splitlines()))
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def write(path: Path, *outcomes: sg.PayoutOutcome) -> None:
+    """Write outcomes."""
+    with sg.ResultsFile(path) as results:
+        for outcome in outcomes:
+            results.append(outcome, USD)
+
+
+def test_a_csv(tmp_path):
+    """A header once, amounts in major units, one line an outcome, no card number in a reason."""
+    path = tmp_path / "r.csv"
+    write(path, PAID)
+    write(path, REFUSED)
+    assert path.read_text(encoding="utf-8") == (
+        "key,state,amount,currency,session_id,payout_id,code,reason,attempts,replayed\n"
+        "p-1,succeeded,123.45,usd,ps_1,po_1,,,3,false\n"
+        '"p,2",failed,123.45,usd,,,declined,"the card *** is ""closed""",0,true\n'
+    )
+
+
+def test_json_lines(tmp_path):
+    """Amounts in minor units, absent ones null."""
+    path = tmp_path / "r.jsonl"
+    with sg.ResultsFile(path) as results:
+        results.append(PAID, USD)
+        results.append(REFUSED)
+    first, second = lines_of(path)
+    assert list(first) == list(FIELDS)
+    assert first == {
+        "key": "p-1",
+        "state": "succeeded",
+        "amount": 12_345,
+        "currency": "usd",
+        "session_id": "ps_1",
+        "payout_id": "po_1",
+        "code": None,
+        "reason": None,
+        "attempts": 3,
+        "replayed": False,
+    }
+    assert (second["amount"], second["reason"]) == (None, 'the card *** is "closed"')
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_for_the_owner_alone_and_at_once(tmp_path, name):
+    """Whatever the umask; and a line can be read before the next one."""
+    before = os.umask(0)
+    try:
+        with sg.ResultsFile(tmp_path / name) as results:
+            results.append(PAID, USD)
+            assert [line["key"] for line in lines_of(tmp_path / name)] == ["p-1"]
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_line_cut_short_at_any_byte(tmp_path, name):
+    """It is cut off, and what is whole stays, wherever the kill struck."""
+    path = tmp_path / name
+    write(path, PAID, REFUSED)
+    whole = path.read_bytes()
+    for size in range(len(whole)):
+        path.write_bytes(whole[:size])
+        write(path, REFUSED)
+        left = whole[:size].count(b"\n") - (name == "r.csv")
+        keys = ["p-1", "p,2"][: max(left, 0)]
+        assert [line["key"] for line in lines_of(path)] == [*keys, "p,2"], size
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_long_torn_line(tmp_path, name):
+    """Also one that is longer than a block, as the first and as a later one."""
+    path = tmp_path / name
+    write(path, PAID)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"' + b"x" * 20_000)
+    write(path)
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("r.csv", b"key,amount,currency\np-1,1,usd\n"),
+        ("r.csv", b"key,amount"),
+        ("r.jsonl", b'{"key":"p-1","amount_details":{}}\n'),
+        ("r.jsonl", b"[1]\n"),
+        ("r.jsonl", b"key,amount\n"),
+        ("r.jsonl", b"key"),
+    ],
+)
+def test_another_file_is_not_harmed(tmp_path, name, content):
+    """The payouts themselves, say: it is refused, and as it was."""
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(sg.InvalidRequest, match="something else than results"):
+        write(path, PAID)
+    assert path.read_bytes() == content
+
+
+def test_one_process_at_a_time(tmp_path):
+    """Another one would cut off the line that is being written."""
+    with (
+        sg.ResultsFile(tmp_path / "r.csv"),
+        pytest.raises(BlockingIOError, match="another process"),
+    ):
+        write(tmp_path / "r.csv", PAID)
+    write(tmp_path / "r.csv", PAID)
+
+
+def test_it_has_to_be_open(tmp_path):
+    """Before and after it is misuse; opened and closed twice it is fine."""
+    results = sg.ResultsFile(tmp_path / "r.csv")
+    with pytest.raises(sg.Misuse, match="isn't open"):
+        results.append(PAID)
+    with results:
+        results.open()
+    results.close()
+    with pytest.raises(sg.Misuse, match="isn't open"):
+        results.append(PAID)
+
+
+def test_no_room_leaves_whole_lines(tmp_path):
+    """A line that doesn't fit is an error of the system, and nothing of it stays."""
+    program = (
+        "import resource, signal, sys; sys.path.insert(0, 'tests')\n"
+        "import smartglocal_async as sg\n"
+        "from test_results_file import PAID, USD\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))\n"
+        "with sg.ResultsFile(sys.argv[1]) as results:\n"
+        "    try:\n"
+        "        while True: results.append(PAID, USD)\n"
+        "    except OSError as error: print(error.strerror)\n"
+    )
+    path = tmp_path / "r.csv"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "File too large\n"
+    assert path.read_bytes().endswith(b",3,false\n")
+    assert path.stat().st_size <= 200
+
+
+def test_a_real_kill(tmp_path):
+    """Killed while it writes, and opened again: every line is whole, and none was lost."""
+    program = (
+        "import sys; sys.path.insert(0, 'tests')\n"
+        "import attrs, smartglocal_async as sg\n"
+        "from test_results_file import PAID, USD\n"
+        "with sg.ResultsFile(sys.argv[1]) as results:\n"
+        "    for number in range(10**9):\n"
+        "        results.append(attrs.evolve(PAID, key=str(number)), USD)\n"
+        "        if number % 100 == 0: print(number, flush=True)\n"
+    )
+    path = tmp_path / "r.csv"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        told = [int(running.stdout.readline()) for _ in range(3)][-1]
+        running.send_signal(signal.SIGKILL)
+    write(path, PAID)
+    keys = [line["key"] for line in lines_of(path)]
+    assert keys[:-1] == [str(number) for number in range(len(keys) - 1)]
+    assert len(keys) - 2 >= told
+    assert keys[-1] == "p-1"
