@@ -56,8 +56,8 @@ if TYPE_CHECKING:
     from .payouts.protocol import Mode
     from .payouts.reconciling import Finding, FindingKind, Reconciliation
     from .payouts.report import PayoutReport, ReportColumns, ReportRow
-    from .payouts.stopping import StopOn
     from .payouts.results import ResultsFile
+    from .payouts.stopping import StopOn
     from .payouts.twins import Twin
     from .pool import PoolStats, SessionPool
     from .receipts import AnswerWhen, Receipt, ReceiptState
