@@ -43,8 +43,8 @@ class _Rows:
     def insert(self, entry: Entry) -> None:
         self.entries[entry.key] = entry
 
-    def replace(self, entry: Entry) -> None:
-        self.entries[entry.key] = entry
+    def replace(self, found: Entry, after: Entry) -> None:
+        self.entries[found.key] = after
 
     def key_of(self, session_id: str) -> str | None:
         return self.sessions.get(session_id)

@@ -50,8 +50,8 @@ class Rows(Protocol):
         """Add the entry of a key that isn't there."""
         ...
 
-    def replace(self, entry: Entry) -> None:
-        """Put an entry in the place of the one with its key."""
+    def replace(self, found: Entry, after: Entry) -> None:
+        """Put an entry in the place of the one that was found under its key."""
         ...
 
     def key_of(self, session_id: str) -> str | None:
@@ -132,7 +132,8 @@ class Writing:
     ) -> Entry:
         if found.step.is_final:
             return found
-        return self._replace(self._leased(found, owner, lease_seconds, heeds_halt=heeds_halt))
+        leased = self._leased(found, owner, lease_seconds, heeds_halt=heeds_halt)
+        return self._replace(found, leased)
 
     def _leased(self, found: Entry, owner: str, lease_seconds: float, *, heeds_halt: bool) -> Entry:
         if heeds_halt and (halt := self.halted()) is not None:
@@ -146,24 +147,22 @@ class Writing:
 
     def advance(self, entry: Entry, event: Event, changes: Changes) -> Entry:
         """Write a step and a line of the log."""
-        step = STEPS.get((entry.step, event))
-        if step is None:
+        if (entry.step, event) not in STEPS:
             raise Misuse(f"{event.value!r} can't follow {entry.step.name}: key {entry.key!r}")
         found, now = self._held(entry), self.clock()
         if _place(found) != _place(entry):
             raise LostLease(entry.key, entry.fence)
-        after = evolve(_changed(found, event, changes), step=step, updated_at=now)
-        if step.is_final:
-            after = evolve(after, owner=None, leased_until=None)
+        after = _advanced(found, event, changes, now)
         if after.session_id not in {None, found.session_id}:
             self._use(str(after.session_id), after)
         self.rows.log(_line(found, after, event, changes))
-        return self._replace(after)
+        return self._replace(found, after)
 
     def renew(self, entry: Entry, lease_seconds: float) -> Entry:
         """Lengthen a lease."""
         found = self._held(entry)
-        return self._replace(evolve(found, leased_until=_end(self.clock(), lease_seconds)))
+        until = _end(self.clock(), lease_seconds)
+        return self._replace(found, evolve(found, leased_until=until))
 
     def release(self, entry: Entry, not_before: float | Kept | None, *, backs_off: bool) -> None:
         """Give an entry back, if it is held still."""
@@ -174,7 +173,8 @@ class Writing:
         kept = found.not_before if not_before is KEEP else not_before
         if backs_off:
             kept = _next_look(found, self.clock())
-        _ = self._replace(evolve(found, owner=None, leased_until=None, not_before=kept))
+        free = evolve(found, owner=None, leased_until=None, not_before=kept)
+        _ = self._replace(found, free)
 
     def put_batch(self, batch: Batch) -> Batch:
         """Write a batch."""
@@ -204,9 +204,9 @@ class Writing:
             raise LostLease(entry.key, entry.fence)
         return found
 
-    def _replace(self, entry: Entry) -> Entry:
-        self.rows.replace(entry)
-        return entry
+    def _replace(self, found: Entry, after: Entry) -> Entry:
+        self.rows.replace(found, after)
+        return after
 
     def _use(self, session_id: str, entry: Entry) -> None:
         user = self.rows.key_of(session_id)
@@ -266,13 +266,16 @@ def _place(entry: Entry) -> tuple[Step, int, str | None]:
     return entry.step, entry.session_no, entry.session_id
 
 
-def _changed(found: Entry, event: Event, changes: Changes) -> Entry:
-    session_id = _session(found, event, changes)
-    has_left = event is Event.SESSION_LEFT
+def _advanced(found: Entry, event: Event, changes: Changes, now: float) -> Entry:
+    step, has_left = STEPS[found.step, event], event is Event.SESSION_LEFT
     item_id = found.item_id if changes.item_id is KEEP else changes.item_id
     return evolve(
         found,
-        session_id=session_id,
+        step=step,
+        owner=None if step.is_final else found.owner,
+        leased_until=None if step.is_final else found.leased_until,
+        updated_at=now,
+        session_id=_session(found, event, changes),
         session_no=found.session_no + has_left,
         item_id=None if has_left else item_id,
         result=found.result if changes.result is KEEP else changes.result,

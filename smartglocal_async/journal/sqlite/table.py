@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 from attrs import fields, frozen
@@ -29,7 +29,6 @@ def _insert(table: str, columns: Sequence[str]) -> str:
 _ENTRY: Final = f"SELECT {', '.join(_COLUMNS)} FROM entry"  # noqa: S608
 _FIND: Final = f"{_ENTRY} WHERE key = ?"
 _INSERT: Final = _insert("entry", _COLUMNS)
-_UPDATE: Final = f"UPDATE entry SET {', '.join(f'{name} = ?' for name in _MOVING)} WHERE key = ?"  # noqa: S608
 _USE: Final = _insert("session", ("session_id", "key", "session_no"))
 _LOG: Final = _insert("attempt", _LINE)
 _HISTORY: Final = f"SELECT {', '.join(_LINE)} FROM attempt WHERE key = ? ORDER BY number"  # noqa: S608
@@ -53,6 +52,11 @@ WHERE step < 80
 AND (leased_until IS NULL OR leased_until <= :now)
 AND (NOT :is_due OR not_before IS NULL OR not_before <= :now)
 AND {_PAGE}"""
+
+
+@cache  # There are few ways in which a row changes.
+def _update(columns: tuple[str, ...]) -> str:
+    return f"UPDATE entry SET {', '.join(f'{name} = ?' for name in columns)} WHERE key = ?"  # noqa: S608
 
 
 @frozen(kw_only=True)
@@ -93,10 +97,13 @@ class Table:
         values[_COLUMNS.index("fingerprint")] = _packed(entry.fingerprint)
         _ = self.connection.execute(_INSERT, values)
 
-    def replace(self, entry: Entry) -> None:
-        """Put an entry in the place of the one with its key."""
-        values = [getattr(entry, name) for name in _MOVING]
-        _ = self.connection.execute(_UPDATE, [*values, entry.key])
+    def replace(self, found: Entry, after: Entry) -> None:
+        """Put an entry in the place of the one that was found under its key."""
+        # Only what changed: the indexes of all other columns are left alone.
+        values = {name: getattr(after, name) for name in _MOVING}
+        changed = {name: value for name, value in values.items() if value != getattr(found, name)}
+        if changed:
+            _ = self.connection.execute(_update(tuple(changed)), [*changed.values(), found.key])
 
     def key_of(self, session_id: str) -> str | None:
         """Give the key that ever used a session."""
