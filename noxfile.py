@@ -1,4 +1,4 @@
-"""One session per gate, the cheapest first; ``nox`` runs all of them but the benchmark."""
+"""One session per gate, the cheapest first; ``nox`` runs all but the two that are long."""
 
 import os
 import sys
@@ -85,6 +85,14 @@ def bench(session: nox.Session) -> None:
     """Measure the goals, each as a ratio inside one run."""
     session.install(".[cli,fast]", "orjson")
     session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session
+def simulate(session: nox.Session) -> None:
+    """Payouts on a virtual clock, 100,000 times; ``-- FIRST NUMBER`` takes other seeds."""
+    session.install("-e", ".")
+    seeds = session.posargs or ("0", "100000")
+    session.run("python", "tests/simulation/simulate.py", *seeds)
 
 
 def lowest_versions() -> Iterator[str]:

@@ -1,0 +1,84 @@
+"""Payouts on a virtual clock: whatever a seed lets happen, nobody is paid twice or forgotten."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+import pytest
+from sim_bugs import BUGS
+from sim_network import Fate
+from sim_world import Broken, World
+from simulate import failure_of, failures
+
+from smartglocal_async.journal.states import Step
+
+pytestmark = pytest.mark.thorough
+
+HERE: Final = Path(__file__).parent
+CHUNKS, SEEDS_OF_A_CHUNK = 40, 50
+SEARCHED: Final = 400
+"""A planted bug has to be found within so many seeds."""
+NEVER_REACHED: Final = {Step.SENT_ONE_STEP, Step.CANCELLED}
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_what_must_hold_holds(chunk):
+    """After every step, and at the end every key is settled; what fails says how to see it."""
+    first = chunk * SEEDS_OF_A_CHUNK
+    assert failures(range(first, first + SEEDS_OF_A_CHUNK)) == []
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_a_planted_bug_is_found(name):
+    """A simulation that finds none of these would prove nothing above."""
+    found = (seed for seed in range(SEARCHED) if failure_of(seed, BUGS[name]) is not None)
+    assert next(found, None) is not None
+
+
+def test_a_seed_is_a_run():
+    """To the last event, also in another process, where the hashes of texts are others."""
+    for seed in range(10):
+        first, second = World(seed), World(seed)
+        first.run()
+        second.run()
+        assert first.events == second.events
+
+    shown = [
+        subprocess.run(
+            [sys.executable, str(HERE / "simulate.py"), "7"],
+            env={**os.environ, "PYTHONHASHSEED": number},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for number in ("1", "2")
+    ]
+    assert shown[0] == shown[1]
+    assert "everything held" in shown[0]
+
+
+def test_the_seeds_meet_everything():
+    """Every step, every misfortune, and deaths, pauses and jumps of the clock."""
+    met: Counter[object] = Counter()
+    for seed in range(60):
+        world = World(seed)
+        world.run()
+        met.update(word for event in world.events for word in event[1:])
+    assert {step.name for step in Step if step not in NEVER_REACHED} - met.keys() == set()
+    assert {fate.value for fate in Fate} - met.keys() == set()
+    happenings = {"dies", "is paused for", "goes on", "jumps to", "webhook", "money", "raised"}
+    assert happenings - met.keys() == set()
+
+
+def test_a_failure_names_its_seed():
+    """And the command that shows it again."""
+    name = "every try has a key of its own"
+    seed = next(seed for seed in range(SEARCHED) if failure_of(seed, BUGS[name]) is not None)
+    told = failure_of(seed, BUGS[name])
+    assert told is not None
+    assert f"python tests/simulation/simulate.py {seed}" in told
+    with pytest.raises(Broken, match=r"money moved|not settled"):
+        World(seed, BUGS[name]).run()
