@@ -55,7 +55,7 @@ def _goals(results: Results) -> str:
         (goal.number, goal.figure, goal.target, goal.measured, "yes" if goal.is_reached else "no")
         for goal in goals(results)
     ]
-    return _table(("#", "Figure", "Goal", "Measured", "Reached"), rows)
+    return table(("#", "Figure", "Goal", "Measured", "Reached"), rows)
 
 
 def _costs(results: Results) -> str:
@@ -71,7 +71,7 @@ def _costs(results: Results) -> str:
         for each in CONCURRENCIES
         for head in (f"CPU µs per call, {each} in flight", "÷ bare aiohttp")
     ]
-    return _table(("Contender", *heads), rows)
+    return table(("Contender", *heads), rows)
 
 
 def _lags(results: Results) -> str:
@@ -87,7 +87,7 @@ def _lags(results: Results) -> str:
         for name, found in lags.items()
     ]
     calls = f"Event-loop lag with {lag.CONCURRENCY} calls in flight, ms"
-    return _table((calls, "p50", "p99", "longest", "longest step of a call"), rows)
+    return table((calls, "p50", "p99", "longest", "longest step of a call"), rows)
 
 
 def _startup(results: Results) -> str:
@@ -96,7 +96,7 @@ def _startup(results: Results) -> str:
         (name, Spread.of(taken).text(0), Spread.of_differences(taken, nothing).text(0))
         for name, taken in results.startup.items()
     ]
-    return _table(("Whole process, ms", "from start to end", "over an empty one"), rows)
+    return table(("Whole process, ms", "from start to end", "over an empty one"), rows)
 
 
 def _notes(results: Results) -> Iterable[str]:
@@ -123,7 +123,8 @@ def _on_another_loop(results: Results, loop: str, name: str) -> str:
     return f"{loop} ÷ {LOOP}, {name}: {' and '.join(each)} at {flights} in flight."
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Draw a table as GitHub's Markdown."""
     lines = [heads, *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
     drawn = [
