@@ -88,7 +88,7 @@ class ResultsFile:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def append(self, outcome: PayoutOutcome, amount: Amount | None = None) -> None:
+    def append(self, outcome: PayoutOutcome) -> None:
         """Write an outcome; the line is with the operating system when this returns.
 
         Raises:
@@ -98,7 +98,7 @@ class ResultsFile:
         """
         if self._descriptor is None:
             raise Misuse(f"the results file {self.path} isn't open: use it in a with statement")
-        _write(self._descriptor, self._line(_facts(outcome, amount, is_json=self._is_json)))
+        _write(self._descriptor, self._line(_facts(outcome, is_json=self._is_json)))
 
     @property
     def _is_json(self) -> bool:
@@ -138,24 +138,30 @@ def _is_result(line: bytes) -> bool:
     return isinstance(found, dict) and found.keys() == set(FIELDS)
 
 
-def _facts(outcome: PayoutOutcome, amount: Amount | None, *, is_json: bool) -> dict[str, Any]:
-    counted = None if amount is None else amount.amount if is_json else f"{amount.decimal:f}"
+def _facts(outcome: PayoutOutcome, *, is_json: bool) -> dict[str, Any]:
+    why = outcome.reason or (outcome.error and str(outcome.error))
     return {
         "key": outcome.key,
         "state": outcome.state.value,
-        "amount": counted,
-        "currency": None if amount is None else amount.currency,
+        "amount": outcome.amount if is_json else _in_major_units(outcome),
+        "currency": outcome.currency,
         "session_id": outcome.session_id,
         "payout_id": outcome.payout_id,
         "code": outcome.code,
-        "reason": _on_one_line(outcome.reason),
+        "reason": why and _on_one_line(why),
         "attempts": outcome.attempts,
         "replayed": outcome.replayed if is_json else str(outcome.replayed).lower(),
     }
 
 
-def _on_one_line(reason: str | None) -> str | None:
-    return reason and " ".join((without_card_numbers(reason) or "").split())
+def _in_major_units(outcome: PayoutOutcome) -> str | None:
+    if outcome.amount is None or outcome.currency is None:
+        return None
+    return f"{Amount(outcome.amount, outcome.currency).decimal:f}"
+
+
+def _on_one_line(words: str) -> str:
+    return " ".join((without_card_numbers(words) or "").split())
 
 
 def _json_line(facts: dict[str, Any]) -> bytes:

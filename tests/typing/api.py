@@ -362,4 +362,4 @@ def files() -> None:
     _ = assert_type(found.repeats, tuple[sg.Twin, ...])
     outcome = sg.PayoutOutcome(key="k", state=sg.PayoutState.OPEN)
     with sg.ResultsFile("results.csv") as results:
-        results.append(outcome, sg.Amount(1, "usd"))
+        results.append(outcome)
