@@ -1,13 +1,15 @@
 """Bugs, planted in everything that can be replaced: a simulation must find each of them."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from attrs import evolve
-from sim_world import Code, SimJournal, Store
+from sim_worker import Code, SimJournal, Store
 
 import smartglocal_async as sg
 from smartglocal_async.journal.entries import NO_CHANGES, Changes, Entry
-from smartglocal_async.journal.states import Event, Step
+from smartglocal_async.journal.states import STEPS, Event, Step
 from smartglocal_async.journal.writing import Writing
 from smartglocal_async.payouts.protocol import Call, Came, Move, News, Row, Shown, Then
 from smartglocal_async.payouts.protocol import next_move as code_decides
@@ -24,8 +26,10 @@ class WritesAfterTheSend(SimJournal):
         self._unwritten: dict[str, tuple[Entry, Event, Changes]] = {}
 
     async def advance(self, entry: Entry, event: Event, changes: Changes = NO_CHANGES) -> Entry:
-        """Write the step before this one."""
+        """Write the step before this one; a last one is followed by none."""
         await self._catch_up(entry.key)
+        if STEPS[entry.step, event].is_final:
+            return await super().advance(entry, event, changes)
         rows: Any = self._rows
         draft = type(rows)(dict(rows.entries), dict(rows.sessions), [])
         written = Writing(draft, self.clock).advance(entry, event, changes)
@@ -47,17 +51,25 @@ class WritesAfterTheSend(SimJournal):
             _ = await super().advance(*late)
 
 
+class _Unfenced(Writing):
+    """Writes what is legal, for whoever asks."""
+
+    def advance(self, entry: Entry, event: Event, changes: Changes) -> Entry:
+        """Write, whatever the fence says."""
+        found = self.rows.find(entry.key)
+        assert found is not None
+        held = evolve(found, owner=found.owner or "nobody")
+        self.rows.replace(found, held)
+        return super().advance(held, event, changes)
+
+
 class LooksAtNoFence(SimJournal):
     """Whoever once had a row may write to it, and goes on with the session that it knows."""
 
     async def advance(self, entry: Entry, event: Event, changes: Changes = NO_CHANGES) -> Entry:
         """Write, whatever the fence says."""
-        found = await self.find(entry.key)
-        assert found is not None
-        held = evolve(found, owner=found.owner or "nobody")
-        self._rows.entries[entry.key] = held
         try:
-            written = await super().advance(held, event, changes)
+            written = await super().advance(entry, event, changes)
         except sg.Misuse:
             raise sg.LostLease(entry.key, entry.fence) from None
         chosen = event in {Event.SESSION_CHOSEN, Event.SESSION_LEFT}
@@ -68,6 +80,11 @@ class LooksAtNoFence(SimJournal):
         _ = lease_seconds
         return entry
 
+    @contextmanager
+    def _write(self) -> Generator[Writing]:
+        with self._read() as rows:
+            yield _Unfenced(rows, self.clock)
+
 
 class BelievesWebhooks(sg.Payouts):
     """Writes what a webhook shows, whatever the row says by now."""
@@ -77,7 +94,7 @@ class BelievesWebhooks(sg.Payouts):
         entry = await self._journal.by_session(event.session.id)
         if entry is None:
             return False
-        shown = read_session(event.session, self._open().sender.job_of(entry).meant)
+        shown = read_session(event.session, self._open().desk.sender.job_of(entry).meant)
         if shown in {Shown.PAID, Shown.DECLINED, Shown.CLOSED, Shown.UNSURE}:
             rows: Any = self._journal
             step = Step.SUCCEEDED if shown is Shown.PAID else Step.FAILED

@@ -6,7 +6,6 @@ sends, over a session that is none of aiohttp's.
 
 import asyncio
 import enum
-import hashlib
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -14,16 +13,14 @@ from typing import Any, Final
 
 import aiohttp
 from attrs import define, field, frozen
-from multidict import CIMultiDict
 from sim_loop import SimLoop
-from yarl import URL
+from sim_wire import Answer, Request, Stamp
 
 from smartglocal_async.codec import codec
 from smartglocal_async.emulator.bank import Bank
 from smartglocal_async.emulator.desk import Call, Desk
 from smartglocal_async.emulator.faults import Fault, FaultKind
 from smartglocal_async.emulator.outbox import Outbox, Parcel, WebhookScript
-from smartglocal_async.emulator.replies import Reply
 from smartglocal_async.emulator.routes import route
 from smartglocal_async.emulator.rules import Confirmation, Permission, Rules
 from smartglocal_async.emulator.script import FaultScript, Strikes
@@ -62,88 +59,6 @@ class Weather:
     spoilt: float = 0.0
     most_late_seconds: float = 60.0
     webhooks: WebhookScript = field(factory=WebhookScript)
-
-
-class Stamp:
-    """Signs and verifies without RSA, which is not what is tested here."""
-
-    async def sign(self, body: bytes) -> str:
-        """Give a signature; the thread that makes one may take a moment."""
-        await asyncio.sleep(0)
-        return self.over(body)
-
-    def verifies(self, body: bytes, signature: str) -> bool:
-        """Say whether it is one."""
-        return self.over(body) == signature
-
-    @staticmethod
-    def over(body: bytes) -> str:
-        """Give the signature of a body."""
-        return hashlib.sha256(body).hexdigest()
-
-
-@define(eq=False)
-class Answer:
-    """What a client reads, as aiohttp gives it."""
-
-    reply: Reply
-
-    @property
-    def status(self) -> int:
-        """The HTTP status."""
-        return self.reply.status
-
-    @property
-    def headers(self) -> CIMultiDict[str]:
-        """The headers that a client looks at."""
-        told = {"Content-Type": self.reply.content_type, **self.reply.headers}
-        return CIMultiDict({**told, "Content-Length": str(len(self.reply.body))})
-
-    async def read(self) -> bytes:
-        """Give the body."""
-        return self.reply.body
-
-
-@define(eq=False)
-class Request:
-    """A request as the client's middlewares see it."""
-
-    url: URL
-    headers: CIMultiDict[str]
-    body: Any
-    response: object = None
-    """Not None once it is out."""
-
-
-@define(eq=False)
-class _Exchange:
-    """One request and its answer, entered as aiohttp's."""
-
-    network: "Network"
-    request: Request
-    chain: Any
-
-    async def __aenter__(self) -> Answer:
-        answer: Answer = await self.chain(self.request, self.network.carry)
-        return answer
-
-    async def __aexit__(self, *_exc_info: object) -> None:
-        pass
-
-
-@define(eq=False)
-class Line:
-    """What a pool takes for an aiohttp session."""
-
-    network: "Network"
-    closed: bool = False
-    auto_decompress: bool = True
-
-    def request(self, _method: str, url: URL, **options: Any) -> _Exchange:
-        """Make a request ready."""
-        (chain,) = options["middlewares"]
-        headers = CIMultiDict(options["headers"])
-        return _Exchange(self.network, Request(url, headers, options["data"]), chain)
 
 
 def _strikes(weather: Weather, seed: int) -> Strikes:

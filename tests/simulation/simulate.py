@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from sim_bugs import BUGS
-from sim_world import Code, World
+from sim_worker import Code
+from sim_world import World
 
 _CHUNK: Final = 100
 _HERE: Final = "tests/simulation/simulate.py"
