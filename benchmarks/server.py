@@ -5,7 +5,8 @@ import contextlib
 import subprocess
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Coroutine, Generator
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Final, cast
@@ -63,18 +64,23 @@ class _Answering(asyncio.Protocol):
             self._transport.write(_REPLY)
 
 
-@contextlib.contextmanager
-def serving(core: int | None, delay_seconds: float = 0.0) -> Generator[str]:
+def serving(core: int | None, delay_seconds: float = 0.0) -> AbstractContextManager[str]:
     """Give the address of a server in another process; it ends with the block."""
+    return running("benchmarks.server", core, str(delay_seconds))
+
+
+@contextlib.contextmanager
+def running(module: str, core: int | None, option: str) -> Generator[str]:
+    """Run a module's server on this core, and give the address that it prints."""
     place = "" if core is None else str(core)
-    command = [sys.executable, "-m", "benchmarks.server", place, str(delay_seconds)]
-    with subprocess.Popen(  # noqa: S603 - this very file
+    command = [sys.executable, "-m", module, place, option]
+    with subprocess.Popen(  # noqa: S603 - a module of this folder
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
     ) as process:
         assert process.stdin is not None  # noqa: S101 - asked for above
         assert process.stdout is not None  # noqa: S101 - asked for above
         try:
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+            yield process.stdout.readline().decode().strip()
         finally:
             process.stdin.close()  # It ends when its input does, and so with this process too.
             try:
@@ -85,11 +91,17 @@ def serving(core: int | None, delay_seconds: float = 0.0) -> Generator[str]:
 
 async def _serve(delay_seconds: float) -> None:
     loop = asyncio.get_running_loop()
-    stopped = asyncio.Event()
     server = await loop.create_server(
         partial(_Answering, delay_seconds), "127.0.0.1", 0, backlog=1024
     )
-    print(server.sockets[0].getsockname()[1], flush=True)
+    await until_the_end(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    server.close()
+
+
+async def until_the_end(url: str) -> None:
+    """Print where the server of this process is, and wait for the end of its input."""
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    print(url, flush=True)
 
     def wait_for_the_end() -> None:
         _ = sys.stdin.buffer.read()
@@ -99,15 +111,15 @@ async def _serve(delay_seconds: float) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_LONGEST_SECONDS):
             _ = await stopped.wait()
-    server.close()
 
 
-def _main(core: str, delay_seconds: str) -> None:
+def run_on(core: str, serve: Coroutine[None, None, None]) -> None:
+    """Run a server on a core, on the quickest event loop at hand."""
     pin(int(core) if core else None)
     quickest = list(event_loops().values())[-1]
     with asyncio.Runner(loop_factory=quickest) as runner:
-        runner.run(_serve(float(delay_seconds)))
+        runner.run(serve)
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1], sys.argv[2])
+    run_on(sys.argv[1], _serve(float(sys.argv[2])))

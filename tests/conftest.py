@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import uvloop
 from merchant import Merchant, merchant_of
+from paying import QUICK
 
 import smartglocal_async as sg
 from smartglocal_async import emulator
@@ -92,6 +93,19 @@ async def merchant(run_provider, connect) -> AsyncIterator[Callable[..., Any]]:
             return await stack.enter_async_context(merchant_of(provider, api))
 
         yield make
+
+
+@pytest.fixture
+def journal() -> sg.MemoryJournal:
+    """Give a journal that says that it is durable."""
+    return sg.MemoryJournal(unsafe=True)
+
+
+@pytest.fixture
+async def payouts(connect, provider, journal) -> AsyncIterator[sg.Payouts]:
+    """Give payouts over the emulator, open, that hardly wait."""
+    async with sg.Payouts(connect(provider, settings=QUICK), journal) as payouts:
+        yield payouts
 
 
 class Clock:

@@ -15,12 +15,6 @@ from smartglocal_async.journal.states import Event, Step
 AUTOMATIC = emulator.Rules(confirmation=Confirmation.AUTOMATIC)
 
 
-@pytest.fixture
-def journal() -> sg.MemoryJournal:
-    """Give a journal that says that it is durable."""
-    return sg.MemoryJournal(unsafe=True)
-
-
 async def test_a_payout_is_made_once(api, provider, journal):
     """The same key gives the stored outcome, and asks nobody."""
     async with sg.Payouts(api, journal) as payouts:

@@ -22,19 +22,6 @@ DECLINED: Final = 66601
 STUCK: Final = 66610
 
 
-@pytest.fixture
-def journal() -> sg.MemoryJournal:
-    """Give a journal that says that it is durable."""
-    return sg.MemoryJournal(unsafe=True)
-
-
-@pytest.fixture
-async def payouts(connect, provider, journal):
-    """Give payouts over the emulator, open."""
-    async with sg.Payouts(connect(provider, settings=QUICK), journal) as payouts:
-        yield payouts
-
-
 def orders(count: int, **special: int) -> list[sg.PayoutOrder]:
     """Give so many payouts; ``k3=66601`` gives the third another amount."""
     return [order(f"k{n}", special.get(f"k{n}", 10_000)) for n in range(count)]

@@ -21,19 +21,6 @@ INIT = "session/init/payout"
 COLUMNS = ("operationId", "paymentSessionId", "paymentSessionMerchantMetadata")
 
 
-@pytest.fixture
-def journal() -> sg.MemoryJournal:
-    """Give a journal that says that it is durable."""
-    return sg.MemoryJournal(unsafe=True)
-
-
-@pytest.fixture
-async def payouts(connect, provider, journal):
-    """Give payouts over the emulator, open."""
-    async with sg.Payouts(connect(provider, settings=QUICK), journal) as payouts:
-        yield payouts
-
-
 def row(outcome: sg.PayoutOutcome, journal: sg.Journal, line: int = 2, **changes: Any) -> Any:
     """Give the row of a report for a payout that was made."""
     told = {"payout_key": outcome.key, "payout_journal": journal.journal_id}

@@ -11,8 +11,8 @@ from ..journal.entries import WORKABLE, Attempt, Changes, Entry, Halt
 from ..journal.states import STEPS, Event, Step
 from .desk import Desk
 from .orders import PayoutOutcome, PayoutState, outcome_of, state_of
+from .paging import PAGE, each
 
-_PAGE: Final = 100
 _LONGEST_REASON: Final = 500
 _OLD_SECONDS: Final = 24 * 3600.0
 _WATCHED: Final = WORKABLE | {Step.UNKNOWN}
@@ -66,15 +66,12 @@ async def summary_of(desk: Desk, batch: str | None) -> PayoutSummary:
 
 async def cases_of(desk: Desk, batch: str | None) -> AsyncGenerator[Case]:
     """Give what needs a person, the oldest first."""
-    after: str | None = None
-    while True:
-        page = await desk.journal.entries(_PAGE, after=after, steps=_WATCHED, batch=batch)
-        for entry in page:
-            if entry.step is Step.UNKNOWN or _is_old(desk, entry):
-                yield Case(entry=entry, history=await desk.journal.history(entry.key))
-        if len(page) < _PAGE:
-            return
-        after = page[-1].key
+    journal = desk.journal
+    async for entry in each(
+        lambda after: journal.entries(PAGE, after=after, steps=_WATCHED, batch=batch)
+    ):
+        if entry.step is Step.UNKNOWN or _is_old(desk, entry):
+            yield Case(entry=entry, history=await journal.history(entry.key))
 
 
 def _is_old(desk: Desk, entry: Entry) -> bool:

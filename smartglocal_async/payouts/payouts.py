@@ -25,13 +25,13 @@ from .hints import Hints
 from .leading import Lead
 from .orders import PayoutOrder, PayoutOutcome
 from .pace import pace_of
+from .paging import PAGE, each
 from .protocol import Mode
 from .report import ReportRow
 from .sending import Sender
 from .signals import heeding
 from .stopping import StopOn, Tally
 
-_PAGE: Final = 256
 _OPEN: Final = WORKABLE | {Step.UNKNOWN}
 _QUARANTINE: Final = timedelta(minutes=240 + 30)
 """How long an unconfirmed session lives, and how long webhooks are sent again after that."""
@@ -285,17 +285,17 @@ class Payouts:
     # --- The object ----------------------------------------------------------------------------
 
     async def _open_entries(self, batch: str | None, *, is_due: bool) -> AsyncGenerator[Entry]:
-        desk, after = self._open().desk, None
-        while not desk.stopping.is_set():
-            page = await self._journal.open_entries(
-                _PAGE, after=after, steps=_OPEN, batch=batch, is_due=is_due
+        desk, journal = self._open().desk, self._journal
+        found = each(
+            lambda after: journal.open_entries(
+                PAGE, after=after, steps=_OPEN, batch=batch, is_due=is_due
             )
-            for entry in page:
-                if not desk.stopping.is_set():
-                    yield entry
-            if len(page) < _PAGE:
-                return
-            after = page[-1].key
+        )
+        async with aclosing(found) as entries:
+            async for entry in entries:
+                if desk.stopping.is_set():
+                    return
+                yield entry
 
     def _open(self) -> Lead:
         if self._lead is None:

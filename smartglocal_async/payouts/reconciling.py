@@ -15,11 +15,11 @@ from ..journal.states import STEPS, Event, Step
 from ..values.answers import Session
 from ..values.statuses import SessionStatus
 from .hints import Hints, learns
+from .paging import PAGE, each
 from .protocol import Shown
 from .report import PayoutReport, ReportRow
 from .sending import JOURNAL_FIELD, KEY_FIELD
 
-_PAGE: Final = 500
 _MOST_FINDINGS: Final = 1_000
 
 
@@ -131,13 +131,12 @@ class Reconciler:
         if report.since is None or report.until is None:
             return
         since, until = report.since.timestamp(), report.until.timestamp()
-        after: str | None = None
         journal = self.hints.lead.desk.journal
-        while page := await journal.entries(_PAGE, after=after, steps=[Step.SUCCEEDED]):
-            for entry in page:
-                if since <= entry.updated_at < until:
-                    yield entry
-            after = page[-1].key
+        async for entry in each(
+            lambda after: journal.entries(PAGE, after=after, steps=[Step.SUCCEEDED])
+        ):
+            if since <= entry.updated_at < until:
+                yield entry
 
     def _find(self, kind: FindingKind, row: ReportRow | None, entry: Entry | None) -> None:
         key = None if entry is None else entry.key

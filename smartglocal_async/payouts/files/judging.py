@@ -9,12 +9,12 @@ from attrs import field, frozen
 from ...codec import Codec, NotDecodable, Wire, codec
 from ...errors import InvalidRequest
 from ...idempotency import choose_key
+from ...operations import SESSION_START_PAYOUT
 from ...rules import broken_rules
 from ...values.instruments import OtherInstrument
 from ..orders import PayoutOrder
 from .rows import FileRow, Problem, shown
 
-_START: Final = "session/start/payout"
 _KEY_FIELD: Final = "idempotency_key"
 _UNKNOWN_KIND: Final = (
     "is no instrument with a record here; it is sent as it is, and no rule is looked at"
@@ -70,7 +70,7 @@ class Judge:
             )
         if self.today is None:
             return
-        for broken in broken_rules(_START, wire, self.today):
+        for broken in broken_rules(SESSION_START_PAYOUT.path, wire, self.today):
             yield Problem(
                 line=line,
                 column=column_of(broken.field),
