@@ -1,7 +1,6 @@
 """Open the file, and refuse whatever isn't a sound journal of this scope that can be written."""
 
 import fcntl
-import json
 import os
 import sqlite3
 from collections.abc import Generator
@@ -13,6 +12,7 @@ from attrs import frozen
 
 from ...errors import JournalUnusable
 from ..entries import Halt, HaltKind
+from ..packing import halt_text
 from .faults import unusable
 
 _APPLICATION: Final = 0x53474C31
@@ -185,8 +185,7 @@ def write_halt(connection: sqlite3.Connection, halt: Halt | None) -> None:
     """Write a halt in the place of the last one."""
     _ = connection.execute("DELETE FROM meta WHERE name = 'halt'")
     if halt is not None:
-        value = json.dumps([halt.kind.value, halt.reason, halt.until])
-        _ = connection.execute("INSERT INTO meta VALUES ('halt', ?)", (value,))
+        _ = connection.execute("INSERT INTO meta VALUES ('halt', ?)", (halt_text(halt),))
 
 
 def _look(connection: sqlite3.Connection, path: Path) -> bool:

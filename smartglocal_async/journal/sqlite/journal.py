@@ -26,10 +26,11 @@ from ..entries import (
     Kept,
     NewEntry,
 )
+from ..packing import Page
 from ..states import Event, Step
 from ..writing import Writing
 from .file import Opened
-from .table import Page, Table
+from .table import Table
 from .writer import Writer
 
 T = TypeVar("T")

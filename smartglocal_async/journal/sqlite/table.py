@@ -2,22 +2,28 @@
 
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cache, lru_cache
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Final
 
-from attrs import fields, frozen
+from attrs import frozen
 
-from ...idempotency import Fingerprint
-from ..entries import Attempt, Batch, Entry, Halt, HaltKind, NewEntry
-from ..states import Event, Step
+from ..entries import Attempt, Batch, Entry, Halt
+from ..packing import (
+    COLUMNS,
+    LINE,
+    MOVING,
+    Page,
+    attempt_of,
+    attempt_row,
+    batch_of,
+    batch_row,
+    entry_of,
+    entry_row,
+    halt_of,
+)
+from ..states import Step
 from .file import write_halt
-
-_RECENT: Final = 1_024
-_COLUMNS: Final = tuple(field.name for field in fields(Entry))
-_FIXED: Final = {named.name for named in fields(NewEntry)} | {"created_at"}
-_MOVING: Final = tuple(name for name in _COLUMNS if name not in _FIXED)
-_LINE: Final = tuple(field.name for field in fields(Attempt))
 
 
 def _insert(table: str, columns: Sequence[str]) -> str:
@@ -26,12 +32,12 @@ def _insert(table: str, columns: Sequence[str]) -> str:
 
 
 # Every name and every condition here is our own; what comes from outside is bound.
-_ENTRY: Final = f"SELECT {', '.join(_COLUMNS)} FROM entry"  # noqa: S608
+_ENTRY: Final = f"SELECT {', '.join(COLUMNS)} FROM entry"  # noqa: S608
 _FIND: Final = f"{_ENTRY} WHERE key = ?"
-_INSERT: Final = _insert("entry", _COLUMNS)
+_INSERT: Final = _insert("entry", COLUMNS)
 _USE: Final = _insert("session", ("session_id", "key", "session_no"))
-_LOG: Final = _insert("attempt", _LINE)
-_HISTORY: Final = f"SELECT {', '.join(_LINE)} FROM attempt WHERE key = ? ORDER BY number"  # noqa: S608
+_LOG: Final = _insert("attempt", LINE)
+_HISTORY: Final = f"SELECT {', '.join(LINE)} FROM attempt WHERE key = ? ORDER BY number"  # noqa: S608
 _COUNTS: Final = """
 SELECT step, count(*) FROM entry WHERE :batch IS NULL OR batch = :batch GROUP BY step
 """
@@ -59,24 +65,14 @@ def _update(columns: tuple[str, ...]) -> str:
     return f"UPDATE entry SET {', '.join(f'{name} = ?' for name in columns)} WHERE key = ?"  # noqa: S608
 
 
-@frozen(kw_only=True)
-class Page:
-    """Which entries are asked for."""
-
-    limit: int
-    after: str | None
-    steps: Collection[Step]
-    batch: str | None
-
-    def values(self) -> dict[str, object]:
-        """Give what is bound to the statement."""
-        return {
-            "after": self.after,
-            "first": _BEFORE_ALL if self.after is None else _BEHIND_ALL,
-            "steps": json.dumps([int(step) for step in self.steps]),
-            "batch": self.batch,
-            "limit": max(0, self.limit),
-        }
+def _values(page: Page) -> dict[str, object]:
+    return {
+        "after": page.after,
+        "first": _BEFORE_ALL if page.after is None else _BEHIND_ALL,
+        "steps": json.dumps([int(step) for step in page.steps]),
+        "batch": page.batch,
+        "limit": max(0, page.limit),
+    }
 
 
 @frozen
@@ -89,18 +85,16 @@ class Table:
     def find(self, key: str) -> Entry | None:
         """Give the entry of a key."""
         row = self.connection.execute(_FIND, (key,)).fetchone()
-        return None if row is None else _entry(row)
+        return None if row is None else entry_of(row)
 
     def insert(self, entry: Entry) -> None:
         """Add the entry of a key that isn't there."""
-        values = [getattr(entry, name) for name in _COLUMNS]
-        values[_COLUMNS.index("fingerprint")] = _packed(entry.fingerprint)
-        _ = self.connection.execute(_INSERT, values)
+        _ = self.connection.execute(_INSERT, entry_row(entry))
 
     def replace(self, found: Entry, after: Entry) -> None:
         """Put an entry in the place of the one that was found under its key."""
         # Only what changed: the indexes of all other columns are left alone.
-        values = {name: getattr(after, name) for name in _MOVING}
+        values = {name: getattr(after, name) for name in MOVING}
         changed = {name: value for name, value in values.items() if value != getattr(found, name)}
         if changed:
             _ = self.connection.execute(_update(tuple(changed)), [*changed.values(), found.key])
@@ -119,17 +113,12 @@ class Table:
 
     def log(self, attempt: Attempt) -> None:
         """Add a line to the log."""
-        values = [getattr(attempt, name) for name in _LINE]
-        values[_LINE.index("event")] = attempt.event.value
-        _ = self.connection.execute(_LOG, values)
+        _ = self.connection.execute(_LOG, attempt_row(attempt))
 
     def halt(self) -> Halt | None:
         """Give the halt that was written last."""
         row = self.connection.execute("SELECT value FROM meta WHERE name = 'halt'").fetchone()
-        if row is None:
-            return None
-        kind, reason, until = json.loads(row[0])
-        return Halt(kind=HaltKind(kind), reason=reason, until=until)
+        return None if row is None else halt_of(row[0])
 
     def set_halt(self, halt: Halt | None) -> None:
         """Write a halt in the place of the last one."""
@@ -138,27 +127,21 @@ class Table:
     def batch(self, name: str) -> Batch | None:
         """Give a batch."""
         row = self.connection.execute("SELECT * FROM batch WHERE name = ?", (name,)).fetchone()
-        if row is None:
-            return None
-        name, digest, rows, totals, begun_at = row
-        return Batch(
-            name=name, digest=digest, rows=rows, totals=json.loads(totals), begun_at=begun_at
-        )
+        return None if row is None else batch_of(row)
 
     def set_batch(self, batch: Batch) -> None:
         """Write a batch in the place of the one with its name."""
-        totals = json.dumps(dict(batch.totals))
-        values = (batch.name, batch.digest, batch.rows, totals, batch.begun_at)
-        _ = self.connection.execute("INSERT OR REPLACE INTO batch VALUES (?, ?, ?, ?, ?)", values)
+        statement = "INSERT OR REPLACE INTO batch VALUES (?, ?, ?, ?, ?)"
+        _ = self.connection.execute(statement, batch_row(batch))
 
     def entries(self, page: Page) -> tuple[Entry, ...]:
         """Give a page of all entries, in the order in which they came."""
-        return tuple(map(_entry, self.connection.execute(_ALL, page.values())))
+        return tuple(map(entry_of, self.connection.execute(_ALL, _values(page))))
 
     def open_entries(self, page: Page, *, is_due: bool) -> tuple[Entry, ...]:
         """Give a page of those that can be worked on now."""
-        values = {**page.values(), "is_due": is_due, "now": self.clock()}
-        return tuple(map(_entry, self.connection.execute(_OPEN, values)))
+        values = {**_values(page), "is_due": is_due, "now": self.clock()}
+        return tuple(map(entry_of, self.connection.execute(_OPEN, values)))
 
     def by_session(self, session_id: str) -> Entry | None:
         """Give the entry that uses this session, or used and left it."""
@@ -178,27 +161,4 @@ class Table:
     def history(self, key: str) -> tuple[Attempt, ...]:
         """Give the log of an entry, the oldest line first."""
         rows = self.connection.execute(_HISTORY, (key,))
-        return tuple(map(_attempt, rows))
-
-
-def _entry(row: tuple[Any, ...]) -> Entry:
-    values = dict(zip(_COLUMNS, row, strict=True))
-    values["step"] = Step(values["step"])
-    values["fingerprint"] = _unpacked(values["fingerprint"])
-    return Entry(**values)
-
-
-def _attempt(row: tuple[Any, ...]) -> Attempt:
-    values = dict(zip(_LINE, row, strict=True))
-    values["step"], values["event"] = Step(values["step"]), Event(values["event"])
-    return Attempt(**values)
-
-
-def _packed(fingerprint: Fingerprint) -> bytes:
-    return json.dumps([[path, digest.hex()] for path, digest in fingerprint.digests]).encode()
-
-
-@lru_cache(_RECENT)  # A row is read again for each of its steps.
-def _unpacked(packed: bytes) -> Fingerprint:
-    pairs: list[tuple[str, str]] = json.loads(packed)
-    return Fingerprint(tuple((path, bytes.fromhex(digest)) for path, digest in pairs))
+        return tuple(map(attempt_of, rows))
