@@ -83,7 +83,7 @@ def lowest(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure the goals, each as a ratio inside one run."""
-    session.install(".[cli,fast]", "orjson")
+    session.install(".[cli,fast,postgres]", "orjson")
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 

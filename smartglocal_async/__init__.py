@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .inbox import Webhooks
     from .journal.entries import Attempt, Batch, Changes, Entry, Halt, HaltKind, NewEntry
     from .journal.memory import MemoryJournal
+    from .journal.postgres import PostgresJournal
     from .journal.sqlite import SQLiteJournal
     from .journal.states import Event, Step
     from .journal.store import Journal
@@ -240,6 +241,7 @@ __all__ = [
     "PayoutsHalted",
     "PoolClosed",
     "PoolStats",
+    "PostgresJournal",
     "Preflight",
     "PrivateKey",
     "Problem",
@@ -315,6 +317,7 @@ _HOMES: Final = {
     "Misuse NotSent OutcomeUnknown PayoutsHalted PoolClosed Quarantined Refused RuleBroken "
     "SmartGlocalError StillOpen WebhookFault WebhookRefused",
     "journal.memory": "MemoryJournal",
+    "journal.postgres": "PostgresJournal",
     "journal.sqlite": "SQLiteJournal",
     "journal.states": "Event Step",
     "journal.entries": "Attempt Batch Changes Entry Halt HaltKind NewEntry",

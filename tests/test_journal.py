@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from journal_conformance import SCOPE, WAYS, JournalConformance, SetClock, new
+from postgres_schemas import DSN, needs_postgres, new_schema, schemas
 
 import smartglocal_async as sg
 from smartglocal_async.journal.states import STEPS
@@ -50,6 +51,28 @@ class SQLiteShelf:
         return journal
 
 
+class PostgresShelf:
+    """Journals in schemas of one database."""
+
+    def __init__(self, names, stack) -> None:
+        self.names, self.stack = names, stack
+        self.clock = SetClock()
+
+    async def take(self) -> sg.Journal:
+        """Give a journal of a new schema."""
+        return self._over(new_schema(self.names))
+
+    async def again(self, journal: sg.Journal) -> sg.Journal:
+        """Close it, and give another one of the same schema."""
+        await journal.close()
+        return self._over(journal.schema)
+
+    def _over(self, schema) -> sg.PostgresJournal:
+        journal = sg.PostgresJournal(DSN, schema=schema, clock=self.clock)
+        self.stack.push_async_callback(journal.close)
+        return journal
+
+
 class TestMemoryJournal(JournalConformance):
     """Dictionaries."""
 
@@ -67,6 +90,17 @@ class TestSQLiteJournal(JournalConformance):
         """Give journals in files."""
         async with contextlib.AsyncExitStack() as stack:
             yield SQLiteShelf(tmp_path, stack)
+
+
+@needs_postgres
+class TestPostgresJournal(JournalConformance):
+    """A database."""
+
+    @pytest.fixture
+    async def shelf(self):
+        """Give journals in schemas."""
+        async with schemas() as names, contextlib.AsyncExitStack() as stack:
+            yield PostgresShelf(names, stack)
 
 
 def test_what_is_durable(tmp_path) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import itertools
 import shutil
 import tempfile
+import uuid
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from journal_conformance import SCOPE, SetClock, changes_for, new, print_of
+from postgres_schemas import DSN, execute, needs_postgres
 
 import smartglocal_async as sg
 from smartglocal_async.journal.states import STEPS
@@ -221,7 +223,29 @@ class SQLiteMachine(JournalMachine):
         shutil.rmtree(self.folder)
 
 
-@pytest.mark.parametrize(("machine", "examples"), [(MemoryMachine, 200), (SQLiteMachine, 20)])
+class PostgresMachine(JournalMachine):
+    """A schema of a database."""
+
+    def make(self) -> sg.Journal:
+        """Give another journal over the same schema."""
+        if not hasattr(self, "schema"):
+            self.schema = f"test_{uuid.uuid4().hex[:16]}"
+        return sg.PostgresJournal(DSN, schema=self.schema, clock=self.clock)
+
+    def teardown(self) -> None:
+        """Drop the schema."""
+        super().teardown()
+        asyncio.run(execute("DROP SCHEMA {schema} CASCADE", schema=self.schema))
+
+
+@pytest.mark.parametrize(
+    ("machine", "examples"),
+    [
+        (MemoryMachine, 200),
+        (SQLiteMachine, 20),
+        pytest.param(PostgresMachine, 20, marks=needs_postgres),
+    ],
+)
 def test_any_order_of_events(machine, examples) -> None:
     """Journal and model agree after each."""
     case = machine.TestCase

@@ -107,6 +107,7 @@ NAMES: Final = [
     "PayoutsHalted",
     "PoolClosed",
     "PoolStats",
+    "PostgresJournal",
     "Preflight",
     "PrivateKey",
     "Problem",

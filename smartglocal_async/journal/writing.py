@@ -194,9 +194,7 @@ class Writing:
 
     def halted(self) -> Halt | None:
         """Give the halt that holds now."""
-        halt = self.rows.halt()
-        is_over = halt is None or (halt.until is not None and halt.until <= self.clock())
-        return None if is_over else halt
+        return holding(self.rows.halt(), self.clock())
 
     def _held(self, entry: Entry) -> Entry:
         found = self.rows.find(entry.key)
@@ -228,6 +226,12 @@ def _entry(new: NewEntry, now: float) -> Entry:
         created_at=now,
         updated_at=now,
     )
+
+
+def holding(halt: Halt | None, now: float) -> Halt | None:
+    """Give a halt that holds at that time."""
+    is_over = halt is None or (halt.until is not None and halt.until <= now)
+    return None if is_over else halt
 
 
 def error_of(halt: Halt) -> PayoutsHalted:

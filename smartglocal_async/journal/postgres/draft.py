@@ -1,0 +1,109 @@
+"""The rows that a group of jobs needs, in memory: read and locked, changed, and then written."""
+
+from collections.abc import Iterable
+
+from attrs import define, evolve, field, frozen
+
+from ..entries import Attempt, Batch, Entry, Halt
+
+
+@frozen(kw_only=True)
+class Needs:
+    """What a job looks at or writes."""
+
+    keys: frozenset[str] = frozenset()
+    sessions: frozenset[str] = frozenset()
+    batches: frozenset[str] = frozenset()
+    sets_halt: bool = False
+
+    @classmethod
+    def of_all(cls, several: "Iterable[Needs]") -> "Needs":
+        """Give what all of them need together."""
+        all_of = cls()
+        keys, sessions, batches = set[str](), set[str](), set[str]()
+        for needs in several:
+            keys |= needs.keys
+            sessions |= needs.sessions
+            batches |= needs.batches
+            all_of = evolve(all_of, sets_halt=all_of.sets_halt or needs.sets_halt)
+        return evolve(
+            all_of,
+            keys=frozenset(keys),
+            sessions=frozenset(sessions),
+            batches=frozenset(batches),
+        )
+
+
+@define(eq=False, kw_only=True)
+class Draft:
+    """Rows as `Writing` sees them; nobody else can change them until they are written."""
+
+    now: float
+    """The database's time, once the rows were locked."""
+    xid: str
+    """The transaction's number, by which it can be asked about later."""
+    entries: dict[str, Entry]
+    users: dict[str, str]
+    """Session id -> the key that ever used it."""
+    batches: dict[str, Batch]
+    halted: Halt | None
+    new_keys: set[str] = field(factory=set[str], init=False)
+    changed_keys: set[str] = field(factory=set[str], init=False)
+    new_sessions: list[tuple[str, str, int]] = field(factory=list[tuple[str, str, int]], init=False)
+    lines: list[Attempt] = field(factory=list[Attempt], init=False)
+    old_batches: frozenset[str] = field(init=False)
+    set_batches: set[str] = field(factory=set[str], init=False)
+    is_halt_set: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.old_batches = frozenset(self.batches)
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether there is something to write."""
+        return bool(self.new_keys or self.changed_keys or self.set_batches or self.is_halt_set)
+
+    def find(self, key: str) -> Entry | None:
+        """Give the entry of a key."""
+        return self.entries.get(key)
+
+    def insert(self, entry: Entry) -> None:
+        """Add the entry of a key that isn't there."""
+        self.entries[entry.key] = entry
+        self.new_keys.add(entry.key)
+
+    def replace(self, found: Entry, after: Entry) -> None:
+        """Put an entry in the place of the one that was found under its key."""
+        self.entries[found.key] = after
+        if found.key not in self.new_keys:
+            self.changed_keys.add(found.key)
+
+    def key_of(self, session_id: str) -> str | None:
+        """Give the key that ever used a session."""
+        return self.users.get(session_id)
+
+    def use(self, session_id: str, entry: Entry) -> None:
+        """Remember for ever that a session is an entry's."""
+        self.users[session_id] = entry.key
+        self.new_sessions.append((session_id, entry.key, entry.session_no))
+
+    def log(self, attempt: Attempt) -> None:
+        """Add a line to the log."""
+        self.lines.append(attempt)
+
+    def halt(self) -> Halt | None:
+        """Give the halt that was written last."""
+        return self.halted
+
+    def set_halt(self, halt: Halt | None) -> None:
+        """Write a halt in the place of the last one."""
+        self.halted, self.is_halt_set = halt, True
+
+    def batch(self, name: str) -> Batch | None:
+        """Give a batch."""
+        return self.batches.get(name)
+
+    def set_batch(self, batch: Batch) -> None:
+        """Write a batch in the place of the one with its name."""
+        self.batches[batch.name] = batch
+        self.set_batches.add(batch.name)

@@ -1,0 +1,165 @@
+"""Drafts, taken from the tables of PostgreSQL and written to them."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from ..entries import Attempt, Batch, Halt
+from ..packing import (
+    COLUMNS,
+    LINE,
+    MOVING,
+    attempt_row,
+    batch_of,
+    batch_row,
+    entry_of,
+    entry_row,
+    halt_of,
+    halt_text,
+)
+from .draft import Draft, Needs
+from .schema import BATCH, CLOCK
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+
+
+class Raced(Exception):
+    """Another process wrote a row first that a draft holds for new: take another draft."""
+
+
+def _insert(table: str, columns: Sequence[str], then: str = "") -> str:
+    marks = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks}) {then}"
+
+
+# Every name here is our own, and the schema's was looked at; what comes from outside is bound.
+# ruff: noqa: S608
+@frozen
+class Drafting:
+    """The statements for drafts, over the tables of one schema."""
+
+    schema: str
+
+    async def take(self, connection: "Connection[Any]", needs: Needs) -> Draft:
+        """Read and lock what is needed, in one order for all, so that none waits in a circle."""
+        entries = await connection.fetch(
+            f"SELECT {', '.join(COLUMNS)} FROM {self.schema}.entry "
+            "WHERE key = ANY($1) ORDER BY key FOR UPDATE",
+            sorted(needs.keys),
+        )
+        batches = await self._locked_batches(connection, needs)
+        lock = "FOR UPDATE" if needs.sets_halt else ""
+        meta = await connection.fetchrow(
+            f"SELECT {CLOCK}, pg_current_xact_id()::text, halt FROM {self.schema}.meta {lock}"
+        )
+        assert meta is not None  # noqa: S101 - it was there when the schema was opened
+        now, xid, halt = meta
+        return Draft(
+            now=now,
+            xid=xid,
+            entries={entry.key: entry for entry in map(entry_of, entries)},
+            users=await self._users(connection, needs),
+            batches=batches,
+            halted=halt_of(halt),
+        )
+
+    async def _locked_batches(
+        self, connection: "Connection[Any]", needs: Needs
+    ) -> dict[str, Batch]:
+        if not needs.batches:
+            return {}
+        rows = await connection.fetch(
+            f"SELECT {', '.join(BATCH)} FROM {self.schema}.batch "
+            "WHERE name = ANY($1) ORDER BY name FOR UPDATE",
+            sorted(needs.batches),
+        )
+        return {batch.name: batch for batch in map(batch_of, rows)}
+
+    async def _users(self, connection: "Connection[Any]", needs: Needs) -> dict[str, str]:
+        if not needs.sessions:
+            return {}
+        rows = await connection.fetch(
+            f"SELECT session_id, key FROM {self.schema}.session WHERE session_id = ANY($1)",
+            sorted(needs.sessions),
+        )
+        return dict(rows)
+
+    async def save(self, connection: "Connection[Any]", draft: Draft) -> tuple[int, str] | None:
+        """Write a draft; give the number and the key of the last line of the log, if there is one.
+
+        Raises:
+            Raced: another process wrote one of its new rows first.
+
+        """
+        new = [entry_row(draft.entries[key]) for key in sorted(draft.new_keys)]
+        await self._add(connection, f"{self.schema}.entry", COLUMNS, "key", new)
+        changed = [
+            (key, *entry_row(draft.entries[key], MOVING)) for key in sorted(draft.changed_keys)
+        ]
+        if changed:
+            await connection.executemany(self._update, changed)
+        session = f"{self.schema}.session"
+        columns = ("session_id", "key", "session_no")
+        await self._add(connection, session, columns, "session_id", sorted(draft.new_sessions))
+        await self._save_rest(connection, draft)
+        return await self._save_lines(connection, draft.lines)
+
+    @property
+    def _update(self) -> str:
+        places = ", ".join(f"{name} = ${number}" for number, name in enumerate(MOVING, 2))
+        return f"UPDATE {self.schema}.entry SET {places} WHERE key = $1"
+
+    async def _add(
+        self,
+        connection: "Connection[Any]",
+        table: str,
+        columns: Sequence[str],
+        unique: str,
+        rows: Sequence[Sequence[Any]],
+    ) -> None:
+        """Add rows; whoever adds one of them at the same time is waited for."""
+        if not rows:
+            return
+        then = f"ON CONFLICT ({unique}) DO NOTHING RETURNING {unique}"
+        added = await connection.fetchmany(_insert(table, columns, then), rows)
+        if len(added) < len(rows):
+            raise Raced
+
+    async def _save_rest(self, connection: "Connection[Any]", draft: Draft) -> None:
+        if draft.is_halt_set:
+            await self.put_halt(connection, draft.halted)
+        for name in sorted(draft.set_batches):
+            row = batch_row(draft.batches[name])
+            if name not in draft.old_batches:
+                await self._add(connection, f"{self.schema}.batch", BATCH, "name", [row])
+                continue
+            _ = await connection.execute(
+                f"UPDATE {self.schema}.batch SET digest = $2, rows = $3, totals = $4, "
+                "begun_at = $5 WHERE name = $1",
+                *row,
+            )
+
+    async def put_halt(self, connection: "Connection[Any]", halt: Halt | None) -> None:
+        """Write a halt in the place of the last one."""
+        text = None if halt is None else halt_text(halt)
+        _ = await connection.execute(f"UPDATE {self.schema}.meta SET halt = $1", text)
+
+    async def _save_lines(
+        self, connection: "Connection[Any]", lines: Sequence[Attempt]
+    ) -> tuple[int, str] | None:
+        if not lines:
+            return None
+        statement = _insert(f"{self.schema}.attempt", LINE, "RETURNING number")
+        numbers = await connection.fetchmany(statement, [attempt_row(line) for line in lines])
+        return numbers[-1][0], lines[-1].key
+
+    async def has_line(self, connection: "Connection[Any]", line: tuple[int, str]) -> bool:
+        """Say whether a line that was written is there."""
+        return bool(
+            await connection.fetchval(
+                f"SELECT count(*) FROM {self.schema}.attempt WHERE number = $1 AND key = $2",
+                *line,
+            )
+        )

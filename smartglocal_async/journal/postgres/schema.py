@@ -1,0 +1,114 @@
+"""The tables of a journal in PostgreSQL, and what a database must be like to hold them."""
+
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import frozen
+
+from ...errors import JournalUnusable
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+
+CLOCK: Final = "extract(epoch FROM clock_timestamp())::float8"
+"""The database's time, in seconds since 1970."""
+BATCH: Final = ("name", "digest", "rows", "totals", "begun_at")
+"""The columns of a batch, in the order in which `batch_of` takes them."""
+_VERSION: Final = 1
+_OLDEST_SERVER: Final = 13
+_KEPT: Final = frozenset({"on", "remote_apply"})
+# An update finds room beside the row that it replaces. There is no foreign key: the plan of its
+# check would be made while the table is empty, and kept while it grows.
+_TABLES: Final = """
+CREATE TABLE {schema}.meta (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one), version integer NOT NULL,
+    scope text NOT NULL, journal_id text NOT NULL, secret bytea NOT NULL, halt text);
+CREATE TABLE {schema}.entry (
+    number bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY, key text NOT NULL UNIQUE,
+    mode text NOT NULL, fingerprint bytea NOT NULL, request bytea, amount bigint, currency text,
+    step smallint NOT NULL, session_no integer NOT NULL, session_id text, item_id text,
+    fence bigint NOT NULL, owner text, leased_until float8, not_before float8, result bytea,
+    code text, reason text, attempts integer NOT NULL, batch text, ordinal bigint,
+    created_at float8 NOT NULL, updated_at float8 NOT NULL) WITH (fillfactor = 75);
+CREATE INDEX entry_open ON {schema}.entry (number) WHERE step < 80;
+CREATE INDEX entry_batch ON {schema}.entry (batch, number) WHERE batch IS NOT NULL;
+CREATE TABLE {schema}.session (
+    session_id text PRIMARY KEY, key text NOT NULL, session_no integer NOT NULL);
+CREATE TABLE {schema}.attempt (
+    number bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY, key text NOT NULL,
+    fence bigint NOT NULL, event text NOT NULL, step smallint NOT NULL, session_id text,
+    code text, reason text, at float8 NOT NULL);
+CREATE INDEX attempt_key ON {schema}.attempt (key);
+CREATE TABLE {schema}.batch (
+    name text PRIMARY KEY, digest bytea, rows bigint NOT NULL, totals text NOT NULL,
+    begun_at float8 NOT NULL);
+"""
+
+
+@frozen
+class Identity:
+    """What makes a journal this one."""
+
+    journal_id: str
+    secret: bytes
+
+
+async def open_schema(
+    connection: "Connection[Any]", schema: str, scope: str, name: str
+) -> Identity:
+    """Lay the tables out where there are none, and see that they are a journal of this scope.
+
+    Raises:
+        JournalUnusable: the text says why.
+
+    """
+    await _fit(connection, name)
+    async with connection.transaction():
+        # Two that begin at once would both find nothing there.
+        _ = await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", schema)
+        if await connection.fetchval("SELECT to_regclass($1)", f"{schema}.meta") is None:
+            await _lay_out(connection, schema, scope)
+        row = await connection.fetchrow(
+            f"SELECT version, scope, journal_id, secret FROM {schema}.meta"  # noqa: S608
+        )
+    if row is None or row["version"] != _VERSION:
+        found = "unknown" if row is None else row["version"]
+        raise JournalUnusable(
+            f"{name}: its tables are of version {found}, and this release knows {_VERSION}: "
+            "take the release that made them, or a later one"
+        )
+    if row["scope"] != scope:
+        words = f"{name} belongs to {row['scope']}, not to {scope}: give each a schema of its own"
+        raise JournalUnusable(words)
+    return Identity(row["journal_id"], row["secret"])
+
+
+async def _fit(connection: "Connection[Any]", name: str) -> None:
+    if (found := connection.get_server_version().major) < _OLDEST_SERVER:
+        raise JournalUnusable(f"{name}: PostgreSQL {found} is too old: {_OLDEST_SERVER} or newer")
+    for setting in ("fsync", "full_page_writes"):
+        if await connection.fetchval(f"SHOW {setting}") != "on":
+            raise JournalUnusable(
+                f"{name}: the server runs with {setting}=off, and would forget payouts when its "
+                "power fails; turn it on"
+            )
+
+
+async def _lay_out(connection: "Connection[Any]", schema: str, scope: str) -> None:
+    if not await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", schema):
+        _ = await connection.execute(f"CREATE SCHEMA {schema}")
+    _ = await connection.execute(_TABLES.format(schema=schema))
+    _ = await connection.execute(
+        f"INSERT INTO {schema}.meta (version, scope, journal_id, secret) "  # noqa: S608
+        "VALUES ($1, $2, $3, $4)",
+        _VERSION,
+        scope,
+        os.urandom(8).hex(),
+        os.urandom(16),
+    )
+
+
+async def commit_level(connection: "Connection[Any]") -> str:
+    """Give how far a commit has to be before it counts: no role or pooler may weaken it."""
+    found: str = await connection.fetchval("SHOW synchronous_commit")
+    return found if found in _KEPT else "on"

@@ -1,0 +1,67 @@
+"""A proxy that passes bytes on until it is told to cut, at a place in the stream."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from urllib.parse import urlsplit
+
+
+class CuttingProxy:
+    """Between a client and a server; ``judge`` says of each chunk whether it still passes."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host, self.port = host, port
+        self.near = 0
+        self.is_down = False
+        self.sent: Callable[[bytes], bool] = lambda _: True
+        """Says of what the client sent whether it passes; if not, both sides are cut."""
+        self.answered: Callable[[bytes], bool] = lambda _: True
+        """Says the same of what the server answered."""
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    def cut(self) -> None:
+        """Cut every connection that there is."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.is_down:
+            writer.transport.abort()
+            return
+        far_reader, far_writer = await asyncio.open_connection(self.host, self.port)
+        both = {writer, far_writer}
+        self._writers |= both
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._pour(reader, far_writer, "sent", both))
+                group.create_task(self._pour(far_reader, writer, "answered", both))
+        finally:
+            for one in both:
+                one.transport.abort()
+            self._writers -= both
+
+    async def _pour(self, source, sink, judge, both) -> None:
+        with contextlib.suppress(ConnectionError):
+            while chunk := await source.read(65536):
+                if not getattr(self, judge)(chunk):
+                    break
+                sink.write(chunk)
+                await sink.drain()
+        for one in both:
+            one.transport.abort()
+
+
+@contextlib.asynccontextmanager
+async def proxied(dsn: str) -> AsyncIterator[tuple[CuttingProxy, str]]:
+    """Give a proxy before a server, and the address that leads through it."""
+    parts = urlsplit(dsn)
+    proxy = CuttingProxy(parts.hostname or "127.0.0.1", parts.port or 5432)
+    listening = await asyncio.start_server(proxy._serve, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    user = f"{parts.username}@" if parts.username else ""
+    try:
+        yield proxy, f"postgres://{user}127.0.0.1:{port}{parts.path}"
+    finally:
+        listening.close()
+        proxy.cut()
+        await listening.wait_closed()

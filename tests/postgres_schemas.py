@@ -1,0 +1,78 @@
+"""Schemas of a PostgreSQL server for tests, each dropped at the end; and a word where none is."""
+
+import asyncio
+import contextlib
+import os
+import uuid
+from collections.abc import AsyncIterator
+from functools import cache
+
+import asyncpg
+import pytest
+
+ADDRESS = "SMARTGLOCAL_TEST_POSTGRES"
+DSN = os.environ.get(ADDRESS, "postgres://127.0.0.1:5432/test")
+
+
+async def _reach() -> None:
+    connection = await asyncpg.connect(DSN, timeout=5)
+    await connection.close()
+
+
+@cache
+def missing() -> str | None:
+    """Say why there is no server to test with; None if there is one."""
+    try:
+        asyncio.run(_reach())
+    except (OSError, asyncpg.PostgresError) as error:
+        return f"no PostgreSQL at {ADDRESS}, nor at its default: {type(error).__name__}"
+    return None
+
+
+needs_postgres = pytest.mark.skipif(missing() is not None, reason=str(missing()))
+
+
+@contextlib.asynccontextmanager
+async def connected() -> AsyncIterator[asyncpg.Connection]:
+    """Give a connection of the test's own."""
+    connection = await asyncpg.connect(DSN, timeout=10)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@contextlib.asynccontextmanager
+async def schemas() -> AsyncIterator[list[str]]:
+    """Give a list for names of schemas, which are dropped at the end."""
+    names: list[str] = []
+    try:
+        yield names
+    finally:
+        async with connected() as connection:
+            for name in names:
+                await connection.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")
+
+
+def new_schema(names: list[str]) -> str:
+    """Give the name of a schema that isn't there yet, and note it."""
+    names.append(f"test_{uuid.uuid4().hex[:16]}")
+    return names[-1]
+
+
+async def execute(statement: str, **names: str) -> None:
+    """Run a statement in which names of schemas stand in braces."""
+    async with connected() as connection:
+        await connection.execute(statement.format(**names))
+
+
+async def waits_for_a_lock(schema: str) -> None:
+    """Come back when a statement over a schema waits for somebody else's lock."""
+    async with connected() as connection, asyncio.timeout(20):
+        # The server tells nobody when somebody begins to wait: it has to be asked.
+        while not await connection.fetchval(
+            "SELECT count(*) FROM pg_stat_activity, pg_sleep(0.01) "
+            "WHERE wait_event_type = 'Lock' AND query LIKE $1",
+            f"%{schema}%",
+        ):
+            continue

@@ -1,0 +1,448 @@
+"""The journal in PostgreSQL: what it refuses, what it shares, and what it does when cut off."""
+
+import asyncio
+import contextlib
+import os
+import sys
+import warnings
+
+import pytest
+from cutting_proxy import proxied
+from journal_conformance import LEASE, SCOPE, bring, changes_for, new, together
+from postgres_schemas import (
+    DSN,
+    connected,
+    execute,
+    needs_postgres,
+    new_schema,
+    schemas,
+    waits_for_a_lock,
+)
+from postgres_server import needs_server, server
+
+import smartglocal_async as sg
+
+Step, Event = sg.Step, sg.Event
+pytestmark = needs_postgres
+
+
+@pytest.fixture
+async def names():
+    """Give a list of schemas that are dropped at the end."""
+    async with schemas() as names:
+        yield names
+
+
+@pytest.fixture
+def schema(names) -> str:
+    """Give the name of a schema that isn't there."""
+    return new_schema(names)
+
+
+@contextlib.asynccontextmanager
+async def opened(schema, dsn=DSN, **options):
+    """Give an open journal."""
+    journal = sg.PostgresJournal(dsn, schema=schema, **options)
+    try:
+        await journal.open(SCOPE)
+        yield journal
+    finally:
+        await journal.close()
+
+
+async def refusal(dsn, **options) -> str:
+    """Open a journal that can't be; give the words."""
+    journal = sg.PostgresJournal(dsn, **options)
+    with pytest.raises(sg.JournalUnusable) as caught:
+        await journal.open(SCOPE)
+    assert caught.value.__cause__ is None
+    await journal.close()
+    return str(caught.value)
+
+
+def postgres(**changes: str) -> str:
+    """Give the server's address with changes, the user and the database among them."""
+    host = DSN.rpartition("@")[2].removeprefix("postgres://")
+    place, _, database = host.partition("/")
+    user = changes.get("user")
+    return f"postgres://{user + '@' if user else ''}{place}/{changes.get('database', database)}"
+
+
+# --- What it refuses ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("dsn", "options", "field"),
+    [
+        ("mysql://127.0.0.1/x", {}, "PostgresJournal.dsn"),
+        ("postgres://u:hidden@h:port/x", {}, "PostgresJournal.dsn"),
+        ("", {}, "PostgresJournal.dsn"),
+        (DSN, {"schema": "Payouts"}, "PostgresJournal.schema"),
+        (DSN, {"schema": "a;drop table b"}, "PostgresJournal.schema"),
+        (DSN, {"schema": "pg_mine"}, "PostgresJournal.schema"),
+        (DSN, {"schema": ""}, "PostgresJournal.schema"),
+        (DSN, {"patience_seconds": 0}, "patience_seconds"),
+        (DSN, {"answer_seconds": float("nan")}, "answer_seconds"),
+    ],
+)
+def test_settings_that_make_no_sense(dsn, options, field) -> None:
+    """They are named, before anything is connected to; a password is not."""
+    with pytest.raises(sg.InvalidRequest) as caught:
+        sg.PostgresJournal(dsn, **options)
+    assert caught.value.field == field
+    assert "hidden" not in str(caught.value)
+
+
+async def test_what_cannot_be_reached() -> None:
+    """Each has its words, and none the password."""
+    words = await refusal("postgres://someone:hidden@127.0.0.1:1/x")
+    assert "nobody listens there" in words
+    assert "postgres://127.0.0.1:1/x (schema smartglocal)" in words
+    assert "hidden" not in words + repr(sg.PostgresJournal("postgres://a:hidden@h/x"))
+    assert "no such database" in await refusal(postgres(database="nobody_has_this"))
+    assert "refuses" in await refusal(postgres(user="nobody_is_this"))
+
+
+async def test_a_schema_of_another_release(schema) -> None:
+    """A version that isn't known is left alone."""
+    async with opened(schema):
+        pass
+    await execute("UPDATE {schema}.meta SET version = 7", schema=schema)
+    words = await refusal(DSN, schema=schema)
+    assert "of version 7, and this release knows 1" in words
+
+
+async def test_without_the_extra(monkeypatch, schema) -> None:
+    """The message says what to install."""
+    for name in [
+        name for name in sys.modules if name.startswith("smartglocal_async.journal.postgres.")
+    ]:
+        if name.rpartition(".")[2] in {"opening", "writer", "link", "faults", "drafting"}:
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "asyncpg", None)
+    with pytest.raises(sg.Misuse, match=r"smartglocal-async\[postgres\]"):
+        await sg.PostgresJournal(DSN, schema=schema).open(SCOPE)
+
+
+async def test_a_journal_that_is_not_open(schema) -> None:
+    """Nor was, nor is any more."""
+    journal = sg.PostgresJournal(DSN, schema=schema)
+    with pytest.raises(sg.Misuse, match="isn't open"):
+        await journal.find("k")
+    await journal.open(SCOPE)
+    await journal.close()
+    with pytest.raises(sg.Misuse, match="isn't open"):
+        await journal.accept(new())
+
+
+async def test_it_stays_where_it_was_opened(schema) -> None:
+    """In its event loop, and in its process."""
+    async with opened(schema) as journal:
+
+        def elsewhere() -> None:
+            asyncio.run(journal.find("k"))
+
+        with pytest.raises(sg.Misuse, match="another event loop"):
+            await asyncio.to_thread(elsewhere)
+        journal._now_open.pid = os.getpid() + 1
+        with pytest.raises(sg.Misuse, match="before a fork"):
+            await journal.find("k")
+        journal._now_open.pid = os.getpid()
+
+
+async def test_it_warns_when_it_is_left_open(schema) -> None:
+    """With the name of the journal."""
+    journal = sg.PostgresJournal(DSN, schema=schema)
+    await journal.open(SCOPE)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        del journal
+    assert any(schema in str(one.message) for one in caught if one.category is sg.LeftOpen)
+
+
+# --- What is shared ----------------------------------------------------------------------------
+
+
+async def test_those_who_ask_together_share_a_commit(schema) -> None:
+    """Two for two hundred: the first goes alone."""
+    labels: list[str] = []
+    async with opened(schema, fault_point=labels.append) as journal:
+        await together(*(journal.accept(new(f"k{n}")) for n in range(200)))
+        assert labels.count("committed") <= 2
+        assert sum((await journal.counts()).values()) == 200
+
+
+async def test_what_cannot_be_written_spoils_nothing_else(schema) -> None:
+    """One bad value in a shared commit is told to its owner alone."""
+    async with opened(schema) as journal:
+        bad = [new("nul\0"), new("\ud800"), new("big", amount=2**70)]
+        got = await together(*(journal.accept(one) for one in [new("a"), *bad, new("b")]))
+        assert [type(one) for one in got] == [sg.Entry, sg.Misuse, sg.Misuse, sg.Misuse, sg.Entry]
+        assert {entry.key for entry in await journal.entries(9)} == {"a", "b"}
+
+
+async def test_a_waiter_that_is_cancelled(schema) -> None:
+    """Nobody else notices."""
+    async with opened(schema) as journal, asyncio.TaskGroup() as group:
+        first = group.create_task(journal.accept(new("a")))
+        second = group.create_task(journal.accept(new("b")))
+        third = group.create_task(journal.accept(new("c")))
+        await asyncio.sleep(0)
+        second.cancel()
+        assert (await first).key == "a"
+        assert (await third).key == "c"
+
+
+async def test_many_open_it_at_once(names) -> None:
+    """The tables are made once."""
+    schema = new_schema(names)
+    async with contextlib.AsyncExitStack() as stack:
+        journals = [sg.PostgresJournal(DSN, schema=schema) for _ in range(8)]
+        for journal in journals:
+            stack.push_async_callback(journal.close)
+        assert await together(*(journal.open(SCOPE) for journal in journals)) == [None] * 8
+        assert len({journal.journal_id for journal in journals}) == 1
+        assert len({journal.secret for journal in journals}) == 1
+
+
+@contextlib.asynccontextmanager
+async def several(schema, count, **options):
+    """Give several journals over the same rows, as several processes have them."""
+    async with contextlib.AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(opened(schema, **options)) for _ in range(count)]
+
+
+async def test_one_key_is_new_to_one_alone(schema) -> None:
+    """Whoever is second gets the row that is there, or is refused by name."""
+    async with several(schema, 4) as journals:
+        keys = [f"k{n}" for n in range(50)]
+        got = await together(*(one.accept(new(key)) for key in keys for one in journals))
+        assert all(isinstance(entry, sg.Entry) for entry in got)
+        assert [entry.key for entry in await journals[0].entries(99)] != []
+        assert (await journals[0].counts()) == {Step.NEW: 50}
+        batch = sg.Batch(name="night", rows=3)
+        put = await together(*(one.put_batch(batch) for one in journals))
+        assert len({one.begun_at for one in put}) == 1
+
+
+async def test_one_of_many_has_an_entry(schema) -> None:
+    """Whoever comes when the lease is over takes it, and the one before can write no more."""
+    async with several(schema, 4, clock=(clock := Hand())) as journals:
+        first = journals[0]
+        await first.accept(new())
+        got = await together(*(one.claim("k", f"o{n}", LEASE) for n, one in enumerate(journals)))
+        assert sorted(type(one).__name__ for one in got) == ["Entry", *["InProgress"] * 3]
+        [old] = [one for one in got if isinstance(one, sg.Entry)]
+        clock.now += LEASE
+        taken = await journals[3].claim("k", "another", LEASE)
+        assert taken.fence == old.fence + 1
+        with pytest.raises(sg.LostLease):
+            await first.advance(old, Event.CREATE_INTENDED)
+        await journals[3].advance(taken, Event.CREATE_INTENDED)
+
+
+async def test_a_session_is_one_key_s_alone(schema) -> None:
+    """Two that name it at the same moment: one has it."""
+    async with several(schema, 2) as (one, two):
+        ways = [await bring(one, Step.CREATING, "a"), await bring(two, Step.CREATING, "b")]
+        got = await together(
+            *(
+                journal.advance(entry, Event.SESSION_CHOSEN, changes_for(Event.SESSION_CHOSEN, "s"))
+                for journal, entry in zip((one, two), ways, strict=True)
+            )
+        )
+        assert sorted(type(each).__name__ for each in got) == ["Entry", "Misuse"]
+
+
+class Hand:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        """Give the time."""
+        return self.now
+
+
+async def test_the_time_is_the_database_s(schema) -> None:
+    """Not that of the process."""
+    async with opened(schema) as journal, connected() as connection:
+        entry = await journal.take(new(), "me", LEASE)
+        now = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
+        assert 0 <= now - entry.created_at < 60
+        assert entry.leased_until == pytest.approx(entry.created_at + LEASE, abs=1)
+
+
+async def test_a_commit_waits_for_the_disk(schema) -> None:
+    """Whatever the role's settings say."""
+    dsn = f"{DSN}?options=-c%20synchronous_commit%3Doff"
+    async with opened(schema, dsn) as journal:
+        link, level = journal._now_open.writer.link, journal._now_open.writer.level
+        await journal.accept(new())
+        assert await link.through(lambda one: one.fetchval("SHOW synchronous_commit")) == "off"
+        assert level == "on"
+    dsn = f"{DSN}?options=-c%20synchronous_commit%3Dremote_apply"
+    async with opened(schema, dsn) as journal:
+        assert journal._now_open.writer.level == "remote_apply"
+
+
+# --- What is cut off ---------------------------------------------------------------------------
+
+
+async def test_a_connection_that_is_ended(schema) -> None:
+    """Another one is made, by those who write and by those who ask."""
+    async with proxied(DSN) as (proxy, dsn), opened(schema, dsn) as journal:
+        await journal.accept(new("a"))
+        assert await journal.find("a")
+        proxy.cut()
+        assert (await journal.accept(new("b"))).key == "b"
+        assert await journal.find("b")
+        proxy.cut()
+        assert await journal.find("a")
+
+
+@pytest.mark.parametrize("word", [b"SELECT key", b"INSERT INTO", b"UPDATE test", b"COMMIT"])
+async def test_cut_off_before_a_statement(schema, word) -> None:
+    """Nothing of it is written, so it is done again, and stands there once."""
+    async with proxied(DSN) as (proxy, dsn), opened(schema, dsn) as journal:
+        entry = await journal.take(new(), "me", LEASE)
+        left = [True]
+
+        def passes(chunk: bytes) -> bool:
+            if left and word in chunk:
+                left.clear()
+                return False
+            return True
+
+        proxy.cut()
+        proxy.sent = passes
+        after = await journal.advance(entry, Event.CREATE_INTENDED)
+        assert left == []
+        assert after.step is Step.CREATING
+        assert [line.event for line in await journal.history("k")] == [Event.CREATE_INTENDED]
+
+
+async def test_a_commit_whose_answer_is_lost(schema) -> None:
+    """It is asked about, and not done again: whoever waits gets what was written."""
+    async with proxied(DSN) as (proxy, dsn), opened(schema, dsn) as journal:
+        entry = await journal.take(new(), "me", LEASE)
+        left = [True]
+
+        def passes(chunk: bytes) -> bool:
+            if left and b"COMMIT\0" in chunk:
+                left.clear()
+                return False
+            return True
+
+        proxy.answered = passes
+        after = await journal.advance(entry, Event.CREATE_INTENDED)
+        assert left == []
+        assert after.step is Step.CREATING
+        assert [line.event for line in await journal.history("k")] == [Event.CREATE_INTENDED]
+        again = await journal.advance(after, Event.CREATE_INTENDED)
+        assert again.attempts == after.attempts + 1
+
+
+async def test_a_commit_of_which_the_server_knows_nothing(schema) -> None:
+    """It is said that nobody knows."""
+    async with opened(schema) as journal:
+        writer = journal._now_open.writer
+        writer._doubtful = str(2**62)
+        with pytest.raises(sg.JournalUnusable):
+            await journal.accept(new())
+        assert (await journal.accept(new())).key == "k"
+
+
+async def test_a_database_that_stays_away(schema) -> None:
+    """After a while those who wait are told, and the next one tries anew."""
+    async with (
+        proxied(DSN) as (proxy, dsn),
+        opened(schema, dsn, patience_seconds=0.2) as journal,
+    ):
+        entry = await journal.take(new(), "me", LEASE)
+        proxy.is_down = True
+        proxy.cut()
+        got = await together(
+            journal.advance(entry, Event.CREATE_INTENDED),
+            journal.accept(new("b")),
+            journal.find("k"),
+        )
+        assert [type(one) for one in got] == [sg.JournalUnusable] * 3
+        assert all("(schema test_" in str(one) for one in got)
+        assert got[0] is not got[1]
+        proxy.is_down = False
+        assert (await journal.find("k")).step is Step.NEW
+        assert (await journal.advance(entry, Event.CREATE_INTENDED)).step is Step.CREATING
+
+
+async def test_rows_that_another_program_holds(schema) -> None:
+    """They are waited for."""
+    async with opened(schema) as journal, connected() as connection:
+        await journal.accept(new())
+        async with asyncio.TaskGroup() as group, connection.transaction():
+            await connection.execute(f"LOCK TABLE {schema}.entry")
+            waiting = group.create_task(journal.claim("k", "me", LEASE))
+            await waits_for_a_lock(schema)
+            assert not waiting.done()
+        assert waiting.result().fence == 1
+
+
+async def test_an_older_copy_is_noticed(schema) -> None:
+    """A server that lacks a line which this process wrote halts everything, for all who use it."""
+    async with proxied(DSN) as (proxy, dsn), opened(schema, dsn) as journal:
+        await bring(journal, Step.STARTING)
+        forget = "DELETE FROM {schema}.attempt; UPDATE {schema}.entry SET step = 0, fence = 0"
+        await execute(forget, schema=schema)
+        proxy.cut()
+        with pytest.raises(sg.JournalForgot, match="is an older copy"):
+            await journal.claim("k", "me", LEASE)
+        assert (await journal.halted()).kind is sg.HaltKind.FORGOT
+    async with opened(schema) as journal:
+        with pytest.raises(sg.JournalForgot):
+            await journal.take(new("b"), "me", LEASE)
+
+
+async def test_another_journal_in_its_place(schema) -> None:
+    """It isn't written to."""
+    async with (
+        proxied(DSN) as (proxy, dsn),
+        opened(schema, dsn, patience_seconds=0.1) as journal,
+    ):
+        await execute("DROP SCHEMA {schema} CASCADE", schema=schema)
+        proxy.cut()
+        with pytest.raises(sg.JournalUnusable, match="another journal by now"):
+            await journal.accept(new())
+
+
+# --- A server of its own -----------------------------------------------------------------------
+
+
+@needs_server
+@pytest.mark.thorough
+async def test_a_server_that_forgets_is_refused() -> None:
+    """fsync=off loses payouts."""
+    with server(fsync="off") as own:
+        assert "runs with fsync=off" in await refusal(own.dsn)
+
+
+@needs_server
+@pytest.mark.thorough
+async def test_a_server_that_is_killed_and_comes_again() -> None:
+    """Nothing that was told is missing, and those who wait go on."""
+    with server() as own:
+        async with opened("payouts", own.dsn) as journal:
+            told = []
+
+            async def accept(key: str) -> None:
+                told.append((await journal.accept(new(key))).key)
+
+            await accept("first")
+            async with asyncio.TaskGroup() as group:
+                for n in range(200):
+                    group.create_task(accept(f"k{n}"))
+                await asyncio.to_thread(own.stop)
+                await asyncio.to_thread(own.start)
+            found = {entry.key for entry in await journal.entries(999)}
+            assert len(told) == 201
+            assert found == set(told)
