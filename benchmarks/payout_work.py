@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
+import asyncpg
 from attrs import frozen
 
 import smartglocal_async as sg
@@ -109,8 +110,36 @@ def paying_with(
     return paying
 
 
+@asynccontextmanager
+async def paying_with_postgres(place: Place) -> AsyncGenerator[Payer]:
+    """Give the way with a journal in a database, whose schema is dropped at the end."""
+    schema = f"bench_{uuid4().hex}"
+    journal = sg.PostgresJournal(POSTGRES, schema=schema)
+    try:
+        async with (
+            sg.SmartGlocal(PROJECT, place.pem, place.url) as api,
+            sg.Payouts(api, journal) as payouts,
+        ):
+            yield partial(through, payouts)
+    finally:
+        connection = await asyncpg.connect(POSTGRES)
+        _ = await connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+        await connection.close()
+
+
+async def has_postgres() -> bool:
+    """Say whether a server of PostgreSQL is there."""
+    try:
+        connection = await asyncpg.connect(POSTGRES, timeout=5)
+    except (OSError, asyncpg.PostgresError):
+        return False
+    await connection.close()
+    return True
+
+
 WAYS: Final[Mapping[str, Callable[[Place], AbstractAsyncContextManager[Payer]]]] = {
     BY_HAND: paying_by_hand,
     MEMORY: paying_with(lambda _: sg.MemoryJournal(unsafe=True)),
     SQLITE: paying_with(lambda place: sg.SQLiteJournal(place.folder / f"{uuid4().hex}.db")),
+    POSTGRESQL: paying_with_postgres,
 }
