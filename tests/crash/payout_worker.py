@@ -2,7 +2,7 @@
 
 It forks for every life, so that only the first one pays for the imports. Run as a program by
 `test_payouts_crash`, with the provider's address, the key's file, a folder, a mode, the stride
-between the points, and which points count.
+between the points, which points count, and a schema of PostgreSQL if the journal is to be there.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,12 @@ from typing import Any
 import smartglocal_async as sg
 
 # Imported only where tests are collected.
-URL, PEM, FOLDER, MODE, STRIDE, POINTS = sys.argv[1:] if __name__ == "__main__" else [""] * 6
+URL, PEM, FOLDER, MODE, STRIDE, POINTS, DSN, SCHEMA = (
+    sys.argv[1:] if __name__ == "__main__" else [""] * 8
+)
+
+
+LEASE_SECONDS = 30.0
 
 
 async def nap(seconds: float) -> None:
@@ -53,15 +59,25 @@ def killed_at(number: int) -> Callable[[str], None]:
     return point
 
 
+def journal_of(life: int, resumes: bool, **inner: Any) -> sg.Journal:  # noqa: FBT001
+    """Give the journal of a life; who resumes comes when the leases of the dead are over."""
+    if not DSN:
+        return sg.SQLiteJournal(Path(FOLDER, f"{life}.journal"), **inner)
+    clock = (lambda: time.time() + LEASE_SECONDS) if resumes else None  # noqa: TID251
+    return sg.PostgresJournal(DSN, schema=SCHEMA, clock=clock, **inner)
+
+
 async def live(life: int, point: Callable[[str], None], resumes: bool) -> dict[str, str]:  # noqa: FBT001
     """Resume, pay, and tell what became of each key."""
     settings = sg.Settings(timing=sg.Timing(sleep=nap))
     told: dict[str, str] = {}
     inner = {"fault_point": point} if POINTS == "all" else {}
-    journal = sg.SQLiteJournal(Path(FOLDER, f"{life}.journal"), **inner)
+    journal = journal_of(life, resumes, **inner)
     async with (
         sg.SmartGlocal("demo", PEM, URL, settings=settings) as api,
-        sg.Payouts(api, journal, mode=sg.Mode[MODE], fault_point=point) as payouts,
+        sg.Payouts(
+            api, journal, mode=sg.Mode[MODE], lease_seconds=LEASE_SECONDS, fault_point=point
+        ) as payouts,
     ):
         if resumes:
             async for outcome in payouts.resume(deadline=5):

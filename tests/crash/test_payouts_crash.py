@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from postgres_schemas import DSN, needs_postgres
 
 from smartglocal_async import emulator
 from smartglocal_async.emulator import Confirmation, Fault, FaultKind
@@ -26,8 +27,9 @@ STRIDE: Final = "1" if EVERY else "3"  # Points come in pairs: three meets both 
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="it forks")
+@pytest.mark.parametrize("journal", ["sqlite", pytest.param("postgres", marks=needs_postgres)])
 @pytest.mark.parametrize("mode", ["MANUAL", "AUTOMATIC"])
-def test_killed_at_every_point(mode, key, tmp_path):
+def test_killed_at_every_point(mode, journal, key, tmp_path, schema):
     """Whatever the point, each key is paid exactly once in the end, and the journal says so."""
     (tmp_path / "shop.pem").write_bytes(key.pem())
     rules = emulator.Rules(confirmation=Confirmation[mode], second_start=emulator.Permission.ALLOW)
@@ -36,6 +38,7 @@ def test_killed_at_every_point(mode, key, tmp_path):
             [
                 *(sys.executable, str(HERE / "payout_worker.py"), provider.url),
                 *(str(tmp_path / "shop.pem"), str(tmp_path), mode, STRIDE, POINTS),
+                *((DSN, schema) if journal == "postgres" else ("", "")),
             ],
             env={**os.environ, "PYTHONPATH": str(HERE.parent.parent)},
             capture_output=True,
