@@ -11,6 +11,7 @@ import pytest
 import uvloop
 from merchant import Merchant, merchant_of
 from paying import QUICK
+from till import Till
 
 import smartglocal_async as sg
 from smartglocal_async import emulator
@@ -93,6 +94,12 @@ async def merchant(run_provider, connect) -> AsyncIterator[Callable[..., Any]]:
             return await stack.enter_async_context(merchant_of(provider, api))
 
         yield make
+
+
+@pytest.fixture
+def till(key, tmp_path, monkeypatch, run_provider) -> Till:
+    """Give the command line of a shop that pays out of files in a folder of its own."""
+    return Till(tmp_path, key, monkeypatch, run_provider)
 
 
 @pytest.fixture

@@ -36,7 +36,8 @@ _EPILOG: Final = (
     "Exit codes: 0 done. 1 refused or failed. 2 misuse, nothing sent. 3 outcome unknown, also "
     "when interrupted: it may have been processed, and money moved; repeat a create only with "
     "the same key. 4 not sent: repeat freely. 5 done, and money may have moved, but the answer "
-    "could not be printed. 130 interrupted, nothing sent that matters."
+    "could not be printed. 6 payouts stopped early. 7 payouts are halted. 130 "
+    "interrupted, nothing sent that matters."
 )
 
 

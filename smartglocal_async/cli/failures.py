@@ -4,16 +4,19 @@ import enum
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 import typer
 from attrs import asdict, field, frozen
 
 from ..errors import (
+    BatchStopped,
     CallFailed,
+    JournalUnusable,
     Misuse,
     NotSent,
     OutcomeUnknown,
+    PayoutsHalted,
     SmartGlocalError,
 )
 from .screen import HungUp, complain, hush, write_json
@@ -33,7 +36,22 @@ class ExitCode(enum.IntEnum):
     """Nothing reached the provider: repeat freely."""
     NOT_PRINTED = 5
     """The call was done, and its answer could not be printed."""
+    STOPPED = 6
+    """Payouts ended early, by a rule or a signal; what was begun is settled, or said to be open."""
+    HALTED = 7
+    """Nothing is paid from this journal until a person has looked."""
     INTERRUPTED = 130
+
+
+_CODES: Final[Mapping[type[Exception], ExitCode]] = {
+    NotSent: ExitCode.NOT_SENT,
+    OutcomeUnknown: ExitCode.OUTCOME_UNKNOWN,
+    PayoutsHalted: ExitCode.HALTED,
+    BatchStopped: ExitCode.STOPPED,
+    Misuse: ExitCode.MISUSE,
+    JournalUnusable: ExitCode.MISUSE,
+    OSError: ExitCode.MISUSE,
+}
 
 
 @frozen
@@ -81,7 +99,7 @@ def explained(*, as_json: bool) -> Generator[None, None, None]:
             _settle()
         with suppress(OSError):
             complain(words_of(error))
-        raise typer.Exit(_code(error)) from None
+        raise typer.Exit(code_of(error)) from None
 
 
 @contextmanager
@@ -102,18 +120,11 @@ def _settle() -> None:
         hush()
 
 
-def _code(error: Exception) -> ExitCode:
-    match error:
-        case Ended():
-            return error.code
-        case NotSent():
-            return ExitCode.NOT_SENT
-        case OutcomeUnknown():
-            return ExitCode.OUTCOME_UNKNOWN
-        case Misuse() | OSError():
-            return ExitCode.MISUSE
-        case _:
-            return ExitCode.FAILED
+def code_of(error: Exception) -> ExitCode:
+    """Give the exit code of an expected failure."""
+    if isinstance(error, Ended):
+        return error.code
+    return next((code for kind, code in _CODES.items() if isinstance(error, kind)), ExitCode.FAILED)
 
 
 def words_of(error: Exception) -> str:

@@ -18,7 +18,7 @@ from .failures import ExitCode, explained, unread_or_not
 from .screen import AsJson, cell, console, counted, show, table, write_json
 from .words import money
 
-_EXPECT: Final = "--expect-total"
+EXPECT: Final = "--expect-total"
 _MONEY: Final = re.compile(r"([0-9.]+) ?([A-Za-z]{3})")
 
 File = Annotated[
@@ -49,7 +49,8 @@ def check(
     one that can't.
     """
     with explained(as_json=as_json):
-        found = preflight(PayoutFile(file), expect_total=expected(expect_total), most_problems=most)
+        totals = amounts(EXPECT, expect_total) or None
+        found = preflight(PayoutFile(file), expect_total=totals, most_problems=most)
         with unread_or_not():
             if as_json:
                 write_json(facts(found))
@@ -59,27 +60,25 @@ def check(
         raise typer.Exit(ExitCode.FAILED)
 
 
-def expected(totals: list[str] | None) -> dict[str, AmountDetails] | None:
-    """Read the totals that were typed.
+def amounts(option: str, typed: list[str] | None) -> dict[str, AmountDetails]:
+    """Read amounts that were typed with their currencies, by currency.
 
     Raises:
         InvalidRequest: one isn't an amount, or a currency comes twice.
 
     """
-    if not totals:
-        return None
     read: dict[str, AmountDetails] = {}
-    for text in totals:
-        typed = _MONEY.fullmatch(text)
-        if typed is None:
-            raise InvalidRequest(_EXPECT, "expected an amount and its currency: 1234.56usd")
+    for text in typed or ():
+        parts = _MONEY.fullmatch(text)
+        if parts is None:
+            raise InvalidRequest(option, "expected an amount and its currency: 1234.56usd")
         try:
-            total = AmountDetails.of(*typed.groups())
+            amount = AmountDetails.of(*parts.groups())
         except InvalidRequest as error:
-            raise InvalidRequest(_EXPECT, error.problem) from None
-        if total.currency in read:
-            raise InvalidRequest(_EXPECT, f"is given twice for {total.currency}")
-        read[total.currency] = total
+            raise InvalidRequest(option, error.problem) from None
+        if amount.currency in read:
+            raise InvalidRequest(option, f"is given twice for {amount.currency}")
+        read[amount.currency] = amount
     return read
 
 

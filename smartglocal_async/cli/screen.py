@@ -38,14 +38,16 @@ def is_lively(stream: TextIO | None) -> bool:
     return stream.isatty() and not unwelcome
 
 
-def console() -> Console:
-    """Give the console of standard output; off a terminal it writes no escape codes.
+def console(*, beside: bool = False) -> Console:
+    """Give the console of standard output, or of standard error, ``beside`` the result.
+
+    Off a terminal it writes no escape codes.
 
     Raises:
-        OSError: standard output is closed.
+        OSError: it is closed.
 
     """
-    stream = _open(sys.stdout)
+    stream = _open(sys.stderr if beside else sys.stdout)
     held: object = stream
     if isinstance(held, io.TextIOWrapper):
         held.reconfigure(errors="backslashreplace")

@@ -20,6 +20,7 @@ from ..operations import (
     SESSION_STATUS,
     Operation,
 )
+from ..transport import FrozenBody
 from ..values.answers import Session
 from ..values.money import Amount
 from ..values.requests import CreateSession, InitPayout, SessionRef, StartPayout
@@ -98,6 +99,27 @@ class Sender:
         frozen_call = self.caller.freezer.freeze(SESSION_START_PAYOUT, request, options)
         if isinstance(frozen_call, InvalidRequest):
             raise frozen_call
+
+    def rehearsal(self, order: PayoutOrder) -> tuple[FrozenBody, FrozenBody]:
+        """Give the bodies of the create and the start of an order, as they would be sent.
+
+        Raises:
+            InvalidRequest: they could not be.
+
+        """
+        create = CreateSession(metadata=self._session_metadata(order))
+        start = self._start(order, session_no=0, session_id="-")
+        freeze, options = self.caller.freezer.freeze, CallOptions(key=order.key)
+        calls = (
+            freeze(SESSION_CREATE, create, options),
+            freeze(SESSION_START_PAYOUT, start, options),
+        )
+        bodies: list[FrozenBody] = []
+        for made in calls:
+            if isinstance(made, InvalidRequest):
+                raise made
+            bodies.append(made.shot.body)
+        return bodies[0], bodies[1]
 
     def job(self, order: PayoutOrder) -> Job:
         """Give the job of an order."""

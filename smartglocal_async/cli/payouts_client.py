@@ -1,0 +1,75 @@
+"""The client and the payouts of a command, with the credentials of the environment."""
+
+import os
+from collections.abc import Callable
+from typing import Final
+
+from attrs import define, field
+
+from ..client import SmartGlocal
+from ..envelope import Happened
+from ..errors import InvalidCredentials
+from ..journal.store import Journal
+from ..payouts.payouts import Payouts
+from ..payouts.protocol import Mode
+from ..sealing import Seal
+from ..settings import AttemptDetails, Settings, from_environment
+from .naming import own_words
+
+_UNREACHED: Final = frozenset({Happened.NOT_SENT, Happened.MISCONFIGURED})
+
+
+@define(eq=False)
+class Reach:
+    """Whether anything ever reached the provider."""
+
+    is_reached: bool = field(default=False, init=False)
+
+    def heed(self, attempt: AttemptDetails) -> None:
+        """Take in what an attempt came to."""
+        if attempt.happened not in _UNREACHED:
+            self.is_reached = True
+
+
+def client_of(
+    server: str | None, heed: Callable[[AttemptDetails], None] | None = None
+) -> SmartGlocal:
+    """Give a client; ``server`` takes the place of SMARTGLOCAL_SERVER.
+
+    Raises:
+        InvalidCredentials: something is missing or can't be used; the text names it.
+
+    """
+    variables = dict(os.environ)
+    if server is not None:
+        variables["SMARTGLOCAL_SERVER"] = server
+    try:
+        found = from_environment(variables)
+        return SmartGlocal(
+            found.project,
+            found.private_key,
+            found.server,
+            passphrase=found.passphrase,
+            submerchant=found.submerchant,
+            api_version=found.api_version,
+            settings=Settings(on_attempt=heed),
+        )
+    except InvalidCredentials as error:
+        if server is not None and str(error).startswith("server "):
+            raise InvalidCredentials(f"--server: {own_words(str(error))}") from None
+        raise
+
+
+def server_of(server: str | None) -> str:
+    """Say which server that is."""
+    return os.environ.get("SMARTGLOCAL_SERVER", "") if server is None else server
+
+
+def payouts_of(client: SmartGlocal, journal: Journal, mode: Mode = Mode.MANUAL) -> Payouts:
+    """Give the payouts of a client over a journal, which keeps requests where there is a seal.
+
+    Raises:
+        InvalidCredentials: the key of the seal can't be used.
+
+    """
+    return Payouts(client, journal, mode=mode, seal=Seal.from_env())

@@ -1,0 +1,69 @@
+"""Which journal a command uses, and how its name may be shown."""
+
+from pathlib import Path
+from typing import Final, cast
+from urllib.parse import urlsplit
+
+from ..errors import InvalidRequest, Misuse
+from ..journal.sqlite import SQLiteJournal
+from ..journal.store import Journal
+
+_SCHEMES: Final = ("postgres://", "postgresql://")
+_OPTION: Final = "--journal"
+
+
+def is_address(text: str) -> bool:
+    """Say whether a journal is in a database, and not in a file."""
+    return text.startswith(_SCHEMES)
+
+
+def journal_of(text: str) -> Journal:
+    """Give the journal at a path, or at the address of a database of PostgreSQL.
+
+    Raises:
+        InvalidRequest: it is another address, or nothing.
+        Misuse: what the database needs isn't installed.
+
+    """
+    if not is_address(text):
+        _check(text)
+        return SQLiteJournal(text)
+    try:
+        # Imported when asked for: what it needs is an extra.
+        from ..journal.postgres import (  # type: ignore[import-not-found, unused-ignore] # noqa: PLC0415
+            PostgresJournal,  # pyright: ignore[reportUnknownVariableType]
+        )
+    except ModuleNotFoundError:
+        words = "needs the extra postgres: pip install 'smartglocal-async[postgres]'"
+        raise Misuse(f"{_OPTION}: a journal in PostgreSQL {words}") from None
+    return cast("Journal", PostgresJournal(text))
+
+
+def place_of(given: str | None, file: Path | None) -> str:
+    """Say where the journal is: as given, or beside the file.
+
+    Raises:
+        InvalidRequest: neither is given.
+
+    """
+    if given is not None:
+        _check(given)
+        return given
+    if file is None:
+        raise InvalidRequest(_OPTION, "say where the journal is, or give the FILE that was paid")
+    return str(file.with_name(f"{file.name}.journal"))
+
+
+def shown(text: str) -> str:
+    """Give the name of a journal without a password."""
+    if not is_address(text):
+        return text
+    parts = urlsplit(text)
+    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
+
+
+def _check(text: str) -> None:
+    if not text:
+        raise InvalidRequest(_OPTION, "is empty")
+    if "://" in text and not is_address(text):
+        raise InvalidRequest(_OPTION, "expected a path, or an address as postgres://...")

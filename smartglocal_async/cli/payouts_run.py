@@ -1,0 +1,141 @@
+"""Pay, or go on with, what there is: outcomes written and counted as they come, signals heeded."""
+
+import signal
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Final
+
+from attrs import define, field
+
+from ..client import SmartGlocal
+from ..errors import JournalUnusable, SmartGlocalError
+from ..journal.entries import Batch
+from ..journal.states import Step
+from ..journal.store import Journal
+from ..payouts.orders import PayoutOutcome, PayoutState
+from ..payouts.payouts import Payouts
+from ..payouts.preflight import Preflight
+from ..payouts.results import ResultsFile
+from ..payouts.signals import heeding
+from .failures import words_of
+from .payouts_batch import known_batch
+from .payouts_client import Reach, payouts_of
+from .payouts_journal import journal_of, shown
+from .payouts_meter import meter
+from .payouts_sums import Ran, Sums
+from .payouts_wish import Wish
+from .screen import complain, remark
+
+_MAY_BE_OUT: Final = tuple(step for step in Step if Step.STARTING <= step <= Step.UNKNOWN)
+_UNREACHED: Final = "the provider can't be reached"
+
+
+@define(eq=False, kw_only=True)
+class Run:
+    """One run: takes the outcomes as they come."""
+
+    payouts: Payouts
+    journal: Journal
+    batch: str | None
+    results: ResultsFile | None
+    sums: Sums
+    reach: Reach
+    _cannot_write: bool = field(default=False, init=False)
+
+    async def through(self, outcomes: AsyncGenerator[PayoutOutcome]) -> SmartGlocalError | None:
+        """Take them all; give what ended it early."""
+        signals = (signal.SIGINT, signal.SIGTERM)
+        with heeding(signals, self._heard), meter(self.sums) as moved:
+            try:
+                async with aclosing(outcomes) as settled:
+                    async for outcome in settled:
+                        self._take(outcome, moved)
+            except SmartGlocalError as error:
+                return error
+        return None
+
+    async def left_open(self) -> int:
+        """Count in the journal what may be out, where not every outcome was told."""
+        try:
+            counts = await self.journal.counts(batch=self.batch)
+        except JournalUnusable:
+            return 0
+        return sum(counts.get(step, 0) for step in _MAY_BE_OUT)
+
+    def _heard(self, one: signal.Signals) -> None:
+        self.payouts.stop(f"{one.name} was received")
+        remark("stopping: what is out is finished; once more ends it at once")
+
+    def _take(self, outcome: PayoutOutcome, moved: Callable[[], None]) -> None:
+        self.sums.add(outcome)
+        self._write(outcome)
+        moved()
+        if outcome.state is PayoutState.OPEN and not self.reach.is_reached:
+            self.payouts.stop(_UNREACHED)
+
+    def _write(self, outcome: PayoutOutcome) -> None:
+        if self.results is None or self._cannot_write:
+            return
+        try:
+            self.results.append(outcome)
+        except OSError as error:
+            # The journal has it all the same; but nobody wants to pay on unseen.
+            self._cannot_write = True
+            self.payouts.stop(f"the results can't be written: {words_of(error)}")
+            complain(f"{self.results.path}: {words_of(error)}; see payouts report")
+
+
+async def run(client: SmartGlocal, wish: Wish, digest: str, found: Preflight, reach: Reach) -> Ran:
+    """Pay a file that was looked at.
+
+    Raises:
+        Misuse: its batch was begun with another file.
+        JournalUnusable: the journal can't be used.
+        OSError: the results can't be written.
+
+    """
+    begun, journal = time.perf_counter(), journal_of(wish.journal)
+    sums = Sums(found.count)
+    async with client, payouts_of(client, journal, wish.mode) as payouts:
+        known = await known_batch(journal, wish.file, wish.batch, digest)
+        with ResultsFile(wish.results) as results:
+            if known is None:
+                _ = await journal.put_batch(_batch(wish, digest, found))
+            going = Run(
+                payouts=payouts,
+                journal=journal,
+                batch=wish.batch,
+                results=results,
+                sums=sums,
+                reach=reach,
+            )
+            error = await going.through(_paid(payouts, wish))
+            left = 0 if error is None else await going.left_open()
+    return Ran(
+        sums=sums,
+        seconds=time.perf_counter() - begun,
+        is_reached=reach.is_reached,
+        error=error,
+        left_open=left,
+        journal=shown(wish.journal),
+        results=str(wish.results),
+        next_step=wish.again if sums.not_begun else wish.resume,
+    )
+
+
+def _batch(wish: Wish, digest: str, found: Preflight) -> Batch:
+    return Batch(
+        name=wish.batch, digest=bytes.fromhex(digest), rows=found.count, totals=found.totals
+    )
+
+
+def _paid(payouts: Payouts, wish: Wish) -> AsyncGenerator[PayoutOutcome]:
+    return payouts.pay_all(
+        wish.file,
+        concurrency=wish.concurrency,
+        rate=wish.rate,
+        stop_on=wish.stop_on,
+        batch=wish.batch,
+        deadline=wish.deadline,
+    )

@@ -1,0 +1,362 @@
+"""``smartglocal payouts pay``: each row once, its exit codes, and what it says."""
+
+import json
+import os
+import pty
+import sqlite3
+from typing import Final
+
+import pytest
+from till import DECLINED, HEADER, STUCK, rows
+
+from smartglocal_async import emulator
+from smartglocal_async.emulator import Fault, FaultKind, FaultScript
+
+CARD: Final = "4000056655665556"
+
+
+def plain(text: str) -> str:
+    """Give the words of a table."""
+    return " ".join(text.split())
+
+
+def test_a_whole_file_is_paid(till):
+    """Each row once; totals, outcomes and results are told, and 0 says that all was paid."""
+    provider = till.opens()
+    till.has(rows(12))
+    result = till("pay", "p.csv", "--yes")
+    said = plain(result.stdout)
+    assert "12 payouts Total ────────────── 1,266.00 USD fit to be paid" in said
+    assert "asked 12 paid 12 1,266.00 USD failed 0 unknown 0" in said
+    assert "next:" not in said
+    assert provider.report().moved == 12
+    assert all(provider.order(f"k{n}").moved == 1 for n in range(12))
+    assert {row["state"] for row in till.results().values()} == {"succeeded"}
+    assert (till.folder / "p.csv.journal").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_same_file_twice(till):
+    """The second run sends nothing, and says so plainly."""
+    provider = till.opens()
+    till.has(rows(3))
+    till("pay", "p.csv", "--yes")
+    requests = provider.report().requests
+    result = till("pay", "p.csv", "--yes")
+    assert provider.report().requests == requests
+    assert "all of it was settled before; nothing was sent" in result.stdout
+    assert till.json("pay", "p.csv", "--yes")["replayed"] == 3
+
+
+def test_json_is_one_object(till):
+    """Everything that the screen tells; and nothing else on standard output."""
+    till.opens()
+    till.has(rows(3, k1=DECLINED))
+    said = till.json("pay", "p.csv", "--yes", "--batch", "may", exits=1)
+    assert (said["asked"], said["succeeded"], said["failed"], said["not_begun"]) == (3, 2, 1, 0)
+    assert said["sums"] == {"usd": {"succeeded": 20_200, "failed": 66_601}}
+    assert said["not_paid"] == [
+        {
+            "key": "k1",
+            "state": "failed",
+            "session_id": said["not_paid"][0]["session_id"],
+            "code": "account_not_found",
+            "reason": "account not found",
+        }
+    ]
+    assert (said["exit_code"], said["next"], said["error"], said["stopped"]) == (
+        1,
+        None,
+        None,
+        None,
+    )
+
+
+def test_a_bad_row_and_nothing_is_paid(till):
+    """The whole file is looked at first; nothing is sent, and nothing written."""
+    provider = till.opens()
+    till.has(f"{rows(2)}k9,x,usd,hash,Jane Roe\n")
+    result = till("pay", "p.csv", "--yes", exits=1)
+    assert "not fit to be paid: 1 bad row" in result.stdout
+    said = till.json("pay", "p.csv", "--yes", exits=1)
+    assert (said["is_fit"], said["problems"][0]["line"]) == (False, 4)
+    assert provider.report().requests == 0
+    assert sorted(path.name for path in till.folder.iterdir()) == ["p.csv", "shop.pem"]
+
+
+def test_totals_are_demanded(till):
+    """A total that isn't the expected one keeps everything from being paid."""
+    provider = till.opens()
+    till.has(rows(2))
+    result = till("pay", "p.csv", "--yes", "--expect-total", "200usd", exits=1)
+    assert "the total in USD is off by 1.00 USD" in result.stdout
+    assert provider.report().requests == 0
+    till("pay", "p.csv", "--yes", "--expect-total", "201usd")
+
+
+def test_without_a_terminal_yes_is_needed(till):
+    """Nobody can be asked: that is told before the file is read."""
+    till.opens()
+    result = till("pay", "none.csv", exits=2)
+    assert result.stderr.startswith(
+        "smartglocal: --yes: nobody can be asked, as this is no terminal"
+    )
+
+
+@pytest.mark.parametrize(("answer", "code", "moved"), [("y\n", 0, 2), ("\n", 1, 0), ("\x04", 1, 0)])
+def test_a_person_is_asked(till, answer, code, moved):
+    """On a terminal, how many and how much; only a yes pays, and a no leaves nothing behind."""
+    provider = till.opens()
+    till.has(rows(2))
+    ours, theirs = pty.openpty()
+    child = till.child("pay", "p.csv", stdin=theirs)
+    os.write(ours, answer.encode())
+    _, said = child.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    assert child.returncode == code
+    assert f"Pay 2 payouts, 201.00 USD, at {provider.url}? [y/N]" in said
+    assert ("not confirmed; nothing was sent" in said) == (code == 1)
+    assert provider.report().moved == moved
+    assert (till.folder / "p.csv.journal").exists() == (code == 0)
+
+
+def test_the_question_tells_what_was_begun_before(till):
+    """And a changed file is refused before anybody is asked."""
+    till.opens()
+    till.has(rows(2, k1=STUCK))
+    till("pay", "p.csv", "--yes", "--deadline", "0.2", exits=3)
+    for text, words in (
+        (rows(2, k1=STUCK), "(2 of them begun before)"),
+        (rows(1), "isn't the file"),
+    ):
+        till.has(text)
+        ours, theirs = pty.openpty()
+        child = till.child("pay", "p.csv", stdin=theirs)
+        os.write(ours, b"n\n")
+        _, said = child.communicate(timeout=60)
+        os.close(ours)
+        os.close(theirs)
+        assert words in said
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (rows(4, k2="7.00"), "line 4 (key 'k2') differs in amount_details.amount"),
+        (rows(4).replace("k1,", "q1,"), "line 3 has the key 'q1', and another one was begun there"),
+        (rows(3), "it ends before its payout 4, which was begun"),
+        (f"{rows(4)}z,1,usd,h,J\n", "all 4 rows that were begun are as they were; others, or the"),
+        (rows(4).replace("\n", "\r\n"), "all 4 rows that were begun are as they were; others, or"),
+    ],
+)
+def test_a_file_that_was_changed_between_runs(till, text, words):
+    """It is refused with the first line that differs, and what to do; nothing is sent."""
+    provider = till.opens()
+    till.has(rows(4))
+    till("pay", "p.csv", "--yes")
+    requests = provider.report().requests
+    till.has(text)
+    result = till("pay", "p.csv", "--yes", exits=2)
+    assert "isn't the file that the batch 'p.csv' was begun with" in result.stderr
+    assert words in result.stderr
+    assert "restore the file, or pay it as a batch of its own with --batch NAME" in result.stderr
+    assert provider.report().requests == requests
+
+
+def test_another_batch_pays_only_what_is_new(till):
+    """The key decides: what the journal has is replayed, or refused if it is another payout now."""
+    provider = till.opens()
+    till.has(rows(3))
+    till("pay", "p.csv", "--yes")
+    till.has(f"{rows(3, k2='7.00')}z,1,usd,hash,Jane Roe\n")
+    said = till.json("pay", "p.csv", "--yes", "--batch", "june", exits=1)
+    assert (said["succeeded"], said["replayed"], said["refused"]) == (3, 2, 1)
+    assert "amount_details.amount" in said["not_paid"][0]["reason"]
+    assert provider.report().moved == 4
+
+
+def test_what_fails_or_is_open_is_listed(till):
+    """With its session and the reason; open ones make it 3, and the next command is told."""
+    till.opens()
+    till.has(rows(3, k0=DECLINED, k1=STUCK))
+    result = till("pay", "p.csv", "--yes", "--deadline", "0.3", exits=3)
+    said = plain(result.stdout)
+    assert "failed 1 666.01 USD unknown 0 open 1 666.10 USD" in said
+    assert "account_not_found: account not found" in said
+    assert "next: smartglocal payouts resume p.csv" in said
+
+
+def test_stop_rules(till):
+    """What stands behind is not begun; 6 says that it ended early, and how to go on."""
+    provider = till.opens()
+    till.has(rows(6, k1=DECLINED))
+    options = ("--yes", "--concurrency", "1")
+    result = till("pay", "p.csv", *options, "--stop-on-refusal", exits=6)
+    assert "not begun 4" in plain(result.stdout)
+    assert "stopped early: the payout 'k1' was failed" in result.stdout
+    assert "next: smartglocal payouts pay p.csv" in result.stdout
+    said = till.json("pay", "p.csv", *options, "--spend-limit", "210usd", exits=6)
+    assert "more than 21000 usd" in said["stopped"]
+    till("pay", "p.csv", *options, "--stop-on-low-balance", exits=1)
+    assert provider.report().moved == 5
+
+
+def test_so_many_failures_in_a_row(till):
+    """They stop it, too."""
+    till.opens()
+    till.has(rows(5, k0=DECLINED, k1=DECLINED))
+    words = ("pay", "p.csv", "--yes", "--concurrency", "1", "--stop-after-failures", "2")
+    assert till.json(*words, exits=6)["not_begun"] == 3
+
+
+def test_a_wallet_that_is_too_small(till):
+    """With the rule it is noticed before anything is sent that moves money."""
+    provider = till.opens(rules=emulator.Rules(opening_balance=15_000))
+    till.has(rows(3))
+    words = ("pay", "p.csv", "--yes", "--concurrency", "1", "--stop-on-low-balance")
+    assert "the wallets can't pay 'k1'" in till.json(*words, exits=6)["stopped"]
+    assert provider.report().moved == 1
+
+
+def test_money_that_moves_by_itself_halts(till):
+    """The project confirms by itself: the first payout tells, and 7 says that nothing goes on."""
+    provider = till.opens(rules=emulator.Rules(confirmation=emulator.Confirmation.AUTOMATIC))
+    till.has(rows(4))
+    result = till("pay", "p.csv", "--yes", "--concurrency", "1", exits=7)
+    assert "money moved without our confirm" in result.stderr
+    assert provider.report().moved == 1
+    said = till.json("pay", "p.csv", "--yes", exits=7)
+    assert "money moved without our confirm" in said["halted"]
+    assert provider.report().moved == 1
+
+
+def test_a_project_that_confirms_by_itself(till):
+    """Asked for by name, it is paid; and the next command names it, too."""
+    provider = till.opens(rules=emulator.Rules(confirmation=emulator.Confirmation.AUTOMATIC))
+    till.has(rows(3, k2=STUCK))
+    words = ("pay", "p.csv", "--yes", "--confirm", "automatic", "--deadline", "0.3")
+    assert (
+        till.json(*words, exits=3)["next"] == "smartglocal payouts resume p.csv --confirm automatic"
+    )
+    assert provider.report().moved == 2
+
+
+def test_nobody_is_reached(till):
+    """4: nothing was sent; it doesn't try every row in vain."""
+    till.opens()
+    till.has(rows(200))
+    words = ("pay", "p.csv", "--yes", "--server", "http://127.0.0.1:9", "--deadline", "0.2")
+    said = till.json(*words, "--concurrency", "4", exits=4)
+    assert said["stopped"] == "the provider can't be reached"
+    assert said["not_begun"] > 150
+    assert till.provider.report().requests == 0
+
+
+def test_refused_credentials(till):
+    """Told in a line, with what is left; nothing is out."""
+    till.opens()
+    till.has(rows(3))
+    till.monkeypatch.setenv("SMARTGLOCAL_PROJECT", "another")
+    result = till("pay", "p.csv", "--yes", exits=1)
+    assert "smartglocal: session/create: refused" in result.stderr
+    assert "not begun 3" in plain(result.stdout)
+
+
+def test_a_dry_run_sends_nothing(till):
+    """Everything is built and signed; no journal is made, and the provider sees nothing."""
+    provider = till.opens()
+    till.has(rows(5))
+    result = till("pay", "p.csv", "--dry-run")
+    assert "5 payouts: 10 requests built and signed, none sent" in result.stdout
+    assert till.json("pay", "p.csv", "--dry-run")["signed"] == 10
+    assert provider.report().requests == 0
+    assert sorted(path.name for path in till.folder.iterdir()) == ["p.csv", "shop.pem"]
+    till.has(f"{rows(1)}k9,x,usd,hash,Jane Roe\n")
+    till("pay", "p.csv", "--dry-run", exits=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--rate", "0"], "--rate: must be a number above zero"),
+        (["--deadline", "-1"], "--deadline: must be a number above zero"),
+        (["--spend-limit", "100"], "--spend-limit: expected an amount and its currency"),
+        (["--expect-total", "1usd", "--expect-total", "2usd"], "--expect-total: is given twice"),
+        (["--journal", "mysql://x"], "--journal: expected a path, or an address as postgres://"),
+        (["--journal", ""], "--journal: is empty"),
+        (["--batch", ""], "--batch: expected a name"),
+        (["--results", "none.csv"], "--results: is the file that is to be paid"),
+        (["--server", "nonsense"], "--server: server "),
+        (["--concurrency", "0"], "--concurrency"),
+        (["--confirm", "never"], "--confirm"),
+    ],
+)
+def test_misuse_comes_first(till, options, words):
+    """Before the file is read, which isn't there."""
+    till.opens()
+    assert words in till("pay", "none.csv", "--yes", *options, exits=2).stderr
+
+
+def test_missing_credentials_come_first(till):
+    """Each variable is named."""
+    till.opens()
+    till.monkeypatch.delenv("SMARTGLOCAL_PROJECT")
+    assert "set SMARTGLOCAL_PROJECT" in till("pay", "none.csv", "--yes", exits=2).stderr
+
+
+def test_results_that_are_something_else(till):
+    """A file that holds something else isn't harmed, and nothing is sent."""
+    provider = till.opens()
+    till.has(rows(2))
+    till.has("mine\n", "r.csv")
+    result = till("pay", "p.csv", "--yes", "--results", "r.csv", exits=2)
+    assert "holds something else than results" in result.stderr
+    assert (till.folder / "r.csv").read_text(encoding="utf-8") == "mine\n"
+    assert provider.report().requests == 0
+
+
+def test_a_journal_that_is_in_use(till):
+    """One process at a time: the other one is named."""
+    till.opens()
+    till.has(rows(2))
+    till("pay", "p.csv", "--yes", "--journal", "j")
+    till.monkeypatch.setenv("SMARTGLOCAL_PROJECT", "another")
+    result = till("pay", "p.csv", "--yes", "--journal", "j", exits=2)
+    assert "j belongs to" in result.stderr
+
+
+def test_lost_answers_pay_once(till):
+    """Whatever is lost on the way, each is paid once by the provider's own count."""
+    script = FaultScript((Fault(FaultKind.AFTER, nth=(1,), operation="session/start/payout"),))
+    provider = till.opens(faults=script)
+    till.has(rows(8))
+    till("pay", "p.csv", "--yes")
+    assert (provider.report().moved, provider.report().moved_twice) == (8, 0)
+
+
+def test_no_card_number_anywhere(till):
+    """Neither in what is said, nor in results or journal; not where it fails either."""
+    till.opens()
+    till.has(
+        "key,amount,currency,card_number,full_name\n"
+        f"a,1.00,usd,{CARD},Jane Roe\nb,{DECLINED},usd,{CARD},Jane Roe\n"
+    )
+    said = till("pay", "p.csv", "--yes", "--results", "r.jsonl", exits=1).output
+    said += json.dumps(till.json("pay", "p.csv", "--yes", exits=1))
+    kept = [path for path in till.folder.iterdir() if path.name not in {"p.csv", "shop.pem"}]
+    assert CARD not in said
+    assert len(kept) >= 3
+    assert not [path for path in kept if CARD.encode() in path.read_bytes()]
+
+
+def test_the_batch_is_written_first(till):
+    """With the file's digest, rows and totals."""
+    till.opens()
+    path = till.has(rows(3))
+    till("pay", "p.csv", "--yes", "--server", "http://127.0.0.1:9", "--deadline", "0.1", exits=4)
+    with sqlite3.connect(till.folder / "p.csv.journal") as database:
+        name, digest, count, totals, _ = database.execute("SELECT * FROM batch").fetchone()
+    database.close()
+    assert (name, count, json.loads(totals)) == ("p.csv", 3, {"usd": 30_300})
+    assert len(digest) == 32
+    assert path.read_text(encoding="utf-8").startswith(HEADER)
