@@ -115,7 +115,7 @@ def test_a_person_is_asked(till, answer, code, moved):
     os.close(theirs)
     assert child.returncode == code
     assert f"Pay 2 payouts, 201.00 USD, at {provider.url}? [y/N]" in said
-    assert ("not confirmed; nothing was sent" in said) == (code == 1)
+    assert ("not confirmed; nothing was done" in said) == (code == 1)
     assert provider.report().moved == moved
     assert (till.folder / "p.csv.journal").exists() == (code == 0)
 

@@ -25,20 +25,25 @@ def needs_terminal() -> None:
 
     """
     if not (sys.stdin is not None and sys.stdin.isatty()):  # pyright: ignore[reportUnnecessaryComparison]
-        raise InvalidRequest("--yes", f"{_NOBODY}; nothing was sent")
+        raise InvalidRequest("--yes", f"{_NOBODY}; nothing was done")
 
 
 def confirmed(found: Preflight, before: int, server: str) -> bool:
     """Ask on standard error whether to pay; anything but a yes is a no."""
     known = f" ({before:,} of them begun before)" if before else ""
     sums = " and ".join(money(Amount(units, code)) for code, units in found.totals.items())
-    question = f"Pay {counted(found.count, 'payout')}{known}, {sums}, at {printable(server)}?"
+    question = f"Pay {counted(found.count, 'payout')}{known}, {sums}, at {server}?"
+    return agreed(question)
+
+
+def agreed(question: str) -> bool:
+    """Ask on standard error; anything but a yes is a no."""
     try:
-        says_yes = typer.confirm(question, default=False, err=True)
+        says_yes = typer.confirm(printable(question), default=False, err=True)
     except typer.Abort:
         says_yes = False
     if not says_yes:
-        remark("not confirmed; nothing was sent")
+        remark("not confirmed; nothing was done")
     return says_yes
 
 

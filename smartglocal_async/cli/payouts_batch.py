@@ -1,7 +1,5 @@
 """The batch of a file in a journal: is it the file that the batch was begun with?"""
 
-from pathlib import Path
-
 from ..client import SmartGlocal
 from ..errors import Misuse
 from ..journal.entries import Batch
@@ -9,14 +7,9 @@ from ..journal.store import Journal
 from ..payouts.comparing import Comparison, compare
 from ..payouts.files import PayoutFile
 from .payouts_client import payouts_of
-from .payouts_journal import is_address, journal_of
+from .payouts_journal import journal_of
 from .payouts_wish import Wish
 from .screen import counted
-
-
-def is_there(journal: str) -> bool:
-    """Say whether there is a journal to look into: a path may lead nowhere yet."""
-    return is_address(journal) or Path(journal).exists()
 
 
 async def begun_before(client: SmartGlocal, wish: Wish, digest: str) -> int:

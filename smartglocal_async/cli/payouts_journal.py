@@ -54,6 +54,23 @@ def place_of(given: str | None, file: Path | None) -> str:
     return str(file.with_name(f"{file.name}.journal"))
 
 
+def is_there(journal: str) -> bool:
+    """Say whether there is a journal to look into: a path may lead nowhere yet."""
+    return is_address(journal) or Path(journal).exists()
+
+
+def existing(journal: str) -> None:
+    """Refuse a path that leads nowhere: no journal is made by asking.
+
+    Raises:
+        InvalidRequest: there is none.
+
+    """
+    _check(journal)
+    if not is_there(journal):
+        raise InvalidRequest(_OPTION, f"there is no journal {journal}")
+
+
 def shown(text: str) -> str:
     """Give the name of a journal without a password."""
     if not is_address(text):

@@ -11,10 +11,11 @@ from .errand import ended_by_signals
 from .failures import ExitCode, explained, unread_or_not
 from .naming import named
 from .payouts_asking import confirmed, needs_terminal, told_if_cut_short
-from .payouts_batch import begun_before, is_there
+from .payouts_batch import begun_before
 from .payouts_check import ExpectTotal, File, facts, show_preflight
 from .payouts_client import Reach, client_of, server_of
 from .payouts_dry_run import sign_all
+from .payouts_journal import is_there
 from .payouts_options import (
     BatchName,
     Concurrency,

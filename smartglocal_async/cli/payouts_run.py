@@ -41,6 +41,8 @@ class Run:
     results: ResultsFile | None
     sums: Sums
     reach: Reach
+    stopped_by: str | None = field(default=None, init=False)
+    """The signal that did, if one did."""
     _cannot_write: bool = field(default=False, init=False)
 
     async def through(self, outcomes: AsyncGenerator[PayoutOutcome]) -> SmartGlocalError | None:
@@ -64,7 +66,8 @@ class Run:
         return sum(counts.get(step, 0) for step in _MAY_BE_OUT)
 
     def _heard(self, one: signal.Signals) -> None:
-        self.payouts.stop(f"{one.name} was received")
+        self.stopped_by = f"{one.name} was received"
+        self.payouts.stop(self.stopped_by)
         remark("stopping: what is out is finished; once more ends it at once")
 
     def _take(self, outcome: PayoutOutcome, moved: Callable[[], None]) -> None:

@@ -1,5 +1,6 @@
 """What a run of payouts has come to: counts, sums, what a person has to look at, the exit code."""
 
+import shlex
 from collections import Counter
 from typing import Any, Final
 
@@ -117,6 +118,9 @@ class Ran:
     @property
     def next(self) -> str | None:
         """The command that goes on, where there is something to go on with."""
+        if isinstance(self.error, PayoutsHalted):
+            lift = shlex.join(["smartglocal", "payouts", "lift", "--journal", self.journal])
+            return f"look into it, then: {lift}"
         return self.next_step if self.sums.is_open or self.error is not None else None
 
     def as_dict(self) -> dict[str, Any]:
@@ -126,7 +130,7 @@ class Ran:
         is_other = self.error is not None and stopped is None and halted is None
         return {
             **self.sums.as_dict(),
-            "not_paid": [_facts(outcome) for outcome in self.sums.listed],
+            "not_paid": [facts_of_outcome(outcome) for outcome in self.sums.listed],
             "stopped": stopped,
             "halted": halted,
             "error": facts_of(self.error) if self.error is not None and is_other else None,
@@ -148,7 +152,8 @@ def _may_move(outcome: PayoutOutcome) -> bool:
     return outcome.session_id is not None or outcome.state is PayoutState.UNKNOWN
 
 
-def _facts(outcome: PayoutOutcome) -> dict[str, Any]:
+def facts_of_outcome(outcome: PayoutOutcome) -> dict[str, Any]:
+    """Give what became of a payout as plain JSON values."""
     return {
         "key": outcome.key,
         "state": outcome.state.value,

@@ -21,6 +21,10 @@ _ROWS: Final = (
     ("unknown", PayoutState.UNKNOWN),
     ("open", PayoutState.OPEN),
 )
+_UNKNOWN: Final = (
+    "never pay an unknown one under another key: the provider's report (payouts reconcile) or a "
+    "person (payouts decide) settles it"
+)
 _ALWAYS: Final = frozenset({PayoutState.SUCCEEDED, PayoutState.FAILED, PayoutState.UNKNOWN})
 
 
@@ -90,6 +94,10 @@ def _verdict(ran: Ran) -> list[str]:
     sums, said = ran.sums, list[str]()
     if sums.settled and sums.replayed == sums.settled and not sums.not_begun:
         said.append("all of it was settled before; nothing was sent")
+    if sums.asked is None and not sums.settled:
+        said.append("nothing is open that can be gone on with")
+    if sums.states[PayoutState.UNKNOWN]:
+        said.append(_UNKNOWN)
     if isinstance(ran.error, BatchStopped):
         said.append(f"stopped early: {ran.error.reason}")
     if ran.results is not None:

@@ -27,7 +27,7 @@ class HungUp(BrokenPipeError):
 class _Console(Console):
     def on_broken_pipe(self) -> NoReturn:
         """Say so; rich would end the process with a code that says "refused"."""
-        raise _hung_up()
+        raise hung_up()
 
 
 def is_lively(stream: TextIO | None) -> bool:
@@ -136,7 +136,7 @@ def _write(stream: TextIO | None, line: str) -> None:
         _ = stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         stream.flush()
     except BrokenPipeError:
-        raise _hung_up() from None
+        raise hung_up() from None
 
 
 def _open(stream: TextIO | None) -> TextIO:
@@ -145,5 +145,6 @@ def _open(stream: TextIO | None) -> TextIO:
     return stream
 
 
-def _hung_up() -> HungUp:
+def hung_up() -> HungUp:
+    """Give the error that says so."""
     return HungUp(errno.EPIPE, "whoever read the output went away")

@@ -1,13 +1,14 @@
 """How the payouts stand, which of them need a person, and what a person may write of them."""
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping
-from typing import Final
+from collections.abc import AsyncGenerator, Collection, Mapping
+from datetime import datetime
+from typing import Final, Protocol
 
 from attrs import frozen
 
 from ..errors import InvalidRequest, Misuse
-from ..journal.entries import WORKABLE, Attempt, Changes, Entry, Halt
+from ..journal.entries import EVERY_STEP, WORKABLE, Attempt, Batch, Changes, Entry, Halt
 from ..journal.states import STEPS, Event, Step
 from .desk import Desk
 from .orders import PayoutOutcome, PayoutState, outcome_of, state_of
@@ -54,28 +55,59 @@ class Case:
         return f"it stands at {self.entry.step.name} for more than a day"
 
 
-async def summary_of(desk: Desk, batch: str | None) -> PayoutSummary:
+class Book(Protocol):
+    """What can be read of a journal, also by those who only look at it."""
+
+    async def entries(
+        self,
+        limit: int,
+        *,
+        after: str | None = None,
+        steps: Collection[Step] = EVERY_STEP,
+        batch: str | None = None,
+    ) -> tuple[Entry, ...]:
+        """Give a page of all entries."""
+        ...
+
+    async def counts(self, *, batch: str | None = None) -> Mapping[Step, int]:
+        """Count the entries by step."""
+        ...
+
+    async def sums(self, *, batch: str | None = None) -> Mapping[tuple[Step, str], int]:
+        """Add up the amounts by step and currency."""
+        ...
+
+    async def batch(self, name: str) -> Batch | None:
+        """Give a batch by its name."""
+        ...
+
+    async def halted(self) -> Halt | None:
+        """Give the halt that holds now."""
+        ...
+
+    async def history(self, key: str) -> tuple[Attempt, ...]:
+        """Give the log of an entry."""
+        ...
+
+
+async def summary_of(book: Book, batch: str | None) -> PayoutSummary:
     """Count what there is."""
     counts, sums = Counter[PayoutState](), Counter[tuple[PayoutState, str]]()
-    for step, count in (await desk.journal.counts(batch=batch)).items():
+    for step, count in (await book.counts(batch=batch)).items():
         counts[state_of(step)] += count
-    for (step, currency), amount in (await desk.journal.sums(batch=batch)).items():
+    for (step, currency), amount in (await book.sums(batch=batch)).items():
         sums[state_of(step), currency] += amount
-    return PayoutSummary(counts=counts, sums=sums, halt=await desk.journal.halted())
+    return PayoutSummary(counts=counts, sums=sums, halt=await book.halted())
 
 
-async def cases_of(desk: Desk, batch: str | None) -> AsyncGenerator[Case]:
+async def cases_of(book: Book, batch: str | None, now: datetime) -> AsyncGenerator[Case]:
     """Give what needs a person, the oldest first."""
-    journal = desk.journal
+    is_late = now.timestamp() - _OLD_SECONDS
     async for entry in each(
-        lambda after: journal.entries(PAGE, after=after, steps=_WATCHED, batch=batch)
+        lambda after: book.entries(PAGE, after=after, steps=_WATCHED, batch=batch)
     ):
-        if entry.step is Step.UNKNOWN or _is_old(desk, entry):
-            yield Case(entry=entry, history=await journal.history(entry.key))
-
-
-def _is_old(desk: Desk, entry: Entry) -> bool:
-    return desk.timing.now().timestamp() - entry.updated_at > _OLD_SECONDS
+        if entry.step is Step.UNKNOWN or entry.updated_at < is_late:
+            yield Case(entry=entry, history=await book.history(entry.key))
 
 
 async def decide(desk: Desk, key: str, reason: str, *, is_paid: bool) -> PayoutOutcome:

@@ -241,11 +241,12 @@ class Payouts:
 
     async def summary(self, *, batch: str | None = None) -> cases.PayoutSummary:
         """Count the journal's payouts, of all or of a batch."""
-        return await cases.summary_of(self._open().desk, batch)
+        return await cases.summary_of(self._open().desk.journal, batch)
 
     def cases(self, *, batch: str | None = None) -> AsyncGenerator[cases.Case]:
         """Give the payouts that nothing which can be sent settles, and those open for a day."""
-        return cases.cases_of(self._open().desk, batch)
+        desk = self._open().desk
+        return cases.cases_of(desk.journal, batch, desk.timing.now())
 
     async def decide(self, key: str, *, is_paid: bool, reason: str) -> PayoutOutcome:
         """Settle a payout by what a person found out; the reason is kept with it.

@@ -5,7 +5,6 @@ import fcntl
 import io
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -29,6 +28,8 @@ FIELDS: Final = (
     "attempts",
     "replayed",
 )
+HEADER: Final = f"{','.join(FIELDS)}\n".encode()
+"""The first line of a CSV."""
 _JSON_SUFFIXES: Final = frozenset({".jsonl", ".ndjson"})
 _LONGEST_FIRST_LINE: Final = 65_536
 _BLOCK: Final = 4096
@@ -76,7 +77,7 @@ class ResultsFile:
             size = _whole(opened, self._check(opened))
             os.ftruncate(opened, size)
             if not (size or self._is_json):
-                _write(opened, _csv_line(FIELDS))
+                _write(opened, HEADER)
         except BaseException:
             os.close(opened)
             raise
@@ -98,15 +99,11 @@ class ResultsFile:
         """
         if self._descriptor is None:
             raise Misuse(f"the results file {self.path} isn't open: use it in a with statement")
-        _write(self._descriptor, self._line(_facts(outcome, is_json=self._is_json)))
+        _write(self._descriptor, line_of(outcome, is_json=self._is_json))
 
     @property
     def _is_json(self) -> bool:
-        return self.path.suffix.lower() in _JSON_SUFFIXES
-
-    @property
-    def _line(self) -> Callable[[dict[str, Any]], bytes]:
-        return _json_line if self._is_json else _csv_line_of
+        return is_json_lines(self.path)
 
     def _lock(self, opened: int) -> None:
         try:
@@ -119,15 +116,25 @@ class ResultsFile:
         """Give the size of a file of results; whatever else is in the file must not be harmed."""
         size = os.fstat(opened).st_size
         first, ending, _ = os.pread(opened, _LONGEST_FIRST_LINE, 0).partition(b"\n")
-        header = _csv_line(FIELDS)
         if self._is_json:
             is_ours = _is_result(first) if ending else first[:1] in {b"", b"{"}
         else:
-            is_ours = first + ending == header or (not ending and header.startswith(first))
+            is_ours = first + ending == HEADER or (not ending and HEADER.startswith(first))
         if not is_ours:
             words = "holds something else than results; give the path of another file"
             raise InvalidRequest(str(self.path), words)
         return size
+
+
+def is_json_lines(path: Path) -> bool:
+    """Say whether the suffix of a path means JSON Lines, and not CSV."""
+    return path.suffix.lower() in _JSON_SUFFIXES
+
+
+def line_of(outcome: PayoutOutcome, *, is_json: bool) -> bytes:
+    """Give the line of an outcome."""
+    facts = _facts(outcome, is_json=is_json)
+    return _json_line(facts) if is_json else _csv_line(facts)
 
 
 def _is_result(line: bytes) -> bool:
@@ -168,12 +175,9 @@ def _json_line(facts: dict[str, Any]) -> bytes:
     return f"{json.dumps(facts, ensure_ascii=False)}\n".encode(errors="backslashreplace")
 
 
-def _csv_line_of(facts: dict[str, Any]) -> bytes:
-    return _csv_line(tuple("" if value is None else str(value) for value in facts.values()))
-
-
-def _csv_line(cells: tuple[str, ...]) -> bytes:
+def _csv_line(facts: dict[str, Any]) -> bytes:
     text = io.StringIO()
+    cells = ("" if value is None else str(value) for value in facts.values())
     _ = csv.writer(text, lineterminator="\n").writerow(cells)
     return text.getvalue().encode(errors="backslashreplace")
 

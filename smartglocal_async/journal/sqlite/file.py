@@ -148,7 +148,7 @@ def _make(path: Path) -> None:
 
 def _begun(connection: sqlite3.Connection, path: Path, scope: str, side: SideFile) -> Opened:
     try:
-        is_new = _look(connection, path)
+        is_new = look(connection, path)
         _set(connection, path)
         _ = connection.execute("BEGIN IMMEDIATE")
         if is_new:
@@ -188,7 +188,7 @@ def write_halt(connection: sqlite3.Connection, halt: Halt | None) -> None:
         _ = connection.execute("INSERT INTO meta VALUES ('halt', ?)", (halt_text(halt),))
 
 
-def _look(connection: sqlite3.Connection, path: Path) -> bool:
+def look(connection: sqlite3.Connection, path: Path) -> bool:
     """Say whether the file is new, before anything in it is changed."""
     made_by = _one(connection, "PRAGMA application_id")
     tables = _one(connection, "SELECT count(*) FROM sqlite_master")

@@ -1,0 +1,201 @@
+"""``payouts status``: how the payouts of a journal stand, with nothing sent."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import typer
+from attrs import field, frozen
+from rich.console import Console
+
+from ..errors import Misuse
+from ..journal.entries import Batch, Halt
+from ..payouts.cases import Book, Case, PayoutSummary, cases_of, summary_of
+from ..payouts.orders import PayoutState
+from ..retry import Timing
+from ..values.exactness import without_card_numbers
+from ..values.money import Amount
+from .failures import ExitCode, explained, unread_or_not
+from .payouts_journal import place_of, shown
+from .payouts_looking import looking
+from .payouts_options import BatchName, JournalAt, OptionalFile
+from .payouts_wish import batch_of
+from .screen import AsJson, cell, console, counted, show, table, write_json
+from .words import moment, money
+
+_MOST_CASES: Final = 100
+_NOT_PAID: Final = (PayoutState.FAILED, PayoutState.CANCELLED)
+
+
+@frozen(kw_only=True)
+class Standing:
+    """How payouts stand."""
+
+    journal: str
+    name: str | None
+    """Of the batch; None: all of the journal."""
+    batch: Batch | None
+    summary: PayoutSummary
+    cases: list[Case] = field(factory=list[Case])
+    case_count: int = 0
+
+    @property
+    def code(self) -> ExitCode:
+        """What that is for a shell: the worst first."""
+        counts = self.summary.counts
+        if self.summary.halt is not None:
+            return ExitCode.HALTED
+        if counts.get(PayoutState.OPEN) or counts.get(PayoutState.UNKNOWN):
+            return ExitCode.OUTCOME_UNKNOWN
+        return ExitCode.FAILED if any(map(counts.get, _NOT_PAID)) else ExitCode.DONE
+
+
+def status(
+    file: OptionalFile = None,
+    *,
+    journal: JournalAt = None,
+    batch: BatchName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how the payouts stand: counts, sums, a halt, and what needs a person.
+
+    Those of FILE, of a --batch, or of the whole journal. It reads the journal, also while `pay`
+    runs; nothing is sent, and a journal in a file needs no credentials.
+
+    Exit codes: 0 all that were begun are paid. 1 some failed. 2 misuse. 3 some are open or
+    unknown. 7 payouts are halted.
+    """
+    with explained(as_json=as_json):
+        place = place_of(journal, file)
+        name = batch if file is None else batch_of(batch, file)
+        standing = asyncio.run(_look(place, name))
+        with unread_or_not():
+            if as_json:
+                write_json(_facts(standing))
+            else:
+                _show(console(), standing)
+    if standing.code:
+        raise typer.Exit(standing.code)
+
+
+async def known(book: Book, name: str | None, journal: str) -> Batch | None:
+    """Give a batch of a journal.
+
+    Raises:
+        Misuse: it has no such batch.
+
+    """
+    batch = None if name is None else await book.batch(name)
+    if name is not None and batch is None:
+        words = f"the journal {shown(journal)} has no batch {name!r}; name it with --batch"
+        raise Misuse(words)
+    return batch
+
+
+async def _look(journal: str, name: str | None) -> Standing:
+    cases: list[Case] = []
+    count = 0
+    async with looking(journal) as book:
+        batch = await known(book, name, journal)
+        summary = await summary_of(book, name)
+        async for case in cases_of(book, name, Timing().now()):
+            count += 1
+            if len(cases) < _MOST_CASES:
+                cases.append(case)
+    return Standing(
+        journal=shown(journal),
+        name=name,
+        batch=batch,
+        summary=summary,
+        cases=cases,
+        case_count=count,
+    )
+
+
+def _show(screen: Console, standing: Standing) -> None:
+    title = "All payouts" if standing.name is None else f"Batch {standing.name}"
+    shown_table = table(None)
+    shown_table.show_header = False
+    shown_table.add_column()
+    shown_table.add_column(justify="right")
+    shown_table.add_column(overflow="fold")
+    if standing.batch is not None:
+        sums = standing.batch.totals.items()
+        total = ", ".join(money(Amount(units, code)) for code, units in sums)
+        shown_table.add_row("in the file", f"{standing.batch.rows:,}", cell(total))
+    for state, count in _counts(standing).items():
+        shown_table.add_row(state.value, f"{count:,}", cell(_sums(standing, state)))
+    screen.print(cell(title, "bold"), soft_wrap=True)
+    show(screen, shown_table)
+    if standing.summary.halt is not None:
+        screen.print(cell(_halted(standing.summary.halt), "bold red"), soft_wrap=True)
+    _show_cases(screen, standing)
+
+
+def _show_cases(screen: Console, standing: Standing) -> None:
+    if not standing.case_count:
+        return
+    listed = table(f"{counted(standing.case_count, 'payout')} for a person to look at")
+    for column in ("Key", "Session", "Step", "Since", "Why"):
+        listed.add_column(column, overflow="fold")
+    for case in standing.cases:
+        entry, why = case.entry, without_card_numbers(case.reason) or ""
+        since = moment(_time(entry.updated_at))
+        listed.add_row(*map(cell, (case.key, entry.session_id or "", entry.step.name, since, why)))
+    show(screen, listed)
+    if standing.case_count > len(standing.cases):
+        screen.print(cell(f"and {standing.case_count - len(standing.cases):,} more"))
+    words = "look each up at the provider, then: smartglocal payouts decide KEY --paid|--not-paid"
+    screen.print(cell(words), soft_wrap=True)
+
+
+def _counts(standing: Standing) -> dict[PayoutState, int]:
+    """Give the states that there are; paid ones are always told."""
+    counts = standing.summary.counts
+    found = {state: counts.get(state, 0) for state in PayoutState}
+    return {s: n for s, n in found.items() if n or s is PayoutState.SUCCEEDED}
+
+
+def _sums(standing: Standing, state: PayoutState) -> str:
+    sums = standing.summary.sums.items()
+    told = sorted((code, units) for (one, code), units in sums if one is state)
+    return ", ".join(money(Amount(units, code)) for code, units in told)
+
+
+def _halted(halt: Halt) -> str:
+    until = "" if halt.until is None else f", until {moment(_time(halt.until))}"
+    return f"halted ({halt.kind.value}{until}): {halt.reason}"
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _facts(standing: Standing) -> dict[str, Any]:
+    halt, batch = standing.summary.halt, standing.batch
+    sums: dict[str, dict[str, int]] = {}
+    for (state, currency), units in standing.summary.sums.items():
+        sums.setdefault(currency, {})[state.value] = units
+    return {
+        "journal": standing.journal,
+        "batch": standing.name,
+        "rows": None if batch is None else batch.rows,
+        "totals": None if batch is None else dict(batch.totals),
+        "counts": {state.value: count for state, count in _counts(standing).items()},
+        "sums": sums,
+        "halt": halt and {"kind": halt.kind.value, "reason": halt.reason, "until": halt.until},
+        "cases": [_case(case) for case in standing.cases],
+        "case_count": standing.case_count,
+        "exit_code": int(standing.code),
+    }
+
+
+def _case(case: Case) -> dict[str, Any]:
+    entry = case.entry
+    return {
+        "key": case.key,
+        "session_id": entry.session_id,
+        "step": entry.step.name,
+        "since": _time(entry.updated_at).isoformat(),
+        "reason": without_card_numbers(case.reason),
+    }

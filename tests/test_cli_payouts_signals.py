@@ -1,0 +1,106 @@
+"""``payouts pay`` in a real process that is interrupted or killed, and run again."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+from till import rows
+
+from smartglocal_async.emulator import Fault, FaultKind, FaultScript
+
+COUNT: Final = 120
+# One after the other, so that the file is long in the making when the signal comes.
+SLOWLY: Final = ("pay", "p.csv", "--yes", "--concurrency", "1")
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for what a running process will surely bring about."""
+    ends = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.002)
+
+
+def ends(child: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Wait for the end of a process; give its code and what it wrote."""
+    said, told = child.communicate(timeout=60)
+    return child.returncode, said, told
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_and_run_again(till, number):
+    """It ends in good order; the same command goes on, and each row is paid once."""
+    provider = till.opens()
+    till.has(rows(COUNT))
+    child = till.child(*SLOWLY)
+    until(lambda: provider.report().moved >= 3)
+    child.send_signal(number)
+    code, said, told = ends(child)
+    assert code in {3, 6}  # 3 where one was waited for when the signal came.
+    assert f"stopped early: {number.name} was received" in said
+    assert "stopping: what is out is finished; once more ends it at once" in told
+    assert f"{number.name} was received" in told
+    settled = provider.report().moved
+    assert 3 <= settled < COUNT
+    again = till.json("pay", "p.csv", "--yes")
+    assert (again["succeeded"], again["replayed"]) == (COUNT, settled)
+    assert (provider.report().moved, provider.report().moved_twice) == (COUNT, 0)
+    assert len(till.results()) == COUNT
+
+
+def test_killed_and_run_again(till):
+    """Nothing is lost, nothing paid twice; the results are whole lines."""
+    provider = till.opens()
+    till.has(rows(COUNT))
+    child = till.child("pay", "p.csv", "--yes", "--concurrency", "8")
+    until(lambda: provider.report().moved >= 20)
+    child.kill()
+    assert ends(child)[0] == -signal.SIGKILL
+    assert provider.report().moved < COUNT
+    assert till.json("pay", "p.csv", "--yes")["succeeded"] == COUNT
+    assert (provider.report().moved, provider.report().moved_twice) == (COUNT, 0)
+    assert {row["state"] for row in till.results().values()} == {"succeeded"}
+    assert len(till.results()) == COUNT
+
+
+def test_interrupted_twice(till):
+    """The second one ends at once, and says how to go on; nothing is paid twice."""
+    hang = Fault(FaultKind.HANG, operation="session/start/payout", nth=(1,), key="k0")
+    provider = till.opens(faults=FaultScript((hang,)))
+    till.has(rows(2))
+    child = till.child(*SLOWLY)
+    until(lambda: provider.report().requests >= 2)
+    child.send_signal(signal.SIGINT)
+    assert child.stderr is not None
+    assert child.stderr.readline().startswith("stopping: ")
+    child.send_signal(signal.SIGINT)
+    code, _, told = ends(child)
+    assert code == 3
+    assert "interrupted at once: what is out is in the journal" in told
+    assert "next: smartglocal payouts pay p.csv" in told
+    assert till.json("pay", "p.csv", "--yes")["succeeded"] == 2
+    assert (provider.report().moved, provider.report().moved_twice) == (2, 0)
+
+
+def test_status_and_report_beside_a_running_pay(till):
+    """They look while it pays; another payer is told who has the journal."""
+    provider = till.opens()
+    till.has(rows(COUNT))
+    child = till.child(*SLOWLY)
+    until(lambda: provider.report().moved >= 3)
+    for name in ("PROJECT", "PRIVATE_KEY", "SERVER"):
+        till.monkeypatch.delenv(f"SMARTGLOCAL_{name}")
+    said = till("status", "p.csv", "--json", exits=3)
+    assert '"rows": 120' in said.stdout
+    assert len(till("report", "p.csv").stdout.splitlines()) > 3
+    assert child.poll() is None
+    till.monkeypatch.setenv("SMARTGLOCAL_PROJECT", provider.project)
+    till.monkeypatch.setenv("SMARTGLOCAL_PRIVATE_KEY", "shop.pem")
+    till.monkeypatch.setenv("SMARTGLOCAL_SERVER", provider.url)
+    second = till("pay", "p.csv", "--yes", exits=2)
+    assert f"process {child.pid} has it; only one may write to it" in second.stderr
+    child.send_signal(signal.SIGINT)
+    assert ends(child)[0] in {3, 6}
