@@ -11,7 +11,7 @@ from till import rows
 
 from smartglocal_async.emulator import Fault, FaultKind, FaultScript
 
-COUNT: Final = 120
+COUNT: Final = 60
 # One after the other, so that the file is long in the making when the signal comes.
 SLOWLY: Final = ("pay", "p.csv", "--yes", "--concurrency", "1")
 
@@ -56,7 +56,7 @@ def test_killed_and_run_again(till):
     provider = till.opens()
     till.has(rows(COUNT))
     child = till.child("pay", "p.csv", "--yes", "--concurrency", "8")
-    until(lambda: provider.report().moved >= 20)
+    until(lambda: provider.report().moved >= 10)
     child.kill()
     assert ends(child)[0] == -signal.SIGKILL
     assert provider.report().moved < COUNT
@@ -94,7 +94,7 @@ def test_status_and_report_beside_a_running_pay(till):
     for name in ("PROJECT", "PRIVATE_KEY", "SERVER"):
         till.monkeypatch.delenv(f"SMARTGLOCAL_{name}")
     said = till("status", "p.csv", "--json", exits=3)
-    assert '"rows": 120' in said.stdout
+    assert '"rows": 60' in said.stdout
     assert len(till("report", "p.csv").stdout.splitlines()) > 3
     assert child.poll() is None
     till.monkeypatch.setenv("SMARTGLOCAL_PROJECT", provider.project)

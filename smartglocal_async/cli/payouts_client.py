@@ -21,14 +21,22 @@ _UNREACHED: Final = frozenset({Happened.NOT_SENT, Happened.MISCONFIGURED})
 
 @define(eq=False)
 class Reach:
-    """Whether anything ever reached the provider."""
+    """Whether the provider can be reached."""
 
-    is_reached: bool = field(default=False, init=False)
+    _in_vain: int = field(default=0, init=False)
+    _is_reached: bool = field(default=False, init=False)
+
+    @property
+    def is_missed(self) -> bool:
+        """Whether it was tried, and nothing ever reached the provider."""
+        return self._in_vain > 0 and not self._is_reached
 
     def heed(self, attempt: AttemptDetails) -> None:
         """Take in what an attempt came to."""
-        if attempt.happened not in _UNREACHED:
-            self.is_reached = True
+        if attempt.happened in _UNREACHED:
+            self._in_vain += 1
+        else:
+            self._is_reached = True
 
 
 def client_of(

@@ -149,7 +149,7 @@ async def _run(client: SmartGlocal, wish: _Wish, reach: Reach) -> Ran:
     return Ran(
         sums=sums,
         seconds=time.perf_counter() - begun,
-        is_reached=reach.is_reached,
+        is_missed=reach.is_missed,
         error=error,
         left_open=left,
         journal=shown(wish.journal),

@@ -74,7 +74,7 @@ class Run:
         self.sums.add(outcome)
         self._write(outcome)
         moved()
-        if outcome.state is PayoutState.OPEN and not self.reach.is_reached:
+        if outcome.state is PayoutState.OPEN and self.reach.is_missed:
             self.payouts.stop(_UNREACHED)
 
     def _write(self, outcome: PayoutOutcome) -> None:
@@ -118,7 +118,7 @@ async def run(client: SmartGlocal, wish: Wish, digest: str, found: Preflight, re
     return Ran(
         sums=sums,
         seconds=time.perf_counter() - begun,
-        is_reached=reach.is_reached,
+        is_missed=reach.is_missed,
         error=error,
         left_open=left,
         journal=shown(wish.journal),

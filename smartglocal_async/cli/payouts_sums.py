@@ -89,8 +89,8 @@ class Ran:
 
     sums: Sums
     seconds: float
-    is_reached: bool
-    """Whether anything reached the provider."""
+    is_missed: bool
+    """Whether nothing reached the provider, though it was tried."""
     error: SmartGlocalError | None
     """What ended it early."""
     left_open: int = 0
@@ -109,7 +109,7 @@ class Ran:
         if self.sums.may_move or self.left_open or is_lost:
             return ExitCode.OUTCOME_UNKNOWN
         if self.sums.is_open:
-            return ExitCode.OUTCOME_UNKNOWN if self.is_reached else ExitCode.NOT_SENT
+            return ExitCode.NOT_SENT if self.is_missed else ExitCode.OUTCOME_UNKNOWN
         if self.error is not None:
             return code_of(self.error)
         is_whole = not (self.sums.not_begun or _NOT_PAID & self.sums.states.keys())
