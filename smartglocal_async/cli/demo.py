@@ -11,6 +11,8 @@ import typer
 from .. import emulator
 from ..errors import InvalidRequest
 from ..signing import PrivateKey
+from .demo_batch import BatchPlan, BatchResult, play_batch
+from .demo_batch_view import show_batch, watching
 from .demo_run import PROJECT, Plan, Result, create_many, create_one
 from .demo_view import meter, said_of_first, show_first, show_lines, show_result
 from .failures import ExitCode, explained
@@ -25,6 +27,7 @@ class Story(enum.Enum):
     """What the demo plays."""
 
     ORDERS = "orders"
+    BATCH = "batch"
     PAYOUT = "payout"
     PAYMENT = "payment"
 
@@ -32,16 +35,24 @@ class Story(enum.Enum):
 _PLAYS: Final[Mapping[Story, Callable[[Callable[[Step], None]], Awaitable[Ending]]]] = (
     MappingProxyType({Story.PAYOUT: play_payout, Story.PAYMENT: play_payment})
 )
-_OF_ORDERS: Final = ("orders", "faults", "seed", "concurrency")
+_OF_MANY: Final = ("orders", "faults", "seed", "concurrency")
+_ORDERS: Final = {Story.ORDERS: 1000, Story.BATCH: 2000}
 
 
 def demo(  # noqa: PLR0913 - one option per setting
     context: typer.Context,
     *,
     story: Annotated[
-        Story, typer.Option(help="Many orders, or the whole life of one payout or payment.")
+        Story,
+        typer.Option(
+            help="Many orders, a batch of payouts whose workers are killed, "
+            "or the whole life of one payout or payment."
+        ),
     ] = Story.ORDERS,
-    orders: Annotated[int, typer.Option(min=1, help="Sessions to create at once.")] = 1000,
+    orders: Annotated[
+        int | None,
+        typer.Option(min=1, help="Sessions to create (1000), or payouts of the batch (2000)."),
+    ] = None,
     faults: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of attempts that go wrong.")
     ] = 0.1,
@@ -52,16 +63,21 @@ def demo(  # noqa: PLR0913 - one option per setting
     """Show the main job: many sessions, many faults, one each.
 
     Creates one session and shows the bytes, then many against a provider that drops
-    connections, and counts what both sides saw. The other stories go through the life of one
-    payout or payment, step by step, webhooks and a lost answer included.
+    connections, and counts what both sides saw. The batch pays a file, kills its own worker with
+    SIGKILL three times, goes on, and counts what both sides have. The other stories go through the
+    life of one payout or payment, step by step, webhooks and a lost answer included.
 
     The exit code is 1 if the provider saw a duplicate, or an order got no session; in the
     other stories, if money did not move just once.
     """
     with explained(as_json=as_json):
+        count = orders or _ORDERS.get(story, 0)
         if story is Story.ORDERS:
-            plan = Plan(orders=orders, faults=faults, seed=seed, concurrency=concurrency)
+            plan = Plan(orders=count, faults=faults, seed=seed, concurrency=concurrency)
             is_good = asyncio.run(_journey(plan, as_json=as_json)).is_good
+        elif story is Story.BATCH:
+            batch = BatchPlan(payouts=count, faults=faults, seed=seed, concurrency=concurrency)
+            is_good = _pay_batch(batch, as_json=as_json).is_good
         else:
             _refuse_options(context, story)
             is_good = asyncio.run(_play(story, as_json=as_json)).is_good
@@ -70,11 +86,22 @@ def demo(  # noqa: PLR0913 - one option per setting
 
 
 def _refuse_options(context: typer.Context, story: Story) -> None:
-    for name in _OF_ORDERS:
+    for name in _OF_MANY:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
-            problem = f"belongs to the story of many orders, and not to --story {story.value}"
+            problem = f"belongs to the stories of many, and not to --story {story.value}"
             raise InvalidRequest(f"--{name}", problem)
+
+
+def _pay_batch(plan: BatchPlan, *, as_json: bool) -> BatchResult:
+    screen = console()
+    with watching(screen, plan, is_silent=as_json) as watcher:
+        result = play_batch(plan, watcher)
+    if as_json:
+        write_json(result.as_dict())
+    else:
+        show_batch(screen, result)
+    return result
 
 
 async def _play(story: Story, *, as_json: bool) -> Ending:

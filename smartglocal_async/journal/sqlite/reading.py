@@ -13,11 +13,12 @@ from attrs import define, field
 
 from ...errors import JournalUnusable, Misuse
 from ..entries import EVERY_STEP, Attempt, Batch, Entry, Halt
+from ..packing import Page
 from ..states import Step
 from ..writing import Writing
 from .faults import unusable
 from .file import look
-from .table import Page, Table
+from .table import Table
 
 T = TypeVar("T")
 _BUSY_SECONDS: Final = 5.0
