@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Final
 
-from attrs import frozen
+from attrs import define, field
 
 from ..entries import Attempt, Batch, Entry, Halt
 from ..packing import (
@@ -51,6 +51,7 @@ AND step IN (SELECT value FROM json_each(:steps))
 AND (:batch IS NULL OR batch = :batch) ORDER BY number LIMIT :limit
 """
 _ALL: Final = f"{_ENTRY} WHERE {_PAGE}"
+_MOST_RECENT: Final = 4_096
 _BEFORE_ALL: Final = -1
 _BEHIND_ALL: Final = 2**63 - 1
 _OPEN: Final = f"""{_ENTRY}
@@ -75,21 +76,32 @@ def _values(page: Page) -> dict[str, object]:
     }
 
 
-@frozen
+@define(eq=False)
 class Table:
-    """The rows, as the thread that opened the file reads and writes them."""
+    """The rows, as the thread that opened the file reads and writes them.
+
+    Nobody else may write to the file, so what was written not long ago is known without a look.
+    """
 
     connection: sqlite3.Connection
     clock: Callable[[], float]
+    _recent: dict[str, Entry] = field(factory=dict[str, Entry], init=False, repr=False)
+
+    def forget(self) -> None:
+        """Forget what was written: it was rolled back."""
+        self._recent.clear()
 
     def find(self, key: str) -> Entry | None:
         """Give the entry of a key."""
+        if (recent := self._recent.get(key)) is not None:
+            return recent
         row = self.connection.execute(_FIND, (key,)).fetchone()
         return None if row is None else entry_of(row)
 
     def insert(self, entry: Entry) -> None:
         """Add the entry of a key that isn't there."""
         _ = self.connection.execute(_INSERT, entry_row(entry))
+        self._keep(entry)
 
     def replace(self, found: Entry, after: Entry) -> None:
         """Put an entry in the place of the one that was found under its key."""
@@ -98,6 +110,15 @@ class Table:
         changed = {name: value for name, value in values.items() if value != getattr(found, name)}
         if changed:
             _ = self.connection.execute(_update(tuple(changed)), [*changed.values(), found.key])
+        self._keep(after)
+
+    def _keep(self, entry: Entry) -> None:
+        if entry.owner is None:
+            _ = self._recent.pop(entry.key, None)  # Nobody is at it any more.
+            return
+        if len(self._recent) >= _MOST_RECENT:
+            self._recent.clear()
+        self._recent[entry.key] = entry
 
     def key_of(self, session_id: str) -> str | None:
         """Give the key that ever used a session."""

@@ -129,8 +129,9 @@ class Writer:
         try:
             self.fault_point("taken")
             _ = database.execute("BEGIN IMMEDIATE")
-            for job in jobs:
-                _act(job, table)
+            if not _act_together(jobs, table):
+                for job in jobs:
+                    _act_apart(job, table)
             self.fault_point("written")
             _ = database.execute("COMMIT")  # And the fsync: SQLite does both in one call.
             self.fault_point("committed")
@@ -141,10 +142,36 @@ class Writer:
                 # After a failed fsync nobody knows what is on the disk: it has to be read again.
                 self._broken = error
             _fail(jobs, self.path, error)
-            _roll_back(database)
+            _roll_back(table)
 
 
-def _act(job: _Job, table: Table) -> None:
+def _act_together(jobs: Sequence[_Job], table: Table) -> bool:
+    """Do all jobs; False, with all undone, if one may have left something half done."""
+    for job in jobs:
+        try:
+            job.value = job.act(table)
+        except SmartGlocalError as error:
+            job.error = error  # It was refused, before anything was written.
+        except sqlite3.Error as error:
+            if not isinstance(error, _ITS_OWN_FAULT):
+                raise
+            return _undone(jobs, table)
+        except Exception:  # noqa: BLE001 - it is the caller's, and comes again
+            return _undone(jobs, table)
+    return True
+
+
+def _undone(jobs: Sequence[_Job], table: Table) -> bool:
+    for job in jobs:
+        job.value = job.error = None
+    table.connection.rollback()
+    table.forget()
+    _ = table.connection.execute("BEGIN IMMEDIATE")
+    return False
+
+
+def _act_apart(job: _Job, table: Table) -> None:
+    """Do a job so that nothing of it stays if it fails; it takes two statements more."""
     database = table.connection
     _ = database.execute("SAVEPOINT job")
     try:
@@ -160,6 +187,7 @@ def _act(job: _Job, table: Table) -> None:
         job.error = error
     if job.error is not None:
         _ = database.execute("ROLLBACK TO job")
+        table.forget()
     _ = database.execute("RELEASE job")
 
 
@@ -173,9 +201,10 @@ def _fail(jobs: Sequence[_Job], path: Path, error: Exception | None) -> None:
         job.error.__cause__ = error
 
 
-def _roll_back(database: sqlite3.Connection) -> None:
+def _roll_back(table: Table) -> None:
+    table.forget()
     try:
-        database.rollback()
+        table.connection.rollback()
     except sqlite3.Error:
         return  # It is broken already; closing it does the rest.
 
