@@ -313,7 +313,7 @@ FACTS: Final[dict[str, dict[str, object]]] = {
     },
     "session-init-payout.ok": {
         "payout_list.0.payment_method": sg.GlobalAccount(
-            iban="BE00000000000000", description="test remittance"
+            iban="BE54000000000000", description="test remittance"
         ),
         "payout_list.0.participant_details.recipient.bank_name": (
             "All Banks Belgium / EUR / Payment System: SEPA"
