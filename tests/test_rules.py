@@ -91,6 +91,12 @@ EXAMPLES: Final[dict[str, list[Any]]] = {
     f"{BY_TOKEN} in China": [payout(TOKEN, **CHINA)],
     f"{BY_NUMBER} in China{IN_USD}": [payout(CARD, **CHINA_USD)],
     f"{BY_TOKEN} in China{IN_USD}": [payout(TOKEN, **CHINA_USD)],
+    f"{BY_NUMBER} in Russia": [
+        payout(CARD, amount_in="RUB", full_name="Anna Nagy", country_iso3="RUS")
+    ],
+    f"{BY_TOKEN} in Russia": [
+        payout(TOKEN, amount_in="rub", full_name="Anna Nagy", country_iso3="rus")
+    ],
     f"{ACCOUNT} in Hungary": [
         payout(account(iban=IBAN), sender=COMPANY, **abroad("HUN", "eur", **HOME))
     ],
@@ -547,9 +553,18 @@ def test_the_initiator_of_a_recurring_payment_is_one_of_two() -> None:
     assert fields(CREATE, wire) == ["payment_details.recurrent.initiator"]
 
 
-def test_faster_payments_are_in_roubles() -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "payout by the Faster Payments System",
+        f"{BY_NUMBER} in Russia",
+        f"{BY_TOKEN} in Russia",
+    ],
+)
+def test_payouts_within_russia_are_in_roubles(name) -> None:
     """In whichever case the currency is written."""
-    wire = wire_of(EXAMPLES["payout by the Faster Payments System"][0])
+    wire = wire_of(EXAMPLES[name][0])
+    assert fields(INIT_PAYOUT, wire) == []
     wire["amount_details"]["currency"] = "usd"
     assert fields(CREATE, wire) == ["amount_details.currency"]
     assert fields(INIT_PAYOUT, wire) == ["amount_details.currency"]

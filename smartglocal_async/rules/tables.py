@@ -75,6 +75,16 @@ _CHINESE_CARDS: Final = tuple(
     for card in (_OPEN_CARD, _CARD_TOKEN)
     for currency, recipient, suffix in (("usd", _CHINA_USD, ", in USD"), (None, _CHINA, ""))
 )
+_RUSSIAN_CARDS: Final = tuple(
+    evolve(
+        card,
+        name=f"{card.name} in Russia",
+        page="payouts/bank-card-russia",
+        country="RUS",
+        currency="rub",
+    )
+    for card in (_OPEN_CARD, _CARD_TOKEN)
+)
 _ACCOUNT: Final = Demands(
     name="payout to an account abroad",
     page="payouts/payout-* (every country's page)",
@@ -165,6 +175,7 @@ _WALLET: Final = Demands(
 
 PAYOUTS: Final = (
     *_CHINESE_CARDS,
+    *_RUSSIAN_CARDS,
     _OPEN_CARD,
     _CARD_TOKEN,
     *_ACCOUNTS,
