@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 import pytest
+from attrs import evolve
 from emulated import LATER, NOW, VISA, ask, pay, payout, show
 
 from smartglocal_async.emulator import (
@@ -498,6 +499,47 @@ class TestPayment:
         assert "customer_interaction" not in done["acquiring_payments"][0]
         assert types(bank) == ["ready_to_confirm", "action_required", "payment_finished"]
         assert not bank.act("ps_1", NOW, succeed=True)
+
+    @pytest.mark.parametrize("succeed", [True, False])
+    def test_a_challenge_that_comes_first(self, *, succeed: bool) -> None:
+        """As with the widget: the merchant is asked to confirm after the payer has passed."""
+        bank = Bank(Rules(challenge_first=True))
+        _ = ask(bank, "session/init/payment", pay(100, number=CHALLENGED), key="k")
+        asked = show(bank)
+        refused = code(ask(bank, "session/confirm", PS))
+        assert bank.act("ps_1", NOW, succeed=succeed)
+        passed = show(bank)
+        confirmed = code(ask(bank, "session/confirm", PS))
+        done = show(bank)
+
+        assert "customer_interaction" in asked["acquiring_payments"][0]
+        assert refused == "invalid_session_state"
+        assert passed.get("next_action") == ("confirm" if succeed else None)
+        assert (confirmed is None) is succeed
+        assert done["status"] == ("accepted" if succeed else "cancelled")
+        assert bank.report().moved == succeed
+        asked_to_confirm = ["ready_to_confirm"] * succeed
+        assert types(bank) == ["action_required", *asked_to_confirm, "payment_finished"]
+
+    def test_an_automatic_confirmation_has_its_challenge_after_itself(self) -> None:
+        """There is nothing that could come before it."""
+        bank = Bank(Rules(challenge_first=True, confirmation=Confirmation.AUTOMATIC))
+        _ = ask(bank, "session/init/payment", pay(100, number=CHALLENGED), key="k")
+        _ = show(bank)
+        assert bank.act("ps_1", NOW, succeed=True)
+
+        assert show(bank)["status"] == "accepted"
+        assert types(bank) == ["action_required", "payment_finished"]
+
+    def test_a_hold_without_a_name(self) -> None:
+        """As the example of ``ready_to_capture`` shows it; it can be captured all the same."""
+        bank = paying(evolve(DELAYED, hold_is_named=False))
+        held = show(bank)
+
+        assert "next_action" not in held
+        assert held["acquiring_payments"][0]["status"] == "pending"
+        assert code(ask(bank, "session/capture", PS)) is None
+        assert show(bank)["status"] == "accepted"
 
     def test_a_chargeback(self) -> None:
         """It takes what is left, once."""

@@ -14,7 +14,7 @@ from .funds import Funds
 from .outcomes import Fate
 from .rules import Capture, Confirmation, Rules
 from .sessions import Item, Kind, Refund, Session
-from .steps import Event, Stage, Steps, steps_of
+from .steps import Event, Stage, Steps, is_challenged_first, steps_of
 from .tokens import Tokens
 from .views import Views
 
@@ -93,6 +93,8 @@ class Machine:
         manual = self.rules.confirmation is Confirmation.MANUAL
         waits = manual and item.kind is not Kind.VERIFICATION
         event = Event.AWAIT if waits else Event.PROCEED
+        if item.fate is Fate.CHALLENGE and is_challenged_first(self.rules):
+            event = Event.CHALLENGE
         self.due(session, item, event, now, self.rules.processing_seconds)
 
     def ready(self, session: Session, item: Item, now: datetime) -> None:
@@ -163,7 +165,8 @@ class Machine:
         """Let a payer pass or fail 3-D Secure."""
         if succeed:
             item.fate, item.code = Fate.SUCCEED, None
-        self.step(session, item, Event.PASS if succeed else Event.FAIL, now)
+        passed = Event.AWAIT if is_challenged_first(self.rules) else Event.PASS
+        self.step(session, item, passed if succeed else Event.FAIL, now)
 
     def charge_back(self, session: Session, item: Item, now: datetime) -> bool:
         """Take what is left of a payment back for the payer; False if nothing is."""

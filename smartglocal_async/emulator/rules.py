@@ -139,6 +139,15 @@ class Rules:
     capture: Capture = Capture.IMMEDIATE
     hold_days: float = 5.0
     """Time to capture; documented as 5 days, by one page as 3 days and 23 hours."""
+    hold_is_named: bool = True
+    """Whether a session whose money is held has the ``next_action`` capture; a switch.
+
+    The page of the objects has the word, and the example of ``ready_to_capture`` lacks it.
+    """
+    challenge_first: bool = False
+    """Whether 3-D Secure comes before ``ready_to_confirm``, as documented of the widget, and not
+    after the confirm, as documented of payments without it. An automatic confirmation has it
+    after itself anyway."""
     partial_captures: bool = True
     """Whether ``session/capture`` takes ``amount_details``; third-party code, a switch."""
     partial_refunds: bool = True

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-from .rules import Permission, Reaction, Rules
+from .rules import Confirmation, Permission, Reaction, Rules
 
 
 class Stage(enum.Enum):
@@ -72,6 +72,12 @@ _COMMITTED: Final = (
     Stage.SUCCEEDED,
 )
 
+
+def is_challenged_first(rules: Rules) -> bool:
+    """Say whether a payer is sent to 3-D Secure before the merchant is asked to confirm."""
+    return rules.challenge_first and rules.confirmation is Confirmation.MANUAL
+
+
 # Whatever is absent is refused.
 STEPS: Final[Steps] = MappingProxyType(
     {
@@ -109,6 +115,10 @@ SWITCHED: Final[tuple[tuple[Callable[[Rules], bool], Steps], ...]] = (
     (
         lambda rules: rules.second_start is Permission.ALLOW,
         {(stage, Event.START): Stage.STARTED for stage in UNDER_WAY},
+    ),
+    (
+        is_challenged_first,
+        {(Stage.STARTED, Event.CHALLENGE): Stage.ACTING, (Stage.ACTING, Event.AWAIT): Stage.READY},
     ),
     (
         lambda rules: rules.late_start_revives,

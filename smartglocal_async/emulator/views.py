@@ -31,7 +31,7 @@ class Views:
             "created_at": moment(session.created_at),
             "updated_at": moment(session.updated_at),
         }
-        for stage, action in _NEXT:
+        for stage, action in _NEXT if self.rules.hold_is_named else _NEXT[:1]:
             if "next_action" not in view and any(item.stage is stage for item in session.items):
                 view["next_action"] = action
         payouts, payments = _LISTS[version]

@@ -113,6 +113,39 @@ async def click(browser: aiohttp.ClientSession, html: str, choice: str, url: str
         return answer.headers["Location"]
 
 
+async def test_3d_secure_in_the_widget(merchant) -> None:
+    """There the payer acts first, and the merchant is asked to confirm after it."""
+    at = await merchant(rules=Rules(challenge_first=True))
+    made = await at.api.session.create(sg.CreateSession(amount_details=EUR), key="order-1")
+    ref = sg.SessionRef(made.id)
+    widget = sg.AcquiringWidget(session_id=made.id)
+    _ = await at.api.token.issue(sg.IssueToken(acquiring_widget=widget))
+    # The widget's part: the payer gives the card in it, and passes 3-D Secure.
+    start = sg.StartPayment(session_id=made.id, payment_details=SECURED, customer=PAYER)
+    _ = await at.api.session.start_payment(start, key="order-1")
+    asked = await at.hear(sg.ActionRequired)
+    assert (asked.next_action, asked.is_action_due) == (None, True)
+    at.provider.act(made.id)
+
+    assert (await at.hear(sg.ReadyToConfirm)).next_action == sg.NextAction.CONFIRM
+    assert moved(at) == []
+    _ = await at.api.session.confirm(ref)
+    assert (await at.hear(sg.PaymentFinished)).payment_list[0].status == "succeeded"
+    assert moved(at) == [("capture", 2_500)]
+
+
+async def test_a_transfer_between_individuals_gets_its_page(run_provider, connect) -> None:
+    """The page of the payer is opened with the token of a session that has the agreed address."""
+    api = connect(run_provider(), submerchant="payer-7")
+    request = sg.CreateSession(
+        amount_details=sg.AmountDetails(10_000, "rub"),
+        payment_options=sg.PaymentOptions(return_url="dummy:/url"),
+    )
+    made = await api.session.create(request, key="transfer-1")
+    page = sg.IssueToken(fps_no_account_widget=sg.FpsNoAccountWidget(session_id=made.id))
+    assert len((await api.token.issue(page)).public_token) == 64
+
+
 async def test_hold_and_capture(merchant) -> None:
     """Held, then all of it taken."""
     at = await merchant(rules=HOLDS)
@@ -124,6 +157,18 @@ async def test_hold_and_capture(merchant) -> None:
     _ = await at.api.session.capture(sg.CapturePayment(session_id=ref.session_id))
     done = await at.hear(sg.PaymentFinished)
     assert done.status == "accepted"
+    assert moved(at) == [("capture", 2_500)]
+
+
+async def test_a_hold_that_the_session_does_not_name(merchant) -> None:
+    """Where ``next_action`` is left out, as on the page of the webhook, the webhook tells."""
+    at = await merchant(rules=Rules(capture=Capture.DELAYED, hold_is_named=False))
+    ref = await pay(at)
+    held = await at.hear(sg.ReadyToCapture)
+    assert (held.next_action, held.is_action_due) == (None, False)
+
+    _ = await at.api.session.capture(sg.CapturePayment(session_id=ref.session_id))
+    assert (await at.hear(sg.PaymentFinished)).status == "accepted"
     assert moved(at) == [("capture", 2_500)]
 
 
