@@ -138,7 +138,8 @@ STRANGER: Final = {"X-PARTNER-PROJECT": "other", "X-PARTNER-SIGN": "x"}
             for body in (
                 b"",
                 b"not json",
-                b"[]",
+                b"[1]",
+                b"[{}]",
                 b"null",
                 b'"text"',
                 b'{"metadata": NaN}',
@@ -242,6 +243,13 @@ async def test_metadata_comes_back_as_it_went(client: Client, metadata: str) -> 
     _, answer = await client.send(b'{"metadata": %s}' % metadata.encode())
 
     assert answer["session"]["metadata"] == json.loads(metadata)
+
+
+async def test_an_empty_list_is_a_call_without_parameters(client: Client) -> None:
+    """Third-party code in PHP sends and signs one for want of parameters."""
+    status, answer = await client.send(b" [] ")
+
+    assert (status, answer["session"]["status"]) == (200, "created")
 
 
 async def test_the_case_of_headers_does_not_matter(client: Client, provider: Provider) -> None:

@@ -10,13 +10,18 @@ _DEEPEST: Final = 100
 
 
 def parse(body: bytes) -> JsonObject | None:
-    """Give the object that a body is, or None if it is none."""
+    """Give the object that a body is, or None if it is none.
+
+    An empty list is an object without members: PHP writes it so.
+    """
     try:
         value: object = json.loads(
             body.decode("utf-8"), parse_float=_finite, parse_constant=_finite
         )
     except (ValueError, RecursionError):
         return None
+    if is_array(value) and not value:
+        return {}
     return value if is_object(value) and _is_shallow(value) else None
 
 

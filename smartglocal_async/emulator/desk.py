@@ -76,7 +76,6 @@ class Desk:
         if not self.public_key.verifies(call.body, call.headers.get(_SIGNATURE, "")):
             return self._turn_away(call, now, _FORGED)
         found = route(call.path)
-        # Third-party code signs an empty list for want of parameters.
         request = {} if found and found[0] == BANKS else parse(call.body)
         if request is None:
             return self._turn_away(call, now, _NOT_JSON)
