@@ -18,6 +18,7 @@ from ..errors import (
 from ..freezing import CallOptions
 from ..operations import WALLET_BALANCE
 from ..values.lookups import AskBalance
+from .approving import Approve, approved
 from .leading import Lead, Place
 from .orders import PayoutOrder, PayoutOutcome, PayoutState, failed_with
 from .pace import Pace
@@ -36,6 +37,7 @@ class Run:
     pace: Pace
     batch: str | None
     deadline: float
+    approve: Approve | None
     _seen_at: float = field(default=float("-inf"), init=False)
     _looking: asyncio.Lock = field(factory=asyncio.Lock, init=False)
 
@@ -46,6 +48,9 @@ class Run:
         runs = self.lead.desk.runs
         runs.add(self.pace.over)
         try:
+            if self.approve is not None:
+                settings = self.lead.desk.sender.caller.settings
+                source = await approved(source, self.approve, settings)
             settled = settle_all(source, self._pay, concurrency, self._stopped)
             async with aclosing(settled) as outcomes:
                 async for outcome in outcomes:

@@ -5,34 +5,32 @@ import os
 import signal
 import socket
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final, Self
 
-from ..batch import settle_all
 from ..client import SmartGlocal
 from ..errors import InvalidRequest, Misuse
-from ..journal.entries import WORKABLE, Entry, Halt, HaltKind
-from ..journal.states import Step
+from ..journal.entries import Halt, HaltKind
 from ..journal.store import Journal
 from ..sealing import Seal
 from ..values.events import WebhookEvent
 from ..values.exactness import above_zero
 from . import cases, reconciling
+from .approving import Approve
 from .batching import Run
 from .desk import Desk
 from .hints import Hints
 from .leading import Lead
 from .orders import PayoutOrder, PayoutOutcome
 from .pace import pace_of
-from .paging import PAGE, each
 from .protocol import Mode
 from .report import ReportRow
+from .resuming import Resuming
 from .sending import Sender
 from .signals import heeding
 from .stopping import StopOn, Tally
 
-_OPEN: Final = WORKABLE | {Step.UNKNOWN}
 _QUARANTINE: Final = timedelta(minutes=240 + 30)
 """How long an unconfirmed session lives, and how long webhooks are sent again after that."""
 
@@ -141,6 +139,7 @@ class Payouts:
         stop_on: StopOn | None = None,
         batch: str | None = None,
         deadline: float = 60.0,
+        approve: Approve | None = None,
     ) -> AsyncGenerator[PayoutOutcome]:
         """Pay many orders, and give the outcomes as they settle; memory is that of ``concurrency``.
 
@@ -151,9 +150,15 @@ class Payouts:
         ``replayed``. The entries of the journal are marked with the name of the ``batch``, and
         their place in the source.
 
+        With ``approve`` the source, which must be a `PayoutFile`, a list or the like, is looked at
+        whole, in a thread; nothing is begun unless ``approve``, given the `Preflight` with the
+        totals, returns or awaits True. No total is passed then, though the source change.
+
         Raises:
             BatchStopped: after the last outcome, if the source was not read to its end: a rule of
-                ``stop_on`` or `stop` said so.
+                ``stop_on`` or `stop` said so, or it was not approved.
+            InvalidRequest: with ``approve``: the source isn't fit to be paid, was changed, or can
+                be read only once.
             Refused: our credentials are refused; what was begun stays open.
             PayoutsHalted: a person has to look first, at what its text says.
             JournalUnusable: nothing can be written, so nothing more was sent.
@@ -167,10 +172,11 @@ class Payouts:
             pace=pace_of(rate, asyncio.Event()),
             batch=batch,
             deadline=deadline,
+            approve=approve,
         )
         return run.through(source, concurrency)
 
-    async def resume(
+    def resume(
         self,
         orders: Callable[[str], PayoutOrder | None] | None = None,
         *,
@@ -188,18 +194,8 @@ class Payouts:
         """
         above_zero("deadline", deadline)
         above_zero("concurrency", concurrency, whole=True)
-        lead = self._open()
-
-        async def go_on(_index: int, entry: Entry) -> PayoutOutcome | None:
-            order = None if orders is None else orders(entry.key)
-            ends = lead.desk.timing.monotonic() + deadline
-            return await lead.go_on(entry, order, ends)
-
-        entries = self._open_entries(batch, is_due=is_due)
-        async with aclosing(settle_all(entries, go_on, concurrency)) as outcomes:
-            async for outcome in outcomes:
-                if outcome is not None:
-                    yield outcome
+        run = Resuming(self._open(), orders, deadline)
+        return run.through(batch, concurrency, is_due=is_due)
 
     def stop(self, reason: str = "it was told to stop") -> None:
         """Begin nothing more, and wait for nothing: what is out is finished and written."""
@@ -284,19 +280,6 @@ class Payouts:
         await self._journal.halt(None)
 
     # --- The object ----------------------------------------------------------------------------
-
-    async def _open_entries(self, batch: str | None, *, is_due: bool) -> AsyncGenerator[Entry]:
-        desk, journal = self._open().desk, self._journal
-        found = each(
-            lambda after: journal.open_entries(
-                PAGE, after=after, steps=_OPEN, batch=batch, is_due=is_due
-            )
-        )
-        async with aclosing(found) as entries:
-            async for entry in entries:
-                if desk.stopping.is_set():
-                    return
-                yield entry
 
     def _open(self) -> Lead:
         if self._lead is None:

@@ -71,12 +71,27 @@ def preflight(
 
     """
     expected = None if expect_total is None else dict(_minor_units(expect_total))
-    rows = source.rows() if isinstance(source, PayoutFile) else _rows(source)
+    return found_in(rows_of(source, RuleUse.REFUSE, Timing()), expected, most_problems)
+
+
+def found_in(
+    rows: Iterable[FileRow],
+    expected: Mapping[str, int] | None = None,
+    most_problems: int = _MOST_PROBLEMS,
+) -> Preflight:
+    """Look at every row; the expected totals are in minor units."""
     with remembering() as memory:
         tally = _Tally(memory, most_problems)
         for row in rows:
             tally.take(row)
     return tally.result(expected)
+
+
+def rows_of(
+    source: PayoutFile | Iterable[PayoutOrder], rules: RuleUse, timing: Timing
+) -> Iterator[FileRow]:
+    """Give the rows of a source; a file is held to rules of its own."""
+    return source.rows() if isinstance(source, PayoutFile) else _rows(source, rules, timing)
 
 
 @define(eq=False)
@@ -144,8 +159,8 @@ class _Tally:
         )
 
 
-def _rows(orders: Iterable[PayoutOrder]) -> Iterator[FileRow]:
-    judge = judge_of(RuleUse.REFUSE, Timing())
+def _rows(orders: Iterable[PayoutOrder], rules: RuleUse, timing: Timing) -> Iterator[FileRow]:
+    judge = judge_of(rules, timing)
     for place, order in enumerate(orders, 1):
         if not isinstance(order, PayoutOrder):  # pyright: ignore[reportUnnecessaryIsInstance]
             found = type(order).__name__
