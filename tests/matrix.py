@@ -144,13 +144,13 @@ class Matrix:
         async with (
             sg.SmartGlocal(provider.project, key, provider.url, settings=settings) as api,
             sg.Payouts(api, journal, mode=self.mode, accept_unknown=one_step) as payouts,
+            asyncio.TaskGroup() as group,
         ):
-            async with asyncio.TaskGroup() as group:
-                tasks = {cell: group.create_task(_pay(payouts, cell)) for cell in self.cells}
-                stuck = [cell for cell in self.cells if cell.stays(self.mode, self.rules)]
-                await asyncio.wait([tasks[cell] for cell in self.cells if cell not in stuck])
-                await _until_stuck(provider, stuck)
-                payouts.stop()
+            tasks = {cell: group.create_task(_pay(payouts, cell)) for cell in self.cells}
+            stuck = [cell for cell in self.cells if cell.stays(self.mode, self.rules)]
+            _ = await asyncio.wait([tasks[cell] for cell in self.cells if cell not in stuck])
+            await _until_stuck(provider, stuck)
+            payouts.stop()
         return {cell: task.result() for cell, task in tasks.items()}
 
 
@@ -166,7 +166,8 @@ async def _pay(payouts: sg.Payouts, cell: Cell) -> sg.PayoutState:
 async def _until_stuck(provider: emulator.Provider, cells: list[Cell]) -> None:
     """Wait until each of these was refused to be cancelled, again and again."""
     for cell in cells:
-        while provider.order(f"{cell.key}:1.1").calls.get(Call.CANCEL.value, 0) < _CANCELS:
+        # The provider is on a thread of its own, and has no event to wait for.
+        while provider.order(f"{cell.key}:1.1").calls.get(Call.CANCEL.value, 0) < _CANCELS:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 

@@ -73,7 +73,7 @@ class Hints:
     async def _known(self, entry: Entry, session: Session) -> None:
         if entry.session_id == session.id or learns(entry):
             await self._current(entry, session)
-        elif self.lead.desk.mode is Mode.MANUAL:
+        else:
             await self._left(entry, session)
 
     async def _current(self, entry: Entry, session: Session) -> None:
@@ -90,10 +90,11 @@ class Hints:
     async def _left(self, entry: Entry, session: Session) -> None:
         desk = self.lead.desk
         shown = read_session(session, desk.sender.job_of(entry).meant)
+        is_ours = desk.mode is Mode.MANUAL  # Else it was closed, for good, before it was left.
         if shown is Shown.PAID:
             words = f"the payout {entry.key!r} was paid in {session.id}, which was left"
-            await desk.brake(HaltKind.MISMATCH, words)
-        elif shown in {Shown.AWAITS_CONFIRM, Shown.NOT_OURS}:
+            await desk.brake(HaltKind.MISMATCH if is_ours else HaltKind.FORGOT, words)
+        elif is_ours and shown in {Shown.AWAITS_CONFIRM, Shown.NOT_OURS}:
             await desk.sender.cancel(session.id, _CANCEL_SECONDS)
 
 

@@ -214,7 +214,7 @@ class Payouts:
 
         Whoever works on the payout is woken, and what is final is written. A session that was left
         and asks for a confirm is cancelled. One that the journal should know, and doesn't, halts
-        all payouts (`JournalForgot`).
+        all payouts (`JournalForgot`), and so does one that was left for another, and paid.
         """
         return await Hints(self._open()).take(event.session)
 

@@ -27,9 +27,20 @@ URL, PEM, FOLDER, MODE, STRIDE, POINTS, DSN, SCHEMA = (
 LEASE_SECONDS = 30.0
 
 
-async def nap(seconds: float) -> None:
-    """Sleep, but hardly."""
-    await asyncio.sleep(min(seconds, 0.01))
+class Clock:
+    """Moves when somebody sleeps: what stays open stays so for its whole deadline, at once."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        """Give the time, in seconds."""
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep, but hardly."""
+        self.now += seconds
+        await asyncio.sleep(min(seconds, 0.01))
 
 
 def orders(life: int) -> list[sg.PayoutOrder]:
@@ -69,7 +80,8 @@ def journal_of(life: int, resumes: bool, **inner: Any) -> sg.Journal:  # noqa: F
 
 async def live(life: int, point: Callable[[str], None], resumes: bool) -> dict[str, str]:  # noqa: FBT001
     """Resume, pay, and tell what became of each key."""
-    settings = sg.Settings(timing=sg.Timing(sleep=nap))
+    clock = Clock()
+    settings = sg.Settings(timing=sg.Timing(monotonic=clock.monotonic, sleep=clock.sleep))
     told: dict[str, str] = {}
     inner = {"fault_point": point} if POINTS == "all" else {}
     journal = journal_of(life, resumes, **inner)

@@ -5,13 +5,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from postgres_schemas import DSN, needs_postgres
 
+import smartglocal_async as sg
 from smartglocal_async import emulator
-from smartglocal_async.emulator import Confirmation, Fault, FaultKind
+from smartglocal_async.emulator import Confirmation, Fault, FaultKind, Permission, Reaction
 
 pytestmark = pytest.mark.thorough
 
@@ -23,6 +24,7 @@ LOST: Final = emulator.FaultScript(
 )
 EVERY: Final = "SMARTGLOCAL_EVERY_POINT" in os.environ
 POINTS: Final = "all" if EVERY else "own"
+NO_DATABASE: Final = ("", "")
 STRIDE: Final = "1" if EVERY else "3"  # Points come in pairs: three meets both of each.
 
 
@@ -31,14 +33,43 @@ STRIDE: Final = "1" if EVERY else "3"  # Points come in pairs: three meets both 
 @pytest.mark.parametrize("mode", ["MANUAL", "AUTOMATIC"])
 def test_killed_at_every_point(mode, journal, key, tmp_path, schema):
     """Whatever the point, each key is paid exactly once in the end, and the journal says so."""
-    (tmp_path / "shop.pem").write_bytes(key.pem())
-    rules = emulator.Rules(confirmation=Confirmation[mode], second_start=emulator.Permission.ALLOW)
+    place = (DSN, schema) if journal == "postgres" else NO_DATABASE
+    lives, moved = killed_everywhere(mode, Permission.ALLOW, key, tmp_path, place)
+
+    assert {name: times for name, times in moved.items() if times != 1} == {}
+    assert {state for life in lives for state in life["told"].values()} == {"succeeded"}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="it forks")
+def test_killed_where_no_session_can_be_closed(key, tmp_path):
+    """Automatic, and a session that was created can't be cancelled: once, or open and not paid."""
+    lives, moved = killed_everywhere("AUTOMATIC", Permission.REFUSE, key, tmp_path)
+
+    states = {name: state for life in lives for name, state in life["told"].items()}
+    assert set(states.values()) == {"succeeded", "open"}
+    assert moved == {name: int(state == "succeeded") for name, state in states.items()}
+
+
+def killed_everywhere(
+    mode: str,
+    cancel: Permission,
+    key: sg.PrivateKey,
+    folder: Path,
+    journal: tuple[str, str] = NO_DATABASE,
+) -> tuple[list[Any], dict[str, int]]:
+    """Kill at every point; give what the lives told, and how often money moved for each key."""
+    (folder / "shop.pem").write_bytes(key.pem())
+    rules = emulator.Rules(
+        confirmation=Confirmation[mode],
+        second_start=Permission.ALLOW,
+        idempotency_header=Reaction.IGNORE,
+        cancel_created=cancel,
+    )
     with emulator.run_in_thread(public_key=key.public, faults=LOST, rules=rules) as provider:
         done = subprocess.run(
             [
                 *(sys.executable, str(HERE / "payout_worker.py"), provider.url),
-                *(str(tmp_path / "shop.pem"), str(tmp_path), mode, STRIDE, POINTS),
-                *((DSN, schema) if journal == "postgres" else ("", "")),
+                *(str(folder / "shop.pem"), str(folder), mode, STRIDE, POINTS, *journal),
             ],
             env={**os.environ, "PYTHONPATH": str(HERE.parent.parent)},
             capture_output=True,
@@ -51,6 +82,5 @@ def test_killed_at_every_point(mode, journal, key, tmp_path, schema):
         moved = {name: provider.order(name).moved for name in keys}
 
     assert len(keys) == 2 * len(lives)
-    assert {name: times for name, times in moved.items() if times != 1} == {}
-    assert {state for life in lives for state in life["told"].values()} == {"succeeded"}
     assert {life["label"].partition(" ")[0] for life in lives} >= {"before", "after", ""}
+    return lives, moved

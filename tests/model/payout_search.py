@@ -85,6 +85,8 @@ class Provider:
 
     second_start: bool = True
     """A start in a session under way adds a payout."""
+    confirms_itself: bool | None = None
+    """Whether a start pays; None: as the mode expects."""
     cancel_created: bool = True
     late_start_revives: bool = False
     late_confirm_revives: bool = False
@@ -169,6 +171,9 @@ class Rules:
         """Take the variant, and remember its decisions: they depend on nothing else."""
         self.mode, self.provider, self.bounds = variant.mode, variant.provider, variant.bounds
         self.forgets, self.is_fenced = variant.forgets, variant.is_fenced
+        by_mode = variant.mode is not Mode.MANUAL
+        own = variant.provider.confirms_itself
+        self.confirms_itself = by_mode if own is None else own
 
         @cache
         def decide(step: Step, number: int, news: int | None) -> tuple[Move, int | None]:
@@ -263,7 +268,7 @@ class Rules:
         if self.provider.stale_status:
             if session.state in {STARTED, MOVING, PAID, DECLINED}:
                 yield Shown.EMPTY
-            if session.state in {MOVING, PAID, DECLINED} and self.mode is Mode.MANUAL:
+            if session.state in {MOVING, PAID, DECLINED} and not self.confirms_itself:
                 yield Shown.AWAITS_CONFIRM
 
     def crash(self, world: World, place: int, worker: Worker) -> Iterator[World]:
@@ -341,7 +346,7 @@ class Rules:
         if not (session.state == CREATED or revived or (under_way and self.provider.second_start)):
             return None
         items = session.items + 1
-        if self.mode is not Mode.MANUAL:
+        if self.confirms_itself:
             return self.moving(session._replace(items=items), 1)
         state = STARTED if session.state in {CREATED, CLOSED} else session.state
         return session._replace(state=state, items=items)
@@ -381,7 +386,7 @@ class Rules:
         if session.state == MOVING:
             yield session._replace(state=PAID, paid=session.items)
             yield session._replace(state=DECLINED)
-        waits = self.mode is Mode.MANUAL and session.state in {CREATED, STARTED}
+        waits = not self.confirms_itself and session.state in {CREATED, STARTED}
         if self.provider.times_out and waits:
             yield session._replace(state=CLOSED)
 
@@ -449,6 +454,8 @@ def leaves_at_once(row: Row, news: News | None) -> Move:
 QUICK: Final = Bounds(network=2, sessions=2, sends=6)
 _MANUAL, _AUTOMATIC = Mode.MANUAL, Mode.AUTOMATIC
 _SLOW: Final = Provider(takes_its_time=True)
+_WORST: Final = evolve(_SLOW, stale_status=True, cancel_lies=True)
+"""As bad as one may be that keeps A3 to A5, once it confirms by itself."""
 
 SAFE: Final[dict[str, Variant]] = {
     "manual": Variant(mode=_MANUAL),
@@ -470,6 +477,11 @@ SAFE: Final[dict[str, Variant]] = {
         mode=_AUTOMATIC, provider=evolve(_SLOW, stale_status=True)
     ),
     "automatic, creates replayed": Variant(mode=_AUTOMATIC, provider=Provider(replays_create=True)),
+    "automatic, slow, stale status, cancel lies": Variant(mode=_AUTOMATIC, provider=_WORST),
+    "automatic, the same, created can't be cancelled": Variant(
+        mode=_AUTOMATIC, provider=evolve(_WORST, cancel_created=False)
+    ),
+    "manual, the provider confirms": Variant(mode=_MANUAL, provider=Provider(confirms_itself=True)),
     "one step": Variant(mode=Mode.ONE_STEP),
 }
 """Nobody is paid twice, and no row lies."""
@@ -480,6 +492,9 @@ UNSAFE: Final[dict[str, Variant]] = {
     "automatic, new session without a cancel": Variant(mode=_AUTOMATIC, decide=leaves_at_once),
     "automatic, a late start revives": Variant(
         mode=_AUTOMATIC, provider=Provider(late_start_revives=True)
+    ),
+    "manual, the provider confirms, created can't be cancelled": Variant(
+        mode=_MANUAL, provider=Provider(confirms_itself=True, cancel_created=False)
     ),
     "manual, a late confirm revives": Variant(
         mode=_MANUAL,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 from attrs import define, frozen
 from sim_loop import Process
 from sim_network import URL_OF_ALL
+from sim_plan import Plan
 from sim_wire import Line, Stamp
 
 import smartglocal_async as sg
@@ -27,9 +28,16 @@ _RESUMES: Final = 0.2
 _PAYS_A_BATCH: Final = 0.4
 
 
+def _same(plan: Plan) -> Plan:
+    return plan
+
+
 @frozen(kw_only=True)
 class Code:
     """What is run: the code as it is, or with a planted bug (`sim_bugs`)."""
+
+    plan: Callable[[Plan], Plan] = _same
+    """Changes what a seed chose."""
 
     journal: "type[SimJournal] | None" = None
     payouts: type[sg.Payouts] = sg.Payouts

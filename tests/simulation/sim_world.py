@@ -55,7 +55,7 @@ class World:
 
     def __attrs_post_init__(self) -> None:
         self.dice = random.Random(self.seed)  # noqa: S311  # chance that can be repeated
-        self.plan = Plan.of(self.dice)
+        self.plan = self.code.plan(Plan.of(self.dice))
         self.judge = Judge(self)
         self.loop = SimLoop(self.dice, self.judge.check)
         self.network = Network(

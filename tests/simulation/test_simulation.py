@@ -9,18 +9,24 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from attrs import evolve
 from sim_bugs import BUGS
 from sim_judge import Broken
 from sim_network import Fate
+from sim_plan import Plan
+from sim_worker import Code
 from sim_world import World
 from simulate import failure_of, failures
 
+import smartglocal_async as sg
+from smartglocal_async.emulator import Confirmation, Permission, Reaction
 from smartglocal_async.journal.states import Step
 
 pytestmark = pytest.mark.thorough
 
 HERE: Final = Path(__file__).parent
 CHUNKS, SEEDS_OF_A_CHUNK = 40, 50
+WORST: Final = 300
 SEARCHED: Final = 400
 """A planted bug has to be found within so many seeds."""
 NEVER_REACHED: Final = {Step.SENT_ONE_STEP, Step.CANCELLED}
@@ -31,6 +37,25 @@ def test_what_must_hold_holds(chunk):
     """After every step, and at the end every key is settled; what fails says how to see it."""
     first = chunk * SEEDS_OF_A_CHUNK
     assert failures(range(first, first + SEEDS_OF_A_CHUNK)) == []
+
+
+@pytest.mark.parametrize("cancel", Permission)
+def test_the_worst_provider(cancel):
+    """It confirms by itself, takes a second start, and ignores the header; it keeps A3 to A5."""
+
+    def worst(plan: Plan) -> Plan:
+        rules = evolve(
+            plan.rules,
+            confirmation=Confirmation.AUTOMATIC,
+            second_start=Permission.ALLOW,
+            idempotency_header=Reaction.IGNORE,
+            cancel_created=cancel,
+            late_cancel=Reaction.IGNORE,
+        )
+        return evolve(plan, mode=sg.Mode.AUTOMATIC, rules=rules)
+
+    code = Code(plan=worst)
+    assert [told for seed in range(WORST) if (told := failure_of(seed, code))] == []
 
 
 @pytest.mark.parametrize("name", BUGS)
