@@ -52,4 +52,5 @@ async def main() -> None:
     sys.stdout.write(json.dumps(told))
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())
