@@ -273,6 +273,20 @@ class JournalConformance:
         shelf.clock.now += 1
         assert (await journal.claim("k", "you", LEASE)).fence == 3
 
+    @pytest.mark.parametrize("back", [700.0, 3600.0])
+    async def test_a_clock_that_was_set_back(self, journal, shelf, back) -> None:
+        """A lease that seems longer than any may be is over; the fence keeps its holder out."""
+        mine = await bring(journal, Step.CREATING)
+        shelf.clock.now -= back
+        assert [entry.key for entry in await journal.open_entries(9)] == ["k"]
+        yours = await journal.claim("k", "you", LEASE)
+        assert yours.leased_until == shelf.clock.now + LEASE
+        assert await journal.open_entries(9) == ()
+        with pytest.raises(sg.LostLease):
+            await journal.advance(mine, Event.SESSION_CHOSEN, Changes(session_id="s"))
+        with pytest.raises(sg.InProgress):
+            await journal.claim("k", "me", LEASE)
+
     async def test_many_claim_one_entry(self, journal) -> None:
         """One gets it."""
         await journal.accept(new())
@@ -297,7 +311,7 @@ class JournalConformance:
             await journal.claim("k", "me", LEASE)
         assert await journal.history("k") == ()
 
-    @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
+    @pytest.mark.parametrize("seconds", [0, -1, 601, float("nan"), float("inf")])
     async def test_a_lease_that_makes_no_sense(self, journal, seconds) -> None:
         """It would keep nobody off, or everybody for ever."""
         entry = await bring(journal, Step.NEW)

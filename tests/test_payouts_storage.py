@@ -186,7 +186,7 @@ async def test_the_lease_of_the_dead_when_the_clock_was_set_back(run_provider, c
 
 
 async def test_the_lease_of_another_when_the_clock_was_set_back(api):
-    """Whoever shares the journal is told of the lease, after no more than its own deadline."""
+    """Whoever shares the journal takes it over: no lease lasts for an hour."""
     clock = Clock(-HOUR)
     journal = sg.MemoryJournal(unsafe=True, clock=clock)
     async with sg.Payouts(api, journal) as payouts:
@@ -194,8 +194,4 @@ async def test_the_lease_of_another_when_the_clock_was_set_back(api):
         _ = await journal.claim("k-1", "the dead", 30)
         clock.offset_seconds -= HOUR
         async with asyncio.timeout(10):
-            with pytest.raises(sg.InProgress) as caught:
-                _ = await payouts.pay(order(), deadline=0.2)
-        assert caught.value.seconds_left > HOUR
-        clock.offset_seconds += 2 * HOUR
-        assert (await payouts.pay(order())).is_paid
+            assert (await payouts.pay(order())).is_paid

@@ -23,6 +23,7 @@ from .entries import (
     Kept,
     NewEntry,
 )
+from .leases import is_leased
 from .states import Event, Step
 from .writing import Writing
 
@@ -169,7 +170,7 @@ class MemoryJournal:
                 if entry.step in steps
                 and not entry.step.is_final
                 and batch in {None, entry.batch}
-                and (entry.leased_until or 0) <= now
+                and not is_leased(entry, now)
                 and (not is_due or (entry.not_before or 0) <= now)
             ]
         return tuple(found[: max(0, limit)])

@@ -83,7 +83,9 @@ class Journal(Protocol):
         """Take the entry for some time; the fence goes up, and older holders can't write any more.
 
         A final entry is given as it is, unclaimed. An owner may claim again what it has. Whoever
-        will send nothing that may pay, and only writes what it learned, need not heed a halt.
+        will send nothing that may pay, and only writes what it learned, need not heed a halt. A
+        lease lasts ten minutes at most; one that seems longer, because the clock was set back since,
+        is over.
 
         Raises:
             InProgress: another owner's lease hasn't ended.

@@ -1,6 +1,5 @@
 """What may be written when: decided here for every journal, over rows that are kept elsewhere."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
@@ -17,6 +16,7 @@ from ..errors import (
     Quarantined,
 )
 from .entries import KEEP, Attempt, Batch, Changes, Entry, Halt, HaltKind, Kept, NewEntry
+from .leases import is_leased, lease_end, next_look
 from .states import STEPS, Event, Step
 
 _SENDS: Final = frozenset(
@@ -30,8 +30,6 @@ _SENDS: Final = frozenset(
 )
 """The events after which a call may be sent."""
 _LEARNS_SESSION: Final = frozenset({Step.SENT_ONE_STEP, Step.UNKNOWN})
-_SHORTEST_BACKOFF_SECONDS: Final = 1.0
-_LONGEST_BACKOFF_SECONDS: Final = 3600.0
 _HALTS: Final[Mapping[HaltKind, type[PayoutsHalted]]] = {
     HaltKind.MISMATCH: ConfirmationMismatch,
     HaltKind.FORGOT: JournalForgot,
@@ -138,11 +136,11 @@ class Writing:
     def _leased(self, found: Entry, owner: str, lease_seconds: float, *, heeds_halt: bool) -> Entry:
         if heeds_halt and (halt := self.halted()) is not None:
             raise error_of(halt)
-        until, now = found.leased_until, self.clock()
-        if found.owner not in {None, owner} and until is not None and until > now:
-            raise InProgress(found.key, str(found.owner), until - now)
+        now = self.clock()
+        if found.owner not in {None, owner} and is_leased(found, now):
+            raise InProgress(found.key, str(found.owner), (found.leased_until or now) - now)
         return evolve(
-            found, fence=found.fence + 1, owner=owner, leased_until=_end(now, lease_seconds)
+            found, fence=found.fence + 1, owner=owner, leased_until=lease_end(now, lease_seconds)
         )
 
     def advance(self, entry: Entry, event: Event, changes: Changes) -> Entry:
@@ -161,7 +159,7 @@ class Writing:
     def renew(self, entry: Entry, lease_seconds: float) -> Entry:
         """Lengthen a lease."""
         found = self._held(entry)
-        until = _end(self.clock(), lease_seconds)
+        until = lease_end(self.clock(), lease_seconds)
         return self._replace(found, evolve(found, leased_until=until))
 
     def release(self, entry: Entry, not_before: float | Kept | None, *, backs_off: bool) -> None:
@@ -172,7 +170,7 @@ class Writing:
             return
         kept = found.not_before if not_before is KEEP else not_before
         if backs_off:
-            kept = _next_look(found, self.clock())
+            kept = next_look(found, self.clock())
         free = evolve(found, owner=None, leased_until=None, not_before=kept)
         _ = self._replace(found, free)
 
@@ -239,11 +237,6 @@ def error_of(halt: Halt) -> PayoutsHalted:
     return _HALTS[halt.kind](halt.reason, halt.until)
 
 
-def _next_look(entry: Entry, now: float) -> float:
-    stood = now - entry.updated_at
-    return now + min(max(stood, _SHORTEST_BACKOFF_SECONDS), _LONGEST_BACKOFF_SECONDS)
-
-
 def _matched(found: Entry, new: NewEntry) -> Entry:
     if differing := _differing(found, new):
         raise KeyReused(new.key, differing)
@@ -257,12 +250,6 @@ def _differing(found: Entry, new: NewEntry) -> tuple[str, ...]:
         return () if same or found.amount is None else ("amount_details",)
     differing = found.fingerprint.differing_fields(new.fingerprint)
     return differing if found.mode == new.mode else (*differing, "mode")
-
-
-def _end(now: float, lease_seconds: float) -> float:
-    if not (math.isfinite(lease_seconds) and lease_seconds > 0):
-        raise Misuse(f"lease_seconds: expected seconds above 0, got {lease_seconds!r}")
-    return now + lease_seconds
 
 
 def _place(entry: Entry) -> tuple[Step, int, str | None]:

@@ -12,6 +12,7 @@ from typing import Final, Self
 from ..client import SmartGlocal
 from ..errors import InvalidRequest, Misuse
 from ..journal.entries import Halt, HaltKind
+from ..journal.leases import LONGEST_LEASE_SECONDS
 from ..journal.store import Journal
 from ..sealing import Seal
 from ..values.events import WebhookEvent
@@ -46,8 +47,8 @@ class Payouts:
     payout, which is a setting of your project at the provider: with `Mode.MANUAL` no money moves
     before our own confirm. The two others must be asked for by name, and `Mode.ONE_STEP` with
     ``accept_unknown=True``, too: what it loses, it can't ask about. With a ``seal`` the journal
-    keeps the requests, so that `resume` can go on without their orders. ``lease_seconds`` is how
-    long another process waits before it takes over from one that died. Without
+    keeps the requests, so that `resume` can go on without their orders. ``lease_seconds``, 600 at
+    most, is how long another process waits before it takes over from one that died. Without
     ``waits_for_others`` a key that another one is at is refused at once. ``fault_point`` is for
     tests: it is told before and after every write and every call.
 
@@ -75,6 +76,8 @@ class Payouts:
                 "accept_unknown", "a payout in one step that is lost can't be asked about; say True"
             )
         above_zero("lease_seconds", lease_seconds)
+        if lease_seconds > LONGEST_LEASE_SECONDS:
+            raise InvalidRequest("lease_seconds", f"expected {LONGEST_LEASE_SECONDS:.0f} at most")
         # The calls are made raw, below the client's methods: the protocol alone may decide.
         self._caller = api._caller  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         self._journal, self._mode, self._lease_seconds = journal, mode, lease_seconds

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import frozen
 
 from ..entries import Attempt, Batch, Entry, Halt
+from ..leases import LONGEST_LEASE_SECONDS
 from ..packing import COLUMNS, LINE, Page, attempt_of, batch_of, entry_of, halt_of
 from ..states import Step
 from .schema import BATCH, CLOCK
@@ -43,7 +44,8 @@ class Questions:
         """Give a page of those that can be worked on now; the time is the database's if None."""
         time = f"coalesce($5::float8, {CLOCK})"
         due = f"AND (not_before IS NULL OR not_before <= {time})" if is_due else ""
-        free = f"AND step < 80 AND (leased_until IS NULL OR leased_until <= {time}) {due}"
+        over = f"leased_until <= {time} OR leased_until > {time} + {LONGEST_LEASE_SECONDS}"
+        free = f"AND step < 80 AND (leased_until IS NULL OR {over}) {due}"
         return await self._page(connection, page, free, now)
 
     async def _page(

@@ -9,6 +9,7 @@ from typing import Final
 from attrs import define, field
 
 from ..entries import Attempt, Batch, Entry, Halt
+from ..leases import LONGEST_LEASE_SECONDS
 from ..packing import (
     COLUMNS,
     LINE,
@@ -56,7 +57,7 @@ _BEFORE_ALL: Final = -1
 _BEHIND_ALL: Final = 2**63 - 1
 _OPEN: Final = f"""{_ENTRY}
 WHERE step < 80
-AND (leased_until IS NULL OR leased_until <= :now)
+AND (leased_until IS NULL OR leased_until <= :now OR leased_until > :now + :longest_lease)
 AND (NOT :is_due OR not_before IS NULL OR not_before <= :now)
 AND {_PAGE}"""
 
@@ -161,8 +162,9 @@ class Table:
 
     def open_entries(self, page: Page, *, is_due: bool) -> tuple[Entry, ...]:
         """Give a page of those that can be worked on now."""
-        values = {**_values(page), "is_due": is_due, "now": self.clock()}
-        return tuple(map(entry_of, self.connection.execute(_OPEN, values)))
+        asked = {"is_due": is_due, "now": self.clock(), "longest_lease": LONGEST_LEASE_SECONDS}
+        rows = self.connection.execute(_OPEN, {**_values(page), **asked})
+        return tuple(map(entry_of, rows))
 
     def by_session(self, session_id: str) -> Entry | None:
         """Give the entry that uses this session, or used and left it."""
