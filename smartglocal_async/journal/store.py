@@ -84,8 +84,7 @@ class Journal(Protocol):
 
         A final entry is given as it is, unclaimed. An owner may claim again what it has. Whoever
         will send nothing that may pay, and only writes what it learned, need not heed a halt. A
-        lease lasts ten minutes at most; one that seems longer, because the clock was set back since,
-        is over.
+        lease lasts ten minutes at most; one that seems longer is over: a clock was set back.
 
         Raises:
             InProgress: another owner's lease hasn't ended.
