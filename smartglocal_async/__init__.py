@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from .operations import OPERATIONS, Operation, Repeat
     from .outcome import Outcome
     from .payouts.cases import Case, PayoutSummary
+    from .payouts.chunks import Submission
     from .payouts.files.file import PayoutFile
     from .payouts.files.rows import FileRow, Problem
     from .payouts.orders import PayoutOrder, PayoutOutcome, PayoutState
@@ -288,6 +289,7 @@ __all__ = [
     "Step",
     "StillOpen",
     "StopOn",
+    "Submission",
     "Timing",
     "TokenCalls",
     "TokenInfo",
@@ -329,6 +331,7 @@ _HOMES: Final = {
     "payouts.files.rows": "FileRow Problem",
     "payouts.orders": "PayoutOrder PayoutOutcome PayoutState",
     "payouts.cases": "Case PayoutSummary",
+    "payouts.chunks": "Submission",
     "payouts.payouts": "Payouts",
     "payouts.preflight": "Preflight preflight",
     "payouts.protocol": "Mode",

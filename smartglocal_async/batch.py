@@ -125,6 +125,21 @@ async def _until_all_end(
             source.fail(broken)
 
 
+async def in_lumps(
+    items: Iterable[Item] | AsyncIterable[Item], size: int
+) -> AsyncGenerator[list[Item]]:
+    """Give the items in lists of one size; the last one may be shorter."""
+    lump: list[Item] = []
+    async with aclosing(_asynchronously(items)) as source:
+        async for item in source:
+            lump.append(item)
+            if len(lump) == size:
+                yield lump
+                lump = []
+    if lump:
+        yield lump
+
+
 async def _asynchronously(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerator[Item]:
     if isinstance(items, AsyncIterable):
         async for item in items:

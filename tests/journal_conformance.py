@@ -145,6 +145,7 @@ class JournalConformance:
             lambda: journal.renew(entry, LEASE),
             lambda: journal.release(entry),
             lambda: journal.open_entries(1),
+            lambda: journal.claim_open(1, "me", LEASE),
             lambda: journal.by_session("s"),
             lambda: journal.accept_many([new()]),
             lambda: journal.take(new(), "me", LEASE),
@@ -525,6 +526,49 @@ class JournalConformance:
         assert await keys() == ["c", "a", "b", "waits"]
         shelf.clock.now += LEASE
         assert await keys() == ["c", "a", "b", "leased", "waits"]
+
+    async def test_what_is_open_is_taken(self, journal, shelf) -> None:
+        """The oldest first, once each; not what is leased, waits, is over, or needs news."""
+        for key in ("c", "a", "b"):
+            await journal.release(await bring(journal, Step.STARTED, key, batch="may"))
+        await bring(journal, Step.STARTED, "leased")
+        waits = await bring(journal, Step.CREATING, "waits")
+        await journal.release(waits, not_before=shelf.clock.now + 10)
+        await journal.release(await bring(journal, Step.UNKNOWN, "unknown"))
+        await bring(journal, Step.FAILED, "failed")
+
+        async def take(limit: int = 9, **chosen: Any) -> list[str]:
+            got = await journal.claim_open(limit, "other", LEASE, **chosen)
+            assert all((entry.owner, entry.fence) == ("other", 2) for entry in got)
+            return [entry.key for entry in got]
+
+        assert await take(0) == []
+        assert await take(batch="june") == []
+        assert await take(2, batch="may") == ["c", "a"]
+        assert await take() == ["b"]
+        assert await take() == []
+        assert await take(steps=[Step.UNKNOWN]) == ["unknown"]
+        with pytest.raises(sg.InProgress):
+            await journal.claim("a", "me", LEASE)
+        shelf.clock.now += 10
+        assert await take() == ["waits"]
+        shelf.clock.now += LEASE - 10
+        assert [entry.fence for entry in await journal.claim_open(9, "x", LEASE)] == [3, 3, 3, 2]
+
+    async def test_several_take_what_is_open(self, journal) -> None:
+        """Each is given to one alone, and all are given."""
+        await journal.accept_many([new(f"k{n}") for n in range(10)])
+        got = await together(*(journal.claim_open(3, f"o{n}", LEASE) for n in range(4)))
+        keys = [entry.key for one in got for entry in one]
+        assert sorted(keys) == sorted(f"k{n}" for n in range(10))
+
+    async def test_nothing_is_taken_while_payouts_are_halted(self, journal) -> None:
+        """As of a claim."""
+        await journal.accept(new())
+        await journal.halt(sg.Halt(kind=sg.HaltKind.FORGOT, reason="a test"))
+        with pytest.raises(sg.JournalForgot):
+            await journal.claim_open(1, "me", LEASE)
+        assert (await journal.find("k")).fence == 0
 
     async def test_pages_of_all(self, journal) -> None:
         """In the order in which they came, whatever became of them."""

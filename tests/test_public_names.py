@@ -154,6 +154,7 @@ NAMES: Final = [
     "Step",
     "StillOpen",
     "StopOn",
+    "Submission",
     "Timing",
     "TokenCalls",
     "TokenInfo",

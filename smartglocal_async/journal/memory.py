@@ -4,10 +4,11 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 
-from attrs import define, field
+from attrs import Factory, define, field
 
 from ..errors import JournalUnusable, KeyReused, Misuse
 from .entries import (
@@ -24,6 +25,7 @@ from .entries import (
     NewEntry,
 )
 from .leases import is_leased
+from .packing import Page
 from .states import Event, Step
 from .writing import Writing
 
@@ -32,6 +34,7 @@ from .writing import Writing
 class _Rows:
     """The entries by key, in the order in which they came."""
 
+    clock: Callable[[], float]
     entries: dict[str, Entry] = field(factory=dict[str, Entry])
     sessions: dict[str, str] = field(factory=dict[str, str])
     lines: list[Attempt] = field(factory=list[Attempt])
@@ -68,6 +71,19 @@ class _Rows:
     def set_batch(self, batch: Batch) -> None:
         self.batches[batch.name] = batch
 
+    def free(self, page: Page, *, is_due: bool) -> Iterable[Entry]:
+        now = self.clock()
+        found = (
+            entry
+            for entry in self.behind(page.after)
+            if entry.step in page.steps
+            and not entry.step.is_final
+            and page.batch in {None, entry.batch}
+            and not is_leased(entry, now)
+            and (not is_due or (entry.not_before or 0) <= now)
+        )
+        return islice(found, max(0, page.limit))
+
     def behind(self, key: str | None) -> list[Entry]:
         entries = list(self.entries.values())
         if key is None:
@@ -88,7 +104,9 @@ class MemoryJournal:
     secret: bytes = field(factory=lambda: os.urandom(16), init=False, repr=False)
     _scope: str | None = field(default=None, init=False)
     _is_open: bool = field(default=False, init=False)
-    _rows: _Rows = field(factory=_Rows, init=False, repr=False)
+    _rows: _Rows = field(
+        default=Factory(lambda self: _Rows(self.clock), takes_self=True), init=False, repr=False
+    )
     _lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
 
     @property
@@ -135,6 +153,20 @@ class MemoryJournal:
         with self._write() as writing:
             return writing.take(new, owner, lease_seconds, heeds_halt=heeds_halt)
 
+    async def claim_open(
+        self,
+        limit: int,
+        owner: str,
+        lease_seconds: float,
+        *,
+        steps: Collection[Step] = WORKABLE,
+        batch: str | None = None,
+    ) -> tuple[Entry, ...]:
+        """Take entries that can be worked on now, the oldest first."""
+        page = Page(limit=limit, after=None, steps=steps, batch=batch)
+        with self._write() as writing:
+            return writing.claim_open(page, owner, lease_seconds)
+
     async def advance(self, entry: Entry, event: Event, changes: Changes = NO_CHANGES) -> Entry:
         """Write a step, and a line of the log with it."""
         with self._write() as writing:
@@ -162,18 +194,9 @@ class MemoryJournal:
         is_due: bool = True,
     ) -> tuple[Entry, ...]:
         """Give entries that can be worked on now, the oldest first."""
-        now = self.clock()
+        page = Page(limit=limit, after=after, steps=steps, batch=batch)
         with self._read() as rows:
-            found = [
-                entry
-                for entry in rows.behind(after)
-                if entry.step in steps
-                and not entry.step.is_final
-                and batch in {None, entry.batch}
-                and not is_leased(entry, now)
-                and (not is_due or (entry.not_before or 0) <= now)
-            ]
-        return tuple(found[: max(0, limit)])
+            return tuple(rows.free(page, is_due=is_due))
 
     async def entries(
         self,

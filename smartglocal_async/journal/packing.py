@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import Any, Final
 
-from attrs import fields, frozen
+from attrs import field, fields, frozen
 
 from ..idempotency import Fingerprint
 from .entries import Attempt, Batch, Entry, Halt, HaltKind, NewEntry
@@ -13,13 +13,17 @@ from .states import Event, Step
 
 _RECENT: Final = 1_024
 
-COLUMNS: Final = tuple(field.name for field in fields(Entry))
+COLUMNS: Final = tuple(one.name for one in fields(Entry))
 """Of an entry, in the order in which `entry_of` takes them."""
 _FIXED: Final = {named.name for named in fields(NewEntry)} | {"created_at"}
 MOVING: Final = tuple(name for name in COLUMNS if name not in _FIXED)
 """Those that may change."""
-LINE: Final = tuple(field.name for field in fields(Attempt))
+LINE: Final = tuple(one.name for one in fields(Attempt))
 """Of a line of the log, in the order in which `attempt_of` takes them."""
+
+
+def _frozen(steps: Collection[Step]) -> frozenset[Step]:
+    return frozenset(steps)
 
 
 @frozen(kw_only=True)
@@ -28,7 +32,7 @@ class Page:
 
     limit: int
     after: str | None
-    steps: Collection[Step]
+    steps: frozenset[Step] = field(converter=_frozen)
     batch: str | None
 
 

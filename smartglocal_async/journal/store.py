@@ -100,6 +100,25 @@ class Journal(Protocol):
         """Accept and claim in one commit; raises what the two would, and changes nothing then."""
         ...
 
+    async def claim_open(
+        self,
+        limit: int,
+        owner: str,
+        lease_seconds: float,
+        *,
+        steps: Collection[Step] = WORKABLE,
+        batch: str | None = None,
+    ) -> tuple[Entry, ...]:
+        """Take so many entries that can be worked on now and are due, the oldest first.
+
+        Nobody waits for anybody: what another one is taking at this moment is passed over.
+
+        Raises:
+            PayoutsHalted: as of `claim`.
+
+        """
+        ...
+
     async def advance(self, entry: Entry, event: Event, changes: Changes = NO_CHANGES) -> Entry:
         """Write a step, and a line of the log with it; a final step gives the entry back.
 

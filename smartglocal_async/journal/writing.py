@@ -1,6 +1,6 @@
 """What may be written when: decided here for every journal, over rows that are kept elsewhere."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 from attrs import evolve, frozen
@@ -17,6 +17,7 @@ from ..errors import (
 )
 from .entries import KEEP, Attempt, Batch, Changes, Entry, Halt, HaltKind, Kept, NewEntry
 from .leases import is_leased, lease_end, next_look
+from .packing import Page
 from .states import STEPS, Event, Step
 
 _SENDS: Final = frozenset(
@@ -50,6 +51,10 @@ class Rows(Protocol):
 
     def replace(self, found: Entry, after: Entry) -> None:
         """Put an entry in the place of the one that was found under its key."""
+        ...
+
+    def free(self, page: Page, *, is_due: bool) -> Iterable[Entry]:
+        """Give a page of those that can be worked on now."""
         ...
 
     def key_of(self, session_id: str) -> str | None:
@@ -124,6 +129,13 @@ class Writing:
         if found is None:
             raise Misuse(f"the journal has no key {key!r}: accept it first")
         return self._claimed(found, owner, lease_seconds, heeds_halt=heeds_halt)
+
+    def claim_open(self, page: Page, owner: str, lease_seconds: float) -> tuple[Entry, ...]:
+        """Take entries that can be worked on now."""
+        return tuple(
+            self._claimed(found, owner, lease_seconds, heeds_halt=True)
+            for found in tuple(self.rows.free(page, is_due=True))
+        )
 
     def _claimed(
         self, found: Entry, owner: str, lease_seconds: float, *, heeds_halt: bool

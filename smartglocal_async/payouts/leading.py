@@ -30,6 +30,15 @@ class Place:
 NOWHERE: Final = Place()
 
 
+@frozen
+class Taken:
+    """An entry that was claimed."""
+
+    entry: Entry
+    until: float
+    """When its lease ends at the latest, on our monotonic clock."""
+
+
 @define(eq=False, kw_only=True)
 class Lead:
     """Leads payouts on, one at a time for each key."""
@@ -63,7 +72,7 @@ class Lead:
         place: Place,
         may_begin: Callable[[], Awaitable[bool]] | None,
     ) -> PayoutOutcome:
-        desk, new = self.desk, self._new(order, place)
+        desk, new = self.desk, self.new(order, place)
         if may_begin is not None:
             found = await desk.journal.accept(new)
             if found.step.is_final:
@@ -85,15 +94,30 @@ class Lead:
         except (InProgress, LostLease, TimeoutError):
             return None
 
+    async def lead_on(self, taken: Taken, ends: float) -> PayoutOutcome | None:
+        """Go on with an entry that was claimed; None where it was lost meanwhile."""
+        entry = taken.entry
+        try:
+            async with self._turns.of(entry.key, ends - self._now()):
+                return await self._lead(taken, self._job(entry, None), ends)
+        except (LostLease, TimeoutError):
+            return None
+
     async def settle(self, entry: Entry, heard: Heard) -> PayoutOutcome:
         """Write what is final; with no time left, nothing is sent."""
         return await self._work(self.desk.sender.job_of(entry), self._now(), heard=heard)
 
     async def accept(self, order: PayoutOrder, place: Place = NOWHERE) -> Entry:
         """Write an order into the journal, or give the entry of its key."""
-        return await self.desk.journal.accept(self._new(order, place))
+        return await self.desk.journal.accept(self.new(order, place))
 
-    def _new(self, order: PayoutOrder, place: Place) -> NewEntry:
+    def new(self, order: PayoutOrder, place: Place) -> NewEntry:
+        """Give what is to be written of an order.
+
+        Raises:
+            InvalidRequest: it could not be sent.
+
+        """
         self.desk.sender.check(order)
         amount = order.amount_details
         return NewEntry(
@@ -142,13 +166,20 @@ class Lead:
             entry = await journal.take(new, owner, seconds, heeds_halt=heeds_halt)
         if entry.step.is_final:
             return outcome_of(entry, replayed=True)
-        worker = Worker(desk, entry, job, ends, begun + desk.lease_seconds, heard)
+        return await self._lead(Taken(entry, begun + seconds), job, ends, heard)
+
+    async def _lead(
+        self, taken: Taken, job: Job, ends: float, heard: Heard | None = None
+    ) -> PayoutOutcome:
+        worker = Worker(self.desk, taken.entry, job, ends, taken.until, heard)
         try:
             entry = await worker.work()
         finally:
             if not worker.entry.step.is_final:
+                # What can't go on for want of its request is not taken up again at once, either.
+                pauses = worker.has_waited or worker.needs_request
                 with suppress(SmartGlocalError):
-                    await journal.release(worker.entry, backs_off=worker.has_waited)
+                    await self.desk.journal.release(worker.entry, backs_off=pauses)
         return outcome_of(entry, needs_request=worker.needs_request)
 
     def _now(self) -> float:

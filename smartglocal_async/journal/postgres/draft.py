@@ -1,10 +1,13 @@
 """The rows that a group of jobs needs, in memory: read and locked, changed, and then written."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import chain, islice
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
 from ..entries import Attempt, Batch, Entry, Halt
+from ..leases import is_leased
+from ..packing import Page
 
 
 @frozen(kw_only=True)
@@ -14,23 +17,20 @@ class Needs:
     keys: frozenset[str] = frozenset()
     sessions: frozenset[str] = frozenset()
     batches: frozenset[str] = frozenset()
+    pages: tuple[Page, ...] = ()
+    """Of entries that can be worked on."""
     sets_halt: bool = False
 
     @classmethod
     def of_all(cls, several: "Iterable[Needs]") -> "Needs":
         """Give what all of them need together."""
-        all_of = cls()
-        keys, sessions, batches = set[str](), set[str](), set[str]()
-        for needs in several:
-            keys |= needs.keys
-            sessions |= needs.sessions
-            batches |= needs.batches
-            all_of = evolve(all_of, sets_halt=all_of.sets_halt or needs.sets_halt)
-        return evolve(
-            all_of,
-            keys=frozenset(keys),
-            sessions=frozenset(sessions),
-            batches=frozenset(batches),
+        told = tuple(several)
+        return cls(
+            keys=frozenset(chain.from_iterable(needs.keys for needs in told)),
+            sessions=frozenset(chain.from_iterable(needs.sessions for needs in told)),
+            batches=frozenset(chain.from_iterable(needs.batches for needs in told)),
+            pages=tuple(chain.from_iterable(needs.pages for needs in told)),
+            sets_halt=any(needs.sets_halt for needs in told),
         )
 
 
@@ -47,6 +47,8 @@ class Draft:
     """Session id -> the key that ever used it."""
     batches: dict[str, Batch]
     halted: Halt | None
+    opened: Mapping[Page, tuple[Entry, ...]]
+    """What could be worked on when it was locked; more of a page that several ask for."""
     new_keys: set[str] = field(factory=set[str], init=False)
     changed_keys: set[str] = field(factory=set[str], init=False)
     new_sessions: list[tuple[str, str, int]] = field(factory=list[tuple[str, str, int]], init=False)
@@ -77,6 +79,11 @@ class Draft:
         self.entries[found.key] = after
         if found.key not in self.new_keys:
             self.changed_keys.add(found.key)
+
+    def free(self, page: Page, *, is_due: bool) -> Iterable[Entry]:  # noqa: ARG002 - they are due
+        """Give a page of those that can be worked on now."""
+        found = (self.entries[entry.key] for entry in self.opened[page])
+        return islice((entry for entry in found if not is_leased(entry, self.now)), page.limit)
 
     def key_of(self, session_id: str) -> str | None:
         """Give the key that ever used a session."""

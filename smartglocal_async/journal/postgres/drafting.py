@@ -1,15 +1,18 @@
 """Drafts, taken from the tables of PostgreSQL and written to them."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from ..entries import Attempt, Batch, Halt
+from ..entries import Attempt, Batch, Entry, Halt
 from ..packing import (
     COLUMNS,
     LINE,
     MOVING,
+    Page,
     attempt_row,
     batch_of,
     batch_row,
@@ -19,6 +22,7 @@ from ..packing import (
     halt_text,
 )
 from .draft import Draft, Needs
+from .questions import Questions
 from .schema import BATCH, CLOCK
 
 if TYPE_CHECKING:
@@ -41,6 +45,8 @@ class Drafting:
     """The statements for drafts, over the tables of one schema."""
 
     schema: str
+    clock: Callable[[], float] | None = None
+    """None: the database's."""
 
     async def take(self, connection: "Connection[Any]", needs: Needs) -> Draft:
         """Read and lock what is needed, in one order for all, so that none waits in a circle."""
@@ -49,6 +55,7 @@ class Drafting:
             "WHERE key = ANY($1) ORDER BY key FOR UPDATE",
             sorted(needs.keys),
         )
+        opened = await self._opened(connection, needs)
         batches = await self._locked_batches(connection, needs)
         lock = "FOR UPDATE" if needs.sets_halt else ""
         meta = await connection.fetchrow(
@@ -56,14 +63,29 @@ class Drafting:
         )
         assert meta is not None  # noqa: S101 - it was there when the schema was opened
         now, xid, halt = meta
+        found = chain(map(entry_of, entries), *opened.values())
         return Draft(
-            now=now,
+            now=now if self.clock is None else self.clock(),
             xid=xid,
-            entries={entry.key: entry for entry in map(entry_of, entries)},
+            entries={entry.key: entry for entry in found},
+            opened=opened,
             users=await self._users(connection, needs),
             batches=batches,
             halted=halt_of(halt),
         )
+
+    async def _opened(
+        self, connection: "Connection[Any]", needs: Needs
+    ) -> dict[Page, tuple[Entry, ...]]:
+        """Lock what can be worked on, so much more of a page as several ask for it."""
+        now = None if self.clock is None else self.clock()
+        questions, opened = Questions(self.schema), dict[Page, tuple[Entry, ...]]()
+        for page, times in Counter(needs.pages).items():
+            whole = evolve(page, limit=times * page.limit)
+            opened[page] = await questions.open_entries(
+                connection, whole, now, is_due=True, locks=True
+            )
+        return opened
 
     async def _locked_batches(
         self, connection: "Connection[Any]", needs: Needs

@@ -149,6 +149,21 @@ class PostgresJournal:
             lambda writing: writing.take(new, owner, lease_seconds, heeds_halt=heeds_halt),
         )
 
+    async def claim_open(
+        self,
+        limit: int,
+        owner: str,
+        lease_seconds: float,
+        *,
+        steps: Collection[Step] = WORKABLE,
+        batch: str | None = None,
+    ) -> tuple[Entry, ...]:
+        """Take entries that can be worked on now, the oldest first."""
+        page = Page(limit=limit, after=None, steps=steps, batch=batch)
+        return await self._write(
+            Needs(pages=(page,)), lambda writing: writing.claim_open(page, owner, lease_seconds)
+        )
+
     async def advance(self, entry: Entry, event: Event, changes: Changes = NO_CHANGES) -> Entry:
         """Write a step, and a line of the log with it."""
         named = changes.session_id

@@ -101,7 +101,7 @@ async def opened(setting: Setting, scope: str) -> Opened:
 
 async def _met(connection: "Connection[Any]", setting: Setting, scope: str) -> Opened:
     identity = await open_schema(connection, setting.schema, scope, setting.name)
-    drafting = Drafting(setting.schema)
+    drafting = Drafting(setting.schema, setting.clock)
 
     async def look(connection: "Connection[Any]") -> None:
         again = await open_schema(connection, setting.schema, scope, setting.name)
@@ -113,7 +113,6 @@ async def _met(connection: "Connection[Any]", setting: Setting, scope: str) -> O
         name=setting.name,
         link=setting.link(look),
         drafting=drafting,
-        clock=setting.clock,
         fault_point=setting.fault_point,
         level=await commit_level(connection),
     )

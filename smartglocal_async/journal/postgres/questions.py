@@ -39,24 +39,39 @@ class Questions:
         return await self._page(connection, page, "")
 
     async def open_entries(
-        self, connection: "Connection[Any]", page: Page, now: float | None, *, is_due: bool
+        self,
+        connection: "Connection[Any]",
+        page: Page,
+        now: float | None,
+        *,
+        is_due: bool,
+        locks: bool = False,
     ) -> tuple[Entry, ...]:
-        """Give a page of those that can be worked on now; the time is the database's if None."""
+        """Give a page of those that can be worked on now; the time is the database's if None.
+
+        Those that it ``locks`` are the transaction's; what another one has locked is left out.
+        """
         time = f"coalesce($5::float8, {CLOCK})"
         due = f"AND (not_before IS NULL OR not_before <= {time})" if is_due else ""
         over = f"leased_until <= {time} OR leased_until > {time} + {LONGEST_LEASE_SECONDS}"
         free = f"AND step < 80 AND (leased_until IS NULL OR {over}) {due}"
-        return await self._page(connection, page, free, now)
+        lock = "FOR UPDATE SKIP LOCKED" if locks else ""
+        return await self._page(connection, page, free, now, lock=lock)
 
     async def _page(
-        self, connection: "Connection[Any]", page: Page, conditions: str, *more: object
+        self,
+        connection: "Connection[Any]",
+        page: Page,
+        conditions: str,
+        *more: object,
+        lock: str = "",
     ) -> tuple[Entry, ...]:
         last = 0 if page.after is None else _BEHIND_ALL
         of_batch = "batch = $4::text" if page.batch is not None else "$4::text IS NULL"
         behind = f"coalesce((SELECT number FROM {self.schema}.entry WHERE key = $1), {last})"
         rows = await connection.fetch(
             f"{self._entries} WHERE number > {behind} AND step = ANY($2::int[]) AND {of_batch} "
-            f"{conditions} ORDER BY number LIMIT $3",
+            f"{conditions} ORDER BY number LIMIT $3 {lock}",
             page.after,
             [int(step) for step in page.steps],
             max(0, page.limit),

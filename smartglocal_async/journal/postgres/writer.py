@@ -53,7 +53,6 @@ class Writer:
     name: str
     link: Link
     drafting: Drafting
-    clock: Callable[[], float] | None
     fault_point: Callable[[str], None]
     level: str = "on"
     _jobs: "deque[_Job]" = field(factory=deque["_Job"], init=False, repr=False)
@@ -160,7 +159,7 @@ class Writer:
         _ = await connection.execute(_BEGIN.format(level=self.level))
         try:
             draft = await self.drafting.take(connection, Needs.of_all(job.needs for job in jobs))
-            _decide(jobs, draft, self.clock)
+            _decide(jobs, draft)
             line = await self.drafting.save(connection, draft)
             self.fault_point("written")
         except BaseException as error:
@@ -175,8 +174,8 @@ class Writer:
         return True
 
 
-def _decide(jobs: Sequence[_Job], draft: Draft, clock: Callable[[], float] | None) -> None:
-    writing = Writing(draft, clock or (lambda: draft.now))
+def _decide(jobs: Sequence[_Job], draft: Draft) -> None:
+    writing = Writing(draft, lambda: draft.now)
     for job in jobs:
         job.value = job.error = None
         try:

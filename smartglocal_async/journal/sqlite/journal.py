@@ -133,6 +133,19 @@ class SQLiteJournal:
             lambda writing: writing.take(new, owner, lease_seconds, heeds_halt=heeds_halt)
         )
 
+    async def claim_open(
+        self,
+        limit: int,
+        owner: str,
+        lease_seconds: float,
+        *,
+        steps: Collection[Step] = WORKABLE,
+        batch: str | None = None,
+    ) -> tuple[Entry, ...]:
+        """Take entries that can be worked on now, the oldest first."""
+        page = Page(limit=limit, after=None, steps=steps, batch=batch)
+        return await self._write(lambda writing: writing.claim_open(page, owner, lease_seconds))
+
     async def advance(self, entry: Entry, event: Event, changes: Changes = NO_CHANGES) -> Entry:
         """Write a step, and a line of the log with it."""
         return await self._write(lambda writing: writing.advance(entry, event, changes))
@@ -158,7 +171,7 @@ class SQLiteJournal:
     ) -> tuple[Entry, ...]:
         """Give entries that can be worked on now, the oldest first, behind the key ``after``."""
         page = Page(limit=limit, after=after, steps=steps, batch=batch)
-        return await self._read(lambda table: table.open_entries(page, is_due=is_due))
+        return await self._read(lambda table: table.free(page, is_due=is_due))
 
     async def entries(
         self,

@@ -160,7 +160,7 @@ class Table:
         """Give a page of all entries, in the order in which they came."""
         return tuple(map(entry_of, self.connection.execute(_ALL, _values(page))))
 
-    def open_entries(self, page: Page, *, is_due: bool) -> tuple[Entry, ...]:
+    def free(self, page: Page, *, is_due: bool) -> tuple[Entry, ...]:
         """Give a page of those that can be worked on now."""
         asked = {"is_due": is_due, "now": self.clock(), "longest_lease": LONGEST_LEASE_SECONDS}
         rows = self.connection.execute(_OPEN, {**_values(page), **asked})

@@ -1,0 +1,116 @@
+"""Batches that are written down by one process and worked off, chunk by chunk, by any number."""
+
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from contextlib import aclosing
+from itertools import count
+from typing import Final
+
+from attrs import define, field, frozen
+
+from ..batch import in_lumps, settle_all
+from ..errors import KeyReused, Misuse
+from ..journal.entries import Batch
+from .leading import Lead, Place, Taken
+from .orders import PayoutOrder, PayoutOutcome
+
+_CHUNK: Final = 1_000
+"""Payouts that are written in one commit."""
+_MOST_REFUSED: Final = 100
+_LUMPS: Final = 4
+"""So many lumps are taken for as many payouts as are worked on at once: leases are short."""
+
+
+@frozen(kw_only=True)
+class Submission:
+    """What was written down of a source."""
+
+    batch: Batch
+    refused: tuple[KeyReused, ...]
+    """The first of the payouts whose key belongs to another order; they are not in the batch."""
+    refused_count: int
+
+
+@define(eq=False)
+class Submitting:
+    """Writes a batch down, and sends nothing."""
+
+    lead: Lead
+    batch: str
+    digest: bytes | None
+    _rows: int = field(default=0, init=False)
+    _totals: dict[str, int] = field(factory=dict[str, int], init=False)
+    _refused: list[KeyReused] = field(factory=list[KeyReused], init=False)
+    _refused_count: int = field(default=0, init=False)
+
+    async def through(
+        self, source: Iterable[PayoutOrder] | AsyncIterable[PayoutOrder]
+    ) -> Submission:
+        """Write all of the source; what is there already stays as it is."""
+        if self.lead.seal is None:
+            raise Misuse("whoever pays needs the requests: give Payouts a seal, which keeps them")
+        journal, places = self.lead.desk.journal, count()
+        async for orders in in_lumps(source, _CHUNK):
+            news = [self.lead.new(order, Place(self.batch, next(places))) for order in orders]
+            accepted = await journal.accept_many(news)
+            for order, entry in zip(orders, accepted, strict=True):
+                self._note(order, entry if isinstance(entry, KeyReused) else None)
+        batch = Batch(
+            name=self.batch, digest=self.digest, rows=self._rows, totals=dict(self._totals)
+        )
+        return Submission(
+            batch=await journal.put_batch(batch),
+            refused=tuple(self._refused),
+            refused_count=self._refused_count,
+        )
+
+    def _note(self, order: PayoutOrder, reused: KeyReused | None) -> None:
+        if reused is None:
+            amount, currency = order.amount_details.amount, order.amount_details.currency
+            self._rows += 1
+            self._totals[currency] = self._totals.get(currency, 0) + amount
+            return
+        self._refused_count += 1
+        if len(self._refused) < _MOST_REFUSED:
+            self._refused.append(reused)
+
+
+@frozen(eq=False)
+class Chunk:
+    """Works off some of what is open."""
+
+    lead: Lead
+    batch: str | None
+    deadline: float
+
+    async def through(self, limit: int, concurrency: int) -> AsyncGenerator[PayoutOutcome]:
+        """Give the outcomes as they settle."""
+        taken = self._taken(limit, max(1, concurrency // _LUMPS))
+        async with aclosing(settle_all(taken, self._work, concurrency)) as outcomes:
+            async for outcome in outcomes:
+                if outcome is not None:
+                    yield outcome
+
+    async def _work(self, _index: int, taken: Taken) -> PayoutOutcome | None:
+        return await self.lead.lead_on(taken, self._now() + self.deadline)
+
+    async def _taken(self, limit: int, lump: int) -> AsyncGenerator[Taken]:
+        """Claim lump by lump, as they are asked for; what nobody asks for is given back."""
+        desk = self.lead.desk
+        while limit > 0 and not desk.stopping.is_set():
+            begun, asked = self._now(), min(lump, limit)
+            entries = await desk.journal.claim_open(
+                asked, desk.owner, desk.lease_seconds, batch=self.batch
+            )
+            left = list(reversed(entries))
+            try:
+                while left and not desk.stopping.is_set():
+                    yield Taken(left.pop(), begun + desk.lease_seconds)
+            finally:
+                for entry in left:
+                    await desk.journal.release(entry)
+            limit -= asked
+            if len(entries) < asked:
+                return
+
+    def _now(self) -> float:
+        return self.lead.desk.timing.monotonic()

@@ -1,0 +1,145 @@
+"""A batch that one process writes down, and any number works off."""
+
+import asyncio
+from contextlib import AsyncExitStack, aclosing
+
+import pytest
+from paying import QUICK, START, order
+from postgres_schemas import DSN, needs_postgres, new_schema, schemas
+
+import smartglocal_async as sg
+from smartglocal_async import emulator
+from smartglocal_async.emulator import Fault, FaultKind
+
+SEAL = sg.Seal(sg.Seal.new_key())
+
+
+def orders(count: int) -> list[sg.PayoutOrder]:
+    """Give so many payouts."""
+    return [order(f"k{n}") for n in range(count)]
+
+
+async def work_off(payouts: sg.Payouts, batch: str | None = None, **options) -> list[str]:
+    """Work off a chunk; give the keys that were paid."""
+    told = [outcome async for outcome in payouts.run_chunk(batch, **options)]
+    assert {outcome.state for outcome in told} <= {sg.PayoutState.SUCCEEDED}
+    return [outcome.key for outcome in told]
+
+
+@pytest.fixture
+async def payouts(api_quick, tmp_path):
+    """Give payouts over a file, with a seal."""
+    async with sg.Payouts(api_quick, sg.SQLiteJournal(tmp_path / "j.db"), seal=SEAL) as payouts:
+        yield payouts
+
+
+@pytest.fixture
+def api_quick(connect, provider) -> sg.SmartGlocal:
+    """Give a client that hardly waits."""
+    return connect(provider, settings=QUICK)
+
+
+async def test_a_batch_that_is_written_down_and_worked_off(payouts, provider) -> None:
+    """Nothing is sent before, and each is paid once; in chunks, the oldest first."""
+    done = await payouts.submit(orders(25), "night", digest=b"d" * 32)
+    assert (done.refused, done.refused_count) == ((), 0)
+    assert (done.batch.rows, done.batch.totals, done.batch.digest) == (
+        25,
+        {"usd": 250_000},
+        b"d" * 32,
+    )
+    assert provider.report().requests == 0
+    assert sorted(await work_off(payouts, "night", limit=10)) == sorted(f"k{n}" for n in range(10))
+    assert len(await work_off(payouts, limit=500, concurrency=3)) == 15
+    assert await work_off(payouts) == []
+    assert [provider.order(f"k{n}").moved for n in range(25)] == [1] * 25
+
+
+async def test_the_same_batch_again(payouts, provider) -> None:
+    """What is there stays; what has another request under its key is told."""
+    _ = await payouts.submit(orders(3), "night")
+    assert len(await work_off(payouts)) == 3
+    again = [*orders(4), order("k9", 5), order("k1", 77)]
+    done = await payouts.submit(again, "night")
+    assert done.batch.rows == 5
+    assert [(one.key, one.differing_fields) for one in done.refused] == [
+        ("k1", ("amount_details.amount",))
+    ]
+    assert done.refused_count == 1
+    assert sorted(await work_off(payouts)) == ["k3", "k9"]
+    assert provider.report().moved == 5
+
+
+async def test_without_a_seal(api_quick, tmp_path) -> None:
+    """Nobody could pay what lies there: it is refused before anything is written."""
+    async with sg.Payouts(api_quick, sg.SQLiteJournal(tmp_path / "j.db")) as payouts:
+        with pytest.raises(sg.Misuse, match="give Payouts a seal"):
+            await payouts.submit(orders(3), "night")
+        assert (await payouts.summary()).counts == {}
+
+
+async def test_what_has_no_request_is_passed_over(api_quick, provider, tmp_path) -> None:
+    """It is told once, and looked at again only after a pause."""
+    async with sg.Payouts(api_quick, sg.SQLiteJournal(tmp_path / "j.db")) as payouts:
+        _ = await payouts._open().accept(order("bare"))
+        told = [outcome async for outcome in payouts.run_chunk()]
+        assert [(outcome.key, outcome.needs_request) for outcome in told] == [("bare", True)]
+        assert [outcome async for outcome in payouts.run_chunk()] == []
+    assert provider.report().requests == 0
+
+
+async def test_a_rule_that_is_broken(payouts) -> None:
+    """It is named; nothing that comes after it is written."""
+    wrong = order("bad", participant_details=None, payment_method=sg.EncryptedCard(number_hash=""))
+    with pytest.raises(sg.InvalidRequest):
+        await payouts.submit([*orders(2), wrong, order("later")], "night")
+    assert (await payouts.summary(batch="night")).counts == {}
+
+
+async def test_settings_that_make_no_sense(payouts) -> None:
+    """They are named at once."""
+    for name in ("limit", "concurrency", "deadline"):
+        with pytest.raises(sg.InvalidRequest, match=name):
+            payouts.run_chunk(**{name: 0})
+
+
+async def test_what_was_taken_and_not_begun_is_given_back(payouts) -> None:
+    """Whoever stops leaves no leases behind for others to wait for."""
+    _ = await payouts.submit(orders(40), "night")
+    async with aclosing(payouts.run_chunk(concurrency=8)) as outcomes:
+        async for _ in outcomes:
+            payouts.stop()
+    journal = payouts._journal
+    held = [entry for entry in await journal.entries(99) if entry.owner is not None]
+    assert held == []
+
+
+@needs_postgres
+async def test_many_workers(run_provider, connect) -> None:
+    """Over one database, under faults: each is paid once, and nobody has what another one has."""
+    faults = emulator.FaultScript(
+        Fault(kind, nth=(1,), key=f"k{n}", operation=START)
+        for n, kind in enumerate((FaultKind.BEFORE, FaultKind.AFTER, FaultKind.SERVER_ERROR))
+    )
+    provider = run_provider(faults=faults)
+    async with schemas() as names, AsyncExitStack() as stack:
+        schema = new_schema(names)
+        workers = [
+            await stack.enter_async_context(
+                sg.Payouts(
+                    connect(provider, settings=QUICK),
+                    sg.PostgresJournal(DSN, schema=schema),
+                    seal=SEAL,
+                )
+            )
+            for _ in range(4)
+        ]
+        _ = await workers[0].submit(orders(80), "night")
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(work_off(worker, "night", limit=80, concurrency=8))
+                for worker in workers
+            ]
+        told = [key for task in tasks for key in task.result()]
+        assert sorted(told) == sorted(f"k{n}" for n in range(80))
+    assert [provider.order(f"k{n}").moved for n in range(80)] == [1] * 80
