@@ -40,7 +40,16 @@ if TYPE_CHECKING:
         WebhookRefused,
     )
     from .inbox import Webhooks
-    from .journal.entries import Attempt, Batch, Changes, Entry, Halt, HaltKind, NewEntry
+    from .journal.entries import (
+        Attempt,
+        Batch,
+        BatchState,
+        Changes,
+        Entry,
+        Halt,
+        HaltKind,
+        NewEntry,
+    )
     from .journal.memory import MemoryJournal
     from .journal.postgres import PostgresJournal
     from .journal.sqlite import SQLiteJournal
@@ -161,6 +170,7 @@ __all__ = [
     "Bank",
     "BankCard",
     "Batch",
+    "BatchState",
     "BatchStopped",
     "CallFailed",
     "CallOutcome",
@@ -322,7 +332,7 @@ _HOMES: Final = {
     "journal.postgres": "PostgresJournal",
     "journal.sqlite": "SQLiteJournal",
     "journal.states": "Event Step",
-    "journal.entries": "Attempt Batch Changes Entry Halt HaltKind NewEntry",
+    "journal.entries": "Attempt Batch BatchState Changes Entry Halt HaltKind NewEntry",
     "journal.store": "Journal",
     "operations": "OPERATIONS Operation Repeat",
     "inbox": "Webhooks",

@@ -152,6 +152,7 @@ class JournalConformance:
             lambda: journal.entries(1),
             lambda: journal.batch("may"),
             lambda: journal.put_batch(sg.Batch(name="may")),
+            lambda: journal.set_batch_state("may", sg.BatchState.PAUSED),
             lambda: journal.halt(None),
             journal.halted,
             journal.sums,
@@ -601,6 +602,37 @@ class JournalConformance:
             (Step.SUCCEEDED, "usd"): 2**40,
             (Step.NEW, "eur"): 7,
         }
+
+    async def test_a_batch_that_is_paused(self, journal, shelf) -> None:
+        """Nothing of it is taken, until it goes on; what is under way isn't disturbed."""
+        for key in ("a", "b"):
+            await journal.accept(new(key, batch="may"))
+        await journal.accept(new("c", batch="june"))
+        with pytest.raises(sg.Misuse, match="no batch 'may'"):
+            await journal.set_batch_state("may", sg.BatchState.PAUSED)
+        written = await journal.put_batch(sg.Batch(name="may"))
+        [held] = await journal.claim_open(1, "me", LEASE)
+        paused = await journal.set_batch_state("may", sg.BatchState.PAUSED, "a look")
+        assert paused == attrs.evolve(written, state=sg.BatchState.PAUSED, reason="a look")
+        assert await journal.put_batch(sg.Batch(name="may")) == paused
+        assert [entry.key for entry in await journal.claim_open(9, "me", LEASE)] == ["c"]
+        assert [entry.key for entry in await journal.open_entries(9)] == ["b"]
+        await journal.advance(held, Event.CREATE_INTENDED)
+        journal = await shelf.again(journal)
+        await journal.open(SCOPE)
+        assert await journal.batch("may") == paused
+        running = await journal.set_batch_state("may", sg.BatchState.RUNNING)
+        assert running == written
+        assert "b" in {entry.key for entry in await journal.claim_open(9, "me", LEASE)}
+
+    async def test_a_batch_that_is_cancelled(self, journal) -> None:
+        """It stays so."""
+        await journal.put_batch(sg.Batch(name="may"))
+        done = sg.BatchState.CANCELLED
+        assert (await journal.set_batch_state("may", done, "wrong file")).state is done
+        assert (await journal.set_batch_state("may", done, "twice")).reason == "twice"
+        with pytest.raises(sg.Misuse, match="was cancelled, and stays so"):
+            await journal.set_batch_state("may", sg.BatchState.RUNNING)
 
     async def test_a_batch(self, journal, shelf) -> None:
         """It is written again under its name; when it was begun stays."""

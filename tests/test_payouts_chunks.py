@@ -114,6 +114,36 @@ async def test_what_was_taken_and_not_begun_is_given_back(payouts) -> None:
     assert held == []
 
 
+async def test_a_batch_that_is_paused(payouts, provider) -> None:
+    """Nothing more of it is begun, until it goes on."""
+    _ = await payouts.submit(orders(6), "night")
+    _ = await payouts.submit([order("other")], "day")
+    async with aclosing(payouts.run_chunk("night", concurrency=1)) as outcomes:
+        async for _ in outcomes:
+            assert (await payouts.pause("night", reason="a look")).reason == "a look"
+    paid = provider.report().moved
+    assert paid < 6
+    assert await work_off(payouts) == ["other"]
+    assert (await payouts.unpause("night")).state is sg.BatchState.RUNNING
+    assert len(await work_off(payouts)) == 6 - paid
+
+
+async def test_a_batch_that_is_cancelled(payouts, provider) -> None:
+    """What nothing is out for is withdrawn; what was paid stays paid."""
+    _ = await payouts.submit(orders(6), "night")
+    _ = await payouts.submit([order("other")], "day")
+    assert len(await work_off(payouts, "night", limit=2)) == 2
+    assert await payouts.cancel("night", reason="the wrong file") == 4
+    assert await work_off(payouts) == ["other"]
+    summary = await payouts.summary(batch="night")
+    assert summary.counts == {sg.PayoutState.SUCCEEDED: 2, sg.PayoutState.CANCELLED: 4}
+    outcome = await payouts.pay(order("k5"))
+    assert (outcome.state, outcome.reason) == (sg.PayoutState.CANCELLED, "the wrong file")
+    assert provider.report().moved == 3
+    with pytest.raises(sg.Misuse, match="stays so"):
+        await payouts.unpause("night")
+
+
 @needs_postgres
 async def test_many_workers(run_provider, connect) -> None:
     """Over one database, under faults: each is paid once, and nobody has what another one has."""

@@ -26,6 +26,7 @@ NAMES: Final = [
     "Bank",
     "BankCard",
     "Batch",
+    "BatchState",
     "BatchStopped",
     "CallFailed",
     "CallOutcome",

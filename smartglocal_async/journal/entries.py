@@ -134,6 +134,16 @@ class Halt:
     """When it ends by itself, in seconds since 1970; None: when somebody lifts it."""
 
 
+class BatchState(enum.Enum):
+    """Whether workers take payouts of a batch."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    """None for now."""
+    CANCELLED = "cancelled"
+    """None any more; what is under way is finished."""
+
+
 @frozen(kw_only=True)
 class Batch:
     """A file, or another source, whose payouts are paid under one name."""
@@ -146,3 +156,7 @@ class Batch:
     """What is to be paid by currency, in minor units."""
     begun_at: float = 0.0
     """When it was written first; given by the journal."""
+    state: BatchState = BatchState.RUNNING
+    """Given by the journal: see `Journal.set_batch_state`."""
+    reason: str | None = None
+    """Why it was paused or cancelled."""

@@ -18,6 +18,7 @@ from .entries import (
     WORKABLE,
     Attempt,
     Batch,
+    BatchState,
     Changes,
     Entry,
     Halt,
@@ -71,8 +72,9 @@ class _Rows:
     def set_batch(self, batch: Batch) -> None:
         self.batches[batch.name] = batch
 
-    def free(self, page: Page, *, is_due: bool) -> Iterable[Entry]:
-        now = self.clock()
+    def free(self, page: Page, *, is_due: bool, is_running: bool) -> Iterable[Entry]:
+        now, running = self.clock(), BatchState.RUNNING
+        held = {one.name for one in self.batches.values() if one.state is not running}
         found = (
             entry
             for entry in self.behind(page.after)
@@ -81,6 +83,7 @@ class _Rows:
             and page.batch in {None, entry.batch}
             and not is_leased(entry, now)
             and (not is_due or (entry.not_before or 0) <= now)
+            and not (is_running and entry.batch in held)
         )
         return islice(found, max(0, page.limit))
 
@@ -196,7 +199,7 @@ class MemoryJournal:
         """Give entries that can be worked on now, the oldest first."""
         page = Page(limit=limit, after=after, steps=steps, batch=batch)
         with self._read() as rows:
-            return tuple(rows.free(page, is_due=is_due))
+            return tuple(rows.free(page, is_due=is_due, is_running=False))
 
     async def entries(
         self,
@@ -239,6 +242,13 @@ class MemoryJournal:
         """Write a batch, new or again."""
         with self._write() as writing:
             return writing.put_batch(batch)
+
+    async def set_batch_state(
+        self, name: str, state: BatchState, reason: str | None = None
+    ) -> Batch:
+        """Have `claim_open` give payouts of a batch, or none."""
+        with self._write() as writing:
+            return writing.set_batch_state(name, state, reason)
 
     async def batch(self, name: str) -> Batch | None:
         """Give a batch by its name."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 from attrs import field, fields, frozen
 
 from ..idempotency import Fingerprint
-from .entries import Attempt, Batch, Entry, Halt, HaltKind, NewEntry
+from .entries import Attempt, Batch, BatchState, Entry, Halt, HaltKind, NewEntry
 from .states import Event, Step
 
 _RECENT: Final = 1_024
@@ -18,6 +18,8 @@ COLUMNS: Final = tuple(one.name for one in fields(Entry))
 _FIXED: Final = {named.name for named in fields(NewEntry)} | {"created_at"}
 MOVING: Final = tuple(name for name in COLUMNS if name not in _FIXED)
 """Those that may change."""
+BATCH: Final = tuple(one.name for one in fields(Batch))
+"""Of a batch, in the order in which `batch_of` takes them."""
 LINE: Final = tuple(one.name for one in fields(Attempt))
 """Of a line of the log, in the order in which `attempt_of` takes them."""
 
@@ -66,13 +68,22 @@ def attempt_of(row: Iterable[Any]) -> Attempt:
 
 def batch_row(batch: Batch) -> tuple[Any, ...]:
     """Give the values of a batch's columns."""
-    return (batch.name, batch.digest, batch.rows, json.dumps(dict(batch.totals)), batch.begun_at)
+    totals, state = json.dumps(dict(batch.totals)), batch.state.value
+    return (batch.name, batch.digest, batch.rows, totals, batch.begun_at, state, batch.reason)
 
 
 def batch_of(row: Iterable[Any]) -> Batch:
     """Give the batch of a row."""
-    name, digest, rows, totals, begun_at = row
-    return Batch(name=name, digest=digest, rows=rows, totals=json.loads(totals), begun_at=begun_at)
+    name, digest, rows, totals, begun_at, state, reason = row
+    return Batch(
+        name=name,
+        digest=digest,
+        rows=rows,
+        totals=json.loads(totals),
+        begun_at=begun_at,
+        state=BatchState(state),
+        reason=reason,
+    )
 
 
 def halt_text(halt: Halt) -> str:

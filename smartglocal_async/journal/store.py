@@ -11,6 +11,7 @@ from .entries import (
     WORKABLE,
     Attempt,
     Batch,
+    BatchState,
     Changes,
     Entry,
     Halt,
@@ -194,7 +195,21 @@ class Journal(Protocol):
         ...
 
     async def put_batch(self, batch: Batch) -> Batch:
-        """Write a batch, new or again, and give what is written; ``begun_at`` stays the first."""
+        """Write a batch, new or again, and give what is written.
+
+        ``begun_at`` stays the first, and the state stays as it was set.
+        """
+        ...
+
+    async def set_batch_state(
+        self, name: str, state: BatchState, reason: str | None = None
+    ) -> Batch:
+        """Have `claim_open` give payouts of a batch, or none.
+
+        Raises:
+            Misuse: there is no such batch, or it was cancelled, which stays so.
+
+        """
         ...
 
     async def batch(self, name: str) -> Batch | None:

@@ -15,7 +15,18 @@ from ..errors import (
     PayoutsHalted,
     Quarantined,
 )
-from .entries import KEEP, Attempt, Batch, Changes, Entry, Halt, HaltKind, Kept, NewEntry
+from .entries import (
+    KEEP,
+    Attempt,
+    Batch,
+    BatchState,
+    Changes,
+    Entry,
+    Halt,
+    HaltKind,
+    Kept,
+    NewEntry,
+)
 from .leases import is_leased, lease_end, next_look
 from .packing import Page
 from .states import STEPS, Event, Step
@@ -53,8 +64,8 @@ class Rows(Protocol):
         """Put an entry in the place of the one that was found under its key."""
         ...
 
-    def free(self, page: Page, *, is_due: bool) -> Iterable[Entry]:
-        """Give a page of those that can be worked on now."""
+    def free(self, page: Page, *, is_due: bool, is_running: bool) -> Iterable[Entry]:
+        """Give a page of those that can be worked on now; or only of batches that are running."""
         ...
 
     def key_of(self, session_id: str) -> str | None:
@@ -134,7 +145,7 @@ class Writing:
         """Take entries that can be worked on now."""
         return tuple(
             self._claimed(found, owner, lease_seconds, heeds_halt=True)
-            for found in tuple(self.rows.free(page, is_due=True))
+            for found in tuple(self.rows.free(page, is_due=True, is_running=True))
         )
 
     def _claimed(
@@ -189,8 +200,19 @@ class Writing:
     def put_batch(self, batch: Batch) -> Batch:
         """Write a batch."""
         found = self.rows.batch(batch.name)
-        begun_at = self.clock() if found is None else found.begun_at
-        written = evolve(batch, begun_at=begun_at)
+        kept = found or Batch(name=batch.name, begun_at=self.clock())
+        written = evolve(batch, begun_at=kept.begun_at, state=kept.state, reason=kept.reason)
+        self.rows.set_batch(written)
+        return written
+
+    def set_batch_state(self, name: str, state: BatchState, reason: str | None) -> Batch:
+        """Have payouts of a batch be taken, or not."""
+        found = self.rows.batch(name)
+        if found is None:
+            raise Misuse(f"the journal has no batch {name!r}")
+        if BatchState.CANCELLED is found.state is not state:
+            raise Misuse(f"the batch {name!r} was cancelled, and stays so")
+        written = evolve(found, state=state, reason=reason)
         self.rows.set_batch(written)
         return written
 

@@ -1,17 +1,21 @@
 """Batches that are written down by one process and worked off, chunk by chunk, by any number."""
 
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from itertools import count
 from typing import Final
 
 from attrs import define, field, frozen
 
 from ..batch import in_lumps, settle_all
-from ..errors import KeyReused, Misuse
-from ..journal.entries import Batch
+from ..errors import InProgress, KeyReused, LostLease, Misuse
+from ..journal.entries import Batch, BatchState
+from ..journal.states import Step
+from .cases import withdraw
+from .desk import Desk
 from .leading import Lead, Place, Taken
 from .orders import PayoutOrder, PayoutOutcome
+from .paging import PAGE, each
 
 _CHUNK: Final = 1_000
 """Payouts that are written in one commit."""
@@ -114,3 +118,20 @@ class Chunk:
 
     def _now(self) -> float:
         return self.lead.desk.timing.monotonic()
+
+
+async def cancel(desk: Desk, batch: str, reason: str) -> int:
+    """Have nothing more of a batch begun, and withdraw what wasn't; give how many those are."""
+    _ = await desk.journal.set_batch_state(batch, BatchState.CANCELLED, reason)
+    new, withdrawn = frozenset({Step.NEW}), 0
+    found = each(
+        lambda after: desk.journal.open_entries(
+            PAGE, after=after, steps=new, batch=batch, is_due=False
+        )
+    )
+    async with aclosing(found) as entries:
+        async for entry in entries:
+            with suppress(InProgress, LostLease, Misuse):  # Somebody was quicker.
+                _ = await withdraw(desk, entry.key, reason)
+                withdrawn += 1
+    return withdrawn

@@ -20,7 +20,6 @@ from ..values.exactness import above_zero
 from . import cases, reconciling
 from .approving import Approve
 from .batching import Run
-from .chunks import Chunk, Submission, Submitting
 from .desk import Desk
 from .hints import Hints
 from .leading import Lead
@@ -30,6 +29,7 @@ from .protocol import Mode
 from .report import ReportRow
 from .resuming import Resuming
 from .sending import Sender
+from .sharing import SharedBatches
 from .signals import heeding
 from .stopping import StopOn, Tally
 
@@ -41,7 +41,7 @@ def _nothing(_label: str) -> None:
     pass
 
 
-class Payouts:
+class Payouts(SharedBatches):
     """Pays out at most once per key, through a journal that it writes before it sends.
 
     Used with ``async with``, which opens and closes the journal. ``mode`` says who confirms a
@@ -200,53 +200,6 @@ class Payouts:
         above_zero("concurrency", concurrency, whole=True)
         run = Resuming(self._open(), orders, deadline)
         return run.through(batch, concurrency, is_due=is_due)
-
-    async def submit(
-        self,
-        source: Iterable[PayoutOrder] | AsyncIterable[PayoutOrder],
-        batch: str,
-        *,
-        digest: bytes | None = None,
-    ) -> Submission:
-        """Write a batch into the journal, its requests sealed, and send nothing.
-
-        `run_chunk` pays it, here or in any number of other processes over the same journal. The
-        same source again adds what isn't there yet. ``digest`` is kept with the batch: the SHA-256
-        of a file, say.
-
-        Raises:
-            Misuse: there is no seal, so that nobody could pay without the source.
-            InvalidRequest: an order breaks a rule; what comes before it may be written.
-            JournalUnusable: nothing can be written; what comes before may be.
-
-        """
-        return await Submitting(self._open(), batch, digest).through(source)
-
-    def run_chunk(
-        self,
-        batch: str | None = None,
-        *,
-        limit: int = 500,
-        concurrency: int = 64,
-        deadline: float = 60.0,
-    ) -> AsyncGenerator[PayoutOutcome]:
-        """Pay so many at most of what is open and due, and give the outcomes as they settle.
-
-        As many processes as you like may do it at once, driven by whatever runs your jobs: each
-        takes other payouts, and a job that comes twice, or never, does no harm. It ends early when
-        nothing is left that can be taken now; what isn't settled within its ``deadline`` is looked
-        at again later, after a pause.
-
-        Raises:
-            Refused: our credentials are refused; what was begun stays open.
-            PayoutsHalted: a person has to look first, at what its text says.
-            JournalUnusable: nothing can be written, so nothing more was sent.
-
-        """
-        above_zero("limit", limit, whole=True)
-        above_zero("concurrency", concurrency, whole=True)
-        above_zero("deadline", deadline)
-        return Chunk(self._open(), batch, deadline).through(limit, concurrency)
 
     def stop(self, reason: str = "it was told to stop") -> None:
         """Begin nothing more, and wait for nothing: what is out is finished and written."""

@@ -80,7 +80,7 @@ class Draft:
         if found.key not in self.new_keys:
             self.changed_keys.add(found.key)
 
-    def free(self, page: Page, *, is_due: bool) -> Iterable[Entry]:  # noqa: ARG002 - they are due
+    def free(self, page: Page, *, is_due: bool, is_running: bool) -> Iterable[Entry]:  # noqa: ARG002 - they are
         """Give a page of those that can be worked on now."""
         found = (self.entries[entry.key] for entry in self.opened[page])
         return islice((entry for entry in found if not is_leased(entry, self.now)), page.limit)

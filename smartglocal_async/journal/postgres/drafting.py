@@ -9,6 +9,7 @@ from attrs import evolve, frozen
 
 from ..entries import Attempt, Batch, Entry, Halt
 from ..packing import (
+    BATCH,
     COLUMNS,
     LINE,
     MOVING,
@@ -23,7 +24,7 @@ from ..packing import (
 )
 from .draft import Draft, Needs
 from .questions import Questions
-from .schema import BATCH, CLOCK
+from .schema import CLOCK
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -83,7 +84,7 @@ class Drafting:
         for page, times in Counter(needs.pages).items():
             whole = evolve(page, limit=times * page.limit)
             opened[page] = await questions.open_entries(
-                connection, whole, now, is_due=True, locks=True
+                connection, whole, now, is_due=True, takes=True
             )
         return opened
 
@@ -159,7 +160,7 @@ class Drafting:
                 continue
             _ = await connection.execute(
                 f"UPDATE {self.schema}.batch SET digest = $2, rows = $3, totals = $4, "
-                "begun_at = $5 WHERE name = $1",
+                "begun_at = $5, state = $6, reason = $7 WHERE name = $1",
                 *row,
             )
 

@@ -18,6 +18,7 @@ from ..entries import (
     WORKABLE,
     Attempt,
     Batch,
+    BatchState,
     Changes,
     Entry,
     Halt,
@@ -232,6 +233,15 @@ class PostgresJournal:
         """Write a batch, new or again."""
         needs = Needs(batches=frozenset({batch.name}))
         return await self._write(needs, lambda writing: writing.put_batch(batch))
+
+    async def set_batch_state(
+        self, name: str, state: BatchState, reason: str | None = None
+    ) -> Batch:
+        """Have `claim_open` give payouts of a batch, or none."""
+        return await self._write(
+            Needs(batches=frozenset({name})),
+            lambda writing: writing.set_batch_state(name, state, reason),
+        )
 
     async def batch(self, name: str) -> Batch | None:
         """Give a batch by its name."""

@@ -7,9 +7,9 @@ from attrs import frozen
 
 from ..entries import Attempt, Batch, Entry, Halt
 from ..leases import LONGEST_LEASE_SECONDS
-from ..packing import COLUMNS, LINE, Page, attempt_of, batch_of, entry_of, halt_of
+from ..packing import BATCH, COLUMNS, LINE, Page, attempt_of, batch_of, entry_of, halt_of
 from ..states import Step
-from .schema import BATCH, CLOCK
+from .schema import CLOCK
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -45,17 +45,22 @@ class Questions:
         now: float | None,
         *,
         is_due: bool,
-        locks: bool = False,
+        takes: bool = False,
     ) -> tuple[Entry, ...]:
         """Give a page of those that can be worked on now; the time is the database's if None.
 
-        Those that it ``locks`` are the transaction's; what another one has locked is left out.
+        Those that it ``takes`` are locked, and of batches that are running; what another
+        transaction has locked is left out.
         """
         time = f"coalesce($5::float8, {CLOCK})"
         due = f"AND (not_before IS NULL OR not_before <= {time})" if is_due else ""
         over = f"leased_until <= {time} OR leased_until > {time} + {LONGEST_LEASE_SECONDS}"
         free = f"AND step < 80 AND (leased_until IS NULL OR {over}) {due}"
-        lock = "FOR UPDATE SKIP LOCKED" if locks else ""
+        if not takes:
+            return await self._page(connection, page, free, now)
+        paused = f"SELECT name FROM {self.schema}.batch WHERE state <> 'running'"
+        free += f" AND (batch IS NULL OR batch NOT IN ({paused}))"
+        lock = "FOR UPDATE SKIP LOCKED"
         return await self._page(connection, page, free, now, lock=lock)
 
     async def _page(

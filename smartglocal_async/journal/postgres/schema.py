@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 CLOCK: Final = "extract(epoch FROM clock_timestamp())::float8"
 """The database's time, in seconds since 1970."""
-BATCH: Final = ("name", "digest", "rows", "totals", "begun_at")
-"""The columns of a batch, in the order in which `batch_of` takes them."""
 _VERSION: Final = 1
 _OLDEST_SERVER: Final = 13
 _KEPT: Final = frozenset({"on", "remote_apply"})
@@ -41,7 +39,7 @@ CREATE TABLE {schema}.attempt (
 CREATE INDEX attempt_key ON {schema}.attempt (key);
 CREATE TABLE {schema}.batch (
     name text PRIMARY KEY, digest bytea, rows bigint NOT NULL, totals text NOT NULL,
-    begun_at float8 NOT NULL);
+    begun_at float8 NOT NULL, state text NOT NULL, reason text);
 """
 
 

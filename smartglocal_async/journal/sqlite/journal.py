@@ -20,6 +20,7 @@ from ..entries import (
     WORKABLE,
     Attempt,
     Batch,
+    BatchState,
     Changes,
     Entry,
     Halt,
@@ -171,7 +172,9 @@ class SQLiteJournal:
     ) -> tuple[Entry, ...]:
         """Give entries that can be worked on now, the oldest first, behind the key ``after``."""
         page = Page(limit=limit, after=after, steps=steps, batch=batch)
-        return await self._read(lambda table: table.free(page, is_due=is_due))
+        return await self._read(
+            lambda table: tuple(table.free(page, is_due=is_due, is_running=False))
+        )
 
     async def entries(
         self,
@@ -200,6 +203,12 @@ class SQLiteJournal:
     async def put_batch(self, batch: Batch) -> Batch:
         """Write a batch, new or again."""
         return await self._write(lambda writing: writing.put_batch(batch))
+
+    async def set_batch_state(
+        self, name: str, state: BatchState, reason: str | None = None
+    ) -> Batch:
+        """Have `claim_open` give payouts of a batch, or none."""
+        return await self._write(lambda writing: writing.set_batch_state(name, state, reason))
 
     async def batch(self, name: str) -> Batch | None:
         """Give a batch by its name."""

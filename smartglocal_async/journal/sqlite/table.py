@@ -59,7 +59,9 @@ _OPEN: Final = f"""{_ENTRY}
 WHERE step < 80
 AND (leased_until IS NULL OR leased_until <= :now OR leased_until > :now + :longest_lease)
 AND (NOT :is_due OR not_before IS NULL OR not_before <= :now)
-AND {_PAGE}"""
+AND (NOT :is_running OR batch IS NULL
+     OR batch NOT IN (SELECT name FROM batch WHERE state <> 'running'))
+AND {_PAGE}"""  # noqa: S608
 
 
 @cache  # There are few ways in which a row changes.
@@ -153,16 +155,21 @@ class Table:
 
     def set_batch(self, batch: Batch) -> None:
         """Write a batch in the place of the one with its name."""
-        statement = "INSERT OR REPLACE INTO batch VALUES (?, ?, ?, ?, ?)"
+        statement = "INSERT OR REPLACE INTO batch VALUES (?, ?, ?, ?, ?, ?, ?)"
         _ = self.connection.execute(statement, batch_row(batch))
 
     def entries(self, page: Page) -> tuple[Entry, ...]:
         """Give a page of all entries, in the order in which they came."""
         return tuple(map(entry_of, self.connection.execute(_ALL, _values(page))))
 
-    def free(self, page: Page, *, is_due: bool) -> tuple[Entry, ...]:
+    def free(self, page: Page, *, is_due: bool, is_running: bool) -> tuple[Entry, ...]:
         """Give a page of those that can be worked on now."""
-        asked = {"is_due": is_due, "now": self.clock(), "longest_lease": LONGEST_LEASE_SECONDS}
+        asked = {
+            "is_due": is_due,
+            "is_running": is_running,
+            "now": self.clock(),
+            "longest_lease": LONGEST_LEASE_SECONDS,
+        }
         rows = self.connection.execute(_OPEN, {**_values(page), **asked})
         return tuple(map(entry_of, rows))
 
