@@ -7,9 +7,13 @@ import sqlite3
 from typing import Final
 
 import pytest
+from attrs import evolve
 from till import DECLINED, HEADER, STUCK, rows
 
+import smartglocal_async as sg
 from smartglocal_async import emulator
+from smartglocal_async.cli.failures import ExitCode
+from smartglocal_async.cli.payouts_sums import Ran, Sums
 from smartglocal_async.emulator import Fault, FaultKind, FaultScript
 
 CARD: Final = "4000056655665556"
@@ -360,3 +364,34 @@ def test_the_batch_is_written_first(till):
     assert (name, count, json.loads(totals)) == ("p.csv", 3, {"usd": 30_300})
     assert len(digest) == 32
     assert path.read_text(encoding="utf-8").startswith(HEADER)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (sg.InvalidRequest("p.csv, line 9", "x"), ExitCode.STOPPED),
+        (OSError(5, "the disk"), ExitCode.STOPPED),
+        (sg.JournalUnusable("full"), ExitCode.OUTCOME_UNKNOWN),
+        (sg.NotSent("wallet/balance"), ExitCode.NOT_SENT),
+        (sg.Refused("session/create"), ExitCode.FAILED),
+        (sg.PayoutsHalted("x"), ExitCode.HALTED),
+    ],
+)
+def test_what_ends_a_run_early_has_its_code(error, code):
+    """Nothing that was paid before it is taken for nothing; the worst comes first."""
+    sums = Sums(3)
+    sums.add(sg.PayoutOutcome(key="k", state=sg.PayoutState.SUCCEEDED))
+    ran = Ran(
+        sums=sums,
+        seconds=1.0,
+        is_missed=False,
+        error=error,
+        journal="j",
+        results=None,
+        next_step="again",
+    )
+    assert ran.code is code
+    assert evolve(ran, left_open=1).code is (
+        ExitCode.HALTED if code is ExitCode.HALTED else ExitCode.OUTCOME_UNKNOWN
+    )
+    assert ran.next is not None

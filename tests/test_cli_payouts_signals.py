@@ -1,13 +1,17 @@
 """``payouts pay`` in a real process that is interrupted or killed, and run again."""
 
+import os
+import pty
+import re
 import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import pytest
-from till import rows
+from till import DECLINED, rows
 
 from smartglocal_async.emulator import Fault, FaultKind, FaultScript
 
@@ -104,3 +108,33 @@ def test_status_and_report_beside_a_running_pay(till):
     assert f"process {child.pid} has it; only one may write to it" in second.stderr
     child.send_signal(signal.SIGINT)
     assert ends(child)[0] in {3, 6}
+
+
+def test_a_live_bar(till):
+    """On a terminal: how far, how fast, what became of them, and how long; on standard error."""
+    till.opens()
+    till.has(rows(30, k3=DECLINED))
+    ours, theirs = pty.openpty()
+    till.monkeypatch.setenv("COLUMNS", "120")
+    till.monkeypatch.setenv("TERM", "xterm")
+    till.monkeypatch.delenv("NO_COLOR", raising=False)
+    child = till.child(*SLOWLY, stderr=theirs)
+    os.close(theirs)
+    shown = read_all(ours)
+    said, _ = child.communicate(timeout=60)
+    assert child.returncode == 1
+    assert "30/30" in shown
+    assert re.search(r"\d/s", shown)
+    assert "29 paid, 1 failed" in shown
+    assert "ETA" in shown
+    assert "30/30" not in said
+
+
+def read_all(number: int) -> str:
+    """Read what a terminal was sent, until its program hangs up."""
+    chunks: list[bytes] = []
+    with suppress(OSError):  # Linux says EIO at the end.
+        while chunk := os.read(number, 65_536):
+            chunks.append(chunk)
+    os.close(number)
+    return b"".join(chunks).decode()

@@ -2,7 +2,7 @@
 
 import asyncio
 import shlex
-import time
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Final
@@ -11,13 +11,14 @@ import typer
 from attrs import frozen
 
 from ..client import SmartGlocal
-from ..errors import BatchStopped, InvalidRequest
+from ..errors import InvalidRequest
 from ..journal.entries import WORKABLE
 from ..journal.states import Step
 from ..journal.store import Journal
 from ..payouts.files import PayoutFile
-from ..payouts.orders import PayoutOrder
+from ..payouts.orders import PayoutOrder, PayoutOutcome
 from ..payouts.paging import PAGE, each
+from ..payouts.payouts import Payouts
 from ..payouts.protocol import Mode
 from ..payouts.results import ResultsFile
 from ..values.exactness import above_zero
@@ -122,7 +123,7 @@ def resume(  # noqa: PLR0913 - one option per setting
 
 
 async def _run(client: SmartGlocal, wish: _Wish, reach: Reach) -> Ran:
-    begun, journal, sums = time.perf_counter(), journal_of(wish.journal), Sums()
+    journal = journal_of(wish.journal)
     async with client, payouts_of(client, journal, wish.mode) as payouts:
         _ = await known(journal, wish.batch, wish.journal)
         orders = await _orders(journal, wish)
@@ -130,31 +131,26 @@ async def _run(client: SmartGlocal, wish: _Wish, reach: Reach) -> Ran:
             going = Run(
                 payouts=payouts,
                 journal=journal,
+                journal_name=wish.journal,
                 batch=wish.batch,
                 results=results,
-                sums=sums,
+                sums=Sums(),
                 reach=reach,
+                again=wish.again,
+                resume=wish.again,
             )
-            outcomes = payouts.resume(
-                orders.get,
-                deadline=wish.deadline,
-                concurrency=wish.concurrency,
-                batch=wish.batch,
-                is_due=wish.is_due,
-            )
-            error = await going.through(outcomes)
-            if error is None and going.stopped_by is not None:
-                error = BatchStopped(going.stopped_by, sums.settled)
-            left = 0 if error is None else await going.left_open()
-    return Ran(
-        sums=sums,
-        seconds=time.perf_counter() - begun,
-        is_missed=reach.is_missed,
-        error=error,
-        left_open=left,
-        journal=shown(wish.journal),
-        results=None if wish.results is None else str(wish.results),
-        next_step=wish.again,
+            return await going.to_end(_resumed(payouts, orders, wish))
+
+
+def _resumed(
+    payouts: Payouts, orders: Mapping[str, PayoutOrder], wish: _Wish
+) -> AsyncGenerator[PayoutOutcome]:
+    return payouts.resume(
+        orders.get,
+        deadline=wish.deadline,
+        concurrency=wish.concurrency,
+        batch=wish.batch,
+        is_due=wish.is_due,
     )
 
 

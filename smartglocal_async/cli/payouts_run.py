@@ -9,7 +9,7 @@ from typing import Final
 from attrs import define, field
 
 from ..client import SmartGlocal
-from ..errors import JournalUnusable, SmartGlocalError
+from ..errors import BatchStopped, JournalUnusable, SmartGlocalError
 from ..journal.entries import Batch
 from ..journal.states import Step
 from ..journal.store import Journal
@@ -37,27 +37,51 @@ class Run:
 
     payouts: Payouts
     journal: Journal
+    journal_name: str
     batch: str | None
     results: ResultsFile | None
     sums: Sums
     reach: Reach
+    again: str
+    """The command that pays what is left."""
+    resume: str
+    """The command that goes on with what is open."""
     stopped_by: str | None = field(default=None, init=False)
     """The signal that did, if one did."""
     _cannot_write: bool = field(default=False, init=False)
 
-    async def through(self, outcomes: AsyncGenerator[PayoutOutcome]) -> SmartGlocalError | None:
-        """Take them all; give what ended it early."""
+    async def to_end(self, outcomes: AsyncGenerator[PayoutOutcome]) -> Ran:
+        """Take all outcomes; tell how it ended."""
+        begun = time.perf_counter()
+        error = await self._through(outcomes)
+        if error is None and self.sums.asked is None and self.stopped_by is not None:
+            # Where nobody counted them, nobody knows whether they were all.
+            error = BatchStopped(self.stopped_by, self.sums.settled)
+        return Ran(
+            sums=self.sums,
+            seconds=time.perf_counter() - begun,
+            is_missed=self.reach.is_missed,
+            error=error,
+            left_open=0 if error is None else await self._left_open(),
+            journal=shown(self.journal_name),
+            results=None if self.results is None else str(self.results.path),
+            next_step=self.again if self.sums.not_begun else self.resume,
+        )
+
+    async def _through(
+        self, outcomes: AsyncGenerator[PayoutOutcome]
+    ) -> SmartGlocalError | OSError | None:
         signals = (signal.SIGINT, signal.SIGTERM)
         with heeding(signals, self._heard), meter(self.sums) as moved:
             try:
                 async with aclosing(outcomes) as settled:
                     async for outcome in settled:
                         self._take(outcome, moved)
-            except SmartGlocalError as error:
+            except (SmartGlocalError, OSError) as error:
                 return error
         return None
 
-    async def left_open(self) -> int:
+    async def _left_open(self) -> int:
         """Count in the journal what may be out, where not every outcome was told."""
         try:
             counts = await self.journal.counts(batch=self.batch)
@@ -98,8 +122,7 @@ async def run(client: SmartGlocal, wish: Wish, digest: str, found: Preflight, re
         OSError: the results can't be written.
 
     """
-    begun, journal = time.perf_counter(), journal_of(wish.journal)
-    sums = Sums(found.count)
+    journal = journal_of(wish.journal)
     async with client, payouts_of(client, journal, wish.mode) as payouts:
         known = await known_batch(journal, wish.file, wish.batch, digest)
         with ResultsFile(wish.results) as results:
@@ -108,23 +131,15 @@ async def run(client: SmartGlocal, wish: Wish, digest: str, found: Preflight, re
             going = Run(
                 payouts=payouts,
                 journal=journal,
+                journal_name=wish.journal,
                 batch=wish.batch,
                 results=results,
-                sums=sums,
+                sums=Sums(found.count),
                 reach=reach,
+                again=wish.again,
+                resume=wish.resume,
             )
-            error = await going.through(_paid(payouts, wish))
-            left = 0 if error is None else await going.left_open()
-    return Ran(
-        sums=sums,
-        seconds=time.perf_counter() - begun,
-        is_missed=reach.is_missed,
-        error=error,
-        left_open=left,
-        journal=shown(wish.journal),
-        results=str(wish.results),
-        next_step=wish.again if sums.not_begun else wish.resume,
-    )
+            return await going.to_end(_paid(payouts, wish))
 
 
 def _batch(wish: Wish, digest: str, found: Preflight) -> Batch:

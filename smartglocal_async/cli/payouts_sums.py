@@ -91,7 +91,7 @@ class Ran:
     seconds: float
     is_missed: bool
     """Whether nothing reached the provider, though it was tried."""
-    error: SmartGlocalError | None
+    error: SmartGlocalError | OSError | None
     """What ended it early."""
     left_open: int = 0
     """Where an error ended it: payouts that may be out, by the journal."""
@@ -111,7 +111,9 @@ class Ran:
         if self.sums.is_open:
             return ExitCode.NOT_SENT if self.is_missed else ExitCode.OUTCOME_UNKNOWN
         if self.error is not None:
-            return code_of(self.error)
+            # Misuse says that nothing was sent: not where a file turned bad on the way.
+            code = code_of(self.error)
+            return ExitCode.STOPPED if code is ExitCode.MISUSE and self.sums.settled else code
         is_whole = not (self.sums.not_begun or _NOT_PAID & self.sums.states.keys())
         return ExitCode.DONE if is_whole else ExitCode.FAILED
 

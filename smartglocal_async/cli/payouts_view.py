@@ -9,6 +9,7 @@ from ..errors import BatchStopped
 from ..payouts.orders import PayoutOutcome, PayoutState
 from ..values.exactness import without_card_numbers
 from ..values.money import Amount
+from .failures import words_of
 from .payouts_sums import Ran, Sums, why
 from .screen import cell, complain, console, counted, show, table, write_json
 from .words import money
@@ -39,7 +40,7 @@ def show_run(ran: Ran, *, as_json: bool) -> None:
         for line in _verdict(ran):
             screen.print(cell(line), soft_wrap=True)
     if ran.error is not None:
-        complain(str(ran.error))
+        complain(words_of(ran.error))
 
 
 def _show_sums(screen: Console, ran: Ran) -> None:

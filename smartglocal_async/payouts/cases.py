@@ -110,6 +110,11 @@ async def cases_of(book: Book, batch: str | None, now: datetime) -> AsyncGenerat
             yield Case(entry=entry, history=await book.history(entry.key))
 
 
+def cases_at(desk: Desk, batch: str | None) -> AsyncGenerator[Case]:
+    """Give what needs a person by now."""
+    return cases_of(desk.journal, batch, desk.timing.now())
+
+
 async def decide(desk: Desk, key: str, reason: str, *, is_paid: bool) -> PayoutOutcome:
     """Write what a person found out."""
     return await _write(desk, key, Event.PAID if is_paid else Event.NOT_PAID, reason)

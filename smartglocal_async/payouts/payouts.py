@@ -245,8 +245,7 @@ class Payouts(SharedBatches):
 
     def cases(self, *, batch: str | None = None) -> AsyncGenerator[cases.Case]:
         """Give the payouts that nothing which can be sent settles, and those open for a day."""
-        desk = self._open().desk
-        return cases.cases_of(desk.journal, batch, desk.timing.now())
+        return cases.cases_at(self._open().desk, batch)
 
     async def decide(self, key: str, *, is_paid: bool, reason: str) -> PayoutOutcome:
         """Settle a payout by what a person found out; the reason is kept with it.
