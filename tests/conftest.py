@@ -97,9 +97,11 @@ async def merchant(run_provider, connect) -> AsyncIterator[Callable[..., Any]]:
 
 
 @pytest.fixture
-def till(key, tmp_path, monkeypatch, run_provider) -> Till:
+def till(key, tmp_path, monkeypatch, run_provider) -> Iterator[Till]:
     """Give the command line of a shop that pays out of files in a folder of its own."""
-    return Till(tmp_path, key, monkeypatch, run_provider)
+    till = Till(tmp_path, key, monkeypatch, run_provider)
+    yield till
+    till.closes()
 
 
 @pytest.fixture

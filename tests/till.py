@@ -39,6 +39,7 @@ class Till:
     monkeypatch: pytest.MonkeyPatch
     run_provider: Callable[..., emulator.Provider]
     provider: emulator.Provider = field(init=False)
+    _children: list[subprocess.Popen[str]] = field(factory=list, init=False)
 
     def opens(self, **options: Any) -> emulator.Provider:
         """Start the provider, and put the credentials into the environment."""
@@ -72,9 +73,17 @@ class Till:
         """Run a command in a process of its own."""
         command = (sys.executable, "-m", "smartglocal_async", "payouts", *words)
         streams: dict[str, Any] = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
-        return subprocess.Popen(
+        child = subprocess.Popen(
             command, text=True, cwd=self.folder, env=dict(os.environ), **{**streams, **options}
         )
+        self._children.append(child)
+        return child
+
+    def closes(self) -> None:
+        """End what a test that failed left running."""
+        for child in self._children:
+            child.kill()
+            _ = child.communicate()
 
     def results(self, name: str = "p.csv.results.csv") -> dict[str, dict[str, str]]:
         """Give the last line of each key in a file of results."""
