@@ -3,7 +3,9 @@
 import json
 import os
 import pty
+import re
 import sqlite3
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -13,9 +15,11 @@ from till import DECLINED, HEADER, STUCK, rows
 import smartglocal_async as sg
 from smartglocal_async import emulator
 from smartglocal_async.cli.failures import ExitCode
+from smartglocal_async.cli.payouts_journal import shown
 from smartglocal_async.cli.payouts_sums import Ran, Sums
 from smartglocal_async.emulator import Fault, FaultKind, FaultScript
 
+ROOT: Final = Path(__file__).parent.parent
 CARD: Final = "4000056655665556"
 
 
@@ -329,6 +333,19 @@ def test_a_journal_that_is_in_use(till):
     assert "j belongs to" in result.stderr
 
 
+def test_the_password_of_a_database_is_not_told(till):
+    """Neither where it can't be used, nor in the next command."""
+    provider = till.opens()
+    till.has(rows(1))
+    address = "postgresql://shop:hunter2@127.0.0.1:9/payouts"
+    for words in (("pay", "p.csv", "--yes"), ("status",), ("resume",)):
+        result = till(*words, "--journal", address, exits=2)
+        assert result.stderr
+        assert "hunter2" not in result.output
+    assert shown(address) == "postgresql://127.0.0.1/payouts"
+    assert provider.report().requests == 0
+
+
 def test_lost_answers_pay_once(till):
     """Whatever is lost on the way, each is paid once by the provider's own count."""
     script = FaultScript((Fault(FaultKind.AFTER, nth=(1,), operation="session/start/payout"),))
@@ -395,3 +412,24 @@ def test_what_ends_a_run_early_has_its_code(error, code):
         ExitCode.HALTED if code is ExitCode.HALTED else ExitCode.OUTCOME_UNKNOWN
     )
     assert ran.next is not None
+
+
+def test_the_page_shows_what_is_printed(till):
+    """The how-to's file, paid: each output stands there as it is, but for times and ids."""
+    page = (ROOT / "docs/how-to/payout-files.md").read_text(encoding="utf-8")
+    page = page[page.index("## Pay it") :]
+    text = re.findall(r"```csv\n(.*?)```", page, re.DOTALL)[0]
+    paid, changed, status, report = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    till.opens()
+    till.has(text, "payouts.csv")
+    words = ("payouts.csv", "--expect-total", "2880.51eur", "--yes")
+    assert alike(till("pay", *words, exits=1).stdout) == alike(paid)
+    assert till("status", "payouts.csv", exits=1).stdout == status
+    assert alike(till("report", "payouts.csv").stdout) == alike(report)
+    till.has(text.replace("980.00", "990.00"), "payouts.csv")
+    assert till("pay", "payouts.csv", "--yes", exits=2).stderr == changed
+
+
+def alike(text: str) -> list[str]:
+    """Give the lines of an output, in any order, without what differs from run to run."""
+    return sorted(re.sub(r"p([so])_\d|\d\.\d s", r"p\1_", text).splitlines())
