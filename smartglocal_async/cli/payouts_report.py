@@ -48,7 +48,7 @@ def report(
     `pay` writes; this one is complete, with a line for each. It reads the journal, also while
     `pay` runs; nothing is sent, and a journal in a file needs no credentials.
     """
-    with explained(as_json=False):
+    with explained(as_json=as_json):
         place = place_of(journal, file)
         name = batch if file is None else batch_of(batch, file)
         _check(output, file, place)
