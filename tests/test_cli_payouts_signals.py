@@ -97,7 +97,7 @@ def test_status_and_report_beside_a_running_pay(till):
     provider = till.opens(faults=FaultScript((hang,)))
     till.has(rows(COUNT))
     child = till.child(*ONE_BY_ONE)
-    until(lambda: provider.report().moved >= 3)
+    until(lambda: provider.report().faults.get("hang"))
     for name in ("PROJECT", "PRIVATE_KEY", "SERVER"):
         till.monkeypatch.delenv(f"SMARTGLOCAL_{name}")
     said = till("status", "p.csv", "--json", exits=3)
