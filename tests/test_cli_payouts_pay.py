@@ -376,9 +376,9 @@ def test_the_batch_is_written_first(till):
     path = till.has(rows(3))
     till("pay", "p.csv", "--yes", "--server", "http://127.0.0.1:9", "--deadline", "0.1", exits=4)
     with sqlite3.connect(till.folder / "p.csv.journal") as database:
-        columns = "name, digest, rows, totals"
-        name, digest, count, totals = database.execute(f"SELECT {columns} FROM batch").fetchone()
+        found = database.execute("SELECT name, digest, rows, totals FROM batch").fetchone()
     database.close()
+    name, digest, count, totals = found
     assert (name, count, json.loads(totals)) == ("p.csv", 3, {"usd": 30_300})
     assert len(digest) == 32
     assert path.read_text(encoding="utf-8").startswith(HEADER)
