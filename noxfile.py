@@ -1,4 +1,4 @@
-"""One session per gate, the cheapest first; ``nox`` runs all but the two that are long."""
+"""One session per gate, the cheapest first; ``nox`` runs all but the three that are long."""
 
 import os
 import sys
@@ -11,6 +11,12 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
 CODE = ("smartglocal_async", "tests", "examples", "benchmarks", "noxfile.py")
 RUFF = "ruff==0.17.6"  # Pinned, so that new rules arrive on purpose.
+
+PROOF = (
+    *("tests/model", "tests/test_payouts_faults.py", "tests/test_worst_provider.py", "tests/crash"),
+    *("tests/simulation", "tests/test_power_loss.py", "tests/test_journal_crash.py"),
+)
+WHOLE = {"SMARTGLOCAL_LARGE_SEARCH": "1", "SMARTGLOCAL_EVERY_POINT": "1"}
 
 nox.needs_version = ">=2025.10"
 # The interpreter that runs nox is left to `pytest --cov`, which follows.
@@ -93,6 +99,14 @@ def simulate(session: nox.Session) -> None:
     session.install("-e", ".")
     seeds = session.posargs or ("0", "100000")
     session.run("python", "tests/simulation/simulate.py", *seeds)
+
+
+@nox.session
+def proof(session: nox.Session) -> None:
+    """Count the tables of docs/explanation/proof.md; ``-- FILE`` says where to write them."""
+    session.install("-e", ".[dev]")
+    file = session.posargs[0] if session.posargs else "proof.md"
+    session.run("pytest", "-n", "auto", "-q", *PROOF, env={**WHOLE, "SMARTGLOCAL_PROOF": file})
 
 
 def lowest_versions() -> Iterator[str]:

@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ import uvloop
 from merchant import Merchant, merchant_of
 from paying import QUICK
 from till import Till
+from proving import as_markdown
 
 import smartglocal_async as sg
 from smartglocal_async import emulator
@@ -41,6 +45,24 @@ def pytest_collection_modifyitems(items) -> None:
         spec = getattr(item, "callspec", None)
         if spec is not None and "uvloop" in spec.id.split("-"):
             item.add_marker(pytest.mark.thorough)
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Write what the tests counted as the tables of the proof, where a file is named for them."""
+    file = os.environ.get("SMARTGLOCAL_PROOF")
+    if file is not None:
+        passed = terminalreporter.getreports("passed")
+        told = [note for report in passed for note in report.user_properties if note[0] == "proof"]
+        now = datetime.now(UTC)  # noqa: TID251 - the day of the run
+        text = as_markdown((note for _, note in told), now)
+        _ = Path(file).write_text(text, encoding="utf-8")
+        terminalreporter.write(f"\n{text}")
+
+
+@pytest.fixture
+def prove(record_property) -> Callable[[str, str, Mapping[str, int]], None]:
+    """Give a function that notes counts for a row of a table of the proof."""
+    return lambda table, row, counts: record_property("proof", (table, row, dict(counts)))
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Every fault at every call of a payout, all at the same time, and what has to come of each."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -10,7 +11,7 @@ from paying import order
 
 import smartglocal_async as sg
 from smartglocal_async import emulator
-from smartglocal_async.emulator import Confirmation, Fault, FaultKind, Permission
+from smartglocal_async.emulator import Confirmation, Fault, FaultKind, Permission, Reaction
 from smartglocal_async.payouts.protocol import Call
 
 JOURNALS: Final[Mapping[str, Callable[[Path], sg.Journal]]] = {
@@ -33,6 +34,13 @@ PATIENCE: Final = sg.RetryPolicy(
     attempt_timeout_seconds=1,
     budget_tokens=1_000_000,
 )
+DONE: Final = {
+    Permission.ALLOW: "allowed",
+    Permission.REFUSE: "refused",
+    Reaction.IGNORE: "ignored",
+    Reaction.REFUSE: "refused",
+}
+"""The switches in words."""
 _CANCELS: Final = 3
 
 
@@ -202,10 +210,15 @@ class Played:
         return found
 
     @property
-    def paid_once(self) -> int:
-        """How many are paid, once, as is promised."""
-        paid = sg.PayoutState.SUCCEEDED
-        return sum(self.moved[cell] == 1 for cell, state in self.outcomes.items() if state is paid)
+    def counts(self) -> dict[str, int]:
+        """Cells, what they ended as, and what must be none."""
+        ended = Counter(state.value for state in self.outcomes.values())
+        return {
+            "cells": len(self.met),
+            **{state: ended[state] for state in ("succeeded", "open", "unknown")},
+            "paid twice": len(self.twice),
+            "unlike the docs": len(self.unlike_the_docs),
+        }
 
 
 def provider_like(mode: sg.Mode, **rules: object) -> emulator.Rules:

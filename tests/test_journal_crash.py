@@ -6,10 +6,12 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from journal_conformance import LEASE, SCOPE, WAYS, changes_for, new
+from proving import POWER
 
 import smartglocal_async as sg
 from smartglocal_async.journal.states import STEPS
@@ -81,7 +83,7 @@ def read_acknowledged(printed: str) -> dict[str, sg.Step]:
 
 @pytest.mark.parametrize("label", ["taken", "written", "committed", "told"])
 @pytest.mark.parametrize("count", [1, 3, 8, 21])
-def test_a_process_that_is_killed(tmp_path, label, count) -> None:
+def test_a_process_that_is_killed(tmp_path, label, count, prove) -> None:
     """By SIGKILL, before or after a commit: nothing acknowledged is missing."""
     path = tmp_path / "j.db"
     done = subprocess.run(
@@ -93,9 +95,10 @@ def test_a_process_that_is_killed(tmp_path, label, count) -> None:
     assert done.returncode == -signal.SIGKILL, done.stderr
     told, found = read_acknowledged(done.stdout), asyncio.run(steps_of(path))
     order = steps_on_the_way()
-    for key, step in told.items():
-        ahead = order.index(found[key]) - order.index(step)
-        assert ahead in ({0} if label in {"taken", "written"} else {0, 1})
+    ahead = [order.index(found[key]) - order.index(step) for key, step in told.items()]
+    counts = {"cuts": 1, "lost commits": sum(steps < 0 for steps in ahead)}
+    prove(POWER, "a process is killed as it writes", counts)
+    assert set(ahead) <= ({0} if label in {"taken", "written"} else {0, 1})
     assert len(found) - len(told) in {0, 1}
 
 
@@ -124,20 +127,22 @@ async def recorded(path: Path) -> tuple[bytes, bytes, list[tuple[int, dict[str, 
 
 
 @pytest.mark.parametrize("torn", [0, 100])
-def test_a_log_that_was_cut_off(tmp_path, torn) -> None:
+def test_a_log_that_was_cut_off(tmp_path, torn, prove) -> None:
     """At every frame, or within one: all that was told by then is there, and nothing half."""
     database, log, states = asyncio.run(recorded(tmp_path / "whole.db"))
     path = tmp_path / "cut" / "j.db"
-    frame = FRAME_HEAD + DB_PAGE
+    frame, cuts = FRAME_HEAD + DB_PAGE, Counter[bool]()
     assert (len(log) - LOG_HEAD) % frame == 0
     for end in range(LOG_HEAD, len(log) + 1, frame):
         path.parent.mkdir()
         path.write_bytes(database)
         path.with_name("j.db-wal").write_bytes(log[: end + torn])
         told = [steps for size, steps in states if size <= end]
-        found = asyncio.run(steps_of(path))
-        assert found == (told[-1] if told else {})
+        cuts[asyncio.run(steps_of(path)) == (told[-1] if told else {})] += 1
         shutil.rmtree(path.parent)
+    where = f"{'within' if torn else 'behind'} each frame of the log"
+    prove(POWER, where, {"cuts": cuts.total(), "lost commits": cuts[False]})
+    assert set(cuts) == {True}
 
 
 FILLER = """

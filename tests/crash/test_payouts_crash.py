@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from postgres_schemas import DSN, needs_postgres
+from proving import KILLS
 
 import smartglocal_async as sg
 from smartglocal_async import emulator
@@ -25,29 +27,44 @@ LOST: Final = emulator.FaultScript(
 EVERY: Final = "SMARTGLOCAL_EVERY_POINT" in os.environ
 POINTS: Final = "all" if EVERY else "own"
 NO_DATABASE: Final = ("", "")
+WHICH: Final = "every point" if EVERY else "every third point"
 STRIDE: Final = "1" if EVERY else "3"  # Points come in pairs: three meets both of each.
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="it forks")
 @pytest.mark.parametrize("journal", ["sqlite", pytest.param("postgres", marks=needs_postgres)])
 @pytest.mark.parametrize("mode", ["MANUAL", "AUTOMATIC"])
-def test_killed_at_every_point(mode, journal, key, tmp_path, schema):
+def test_killed_at_every_point(mode, journal, key, tmp_path, schema, prove):  # noqa: PLR0913
     """Whatever the point, each key is paid exactly once in the end, and the journal says so."""
     place = (DSN, schema) if journal == "postgres" else NO_DATABASE
     lives, moved = killed_everywhere(mode, Permission.ALLOW, key, tmp_path, place)
+    prove(KILLS, f"{mode.lower()}, {journal}, {WHICH}", counts(lives, moved))
 
     assert {name: times for name, times in moved.items() if times != 1} == {}
     assert {state for life in lives for state in life["told"].values()} == {"succeeded"}
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="it forks")
-def test_killed_where_no_session_can_be_closed(key, tmp_path):
+def test_killed_where_no_session_can_be_closed(key, tmp_path, prove):
     """Automatic, and a session that was created can't be cancelled: once, or open and not paid."""
     lives, moved = killed_everywhere("AUTOMATIC", Permission.REFUSE, key, tmp_path)
+    prove(KILLS, f"automatic, created can't be cancelled, {WHICH}", counts(lives, moved))
 
     states = {name: state for life in lives for name, state in life["told"].items()}
     assert set(states.values()) == {"succeeded", "open"}
     assert moved == {name: int(state == "succeeded") for name, state in states.items()}
+
+
+def counts(lives: list[Any], moved: dict[str, int]) -> dict[str, int]:
+    """Give the kills, the payouts, what these ended as, and what must be none."""
+    ended = Counter(state for life in lives for state in life["told"].values())
+    return {
+        "kills": sum(bool(life["label"]) for life in lives),
+        "payouts": len(moved),
+        **{state: ended[state] for state in ("succeeded", "open")},
+        "paid twice": sum(times > 1 for times in moved.values()),
+        "lost": len(moved) - ended.total(),
+    }
 
 
 def killed_everywhere(

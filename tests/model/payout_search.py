@@ -131,6 +131,7 @@ class Found:
     """What a search came to."""
 
     states: int
+    edges: int
     double: int
     """States in which money moved twice."""
     false: int
@@ -147,7 +148,7 @@ def search(variant: Variant, most: int = 20_000_000, stop_after: int = 0) -> Fou
     rules = Rules(variant)
     first = World(Step.NEW, 0, None, (None,) * variant.bounds.workers)
     seen, queue = {first}, deque([first])
-    double = false = 0
+    double = false = edges = 0
     example = None
     while queue and len(seen) <= most and not (stop_after and double + false >= stop_after):
         world = queue.popleft()
@@ -158,10 +159,11 @@ def search(variant: Variant, most: int = 20_000_000, stop_after: int = 0) -> Fou
         if (world.step is Step.SUCCEEDED and not paid) or (world.step > Step.SUCCEEDED and paid):
             false, example = false + 1, example or world
         for after in rules.successors(world):
+            edges += 1
             if after not in seen:
                 seen.add(after)
                 queue.append(after)
-    return Found(len(seen), double, false, time.monotonic() - begun, not queue, example)
+    return Found(len(seen), edges, double, false, time.monotonic() - begun, not queue, example)
 
 
 class Rules:
@@ -478,7 +480,7 @@ SAFE: Final[dict[str, Variant]] = {
     ),
     "automatic, creates replayed": Variant(mode=_AUTOMATIC, provider=Provider(replays_create=True)),
     "automatic, slow, stale status, cancel lies": Variant(mode=_AUTOMATIC, provider=_WORST),
-    "automatic, the same, created can't be cancelled": Variant(
+    "automatic, slow, stale status, cancel lies, created can't be cancelled": Variant(
         mode=_AUTOMATIC, provider=evolve(_WORST, cancel_created=False)
     ),
     "manual, the provider confirms": Variant(mode=_MANUAL, provider=Provider(confirms_itself=True)),

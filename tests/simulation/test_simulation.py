@@ -10,6 +10,8 @@ from typing import Final
 
 import pytest
 from attrs import evolve
+from proving import BUGS as PLANTED
+from proving import SEED, SEEDS, rows_in_the_docs
 from sim_bugs import BUGS
 from sim_judge import Broken
 from sim_network import Fate
@@ -33,14 +35,18 @@ NEVER_REACHED: Final = {Step.SENT_ONE_STEP, Step.CANCELLED}
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
-def test_what_must_hold_holds(chunk):
+def test_what_must_hold_holds(chunk, prove):
     """After every step, and at the end every key is settled; what fails says how to see it."""
     first = chunk * SEEDS_OF_A_CHUNK
-    assert failures(range(first, first + SEEDS_OF_A_CHUNK)) == []
+    broken = failures(range(first, first + SEEDS_OF_A_CHUNK))
+    prove(
+        SEEDS, "a provider that keeps A1 to A5", {"seeds": SEEDS_OF_A_CHUNK, "broken": len(broken)}
+    )
+    assert broken == []
 
 
 @pytest.mark.parametrize("cancel", Permission)
-def test_the_worst_provider(cancel):
+def test_the_worst_provider(cancel, prove):
     """It confirms by itself, takes a second start, and ignores the header; it keeps A3 to A5."""
 
     def worst(plan: Plan) -> Plan:
@@ -55,13 +61,19 @@ def test_the_worst_provider(cancel):
         return evolve(plan, mode=sg.Mode.AUTOMATIC, rules=rules)
 
     code = Code(plan=worst)
-    assert [told for seed in range(WORST) if (told := failure_of(seed, code))] == []
+    broken = [told for seed in range(WORST) if (told := failure_of(seed, code))]
+    can = "can" if cancel is Permission.ALLOW else "can't"
+    name = f"the worst, and what was created {can} be cancelled"
+    prove(SEEDS, name, {"seeds": WORST, "broken": len(broken)})
+    assert broken == []
 
 
 @pytest.mark.parametrize("name", BUGS)
-def test_a_planted_bug_is_found(name):
+def test_a_planted_bug_is_found(name, prove):
     """By what it does to the money; a simulation that finds none of these would prove nothing."""
-    assert any(pays_wrongly(seed, name) for seed in range(SEARCHED))
+    found = next((seed for seed in range(SEARCHED) if pays_wrongly(seed, name)), None)
+    assert found is not None
+    prove(PLANTED, name, {SEED: found})
 
 
 def pays_wrongly(seed: int, name: str) -> bool:
@@ -117,3 +129,8 @@ def test_a_failure_names_its_seed():
     assert f"python tests/simulation/simulate.py {seed}" in told
     with pytest.raises(Broken, match=r"money moved|not settled"):
         World(seed, BUGS[name]).run()
+
+
+def test_the_page_has_every_planted_bug():
+    """The table in the documentation is of these bugs, and of no others."""
+    assert rows_in_the_docs(PLANTED) == sorted(BUGS)
