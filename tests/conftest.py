@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import entry_points
@@ -14,8 +15,9 @@ import pytest
 import uvloop
 from merchant import Merchant, merchant_of
 from paying import QUICK
-from till import Till
+from postgres_schemas import execute, missing
 from proving import as_markdown
+from till import Till
 
 import smartglocal_async as sg
 from smartglocal_async import emulator
@@ -63,6 +65,15 @@ def pytest_terminal_summary(terminalreporter) -> None:
 def prove(record_property) -> Callable[[str, str, Mapping[str, int]], None]:
     """Give a function that notes counts for a row of a table of the proof."""
     return lambda table, row, counts: record_property("proof", (table, row, dict(counts)))
+
+
+@pytest.fixture
+def schema() -> Iterator[str]:
+    """Give the name of a schema that isn't there; it is dropped at the end."""
+    name = f"test_{uuid.uuid4().hex[:16]}"
+    yield name
+    if missing() is None:
+        asyncio.run(execute("DROP SCHEMA IF EXISTS {name} CASCADE", name=name))
 
 
 @pytest.fixture(scope="session")

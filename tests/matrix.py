@@ -6,18 +6,24 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+import pytest
 from attrs import field, frozen
 from paying import order
+from postgres_schemas import DSN, needs_postgres
 
 import smartglocal_async as sg
 from smartglocal_async import emulator
 from smartglocal_async.emulator import Confirmation, Fault, FaultKind, Permission, Reaction
 from smartglocal_async.payouts.protocol import Call
 
-JOURNALS: Final[Mapping[str, Callable[[Path], sg.Journal]]] = {
-    "sqlite": lambda folder: sg.SQLiteJournal(folder / "payouts.db"),
+JOURNALS: Final[Mapping[str, Callable[[Path, str], sg.Journal]]] = {
+    "sqlite": lambda folder, _: sg.SQLiteJournal(folder / "payouts.db"),
+    "postgres": lambda _, schema: sg.PostgresJournal(DSN, schema=schema),
 }
-"""Where the payouts are written down: each has a journal of its own made in a new folder."""
+"""Where the payouts are written down: in a new folder, or in a schema that isn't there."""
+EACH_JOURNAL: Final = [
+    pytest.param(name, marks=needs_postgres if name == "postgres" else ()) for name in JOURNALS
+]
 CALLS: Final[Mapping[sg.Mode, tuple[Call, ...]]] = {
     sg.Mode.MANUAL: (Call.CREATE, Call.START, Call.STATUS, Call.CONFIRM, Call.CANCEL),
     sg.Mode.AUTOMATIC: (Call.CREATE, Call.START, Call.STATUS, Call.CANCEL),

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import pytest
-from matrix import DONE, JOURNALS, Matrix, provider_like
+from matrix import DONE, EACH_JOURNAL, JOURNALS, Matrix, provider_like
 from paying import QUICK, START, order
 from proving import FAULTS
 
@@ -68,14 +68,14 @@ def late_start(seconds: float = HOUR) -> emulator.FaultScript:
 @pytest.mark.thorough
 @pytest.mark.parametrize("mode", sg.Mode)
 @pytest.mark.parametrize("cancel", Permission)
-@pytest.mark.parametrize("make_journal", JOURNALS.values(), ids=JOURNALS)
-def test_every_fault_at_every_call(make_journal, cancel, mode, key, tmp_path, prove):  # noqa: PLR0913, PLR0917
+@pytest.mark.parametrize("name", EACH_JOURNAL)
+def test_every_fault_at_every_call(name, cancel, mode, key, tmp_path, schema, prove):  # noqa: PLR0913, PLR0917
     """Paid once; open and not paid where no session can be closed; unknown in one step."""
     rules = provider_like(
         mode, second_start=Permission.ALLOW, late_cancel=Reaction.IGNORE, cancel_created=cancel
     )
-    played = Matrix(mode=mode, rules=rules).play(key, make_journal(tmp_path))
-    words = f"{mode.value}, all ignored and allowed, cancel in `created` {DONE[cancel]}"
+    played = Matrix(mode=mode, rules=rules).play(key, JOURNALS[name](tmp_path, schema))
+    words = f"{mode.value}, {name}, all ignored and allowed, cancel in `created` {DONE[cancel]}"
     prove(FAULTS, words, played.counts)
 
     assert played.met == set(played.matrix.cells)

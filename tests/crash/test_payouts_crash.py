@@ -34,7 +34,7 @@ STRIDE: Final = "1" if EVERY else "3"  # Points come in pairs: three meets both 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="it forks")
 @pytest.mark.parametrize("journal", ["sqlite", pytest.param("postgres", marks=needs_postgres)])
 @pytest.mark.parametrize("mode", ["MANUAL", "AUTOMATIC"])
-def test_killed_at_every_point(mode, journal, key, tmp_path, schema, prove):  # noqa: PLR0913
+def test_killed_at_every_point(mode, journal, key, tmp_path, schema, prove):  # noqa: PLR0913, PLR0917
     """Whatever the point, each key is paid exactly once in the end, and the journal says so."""
     place = (DSN, schema) if journal == "postgres" else NO_DATABASE
     lives, moved = killed_everywhere(mode, Permission.ALLOW, key, tmp_path, place)
