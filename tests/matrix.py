@@ -100,12 +100,21 @@ class Cell:
         closes = mode is not sg.Mode.AUTOMATIC or rules.cancel_created is Permission.ALLOW
         return self.loses_the_start and not closes
 
-    def promised(self, mode: sg.Mode, rules: emulator.Rules) -> sg.PayoutState:
-        """Give what the documentation says comes of it."""
+    def promised(self, mode: sg.Mode, rules: emulator.Rules) -> set[sg.PayoutState]:
+        """Give what may come of it, as the documentation says."""
         if mode is sg.Mode.ONE_STEP and self.kind not in READABLE:
-            return sg.PayoutState.UNKNOWN
-        stays = self.stays(mode, rules)
-        return sg.PayoutState.OPEN if stays else sg.PayoutState.SUCCEEDED
+            return {sg.PayoutState.UNKNOWN}
+        if self.stays(mode, rules):
+            return {sg.PayoutState.OPEN}
+        if self.is_catching(mode, rules) and self.call is Call.CREATE:
+            return {sg.PayoutState.SUCCEEDED, sg.PayoutState.OPEN}
+        return {sg.PayoutState.SUCCEEDED}
+
+    def is_catching(self, mode: sg.Mode, rules: emulator.Rules) -> bool:
+        """Say whether whoever sends next on its connection may lose what can't be made again."""
+        closes = mode is sg.Mode.MANUAL or rules.cancel_created is Permission.ALLOW
+        recovers = closes and mode is not sg.Mode.ONE_STEP
+        return self.kind is FaultKind.STALE and not recovers
 
     def may_have_moved(self, state: sg.PayoutState) -> set[int]:
         """Give how often money may have moved, if that came of it."""
@@ -136,7 +145,7 @@ class Matrix:
         object.__setattr__(self, "cells", cells_of(self.mode))
 
     def play(self, key: sg.PrivateKey, journal: sg.Journal) -> "Played":
-        """Pay them all at the same time, and count."""
+        """Pay them all at the same time, but for those that harm another; and count."""
         struck: set[tuple[str, str, str | None]] = set()
         running = emulator.run_in_thread(
             public_key=key.public,
@@ -153,6 +162,21 @@ class Matrix:
     async def _pay_all(
         self, provider: emulator.Provider, key: sg.PrivateKey, journal: sg.Journal
     ) -> dict[Cell, sg.PayoutState]:
+        apart = [cell for cell in self.cells if cell.is_catching(self.mode, self.rules)]
+        together = [cell for cell in self.cells if cell not in apart]
+        outcomes: dict[Cell, sg.PayoutState] = {}
+        for cells in (together, *([cell] for cell in apart)):
+            outcomes |= await self._pay_some(cells, provider, key, journal)
+        return outcomes
+
+    async def _pay_some(
+        self,
+        cells: list[Cell],
+        provider: emulator.Provider,
+        key: sg.PrivateKey,
+        journal: sg.Journal,
+    ) -> dict[Cell, sg.PayoutState]:
+        """Pay over connections of their own."""
         settings = sg.Settings(retry=PATIENCE, timing=sg.Timing(sleep=nap))
         one_step = self.mode is sg.Mode.ONE_STEP
         async with (
@@ -160,9 +184,11 @@ class Matrix:
             sg.Payouts(api, journal, mode=self.mode, accept_unknown=one_step) as payouts,
             asyncio.TaskGroup() as group,
         ):
-            tasks = {cell: group.create_task(_pay(payouts, cell)) for cell in self.cells}
-            stuck = [cell for cell in self.cells if cell.stays(self.mode, self.rules)]
-            _ = await asyncio.wait([tasks[cell] for cell in self.cells if cell not in stuck])
+            tasks = {cell: group.create_task(_pay(payouts, cell)) for cell in cells}
+            stuck = [cell for cell in cells if cell.stays(self.mode, self.rules)]
+            moving = [tasks[cell] for cell in cells if cell not in stuck]
+            if moving:
+                _ = await asyncio.wait(moving)
             await _until_stuck(provider, stuck)
             payouts.stop()
         return {cell: task.result() for cell, task in tasks.items()}
@@ -170,11 +196,13 @@ class Matrix:
 
 async def _pay(payouts: sg.Payouts, cell: Cell) -> sg.PayoutState:
     """Pay one, and once more where something before the provider said no."""
+    # Alone, it may wait for nothing.
+    deadline = 3 if cell.kind is FaultKind.STALE else 60
     try:
-        return (await payouts.pay(order(cell.key), deadline=60)).state
+        return (await payouts.pay(order(cell.key), deadline=deadline)).state
     except sg.Refused as refused:
         assert (cell.kind, refused.code) == (FaultKind.REDIRECT, None)  # noqa: PT017
-    return (await payouts.pay(order(cell.key), deadline=60)).state
+    return (await payouts.pay(order(cell.key), deadline=deadline)).state
 
 
 async def _until_stuck(provider: emulator.Provider, cells: list[Cell]) -> None:
@@ -211,7 +239,7 @@ class Played:
         for cell, state in self.outcomes.items():
             times = self.moved[cell]
             promised = cell.promised(self.matrix.mode, self.matrix.rules)
-            if state is not promised or times not in cell.may_have_moved(state):
+            if state not in promised or times not in cell.may_have_moved(state):
                 found.append((cell, state, times))
         return found
 
