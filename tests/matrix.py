@@ -179,12 +179,13 @@ class Matrix:
         """Pay over connections of their own."""
         settings = sg.Settings(retry=PATIENCE, timing=sg.Timing(sleep=nap))
         one_step = self.mode is sg.Mode.ONE_STEP
+        deadline = 60 if len(cells) > 1 else 5  # Alone, it may wait for nothing.
         async with (
             sg.SmartGlocal(provider.project, key, provider.url, settings=settings) as api,
             sg.Payouts(api, journal, mode=self.mode, accept_unknown=one_step) as payouts,
             asyncio.TaskGroup() as group,
         ):
-            tasks = {cell: group.create_task(_pay(payouts, cell)) for cell in cells}
+            tasks = {cell: group.create_task(_pay(payouts, cell, deadline)) for cell in cells}
             stuck = [cell for cell in cells if cell.stays(self.mode, self.rules)]
             moving = [tasks[cell] for cell in cells if cell not in stuck]
             if moving:
@@ -194,10 +195,8 @@ class Matrix:
         return {cell: task.result() for cell, task in tasks.items()}
 
 
-async def _pay(payouts: sg.Payouts, cell: Cell) -> sg.PayoutState:
+async def _pay(payouts: sg.Payouts, cell: Cell, deadline: float) -> sg.PayoutState:
     """Pay one, and once more where something before the provider said no."""
-    # Alone, it may wait for nothing.
-    deadline = 3 if cell.kind is FaultKind.STALE else 60
     try:
         return (await payouts.pay(order(cell.key), deadline=deadline)).state
     except sg.Refused as refused:
