@@ -13,6 +13,8 @@ class CuttingProxy:
         self.host, self.port = host, port
         self.near = 0
         self.is_down = False
+        self.refused = 0
+        """How many connections it refused while it was down."""
         self.sent: Callable[[bytes], bool] = lambda _: True
         """Says of what the client sent whether it passes; if not, both sides are cut."""
         self.answered: Callable[[bytes], bool] = lambda _: True
@@ -26,6 +28,7 @@ class CuttingProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.is_down:
+            self.refused += 1
             writer.transport.abort()
             return
         far_reader, far_writer = await asyncio.open_connection(self.host, self.port)

@@ -40,8 +40,6 @@ class Draft:
 
     now: float
     """The database's time, once the rows were locked."""
-    xid: str
-    """The transaction's number, by which it can be asked about later."""
     entries: dict[str, Entry]
     users: dict[str, str]
     """Session id -> the key that ever used it."""

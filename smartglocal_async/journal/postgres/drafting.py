@@ -59,15 +59,12 @@ class Drafting:
         opened = await self._opened(connection, needs)
         batches = await self._locked_batches(connection, needs)
         lock = "FOR UPDATE" if needs.sets_halt else ""
-        meta = await connection.fetchrow(
-            f"SELECT {CLOCK}, pg_current_xact_id()::text, halt FROM {self.schema}.meta {lock}"
-        )
+        meta = await connection.fetchrow(f"SELECT {CLOCK}, halt FROM {self.schema}.meta {lock}")
         assert meta is not None  # noqa: S101 - it was there when the schema was opened
-        now, xid, halt = meta
+        now, halt = meta
         found = chain(map(entry_of, entries), *opened.values())
         return Draft(
             now=now if self.clock is None else self.clock(),
-            xid=xid,
             entries={entry.key: entry for entry in found},
             opened=opened,
             users=await self._users(connection, needs),
@@ -109,8 +106,8 @@ class Drafting:
         )
         return dict(rows)
 
-    async def save(self, connection: "Connection[Any]", draft: Draft) -> tuple[int, str] | None:
-        """Write a draft; give the number and the key of the last line of the log, if there is one.
+    async def save(self, connection: "Connection[Any]", draft: Draft) -> None:
+        """Write a draft.
 
         Raises:
             Raced: another process wrote one of its new rows first.
@@ -127,7 +124,7 @@ class Drafting:
         columns = ("session_id", "key", "session_no")
         await self._add(connection, session, columns, "session_id", sorted(draft.new_sessions))
         await self._save_rest(connection, draft)
-        return await self._save_lines(connection, draft.lines)
+        await self._save_lines(connection, draft.lines)
 
     @property
     def _update(self) -> str:
@@ -169,20 +166,36 @@ class Drafting:
         text = None if halt is None else halt_text(halt)
         _ = await connection.execute(f"UPDATE {self.schema}.meta SET halt = $1", text)
 
-    async def _save_lines(
-        self, connection: "Connection[Any]", lines: Sequence[Attempt]
-    ) -> tuple[int, str] | None:
-        if not lines:
-            return None
-        statement = _insert(f"{self.schema}.attempt", LINE, "RETURNING number")
-        numbers = await connection.fetchmany(statement, [attempt_row(line) for line in lines])
-        return numbers[-1][0], lines[-1].key
+    async def _save_lines(self, connection: "Connection[Any]", lines: Sequence[Attempt]) -> None:
+        if lines:
+            statement = _insert(f"{self.schema}.attempt", LINE)
+            await connection.executemany(statement, [attempt_row(line) for line in lines])
 
-    async def has_line(self, connection: "Connection[Any]", line: tuple[int, str]) -> bool:
-        """Say whether a line that was written is there."""
-        return bool(
-            await connection.fetchval(
-                f"SELECT count(*) FROM {self.schema}.attempt WHERE number = $1 AND key = $2",
-                *line,
-            )
+    async def commits_of(self, connection: "Connection[Any]", writer: str) -> int | None:
+        """Give the number of a writer's last commit; one that is under way is waited for."""
+        found: int | None = await connection.fetchval(
+            f"SELECT commits FROM {self.schema}.writer WHERE id = $1 FOR UPDATE", writer
         )
+        return found
+
+    async def enrol(self, connection: "Connection[Any]", writer: str, commits: int) -> None:
+        """Write the row in which a writer counts its commits, where there is none that is right."""
+        _ = await connection.execute(
+            f"INSERT INTO {self.schema}.writer (id, commits) VALUES ($1, $2) "
+            "ON CONFLICT (id) DO UPDATE SET commits = EXCLUDED.commits",
+            writer,
+            commits,
+        )
+
+    async def sign(self, connection: "Connection[Any]", writer: str, commits: int) -> None:
+        """Write the number of a commit with it, by which it can be asked about later.
+
+        Raises:
+            ConnectionError: the writer's row is gone; whoever looks at a new connection learns why.
+
+        """
+        done = await connection.execute(
+            f"UPDATE {self.schema}.writer SET commits = $2 WHERE id = $1", writer, commits
+        )
+        if done != "UPDATE 1":
+            raise ConnectionError

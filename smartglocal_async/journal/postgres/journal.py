@@ -113,11 +113,21 @@ class PostgresJournal:
             raise JournalUnusable(words)
 
     async def close(self) -> None:
-        """Finish what was asked for, and let the connections go; closing twice is fine."""
+        """Finish what was asked for, and let the connections go; closing twice is fine.
+
+        After a fork, or when its event loop is gone, there is nothing left to finish.
+
+        Raises:
+            Misuse: it was opened in another event loop, which is there still.
+
+        """
         async with self._opening:
-            opened, self._now_open = self._now_open, None
-            if opened is not None:
-                await opened.close()
+            if (opened := self._now_open) is None:
+                return
+            if not opened.is_elsewhere:
+                opened.check_place()
+            self._now_open = None
+            await opened.close()
 
     async def accept(self, new: NewEntry) -> Entry:
         """Write a new entry, or give the one that is there."""

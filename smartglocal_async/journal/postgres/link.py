@@ -1,6 +1,7 @@
 """A connection to the database, made anew when it was lost."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -41,9 +42,10 @@ class Link:
 
     async def through(self, work: "Callable[[Connection[Any]], Awaitable[T]]") -> T:
         """Do something that may be done again, because nothing of it stays when it fails."""
+        loop = asyncio.get_running_loop()
+        # Those who stand in line wait for the same database, and not one after the other.
+        ends = loop.time() + self.patience_seconds
         async with self._lock:
-            loop = asyncio.get_running_loop()
-            ends = loop.time() + self.patience_seconds
             for wait in _waits():
                 try:
                     return await work(await self._connected())
@@ -59,9 +61,11 @@ class Link:
 
     def drop(self) -> None:
         """Let the connection go as it is; the next one is another."""
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            # An event loop that is closed took it along.
+            with contextlib.suppress(RuntimeError):
+                connection.terminate()
 
     async def close(self) -> None:
         """Let the connection go in good order."""

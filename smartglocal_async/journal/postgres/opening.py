@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import define, field, frozen
 
@@ -11,13 +11,15 @@ from ...errors import JournalUnusable, Misuse, SmartGlocalError
 from .drafting import Drafting
 from .faults import unusable
 from .link import Link
-from .schema import Identity, commit_level, open_schema
+from .schema import Identity, commit_level, identify, lay_out
 from .writer import Writer
 
 if TYPE_CHECKING:
     from asyncpg import Connection
 
 T = TypeVar("T")
+_OF_PARENTS: "Final[list[Opened]]" = []
+"""Kept for ever: a connection that is thrown away would end its parent's conversation."""
 
 
 @frozen(kw_only=True)
@@ -49,6 +51,11 @@ class Opened:
     loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop, init=False)
     pid: int = field(factory=os.getpid, init=False)
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether its connections are another process's, or went with their event loop."""
+        return os.getpid() != self.pid or self.loop.is_closed()
+
     def check_place(self) -> None:
         """Raise `Misuse` in another process or event loop than the one that opened it."""
         if os.getpid() != self.pid:
@@ -68,9 +75,19 @@ class Opened:
 
     async def close(self) -> None:
         """Finish what was asked for, and let the connections go."""
-        await self.writer.finish()
-        await self.writer.link.close()
-        await self.reader.close()
+        if os.getpid() != self.pid:
+            _OF_PARENTS.append(self)
+            return
+        if self.loop.is_closed():
+            self.drop()
+            return
+        try:
+            await self.writer.finish()
+            await self.writer.link.close()
+            await self.reader.close()
+        except BaseException:
+            self.drop()
+            raise
 
     def drop(self) -> None:
         """Let the connections go as they are."""
@@ -100,13 +117,15 @@ async def opened(setting: Setting, scope: str) -> Opened:
 
 
 async def _met(connection: "Connection[Any]", setting: Setting, scope: str) -> Opened:
-    identity = await open_schema(connection, setting.schema, scope, setting.name)
+    await lay_out(connection, setting.schema, scope, setting.name)
+    identity = await identify(connection, setting.schema, scope, setting.name)
     drafting = Drafting(setting.schema, setting.clock)
 
     async def look(connection: "Connection[Any]") -> None:
-        again = await open_schema(connection, setting.schema, scope, setting.name)
+        again = await identify(connection, setting.schema, scope, setting.name)
         if again != identity:
-            raise JournalUnusable(f"{setting.name} is another journal by now: open it again")
+            words = "is another journal by now, without these payouts: find the one that has them"
+            raise JournalUnusable(f"{setting.name} {words}")
         await writer.look(connection)
 
     writer = Writer(

@@ -3,7 +3,7 @@
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ...errors import JournalUnusable
 
@@ -40,6 +40,7 @@ CREATE INDEX attempt_key ON {schema}.attempt (key);
 CREATE TABLE {schema}.batch (
     name text PRIMARY KEY, digest bytea, rows bigint NOT NULL, totals text NOT NULL,
     begun_at float8 NOT NULL, state text NOT NULL, reason text);
+CREATE TABLE {schema}.writer (id text PRIMARY KEY, commits bigint NOT NULL);
 """
 
 
@@ -48,27 +49,38 @@ class Identity:
     """What makes a journal this one."""
 
     journal_id: str
-    secret: bytes
+    secret: bytes = field(repr=False)
 
 
-async def open_schema(
-    connection: "Connection[Any]", schema: str, scope: str, name: str
-) -> Identity:
-    """Lay the tables out where there are none, and see that they are a journal of this scope.
+async def lay_out(connection: "Connection[Any]", schema: str, scope: str, name: str) -> None:
+    """Lay the tables out where there are none.
 
     Raises:
-        JournalUnusable: the text says why.
+        JournalUnusable: the server is too old, or forgets; the text says which.
 
     """
     await _fit(connection, name)
     async with connection.transaction():
         # Two that begin at once would both find nothing there.
         _ = await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", schema)
-        if await connection.fetchval("SELECT to_regclass($1)", f"{schema}.meta") is None:
-            await _lay_out(connection, schema, scope)
-        row = await connection.fetchrow(
-            f"SELECT version, scope, journal_id, secret FROM {schema}.meta"  # noqa: S608
-        )
+        if not await _is_there(connection, schema):
+            await _make(connection, schema, scope)
+
+
+async def identify(connection: "Connection[Any]", schema: str, scope: str, name: str) -> Identity:
+    """See that the tables are a journal of this scope, on a server that doesn't forget.
+
+    Raises:
+        JournalUnusable: the text says why.
+
+    """
+    await _fit(connection, name)
+    if not await _is_there(connection, schema):
+        # Whoever lost them must not go on with empty ones.
+        raise JournalUnusable(f"{name}: its tables are gone: find the database that has them")
+    row = await connection.fetchrow(
+        f"SELECT version, scope, journal_id, secret FROM {schema}.meta"  # noqa: S608
+    )
     if row is None or row["version"] != _VERSION:
         found = "unknown" if row is None else row["version"]
         raise JournalUnusable(
@@ -92,7 +104,11 @@ async def _fit(connection: "Connection[Any]", name: str) -> None:
             )
 
 
-async def _lay_out(connection: "Connection[Any]", schema: str, scope: str) -> None:
+async def _is_there(connection: "Connection[Any]", schema: str) -> bool:
+    return await connection.fetchval("SELECT to_regclass($1)", f"{schema}.meta") is not None
+
+
+async def _make(connection: "Connection[Any]", schema: str, scope: str) -> None:
     if not await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", schema):
         _ = await connection.execute(f"CREATE SCHEMA {schema}")
     _ = await connection.execute(_TABLES.format(schema=schema))

@@ -1,6 +1,7 @@
 """What is asked for by now, decided over one draft and committed at once."""
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -12,8 +13,9 @@ from ..entries import Halt, HaltKind
 from ..writing import Writing
 from .draft import Draft, Needs
 from .drafting import Drafting, Raced
-from .faults import ITS_OWN_FAULT, unusable
+from .faults import ITS_OWN_FAULT, is_lost, unusable
 from .link import Link
+from .transaction import transaction
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -21,18 +23,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _MOST: Final = 512
 """Jobs that share a commit, at most."""
-_LOCK_SECONDS: Final = 10
-_IDLE_SECONDS: Final = 10
-# A plan that was made while a table was small walks all of it, and is kept while it grows. What
-# has no index looks dear then, and would be compiled, which takes a hundred times as long.
-_BEGIN: Final = f"""
-BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
-SET LOCAL synchronous_commit TO {{level}};
-SET LOCAL enable_seqscan TO off;
-SET LOCAL jit TO off;
-SET LOCAL lock_timeout TO '{_LOCK_SECONDS}s';
-SET LOCAL idle_in_transaction_session_timeout TO '{_IDLE_SECONDS}s'
-"""
 
 
 @define(eq=False)
@@ -57,10 +47,14 @@ class Writer:
     level: str = "on"
     _jobs: "deque[_Job]" = field(factory=deque["_Job"], init=False, repr=False)
     _task: "asyncio.Task[None] | None" = field(default=None, init=False, repr=False)
-    _doubtful: str | None = field(default=None, init=False)
-    """The transaction of which nobody knows whether it was committed."""
-    _last_line: tuple[int, str] | None = field(default=None, init=False, repr=False)
-    """A line of the log that was committed: whatever lacks it is an older copy."""
+    id: str = field(factory=lambda: os.urandom(8).hex(), init=False)
+    """Names its row, which is nobody else's, and holds the number of its last commit."""
+    _tries: int = field(default=0, init=False)
+    """The number of the last one that was tried; none is tried twice."""
+    _commits: int | None = field(default=None, init=False)
+    """The number of the last one that was surely made: whatever has less is an older copy."""
+    _is_doubtful: bool = field(default=False, init=False)
+    """Whether nobody knows if the last one that was tried was made."""
 
     async def do(self, needs: Needs, act: Callable[[Writing], T]) -> T:
         """Decide something over the rows, and come back when it is committed.
@@ -75,33 +69,61 @@ class Writer:
         return cast("T", await job.future)
 
     async def finish(self) -> None:
-        """Wait until all that was asked for is done."""
-        if self._task is not None:
-            await asyncio.shield(self._task)
+        """Wait until all that was asked for is done, or given up; whoever is cancelled ends it."""
+        task = self._task
+        if task is None:
+            return
+        try:
+            _ = await asyncio.wait([task])
+        except asyncio.CancelledError:
+            _ = task.cancel()
+            raise
 
     async def look(self, connection: "Connection[Any]") -> None:
         """See whether a new connection leads to rows that have all that was committed.
 
-        Where a line of the log is gone, as after a change to a server that lagged behind, all
-        payouts are halted (`JournalForgot`).
+        Where a commit is gone, as after a change to a server that lagged behind, all payouts are
+        halted (`JournalForgot`).
         """
-        line, self._last_line = self._last_line, None
-        if line is None or await self.drafting.has_line(connection, line):
-            self._last_line = line
-            return
-        words = f"line {line[0]} of its log, about {line[1]!r}, is gone: it is an older copy"
-        await self.drafting.put_halt(connection, Halt(kind=HaltKind.FORGOT, reason=words))
+        async with transaction(connection, self.level):
+            found = await self.drafting.commits_of(connection, self.id)
+            is_forgotten = self._commits is not None and (found is None or found < self._commits)
+            if is_forgotten:
+                words = f"commit {self._commits} of {self.id} is gone: it is an older copy"
+                halt = Halt(kind=HaltKind.FORGOT, reason=words)
+                await self.drafting.put_halt(connection, halt)
+            if found is None or is_forgotten:
+                await self.drafting.enrol(connection, self.id, self._commits or 0)
+        self._commits = self._commits or 0
 
     async def _work(self) -> None:
+        group: list[_Job] = []
         try:
             while self._jobs:
                 group = [self._jobs.popleft() for _ in range(min(_MOST, len(self._jobs)))]
                 await self._settle([job for job in group if not job.future.done()])
                 self.fault_point("told")
+        except GeneratorExit:
+            # The event loop is gone, and all who waited in it.
+            raise
+        except BaseException:
+            self._give_up(group)
+            raise
         finally:
             self._task = None
 
+    def _give_up(self, group: Sequence[_Job]) -> None:
+        """Tell those who wait, because nobody works for them any more."""
+        self.link.drop()
+        for job in (*group, *self._jobs):
+            words = "this was ended before it was known to be written: run the same again"
+            job.error = JournalUnusable(f"{self.name}: {words}")
+            _tell(job)
+        self._jobs.clear()
+
     async def _settle(self, jobs: Sequence[_Job]) -> None:
+        # A doubt is that of its group alone: the next one must not be told of its commit.
+        self._is_doubtful = False
         try:
             if jobs:
                 await self.link.through(lambda connection: self._commit(connection, jobs))
@@ -112,10 +134,12 @@ class Writer:
 
     async def _undone(self, jobs: Sequence[_Job], error: Exception) -> None:
         """Tell why nothing was written; what is wrong with one job stops no other."""
-        self._doubtful = None
         if not isinstance(error, ITS_OWN_FAULT):
             for job in jobs:
                 job.error = self._told(error)
+            self._is_doubtful = False
+            if is_lost(error):
+                self._refuse_waiting(error)
         elif len(jobs) > 1:
             for job in jobs:
                 await self._settle([job])
@@ -124,52 +148,59 @@ class Writer:
             words = f"a value of it is none that PostgreSQL takes (SQLSTATE {code})"
             jobs[0].error = Misuse(f"this can't be written to the journal: {words}")
 
+    def _refuse_waiting(self, error: Exception) -> None:
+        # They waited for the same database; each group of them would wait as long again.
+        while self._jobs:
+            job = self._jobs.popleft()
+            job.error = self._told(error)
+            _tell(job)
+
     def _told(self, error: Exception) -> JournalUnusable:
         # One for each: an error that is raised twice collects both tracebacks.
         if isinstance(error, JournalUnusable):
             return JournalUnusable(*error.args)
+        if self._is_doubtful:
+            words = "the connection was lost in a commit, and it can't tell whether it was made"
+            return JournalUnusable(f"{self.name}: {words}")
         return unusable(self.name, error)
 
     async def _commit(self, connection: "Connection[Any]", jobs: Sequence[_Job]) -> None:
-        if self._doubtful is not None and await self._was_committed(connection, self._doubtful):
+        if self._is_doubtful and await self._was_committed(connection):
             return
         self.fault_point("taken")
         while not await self._try(connection, jobs):
             pass
 
-    async def _was_committed(self, connection: "Connection[Any]", xid: str) -> bool:
-        """Ask about a transaction whose commit was not answered; what is under way is waited for.
+    async def _was_committed(self, connection: "Connection[Any]") -> bool:
+        """Ask about a commit that was not answered; if it is under way, it is waited for.
 
-        Raises:
-            JournalUnusable: the database doesn't know.
-
+        The number of a transaction can't tell: a server that crashed gives it to another one.
         """
-        found = await connection.fetchval("SELECT pg_xact_status($1::text::xid8)", xid)
-        if found == "in progress":
-            raise ConnectionError
-        if found not in {"committed", "aborted"}:
-            words = "the connection was lost in a commit, and it can't tell whether it was made"
-            raise JournalUnusable(f"{self.name}: {words}")
-        self._doubtful = None
-        return bool(found == "committed")
+        async with transaction(connection, self.level):
+            found = await self.drafting.commits_of(connection, self.id)
+        self._is_doubtful = False
+        if found != self._tries:
+            return False
+        self._commits = found
+        return True
 
     async def _try(self, connection: "Connection[Any]", jobs: Sequence[_Job]) -> bool:
         """Commit; False if another process was first with a new row, so that it has to be read."""
-        line = None
-        _ = await connection.execute(_BEGIN.format(level=self.level))
         try:
-            draft = await self.drafting.take(connection, Needs.of_all(job.needs for job in jobs))
-            _decide(jobs, draft)
-            line = await self.drafting.save(connection, draft)
-            self.fault_point("written")
-        except BaseException as error:
-            await _roll_back(connection)
-            if isinstance(error, Raced):
-                return False
-            raise
-        self._doubtful = draft.xid if draft.is_changed else None
-        _ = await connection.execute("COMMIT")
-        self._doubtful, self._last_line = None, line or self._last_line
+            async with transaction(connection, self.level):
+                needs = Needs.of_all(job.needs for job in jobs)
+                draft = await self.drafting.take(connection, needs)
+                _decide(jobs, draft)
+                await self.drafting.save(connection, draft)
+                if draft.is_changed:
+                    self._tries += 1
+                    await self.drafting.sign(connection, self.id, self._tries)
+                self.fault_point("written")
+                self._is_doubtful = draft.is_changed
+        except Raced:
+            return False
+        if self._is_doubtful:
+            self._commits, self._is_doubtful = self._tries, False
         self.fault_point("committed")
         return True
 
@@ -182,13 +213,6 @@ def _decide(jobs: Sequence[_Job], draft: Draft) -> None:
             job.value = job.act(writing)
         except Exception as error:  # noqa: BLE001 - it is the caller's, and nobody else's
             job.error = error
-
-
-async def _roll_back(connection: "Connection[Any]") -> None:
-    try:
-        _ = await connection.execute("ROLLBACK")
-    except Exception:  # noqa: BLE001 - a connection that can't do it is of no more use
-        connection.terminate()
 
 
 def _tell(job: _Job) -> None:

@@ -1,0 +1,44 @@
+"""A transaction whose commit waits for the disk, and whose plans fit tables that grow."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, Final
+
+from asyncpg.exceptions import InFailedSQLTransactionError
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+
+_LOCK_SECONDS: Final = 10
+_IDLE_SECONDS: Final = 10
+# A plan that was made while a table was small walks all of it, and is kept while it grows. What
+# has no index looks dear then, and would be compiled, which takes a hundred times as long.
+_BEGIN: Final = f"""
+BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+SET LOCAL synchronous_commit TO {{level}};
+SET LOCAL enable_seqscan TO off;
+SET LOCAL jit TO off;
+SET LOCAL lock_timeout TO '{_LOCK_SECONDS}s';
+SET LOCAL idle_in_transaction_session_timeout TO '{_IDLE_SECONDS}s'
+"""
+
+
+@contextlib.asynccontextmanager
+async def transaction(connection: "Connection[Any]", level: str) -> AsyncIterator[None]:
+    """Commit what is done inside, or undo it; whoever is cancelled drops the connection."""
+    try:
+        _ = await connection.execute(_BEGIN.format(level=level))
+        yield
+    except Exception:
+        await _roll_back(connection)
+        raise
+    # PostgreSQL answers the commit of what had failed with this other word, and no error.
+    if await connection.execute("COMMIT") != "COMMIT":
+        raise InFailedSQLTransactionError
+
+
+async def _roll_back(connection: "Connection[Any]") -> None:
+    try:
+        _ = await connection.execute("ROLLBACK")
+    except Exception:  # noqa: BLE001 - a connection that can't do it is of no more use
+        connection.terminate()

@@ -1,0 +1,355 @@
+"""Commits of which the answer is lost: nobody is told of one that wasn't made, or made twice."""
+
+import asyncio
+import contextlib
+import gc
+import os
+import warnings
+
+import asyncpg
+import pytest
+from cutting_proxy import proxied
+from journal_conformance import LEASE, SCOPE, bring, new, together
+from postgres_schemas import DSN, connected, execute, needs_postgres, new_schema, schemas
+from postgres_server import needs_server, server
+
+import smartglocal_async as sg
+from smartglocal_async.journal.postgres.transaction import transaction
+
+Step, Event = sg.Step, sg.Event
+pytestmark = needs_postgres
+
+
+@pytest.fixture
+async def schema():
+    """Give the name of a schema that isn't there; it is dropped at the end."""
+    async with schemas() as names:
+        yield new_schema(names)
+
+
+@contextlib.asynccontextmanager
+async def opened(dsn, schema="payouts", **options):
+    """Give an open journal."""
+    journal = sg.PostgresJournal(dsn, schema=schema, **options)
+    try:
+        await journal.open(SCOPE)
+        yield journal
+    finally:
+        await journal.close()
+
+
+class Once:
+    """Cuts at the first chunk that has a word, after ``then`` was called."""
+
+    def __init__(self, word: bytes, then=lambda: None) -> None:
+        self.word, self.then = word, then
+        self.met = asyncio.Event()
+
+    def __call__(self, chunk: bytes) -> bool:
+        """Say whether a chunk passes."""
+        if self.met.is_set() or self.word not in chunk:
+            return True
+        self.met.set()
+        self.then()
+        return False
+
+
+class Nth:
+    """Cuts at one chunk, counted over both directions."""
+
+    def __init__(self, number: int) -> None:
+        self.left = number
+
+    def __call__(self, _chunk: bytes) -> bool:
+        """Say whether a chunk passes."""
+        self.left -= 1
+        return self.left != 0
+
+
+@pytest.mark.thorough
+async def test_cut_at_every_message(schema) -> None:
+    """Each step is written once, wherever the connection is cut, and a new connection with it."""
+    async with proxied(DSN) as (proxy, dsn), opened(dsn, schema) as journal:
+        entry = await journal.take(new(), "me", LEASE)
+        number, is_cut = 0, True
+        while is_cut:
+            number += 1
+            proxy.cut()
+            cut = Nth(number)
+            proxy.sent = proxy.answered = cut
+            entry = await journal.advance(entry, Event.CREATE_INTENDED)
+            is_cut = cut.left <= 0
+            assert entry.attempts == number
+        assert number > 20
+        assert len(await journal.history("k")) == number
+
+
+async def test_a_second_cut_while_it_asks(schema) -> None:
+    """It asks again, and what was refused in the same commit stays refused."""
+    async with proxied(DSN) as (proxy, dsn), opened(dsn, schema) as journal:
+        await journal.accept(new("a"))
+        proxy.answered, proxy.sent = Once(b"COMMIT\0"), Once(b"FOR UPDATE")
+        proxy.sent.met.set()
+        proxy.answered.then = proxy.sent.met.clear
+        got = await together(
+            journal.accept(new("b")),
+            journal.accept(new("a", mode="automatic")),
+            journal.accept(new("b")),
+        )
+        assert [type(one) for one in got] == [sg.Entry, sg.KeyReused, sg.Entry]
+        assert proxy.sent.met.is_set()
+        assert await journal.counts() == {Step.NEW: 2}
+
+
+async def test_a_doubt_is_not_the_next_one_s(schema) -> None:
+    """A commit that was made, and given up, doesn't speak for one that wasn't."""
+    async with (
+        proxied(DSN) as (proxy, dsn),
+        opened(dsn, schema, patience_seconds=0.1) as journal,
+    ):
+        await journal.accept(new("a"))
+
+        def away() -> None:
+            proxy.is_down = True
+
+        proxy.answered = Once(b"COMMIT\0", away)
+        with pytest.raises(sg.JournalUnusable, match="can't tell whether it was made"):
+            await journal.accept(new("b"))
+        proxy.is_down = False
+        journal._now_open.writer.link.patience_seconds = 30.0
+        assert (await journal.accept(new("b"))).key == "b"
+        proxy.sent = Once(b"COMMIT\0")
+        await journal.accept(new("c"))
+        assert proxy.sent.met.is_set()
+        assert await journal.find("c")
+
+
+async def test_a_writer_that_is_cancelled(schema) -> None:
+    """Those who wait are told that nobody knows; those who come later get their own commit."""
+    async with proxied(DSN) as (proxy, dsn), opened(dsn, schema) as journal:
+        await journal.accept(new("a"))
+        writer = journal._now_open.writer
+
+        def cancel() -> None:
+            writer._task.cancel()
+
+        proxy.answered = Once(b"COMMIT\0", cancel)
+        async with asyncio.timeout(20):
+            got = await together(*(journal.accept(new(f"b{n}")) for n in range(600)))
+            assert [type(one) for one in got] == [sg.JournalUnusable] * 600
+            assert (await journal.accept(new("c"))).key == "c"
+            assert await journal.find("c")
+
+
+async def test_a_close_that_is_cancelled(schema) -> None:
+    """It ends what waits for a database that is away, and leaves no connection."""
+    async with proxied(DSN) as (proxy, dsn):
+        journal = sg.PostgresJournal(dsn, schema=schema)
+        await journal.open(SCOPE)
+        await journal.accept(new("a"))
+        await journal.find("a")
+        writer, reader = journal._now_open.writer, journal._now_open.reader
+        proxy.is_down = True
+        proxy.cut()
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(together(journal.accept(new("b"))))
+            await asyncio.sleep(0)
+            closing = group.create_task(journal.close())
+            await asyncio.sleep(0)
+            closing.cancel()
+        [told] = waiting.result()
+        assert isinstance(told, sg.JournalUnusable)
+        assert (writer._task, writer.link._connection, reader._connection) == (None, None, None)
+
+
+async def test_all_who_wait_are_told_together(schema) -> None:
+    """A database that stays away is waited for once, not once for each of them."""
+    async with (
+        proxied(DSN) as (proxy, dsn),
+        opened(dsn, schema, patience_seconds=0.3) as journal,
+    ):
+        await journal.accept(new("a"))
+        await journal.find("a")
+        proxy.is_down = True
+        proxy.cut()
+        got = await together(
+            *(journal.accept(new(f"b{n}")) for n in range(1_500)),
+            *(journal.find("a") for _ in range(10)),
+        )
+        assert {type(one) for one in got} == {sg.JournalUnusable}
+        # Every one of the ten tries once at least; to be patient ten times is thirty and more.
+        assert proxy.refused < 30
+
+
+async def test_a_cut_while_it_looks_for_what_is_gone(schema) -> None:
+    """The next connection looks again."""
+    async with proxied(DSN) as (proxy, dsn), opened(dsn, schema) as journal:
+        await bring(journal, Step.STARTING)
+        await execute("UPDATE {schema}.writer SET commits = 1", schema=schema)
+        proxy.cut()
+        proxy.sent = Once(b"UPDATE " + schema.encode() + b".meta")
+        with pytest.raises(sg.JournalForgot, match="is an older copy"):
+            await journal.claim("k", "me", LEASE)
+        assert proxy.sent.met.is_set()
+        await journal.halt(None)
+        proxy.cut()
+        assert (await journal.claim("k", "me", LEASE)).owner == "me"
+
+
+async def test_a_writer_s_row_that_is_gone(schema) -> None:
+    """It is an older copy too, even where the connection stays."""
+    async with opened(DSN, schema) as journal:
+        await journal.accept(new("a"))
+        await execute("DELETE FROM {schema}.writer", schema=schema)
+        with pytest.raises(sg.JournalForgot, match="is an older copy"):
+            await journal.claim("a", "me", LEASE)
+
+
+async def test_tables_that_are_gone(schema) -> None:
+    """Whoever lost them makes no empty ones in their place."""
+    async with proxied(DSN) as (proxy, dsn), opened(dsn, schema) as journal:
+        await journal.accept(new("a"))
+        await execute("DROP SCHEMA {schema} CASCADE", schema=schema)
+        proxy.cut()
+        with pytest.raises(sg.JournalUnusable, match="find the database that has them"):
+            await journal.accept(new("b"))
+        async with connected() as connection:
+            assert await connection.fetchval("SELECT to_regnamespace($1)", schema) is None
+
+
+async def test_a_commit_that_is_none() -> None:
+    """PostgreSQL answers the commit of what had failed without an error."""
+    async with connected() as connection:
+
+        async def fail() -> None:
+            with contextlib.suppress(asyncpg.DivisionByZeroError):
+                await connection.execute("SELECT 1 / 0")
+
+        with pytest.raises(asyncpg.InFailedSQLTransactionError):
+            async with transaction(connection, "on"):
+                await fail()
+
+
+# --- Where it is closed ------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_closed_when_its_event_loop_is_gone() -> None:
+    """There is nothing to finish; it can be opened again."""
+    journal = sg.PostgresJournal(DSN, schema=(schema := new_schema([])))
+
+    async def leave() -> None:
+        await journal.open(SCOPE)
+        await journal.accept(new("a"))
+        waiting.append(asyncio.ensure_future(journal.accept(new("b"))))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    async def again() -> None:
+        await journal.close()
+        await journal.open(SCOPE)
+        assert await journal.find("a")
+        await journal.close()
+        await execute("DROP SCHEMA {schema} CASCADE", schema=schema)
+
+    waiting: list[asyncio.Future[object]] = []
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(leave())
+    loop.close()
+    asyncio.run(again())
+    waiting.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
+
+
+async def test_not_closed_from_another_event_loop(schema) -> None:
+    """It is refused, and stays open."""
+    async with opened(DSN, schema) as journal:
+        await journal.accept(new("a"))
+
+        def elsewhere() -> None:
+            asyncio.run(journal.close())
+
+        with pytest.raises(sg.Misuse, match="another event loop"):
+            await asyncio.to_thread(elsewhere)
+        assert await journal.find("a")
+
+
+async def test_closed_after_a_fork(schema) -> None:
+    """The parent's connections are left alone."""
+    async with opened(DSN, schema) as journal:
+        await journal.accept(new("a"))
+        connection = journal._now_open.writer.link._connection
+        journal._now_open.pid = os.getpid() + 1
+        still_open = journal._now_open
+        await journal.close()
+        assert not connection.is_closed()
+        still_open.pid = os.getpid()
+        await still_open.close()
+        assert connection.is_closed()
+
+
+# --- A server of its own -----------------------------------------------------------------------
+
+
+@needs_server
+@pytest.mark.thorough
+async def test_a_crash_that_gives_the_transaction_s_number_away() -> None:
+    """A commit that the crash undid isn't taken for another process's, which got its number."""
+    # The server writes nothing by itself, so that it forgets that the number was ever given.
+    with server(wal_writer_delay="10s") as own:
+        async with proxied(own.dsn) as (proxy, dsn), opened(dsn) as journal:
+            await journal.accept(new("first"))
+
+            def crash() -> None:
+                proxy.is_down = True
+                own.stop()
+
+            proxy.sent = Once(b"COMMIT\0", crash)
+            async with asyncio.TaskGroup() as group:
+                told = group.create_task(journal.accept(new("mine")))
+                await proxy.sent.met.wait()
+                await asyncio.to_thread(own.start)
+                async with opened(own.dsn) as other:
+                    for n in range(5):
+                        await other.accept(new(f"other{n}"))
+                    proxy.is_down = False
+            assert told.result().key == "mine"
+            assert await journal.find("mine")
+
+
+@contextlib.asynccontextmanager
+async def without_its_standby(own):
+    """Let a server wait for a standby that never comes."""
+    connection = await asyncpg.connect(own.dsn)
+    try:
+        await connection.execute("ALTER SYSTEM SET synchronous_standby_names TO 'nobody'")
+        await connection.execute("SELECT pg_reload_conf()")
+        while not await connection.fetchval(
+            "SELECT current_setting('synchronous_standby_names') = 'nobody' FROM pg_sleep(0.01)"
+        ):
+            continue
+        yield connection
+        await connection.execute("ALTER SYSTEM SET synchronous_standby_names TO ''")
+        await connection.execute("SELECT pg_reload_conf()")
+    finally:
+        await connection.close()
+
+
+@needs_server
+@pytest.mark.thorough
+async def test_a_backend_that_is_ended_while_it_waits_for_a_standby() -> None:
+    """It has committed, but where no standby has it: nobody is told until one has."""
+    with server() as own:
+        async with opened(own.dsn, answer_seconds=2.0, patience_seconds=0.5) as journal:
+            await journal.accept(new("a"))
+            async with without_its_standby(own) as connection, asyncio.TaskGroup() as group:
+                waiting = group.create_task(together(journal.accept(new("b"))))
+                while not await connection.fetchval(
+                    "SELECT count(pg_terminate_backend(pid)) "
+                    "FROM pg_stat_activity, pg_sleep(0.01) WHERE wait_event = 'SyncRep'"
+                ):
+                    continue
+                [told] = await waiting
+                assert isinstance(told, sg.JournalUnusable)
