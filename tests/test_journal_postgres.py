@@ -77,6 +77,11 @@ def postgres(**changes: str) -> str:
         ("mysql://127.0.0.1/x", {}, "PostgresJournal.dsn"),
         ("postgres://u:hidden@h:port/x", {}, "PostgresJournal.dsn"),
         ("", {}, "PostgresJournal.dsn"),
+        ("postgres://u:1/hidden@h/x", {}, "PostgresJournal.dsn"),
+        ("postgres://u:1?hidden@h/x", {}, "PostgresJournal.dsn"),
+        ("postgres://u:1#hidden@h/x", {}, "PostgresJournal.dsn"),
+        ("postgres://u:hid@den@h/x", {}, "PostgresJournal.dsn"),
+        ("postgres://u:hidden@[h/x", {}, "PostgresJournal.dsn"),
         (DSN, {"schema": "Payouts"}, "PostgresJournal.schema"),
         (DSN, {"schema": "a;drop table b"}, "PostgresJournal.schema"),
         (DSN, {"schema": "pg_mine"}, "PostgresJournal.schema"),
@@ -90,7 +95,26 @@ def test_settings_that_make_no_sense(dsn, options, field) -> None:
     with pytest.raises(sg.InvalidRequest) as caught:
         sg.PostgresJournal(dsn, **options)
     assert caught.value.field == field
-    assert "hidden" not in str(caught.value)
+    assert not any(part in str(caught.value) for part in ("hid", "den"))
+
+
+@pytest.mark.parametrize(
+    ("dsn", "place"),
+    [
+        ("postgres://u:p%40%2F@h/x", "h:5432/x"),
+        ("postgresql://[::1]/x", "[::1]:5432/x"),
+        ("postgres://u:p@[::1]:7/x", "[::1]:7/x"),
+        ("postgres:///x?host=/var/run/postgresql", "/var/run/postgresql:5432/x"),
+        ("postgres://%2Fvar%2Frun/x?port=7", "/var/run:7/x"),
+        ("postgres://a:1,b/x?target_session_attrs=primary", "a:1,b:5432/x"),
+        ("postgres://u@/?dbname=x&host=h&password=p", "h:5432/x"),
+        ("postgres:///x", "localhost:5432/x"),
+    ],
+)
+async def test_the_name_of_its_place(dsn, place) -> None:
+    """It is where it lies, however the address says it, and holds no password."""
+    name = f"the journal postgres://{place} (schema smartglocal)"
+    assert sg.PostgresJournal(dsn)._name == name
 
 
 async def test_what_cannot_be_reached() -> None:

@@ -2,13 +2,15 @@
 
 import re
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ...errors import InvalidRequest
 
 _SCHEMES: Final = frozenset({"postgres", "postgresql"})
 _SCHEMA: Final = re.compile(r"[a-z_][a-z0-9_]{0,47}")
 _PORT: Final = 5432
+_PLACE: Final = re.compile(r"(/[^:@]*|\[[0-9a-fA-F:.%]+\]|[^/:@\[\]]+)(?::([0-9]+))?")
+"""A folder of sockets, an address in brackets or a name; and a port."""
 
 
 def checked_schema(schema: str) -> str:
@@ -33,10 +35,22 @@ def name_of(dsn: str, schema: str) -> str:
     """
     try:
         parts = urlsplit(dsn)
-        host, port = parts.hostname or "localhost", parts.port or _PORT
     except ValueError:
-        parts, host, port = urlsplit(""), "", 0
-    if parts.scheme not in _SCHEMES:
+        parts = urlsplit("")
+    hosts = parts.netloc.rpartition("@")[2]
+    asked = dict(parse_qsl(parts.query))
+    places = [
+        _PLACE.fullmatch(unquote(host))
+        for host in (hosts or asked.get("host") or "localhost").split(",")
+    ]
+    if parts.scheme not in _SCHEMES or None in places:
         words = "expected an address such as postgres://user@host:5432/database"
         raise InvalidRequest("PostgresJournal.dsn", words)
-    return f"the journal postgres://{host}:{port}{parts.path} (schema {schema})"
+    # An @ that isn't written as %40 ends a password too early: its rest would be shown as a name.
+    if dsn.count("@") > 1 or (dsn.count("@") == 1 and "@" not in parts.netloc):
+        words = "write /, ?, # and @ in a user, a password or a name as %2F, %3F, %23 and %40"
+        raise InvalidRequest("PostgresJournal.dsn", words)
+    port = asked.get("port") or _PORT
+    named = ",".join(f"{place[1]}:{place[2] or port}" for place in places if place)
+    database = parts.path.removeprefix("/") or asked.get("dbname") or asked.get("database", "")
+    return f"the journal postgres://{named}/{database} (schema {schema})"
