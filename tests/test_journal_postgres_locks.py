@@ -1,0 +1,160 @@
+"""What another process is writing right now is waited for, and decided upon as it became."""
+
+import asyncio
+import contextlib
+
+import pytest
+from cutting_proxy import proxied
+from journal_conformance import LEASE, SCOPE, new, together
+from postgres_schemas import (
+    DSN,
+    connected,
+    execute,
+    needs_postgres,
+    new_schema,
+    schemas,
+    waits_for_a_lock,
+)
+
+import smartglocal_async as sg
+from smartglocal_async.journal.packing import halt_text
+
+pytestmark = needs_postgres
+
+
+@pytest.fixture
+async def schema():
+    """Give the name of a schema that isn't there; it is dropped at the end."""
+    async with schemas() as names:
+        yield new_schema(names)
+
+
+@contextlib.asynccontextmanager
+async def opened(schema, dsn=DSN, **options):
+    """Give an open journal."""
+    journal = sg.PostgresJournal(dsn, schema=schema, **options)
+    try:
+        await journal.open(SCOPE)
+        yield journal
+    finally:
+        await journal.close()
+
+
+async def after(schema, statement, *values, asked):
+    """Ask for something while another process is in the middle of a statement; give what came."""
+    async with connected() as connection, asyncio.TaskGroup() as group:
+        async with connection.transaction():
+            await connection.execute(statement.format(schema=schema), *values)
+            waiting = group.create_task(together(asked))
+            await waits_for_a_lock(schema)
+        [got] = await waiting
+    return got
+
+
+async def test_an_entry_that_another_one_claims(schema) -> None:
+    """It is the other one's."""
+    async with opened(schema) as journal:
+        await journal.accept(new())
+        claim = "UPDATE {schema}.entry SET fence = 1, owner = 'other', leased_until = 4e9"
+        got = await after(schema, claim, asked=journal.claim("k", "me", LEASE))
+        assert isinstance(got, sg.InProgress)
+        assert (await journal.find("k")).fence == 1
+
+
+async def test_an_entry_that_another_one_takes_over(schema) -> None:
+    """Whoever had it writes no step any more."""
+    async with opened(schema) as journal:
+        entry = await journal.take(new(), "me", LEASE)
+        taken = "UPDATE {schema}.entry SET fence = 2, owner = 'other'"
+        asked = journal.advance(entry, sg.Event.CREATE_INTENDED)
+        assert isinstance(await after(schema, taken, asked=asked), sg.LostLease)
+        assert await journal.history("k") == ()
+
+
+async def test_a_batch_that_another_one_writes(schema) -> None:
+    """Its beginning stays."""
+    async with opened(schema) as journal:
+        await journal.put_batch(batch := sg.Batch(name="night", rows=3))
+        written = "UPDATE {schema}.batch SET begun_at = 5"
+        got = await after(schema, written, asked=journal.put_batch(batch))
+        assert got.begun_at == 5
+
+
+async def test_a_halt_that_another_one_writes(schema) -> None:
+    """One without an end isn't replaced by one that ends."""
+    async with opened(schema) as journal:
+        first = sg.Halt(kind=sg.HaltKind.MISMATCH, reason="money moved")
+        second = sg.Halt(kind=sg.HaltKind.QUARANTINE, reason="restored", until=4e9)
+        written = "UPDATE {schema}.meta SET halt = $1"
+        await after(schema, written, halt_text(first), asked=journal.halt(second))
+        assert await journal.halted() == first
+
+
+async def test_each_commit_waits_for_the_disk(schema) -> None:
+    """Though the role's settings say otherwise: the rows were written under another one."""
+    async with opened(schema, f"{DSN}?options=-c%20synchronous_commit%3Doff") as journal:
+        await execute(
+            """
+            CREATE TABLE {schema}.seen (setting text);
+            CREATE FUNCTION {schema}.see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                INSERT INTO {schema}.seen VALUES (current_setting('synchronous_commit'));
+                RETURN NULL; END $$;
+            CREATE TRIGGER see AFTER INSERT OR UPDATE ON {schema}.entry
+                FOR EACH ROW EXECUTE FUNCTION {schema}.see();
+            CREATE TRIGGER see AFTER UPDATE ON {schema}.meta
+                FOR EACH ROW EXECUTE FUNCTION {schema}.see();
+            """,
+            schema=schema,
+        )
+        await journal.take(new(), "me", LEASE)
+        await journal.claim("k", "me", LEASE)
+        await execute("DELETE FROM {schema}.writer", schema=schema)
+        with pytest.raises(sg.JournalForgot):
+            await journal.claim("k", "me", LEASE)
+        async with connected() as connection:
+            seen = await connection.fetch(f"TABLE {schema}.seen")
+        assert [row["setting"] for row in seen] == ["on"] * 3
+
+
+async def test_two_that_open_while_one_is_cut_off(schema) -> None:
+    """Whoever comes second lays out what is not there."""
+    async with proxied(DSN) as (proxy, dsn):
+        proxy.sent = lambda chunk: b"CREATE TABLE" not in chunk
+        with pytest.raises(sg.JournalUnusable):
+            await sg.PostgresJournal(dsn, schema=schema).open(SCOPE)
+        async with opened(schema) as journal:
+            assert await journal.counts() == {}
+
+
+async def test_a_commit_that_is_under_way_when_it_is_cut_off(schema) -> None:
+    """It is waited for, and not done a second time."""
+    async with (
+        proxied(DSN) as (proxy, dsn),
+        opened(schema, dsn) as journal,
+        connected() as connection,
+    ):
+        entry = await journal.take(new(), "me", LEASE)
+        number = await connection.fetchval("SELECT hashtext($1)", schema)
+        await execute(
+            """
+            CREATE FUNCTION {schema}.wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                PERFORM pg_advisory_xact_lock_shared({number}, 0); RETURN NULL; END $$;
+            CREATE CONSTRAINT TRIGGER wait AFTER UPDATE ON {schema}.entry
+                DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.wait();
+            """,
+            schema=schema,
+            number=str(number),
+        )
+        async with asyncio.TaskGroup() as group, connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock($1, 0)", number)
+            waiting = group.create_task(journal.advance(entry, sg.Event.CREATE_INTENDED))
+            while not await connection.fetchval(
+                "SELECT count(*) FROM pg_locks, pg_sleep(0.01) WHERE locktype = 'advisory' "
+                "AND NOT granted AND classid = $1::int4::oid",
+                number,
+            ):
+                continue
+            proxy.cut()
+            await waits_for_a_lock(schema)
+        assert waiting.result().attempts == 1
+        assert len(await journal.history("k")) == 1
