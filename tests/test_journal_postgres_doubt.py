@@ -141,6 +141,24 @@ async def test_a_writer_that_is_cancelled(schema) -> None:
             assert await journal.find("c")
 
 
+@pytest.mark.parametrize("steps", range(6))
+async def test_a_writer_that_is_cancelled_at_a_step(schema, steps) -> None:
+    """Before its first, and at those after it: nobody hangs, then or later."""
+    async with opened(DSN, schema) as journal, asyncio.timeout(20), asyncio.TaskGroup() as group:
+        await journal.accept(new("a"))
+        writer = journal._now_open.writer
+        waiting = group.create_task(together(*(journal.accept(new(f"b{n}")) for n in range(3))))
+        for _ in range(99):
+            if writer._task is None:
+                await asyncio.sleep(0)
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        if writer._task is not None:
+            writer._task.cancel()
+        assert {type(one) for one in await waiting} <= {sg.Entry, sg.JournalUnusable}
+        assert (await journal.accept(new("c"))).key == "c"
+
+
 async def test_a_close_that_is_cancelled(schema) -> None:
     """It ends what waits for a database that is away, and leaves no connection."""
     async with proxied(DSN) as (proxy, dsn):

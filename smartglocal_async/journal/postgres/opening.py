@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field, frozen
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from asyncpg import Connection
 
 T = TypeVar("T")
-_OF_PARENTS: "Final[list[Opened]]" = []
+_OF_PARENTS: "list[Opened]" = []
 """Kept for ever: a connection that is thrown away would end its parent's conversation."""
 
 

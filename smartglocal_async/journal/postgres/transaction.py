@@ -1,7 +1,7 @@
 """A transaction whose commit waits for the disk, and whose plans fit tables that grow."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncpg.exceptions import InFailedSQLTransactionError
@@ -24,7 +24,7 @@ SET LOCAL idle_in_transaction_session_timeout TO '{_IDLE_SECONDS}s'
 
 
 @contextlib.asynccontextmanager
-async def transaction(connection: "Connection[Any]", level: str) -> AsyncIterator[None]:
+async def transaction(connection: "Connection[Any]", level: str) -> AsyncGenerator[None]:
     """Commit what is done inside, or undo it; whoever is cancelled drops the connection."""
     try:
         _ = await connection.execute(_BEGIN.format(level=level))

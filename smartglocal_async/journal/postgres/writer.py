@@ -66,6 +66,7 @@ class Writer:
         self._jobs.append(job)
         if self._task is None:
             self._task = loop.create_task(self._work())
+            self._task.add_done_callback(self._ended)
         return cast("T", await job.future)
 
     async def finish(self) -> None:
@@ -111,6 +112,12 @@ class Writer:
             raise
         finally:
             self._task = None
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        # What is cancelled before it began doesn't even reach its first line.
+        if self._task is task:
+            self._task = None
+            self._give_up(())
 
     def _give_up(self, group: Sequence[_Job]) -> None:
         """Tell those who wait, because nobody works for them any more."""
