@@ -174,6 +174,16 @@ async def test_it_stays_where_it_was_opened(schema) -> None:
         journal._now_open.pid = os.getpid()
 
 
+async def test_what_it_shows_of_itself(schema) -> None:
+    """Neither its secret nor a password, however deep a debugger looks."""
+    dsn = f"{DSN}?password=hidden"
+    async with opened(schema, dsn) as journal:
+        await journal.accept(new())
+        shown = "".join(map(repr, (journal, journal._now_open, journal._now_open.writer)))
+        assert "hidden" not in shown
+        assert repr(journal.secret) not in shown
+
+
 async def test_it_warns_when_it_is_left_open(schema) -> None:
     """With the name of the journal."""
     journal = sg.PostgresJournal(DSN, schema=schema)
