@@ -49,7 +49,9 @@ if TYPE_CHECKING:
         Halt,
         HaltKind,
         NewEntry,
+        OpenClaims,
     )
+    from .journal.limits import Limits
     from .journal.memory import MemoryJournal
     from .journal.postgres import PostgresJournal
     from .journal.sqlite import SQLiteJournal
@@ -219,6 +221,7 @@ __all__ = [
     "JournalUnusable",
     "KeyReused",
     "LeftOpen",
+    "Limits",
     "LostLease",
     "MaskedCard",
     "MemoryJournal",
@@ -228,6 +231,7 @@ __all__ = [
     "NewEntry",
     "NextAction",
     "NotSent",
+    "OpenClaims",
     "Operation",
     "OperationStatus",
     "OtherInstrument",
@@ -328,11 +332,12 @@ _HOMES: Final = {
     "InvalidCredentials InvalidRequest JournalForgot JournalUnusable KeyReused LeftOpen LostLease "
     "Misuse NotSent OutcomeUnknown PayoutsHalted PoolClosed Quarantined Refused RuleBroken "
     "SmartGlocalError StillOpen WebhookFault WebhookRefused",
+    "journal.limits": "Limits",
     "journal.memory": "MemoryJournal",
     "journal.postgres": "PostgresJournal",
     "journal.sqlite": "SQLiteJournal",
     "journal.states": "Event Step",
-    "journal.entries": "Attempt Batch BatchState Changes Entry Halt HaltKind NewEntry",
+    "journal.entries": "Attempt Batch BatchState Changes Entry Halt HaltKind NewEntry OpenClaims",
     "journal.store": "Journal",
     "operations": "OPERATIONS Operation Repeat",
     "inbox": "Webhooks",

@@ -539,7 +539,7 @@ class JournalConformance:
         await bring(journal, Step.FAILED, "failed")
 
         async def take(limit: int = 9, **chosen: Any) -> list[str]:
-            got = await journal.claim_open(limit, "other", LEASE, **chosen)
+            got = (await journal.claim_open(limit, "other", LEASE, **chosen)).entries
             assert all((entry.owner, entry.fence) == ("other", 2) for entry in got)
             return [entry.key for entry in got]
 
@@ -554,13 +554,15 @@ class JournalConformance:
         shelf.clock.now += 10
         assert await take() == ["waits"]
         shelf.clock.now += LEASE - 10
-        assert [entry.fence for entry in await journal.claim_open(9, "x", LEASE)] == [3, 3, 3, 2]
+        claims = await journal.claim_open(9, "x", LEASE)
+        assert [entry.fence for entry in claims.entries] == [3, 3, 3, 2]
+        assert claims.wait_seconds is None
 
     async def test_several_take_what_is_open(self, journal) -> None:
         """Each is given to one alone, and all are given."""
         await journal.accept_many([new(f"k{n}") for n in range(10)])
         got = await together(*(journal.claim_open(3, f"o{n}", LEASE) for n in range(4)))
-        keys = [entry.key for one in got for entry in one]
+        keys = [entry.key for one in got for entry in one.entries]
         assert sorted(keys) == sorted(f"k{n}" for n in range(10))
 
     async def test_nothing_is_taken_while_payouts_are_halted(self, journal) -> None:
@@ -611,11 +613,12 @@ class JournalConformance:
         with pytest.raises(sg.Misuse, match="no batch 'may'"):
             await journal.set_batch_state("may", sg.BatchState.PAUSED)
         written = await journal.put_batch(sg.Batch(name="may"))
-        [held] = await journal.claim_open(1, "me", LEASE)
+        [held] = (await journal.claim_open(1, "me", LEASE)).entries
         paused = await journal.set_batch_state("may", sg.BatchState.PAUSED, "a look")
         assert paused == attrs.evolve(written, state=sg.BatchState.PAUSED, reason="a look")
         assert await journal.put_batch(sg.Batch(name="may")) == paused
-        assert [entry.key for entry in await journal.claim_open(9, "me", LEASE)] == ["c"]
+        claims = await journal.claim_open(9, "me", LEASE)
+        assert [entry.key for entry in claims.entries] == ["c"]
         assert [entry.key for entry in await journal.open_entries(9)] == ["b"]
         await journal.advance(held, Event.CREATE_INTENDED)
         journal = await shelf.again(journal)
@@ -623,7 +626,8 @@ class JournalConformance:
         assert await journal.batch("may") == paused
         running = await journal.set_batch_state("may", sg.BatchState.RUNNING)
         assert running == written
-        assert "b" in {entry.key for entry in await journal.claim_open(9, "me", LEASE)}
+        claims = await journal.claim_open(9, "me", LEASE)
+        assert "b" in {entry.key for entry in claims.entries}
 
     async def test_a_batch_that_is_cancelled(self, journal) -> None:
         """It stays so."""

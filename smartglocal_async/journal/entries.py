@@ -97,6 +97,15 @@ class Changes:
 NO_CHANGES: Final = Changes()
 
 
+@frozen
+class OpenClaims:
+    """What was taken of what is open."""
+
+    entries: tuple[Entry, ...]
+    wait_seconds: float | None = None
+    """When to ask again, where a limit of all workers let no more be taken; else None."""
+
+
 @frozen(kw_only=True)
 class Attempt:
     """One line of an entry's log: a step that was written, and under which fence."""

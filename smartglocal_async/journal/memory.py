@@ -24,6 +24,7 @@ from .entries import (
     Halt,
     Kept,
     NewEntry,
+    OpenClaims,
 )
 from .leases import is_leased
 from .packing import Page
@@ -41,6 +42,10 @@ class _Rows:
     lines: list[Attempt] = field(factory=list[Attempt])
     batches: dict[str, Batch] = field(factory=dict[str, Batch])
     brake: Halt | None = None
+
+    @property
+    def wait_seconds(self) -> float | None:
+        return None
 
     def find(self, key: str) -> Entry | None:
         return self.entries.get(key)
@@ -164,7 +169,7 @@ class MemoryJournal:
         *,
         steps: Collection[Step] = WORKABLE,
         batch: str | None = None,
-    ) -> tuple[Entry, ...]:
+    ) -> OpenClaims:
         """Take entries that can be worked on now, the oldest first."""
         page = Page(limit=limit, after=None, steps=steps, batch=batch)
         with self._write() as writing:

@@ -17,6 +17,7 @@ from .entries import (
     Halt,
     Kept,
     NewEntry,
+    OpenClaims,
 )
 from .states import Event, Step
 
@@ -109,10 +110,11 @@ class Journal(Protocol):
         *,
         steps: Collection[Step] = WORKABLE,
         batch: str | None = None,
-    ) -> tuple[Entry, ...]:
+    ) -> OpenClaims:
         """Take so many entries that can be worked on now and are due, the oldest first.
 
-        Nobody waits for anybody: what another one is taking at this moment is passed over.
+        Nobody waits for anybody: what another one is taking at this moment is passed over, and so
+        are batches that don't run.
 
         Raises:
             PayoutsHalted: as of `claim`.

@@ -26,6 +26,7 @@ from .entries import (
     HaltKind,
     Kept,
     NewEntry,
+    OpenClaims,
 )
 from .leases import is_leased, lease_end, next_look
 from .packing import Page
@@ -51,6 +52,11 @@ _HALTS: Final[Mapping[HaltKind, type[PayoutsHalted]]] = {
 
 class Rows(Protocol):
     """The rows of a journal, within one transaction that its caller began."""
+
+    @property
+    def wait_seconds(self) -> float | None:
+        """When to ask again for what is free, where a limit of all workers is reached."""
+        ...
 
     def find(self, key: str) -> Entry | None:
         """Give the entry of a key."""
@@ -141,12 +147,11 @@ class Writing:
             raise Misuse(f"the journal has no key {key!r}: accept it first")
         return self._claimed(found, owner, lease_seconds, heeds_halt=heeds_halt)
 
-    def claim_open(self, page: Page, owner: str, lease_seconds: float) -> tuple[Entry, ...]:
+    def claim_open(self, page: Page, owner: str, lease_seconds: float) -> OpenClaims:
         """Take entries that can be worked on now."""
-        return tuple(
-            self._claimed(found, owner, lease_seconds, heeds_halt=True)
-            for found in tuple(self.rows.free(page, is_due=True, is_running=True))
-        )
+        found = tuple(self.rows.free(page, is_due=True, is_running=True))
+        taken = (self._claimed(one, owner, lease_seconds, heeds_halt=True) for one in found)
+        return OpenClaims(tuple(taken), self.rows.wait_seconds)
 
     def _claimed(
         self, found: Entry, owner: str, lease_seconds: float, *, heeds_halt: bool

@@ -20,6 +20,7 @@ from .paging import PAGE, each
 _CHUNK: Final = 1_000
 """Payouts that are written in one commit."""
 _MOST_REFUSED: Final = 100
+_SPREAD: Final = 0.2
 _LUMPS: Final = 4
 """So many lumps are taken for as many payouts as are worked on at once: leases are short."""
 
@@ -102,18 +103,21 @@ class Chunk:
         desk = self.lead.desk
         while limit > 0 and not desk.stopping.is_set():
             begun, asked = self._now(), min(lump, limit)
-            entries = await desk.journal.claim_open(
+            claims = await desk.journal.claim_open(
                 asked, desk.owner, desk.lease_seconds, batch=self.batch
             )
-            left = list(reversed(entries))
+            left = list(reversed(claims.entries))
             try:
                 while left and not desk.stopping.is_set():
                     yield Taken(left.pop(), begun + desk.lease_seconds)
             finally:
                 for entry in left:
                     await desk.journal.release(entry)
-            limit -= asked
-            if len(entries) < asked:
+            limit -= len(claims.entries)
+            if claims.wait_seconds is not None:
+                pause = claims.wait_seconds * (1 + desk.timing.dice() * _SPREAD)
+                await desk.timing.sleep_unless(desk.stopping, pause)
+            elif len(claims.entries) < asked:
                 return
 
     def _now(self) -> float:

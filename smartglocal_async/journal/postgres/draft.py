@@ -47,6 +47,8 @@ class Draft:
     halted: Halt | None
     opened: Mapping[Page, tuple[Entry, ...]]
     """What could be worked on when it was locked; more of a page that several ask for."""
+    wait_seconds: float | None
+    """When to ask again, where a limit of all workers let no more be taken."""
     new_keys: set[str] = field(factory=set[str], init=False)
     changed_keys: set[str] = field(factory=set[str], init=False)
     new_sessions: list[tuple[str, str, int]] = field(factory=list[tuple[str, str, int]], init=False)

@@ -23,6 +23,7 @@ from ..packing import (
     halt_text,
 )
 from .draft import Draft, Needs
+from .fleet import Fleet
 from .questions import Questions
 from .schema import CLOCK
 
@@ -56,7 +57,7 @@ class Drafting:
             "WHERE key = ANY($1) ORDER BY key FOR UPDATE",
             sorted(needs.keys),
         )
-        opened = await self._opened(connection, needs)
+        opened, wait_seconds = await self._opened(connection, needs)
         batches = await self._locked_batches(connection, needs)
         lock = "FOR UPDATE" if needs.sets_halt else ""
         meta = await connection.fetchrow(f"SELECT {CLOCK}, halt FROM {self.schema}.meta {lock}")
@@ -67,6 +68,7 @@ class Drafting:
             now=now if self.clock is None else self.clock(),
             entries={entry.key: entry for entry in found},
             opened=opened,
+            wait_seconds=wait_seconds,
             users=await self._users(connection, needs),
             batches=batches,
             halted=halt_of(halt),
@@ -74,16 +76,30 @@ class Drafting:
 
     async def _opened(
         self, connection: "Connection[Any]", needs: Needs
-    ) -> dict[Page, tuple[Entry, ...]]:
+    ) -> tuple[dict[Page, tuple[Entry, ...]], float | None]:
         """Lock what can be worked on, so much more of a page as several ask for it."""
-        now = None if self.clock is None else self.clock()
-        questions, opened = Questions(self.schema), dict[Page, tuple[Entry, ...]]()
+        opened = dict[Page, tuple[Entry, ...]]()
+        if not needs.pages:
+            return opened, None
+        fleet, is_short = Fleet(self.schema, self.clock), False
+        room = await fleet.room(connection)
         for page, times in Counter(needs.pages).items():
-            whole = evolve(page, limit=times * page.limit)
-            opened[page] = await questions.open_entries(
-                connection, whole, now, is_due=True, takes=True
-            )
-        return opened
+            asked = times * page.limit
+            most = asked if room is None else room.most(asked)
+            opened[page] = await self._locked_page(connection, evolve(page, limit=most))
+            is_short = is_short or len(opened[page]) == most < asked
+            if room is not None:
+                room.take(len(opened[page]))
+        if room is None:
+            return opened, None
+        await fleet.keep(connection, room)
+        return opened, room.wait_seconds if is_short else None
+
+    async def _locked_page(self, connection: "Connection[Any]", page: Page) -> tuple[Entry, ...]:
+        now = None if self.clock is None else self.clock()
+        return await Questions(self.schema).open_entries(
+            connection, page, now, is_due=True, takes=True
+        )
 
     async def _locked_batches(
         self, connection: "Connection[Any]", needs: Needs

@@ -24,12 +24,15 @@ from ..entries import (
     Halt,
     Kept,
     NewEntry,
+    OpenClaims,
 )
+from ..limits import Limits
 from ..packing import Page
 from ..states import Event, Step
 from ..writing import Writing, holding
 from .address import checked_schema, name_of
 from .draft import Needs
+from .fleet import Fleet
 from .questions import Questions
 
 if TYPE_CHECKING:
@@ -168,7 +171,7 @@ class PostgresJournal:
         *,
         steps: Collection[Step] = WORKABLE,
         batch: str | None = None,
-    ) -> tuple[Entry, ...]:
+    ) -> OpenClaims:
         """Take entries that can be worked on now, the oldest first."""
         page = Page(limit=limit, after=None, steps=steps, batch=batch)
         return await self._write(
@@ -269,6 +272,23 @@ class PostgresJournal:
     async def history(self, key: str) -> tuple[Attempt, ...]:
         """Give the log of an entry, the oldest line first."""
         return await self._ask(lambda connection: self._questions.history(connection, key))
+
+    async def limits(self) -> Limits:
+        """Give what all `Payouts.run_chunk` over this journal may do together."""
+        return await self._ask(self._fleet.limits)
+
+    async def set_limits(self, limits: Limits) -> None:
+        """Have all of them, in whichever process, go by other limits from now on."""
+        await self._ask(lambda connection: self._fleet.set_limits(connection, limits))
+
+    async def slow_down(self, seconds: float) -> None:
+        """Have all of them take nothing for so long: the provider asked for it, say by a 429."""
+        above_zero("seconds", seconds)
+        await self._ask(lambda connection: self._fleet.slow_down(connection, seconds))
+
+    @property
+    def _fleet(self) -> Fleet:
+        return Fleet(self.schema, self.clock)
 
     async def _connect(self, scope: str) -> "Opened":
         try:

@@ -29,6 +29,7 @@ CREATE TABLE {schema}.entry (
     code text, reason text, attempts integer NOT NULL, batch text, ordinal bigint,
     created_at float8 NOT NULL, updated_at float8 NOT NULL) WITH (fillfactor = 75);
 CREATE INDEX entry_open ON {schema}.entry (number) WHERE step < 80;
+CREATE INDEX entry_held ON {schema}.entry (number) WHERE owner IS NOT NULL;
 CREATE INDEX entry_batch ON {schema}.entry (batch, number) WHERE batch IS NOT NULL;
 CREATE TABLE {schema}.session (
     session_id text PRIMARY KEY, key text NOT NULL, session_no integer NOT NULL);
@@ -40,6 +41,11 @@ CREATE INDEX attempt_key ON {schema}.attempt (key);
 CREATE TABLE {schema}.batch (
     name text PRIMARY KEY, digest bytea, rows bigint NOT NULL, totals text NOT NULL,
     begun_at float8 NOT NULL, state text NOT NULL, reason text);
+CREATE TABLE {schema}.fleet (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one), rate float8, concurrency integer,
+    tokens float8 NOT NULL DEFAULT 0, at float8 NOT NULL DEFAULT 0,
+    blocked_until float8 NOT NULL DEFAULT 0);
+INSERT INTO {schema}.fleet DEFAULT VALUES;
 CREATE TABLE {schema}.writer (id text PRIMARY KEY, commits bigint NOT NULL);
 """
 

@@ -26,6 +26,7 @@ from ..entries import (
     Halt,
     Kept,
     NewEntry,
+    OpenClaims,
 )
 from ..packing import Page
 from ..states import Event, Step
@@ -142,7 +143,7 @@ class SQLiteJournal:
         *,
         steps: Collection[Step] = WORKABLE,
         batch: str | None = None,
-    ) -> tuple[Entry, ...]:
+    ) -> OpenClaims:
         """Take entries that can be worked on now, the oldest first."""
         page = Page(limit=limit, after=None, steps=steps, batch=batch)
         return await self._write(lambda writing: writing.claim_open(page, owner, lease_seconds))

@@ -90,6 +90,11 @@ class Table:
     clock: Callable[[], float]
     _recent: dict[str, Entry] = field(factory=dict[str, Entry], init=False, repr=False)
 
+    @property
+    def wait_seconds(self) -> float | None:
+        """No limit is shared: there is one process."""
+        return None
+
     def forget(self) -> None:
         """Forget what was written: it was rolled back."""
         self._recent.clear()

@@ -1,0 +1,92 @@
+"""The limits of all workers together, in a row that whoever takes payouts has to himself."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from ..leases import LONGEST_LEASE_SECONDS
+from ..limits import Limits, Room
+from .schema import CLOCK
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+
+
+# Every name here is our own, and the schema's was looked at; what comes from outside is bound.
+# ruff: noqa: S608
+@frozen
+class Fleet:
+    """The statements over the row of limits, of one schema."""
+
+    schema: str
+    clock: Callable[[], float] | None
+    """None: the database's."""
+
+    async def room(self, connection: "Connection[Any]") -> Room | None:
+        """Give how much is left, the row locked; None where there are no limits."""
+        row = await connection.fetchrow(
+            "SELECT rate, concurrency, tokens, at, blocked_until "
+            f"FROM {self.schema}.fleet WHERE rate IS NOT NULL OR concurrency IS NOT NULL "
+            f"OR blocked_until > coalesce($1::float8, {CLOCK}) FOR UPDATE",
+            None if self.clock is None else self.clock(),
+        )
+        if row is None:
+            return None
+        rate, concurrency, tokens, at, blocked_until = row
+        # Asked when the row is ours: whoever waited for it would fill it up by an old clock.
+        now = await self._now(connection)
+        room = Room(
+            limits=Limits(rate=rate, concurrency=concurrency),
+            tokens=tokens,
+            at=at,
+            blocked_until=blocked_until,
+            held=0 if concurrency is None else await self._held(connection, now),
+        )
+        room.advance(now)
+        return room
+
+    async def keep(self, connection: "Connection[Any]", room: Room) -> None:
+        """Write what is left."""
+        _ = await connection.execute(
+            f"UPDATE {self.schema}.fleet SET tokens = $1, at = $2", room.tokens, room.at
+        )
+
+    async def limits(self, connection: "Connection[Any]") -> Limits:
+        """Give the limits."""
+        row = await connection.fetchrow(f"SELECT rate, concurrency FROM {self.schema}.fleet")
+        assert row is not None  # noqa: S101 - it was there when the schema was made
+        return Limits(rate=row[0], concurrency=row[1])
+
+    async def set_limits(self, connection: "Connection[Any]", limits: Limits) -> None:
+        """Write other limits."""
+        _ = await connection.execute(
+            f"UPDATE {self.schema}.fleet SET rate = $1, concurrency = $2",
+            limits.rate,
+            limits.concurrency,
+        )
+
+    async def slow_down(self, connection: "Connection[Any]", seconds: float) -> None:
+        """Have nobody take anything for some time; the longest one counts."""
+        now = None if self.clock is None else self.clock()
+        _ = await connection.execute(
+            f"UPDATE {self.schema}.fleet SET blocked_until = "
+            f"greatest(blocked_until, coalesce($2::float8, {CLOCK}) + $1::float8)",
+            seconds,
+            now,
+        )
+
+    async def _now(self, connection: "Connection[Any]") -> float:
+        if self.clock is not None:
+            return self.clock()
+        now: float = await connection.fetchval(f"SELECT {CLOCK}")
+        return now
+
+    async def _held(self, connection: "Connection[Any]", now: float) -> int:
+        held: int = await connection.fetchval(
+            f"SELECT count(*) FROM {self.schema}.entry WHERE owner IS NOT NULL AND step < 80 "
+            "AND leased_until > $1 AND leased_until <= $2",
+            now,
+            now + LONGEST_LEASE_SECONDS,
+        )
+        return held

@@ -1,0 +1,160 @@
+"""What all workers do together: never more in a second than is allowed, never more at once."""
+
+import asyncio
+import contextlib
+import random
+from collections import Counter
+
+import pytest
+from journal_conformance import SCOPE, SetClock, new
+from paying import QUICK, order
+from postgres_schemas import DSN, needs_postgres
+
+import smartglocal_async as sg
+from smartglocal_async.journal.limits import Room
+
+LEASE = 30.0
+
+
+def room(rate: float | None = None, concurrency: int | None = None, held: int = 0) -> Room:
+    """Give what is left of limits that were never used."""
+    limits = sg.Limits(rate=rate, concurrency=concurrency)
+    return Room(limits=limits, tokens=0.0, at=0.0, blocked_until=0.0, held=held)
+
+
+@pytest.mark.parametrize("rate", [0.5, 3.0, 50.0, 500.0, 1234.5])
+@pytest.mark.parametrize("seed", range(3))
+def test_no_second_has_more_than_is_allowed(rate, seed):
+    """However the workers ask; and hardly less, where they ask in time."""
+    dice, left, now, taken = random.Random(seed), room(rate), 0.0, []  # noqa: S311
+    while now < 100:
+        now += 0.03 * dice.random() if dice.random() < 0.999 else 0.5
+        left.advance(now)
+        count = left.most(dice.randint(1, 100))
+        left.take(count)
+        taken.extend([now] * count)
+    first = 0
+    for last, at in enumerate(taken):
+        while at - taken[first] >= 1:
+            first += 1
+        assert last - first + 1 <= max(1, rate * 1.02), seed
+    assert len(taken) >= int(100 * rate * 0.85)
+
+
+def test_places_are_not_given_twice():
+    """What is under way counts, and what was just taken."""
+    left = room(concurrency=10, held=7)
+    assert left.most(99) == 3
+    left.take(2)
+    assert left.most(99) == 1
+    left.take(1)
+    assert left.most(99) == 0
+    assert left.wait_seconds > 0
+    assert room().most(99) == 99
+
+
+def test_a_clock_that_is_set_back_gives_nothing():
+    """And neither does it take anything back."""
+    left = room(rate=10)
+    left.advance(1000)
+    assert left.most(9) == 1
+    left.take(1)
+    left.advance(500)
+    assert left.most(9) == 0
+    left.advance(501)
+    assert left.most(9) == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("rate", 0), ("rate", float("inf")), ("concurrency", 0), ("rate", -1)]
+)
+def test_limits_that_make_no_sense(field, value):
+    """They are named."""
+    with pytest.raises(sg.InvalidRequest, match=f"Limits.{field}"):
+        sg.Limits(**{field: value})
+
+
+@contextlib.asynccontextmanager
+async def workers(schema, count, clock):
+    """Give journals over the same rows, as so many processes have them."""
+    async with contextlib.AsyncExitStack() as stack:
+        journals = [sg.PostgresJournal(DSN, schema=schema, clock=clock) for _ in range(count)]
+        for journal in journals:
+            stack.push_async_callback(journal.close)
+            await journal.open(SCOPE)
+        yield journals
+
+
+@needs_postgres
+async def test_a_rate_over_all_workers(schema):
+    """Set once, it holds for each of them, and is changed while they work."""
+    clock = SetClock()
+    async with workers(schema, 4, clock) as journals:
+        await journals[0].accept_many([new(f"k{n}") for n in range(200)])
+        assert await journals[1].limits() == sg.Limits()
+        await journals[0].set_limits(sg.Limits(rate=20))
+        assert await journals[3].limits() == sg.Limits(rate=20)
+        taken: list[float] = []
+        for _ in range(150):
+            clock.now += 0.02
+            async with asyncio.TaskGroup() as group:
+                asked = [group.create_task(one.claim_open(5, "me", LEASE)) for one in journals]
+            claims = [task.result() for task in asked]
+            taken += [clock.now] * sum(len(one.entries) for one in claims)
+            assert all(one.wait_seconds for one in claims if len(one.entries) < 5)
+        by_second = Counter(int(at) for at in taken)
+        assert max(by_second.values()) <= 20
+        assert len(taken) >= 50
+        await journals[2].set_limits(sg.Limits())
+        assert len((await journals[1].claim_open(90, "me", LEASE)).entries) == 90
+
+
+@needs_postgres
+async def test_so_many_at_once_over_all_workers(schema):
+    """A place is free again when a payout is given back, or its lease is over."""
+    clock = SetClock()
+    async with workers(schema, 3, clock) as journals:
+        await journals[0].accept_many([new(f"k{n}") for n in range(50)])
+        await journals[0].set_limits(sg.Limits(concurrency=7))
+        async with asyncio.TaskGroup() as group:
+            asked = [
+                group.create_task(one.claim_open(5, f"o{n}", LEASE))
+                for n, one in enumerate(journals)
+            ]
+        held = [entry for task in asked for entry in task.result().entries]
+        assert len(held) == 7
+        await journals[0].release(held[0])
+        await journals[0].release(held[1])
+        assert len((await journals[2].claim_open(9, "x", LEASE)).entries) == 2
+        clock.now += LEASE
+        assert len((await journals[2].claim_open(9, "x", LEASE)).entries) == 7
+
+
+@needs_postgres
+async def test_all_slow_down_together(schema):
+    """For as long as the longest pause that one of them was told."""
+    clock = SetClock()
+    async with workers(schema, 2, clock) as (one, two):
+        await one.accept_many([new(f"k{n}") for n in range(5)])
+        await one.slow_down(10)
+        await two.slow_down(2)
+        claims = await two.claim_open(3, "me", LEASE)
+        assert (claims.entries, claims.wait_seconds) == ((), 10)
+        clock.now += 10
+        claims = await two.claim_open(3, "me", LEASE)
+        assert (len(claims.entries), claims.wait_seconds) == (3, None)
+        with pytest.raises(sg.InvalidRequest, match="seconds"):
+            await one.slow_down(0)
+
+
+@needs_postgres
+async def test_a_chunk_waits_for_its_turn(schema, provider, connect):
+    """It ends when nothing is left, not when it is told to wait."""
+    journal = sg.PostgresJournal(DSN, schema=schema)
+    seal = sg.Seal(sg.Seal.new_key())
+    async with sg.Payouts(connect(provider, settings=QUICK), journal, seal=seal) as payouts:
+        await payouts.submit([order(f"k{n}") for n in range(6)], "night")
+        await journal.set_limits(sg.Limits(rate=50, concurrency=2))
+        told = [outcome async for outcome in payouts.run_chunk("night")]
+    assert sorted(outcome.key for outcome in told) == [f"k{n}" for n in range(6)]
+    assert provider.report().moved == 6
