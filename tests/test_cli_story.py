@@ -135,7 +135,7 @@ def test_options_of_the_orders_are_refused(name, option):
     """What a story has no use for is refused, even with its usual value."""
     result = run("--story", name, option, "1")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.startswith(f"smartglocal: {option}: belongs to the story of many orders")
+    assert result.stderr.startswith(f"smartglocal: {option}: belongs to the stories of many")
 
 
 def test_orders_are_the_usual_story():
