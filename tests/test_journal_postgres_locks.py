@@ -55,8 +55,10 @@ async def test_an_entry_that_another_one_claims(schema) -> None:
     """It is the other one's."""
     async with opened(schema) as journal:
         await journal.accept(new())
-        now = "extract(epoch FROM clock_timestamp())"
-        claim = f"UPDATE {{schema}}.entry SET fence = 1, owner = 'other', leased_until = {now} + 60"
+        claim = (
+            "UPDATE {schema}.entry SET fence = 1, owner = 'other', "
+            "leased_until = extract(epoch FROM clock_timestamp()) + 60"
+        )
         got = await after(schema, claim, asked=journal.claim("k", "me", LEASE))
         assert isinstance(got, sg.InProgress)
         assert (await journal.find("k")).fence == 1
