@@ -10,6 +10,7 @@ import nox
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
 CODE = ("smartglocal_async", "tests", "examples", "benchmarks", "noxfile.py")
+FEWER = {"SMARTGLOCAL_EXAMPLES": "20"}  # All are tried once, by `pytest --cov`.
 RUFF = "ruff==0.17.6"  # Pinned, so that new rules arrive on purpose.
 
 PROOF = (
@@ -76,14 +77,14 @@ def docs(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The tests pass on every interpreter that is installed."""
     session.install("-e", ".[dev]")
-    session.run("pytest", "-n", "auto", "-m", "not thorough", *session.posargs)
+    session.run("pytest", "-n", "auto", "-m", "not thorough", *session.posargs, env=FEWER)
 
 
 @nox.session(python=PYTHONS[0])
 def lowest(session: nox.Session) -> None:
     """The tests pass on the lowest versions that the package says it works with."""
     session.install("-e", ".[dev]", *lowest_versions())
-    session.run("pytest", "-n", "auto", "-m", "not thorough", *session.posargs)
+    session.run("pytest", "-n", "auto", "-m", "not thorough", *session.posargs, env=FEWER)
 
 
 @nox.session

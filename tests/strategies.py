@@ -1,5 +1,6 @@
 """Hypothesis strategies for the records of the package and for the JSON around them."""
 
+import os
 import string
 import types
 from collections.abc import Mapping
@@ -17,8 +18,13 @@ from smartglocal_async.envelope import Happened, Verdict
 from smartglocal_async.values.currencies import EXPONENTS
 from smartglocal_async.values.events import EVENTS
 
+# The interpreter that measures coverage tries more.
 settings.register_profile(
-    "fast", max_examples=100, deadline=None, derandomize=True, print_blob=True
+    "fast",
+    max_examples=int(os.environ.get("SMARTGLOCAL_EXAMPLES", "100")),
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
 )
 settings.load_profile("fast")
 

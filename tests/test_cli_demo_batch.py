@@ -17,6 +17,8 @@ from smartglocal_async.cli.screen import console
 from smartglocal_async.emulator import Report
 from smartglocal_async.payouts.orders import PayoutState
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[1]
 GOOD = BatchResult(
     plan=BatchPlan(payouts=4, faults=0.1, seed=7, concurrency=2),

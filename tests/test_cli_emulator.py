@@ -26,6 +26,8 @@ from smartglocal_async.cli.app import app
 from smartglocal_async.cli.emulator_lines import Lines, reachable, report_lines
 from smartglocal_async.emulator import FaultScript, Report, Rules, Seen
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[1]
 ORDER = sg.CreateSession(metadata={"idempotency_key": "order-1"})
 

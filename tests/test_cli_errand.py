@@ -15,6 +15,8 @@ from smartglocal_async.cli.app import app
 from smartglocal_async.cli.masking import without_numbers
 from smartglocal_async.emulator import Fault, FaultKind, FaultScript
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[1]
 PAN = "4000000000003220"
 TO_CARD = (

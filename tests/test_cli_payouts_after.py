@@ -12,6 +12,8 @@ from till import DECLINED, STUCK, rows
 import smartglocal_async as sg
 from smartglocal_async.emulator import Fault, FaultKind, FaultScript
 
+pytestmark = pytest.mark.thorough
+
 JOURNAL = ("--journal", "p.csv.journal")
 REPORT = "operationId,paymentSessionId,paymentSessionMerchantMetadata\n"
 

@@ -19,6 +19,8 @@ from smartglocal_async.cli.payouts_journal import shown
 from smartglocal_async.cli.payouts_sums import Ran, Sums
 from smartglocal_async.emulator import Fault, FaultKind, FaultScript
 
+pytestmark = pytest.mark.thorough
+
 ROOT: Final = Path(__file__).parent.parent
 CARD: Final = "4000056655665556"
 

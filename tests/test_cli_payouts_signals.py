@@ -15,6 +15,8 @@ from till import DECLINED, rows
 
 from smartglocal_async.emulator import Fault, FaultKind, FaultScript
 
+pytestmark = pytest.mark.thorough
+
 COUNT: Final = 40
 START: Final = "session/start/payout"
 # So that the file is long in the making when the signal comes, and quick when it goes on.

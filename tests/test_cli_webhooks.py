@@ -28,6 +28,8 @@ from smartglocal_async.cli import webhooks as command
 from smartglocal_async.cli.app import app
 from smartglocal_async.cli.recorded import Recorded, recorder
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[1]
 KEY = sg.PrivateKey.generate()
 GOOD = body(payments=[payout(metadata=TOKEN)])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from journal_conformance import SCOPE, WAYS, JournalConformance, SetClock, new
-from postgres_schemas import DSN, needs_postgres, new_schema, schemas
+from postgres_schemas import DSN, needs_postgres, new_schema, schemas, without_uvloop
 
 import smartglocal_async as sg
 from smartglocal_async.journal.states import STEPS
@@ -92,6 +92,8 @@ class TestSQLiteJournal(JournalConformance):
             yield SQLiteShelf(tmp_path, stack)
 
 
+@pytest.mark.thorough
+@without_uvloop
 @needs_postgres
 class TestPostgresJournal(JournalConformance):
     """A database."""

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from journal_conformance import SCOPE, SetClock, new
 from paying import QUICK, order
-from postgres_schemas import DSN, needs_postgres
+from postgres_schemas import DSN, needs_postgres, without_uvloop
 
 import smartglocal_async as sg
 from smartglocal_async.journal.limits import Room
@@ -85,6 +85,8 @@ async def workers(schema, count, clock):
         yield journals
 
 
+@pytest.mark.thorough
+@without_uvloop
 @needs_postgres
 async def test_a_rate_over_all_workers(schema):
     """Set once, it holds for each of them, and is changed while they work."""
@@ -109,6 +111,8 @@ async def test_a_rate_over_all_workers(schema):
         assert len((await journals[1].claim_open(90, "me", LEASE)).entries) == 90
 
 
+@pytest.mark.thorough
+@without_uvloop
 @needs_postgres
 async def test_so_many_at_once_over_all_workers(schema):
     """A place is free again when a payout is given back, or its lease is over."""
@@ -130,6 +134,8 @@ async def test_so_many_at_once_over_all_workers(schema):
         assert len((await journals[2].claim_open(9, "x", LEASE)).entries) == 7
 
 
+@pytest.mark.thorough
+@without_uvloop
 @needs_postgres
 async def test_all_slow_down_together(schema):
     """For as long as the longest pause that one of them was told."""
@@ -147,6 +153,8 @@ async def test_all_slow_down_together(schema):
             await one.slow_down(0)
 
 
+@pytest.mark.thorough
+@without_uvloop
 @needs_postgres
 async def test_a_chunk_waits_for_its_turn(schema, provider, connect):
     """It ends when nothing is left, not when it is told to wait."""

@@ -23,7 +23,7 @@ from postgres_server import needs_server, server
 import smartglocal_async as sg
 
 Step, Event = sg.Step, sg.Event
-pytestmark = needs_postgres
+pytestmark = [pytest.mark.thorough, needs_postgres]
 
 
 @pytest.fixture

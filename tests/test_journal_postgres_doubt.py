@@ -10,14 +10,22 @@ import asyncpg
 import pytest
 from cutting_proxy import proxied
 from journal_conformance import LEASE, SCOPE, bring, new, together
-from postgres_schemas import DSN, connected, execute, needs_postgres, new_schema, schemas
+from postgres_schemas import (
+    DSN,
+    connected,
+    execute,
+    needs_postgres,
+    new_schema,
+    schemas,
+    without_uvloop,
+)
 from postgres_server import needs_server, server
 
 import smartglocal_async as sg
 from smartglocal_async.journal.postgres.transaction import transaction
 
 Step, Event = sg.Step, sg.Event
-pytestmark = needs_postgres
+pytestmark = [pytest.mark.thorough, without_uvloop, needs_postgres]
 
 
 @pytest.fixture

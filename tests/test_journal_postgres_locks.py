@@ -14,12 +14,13 @@ from postgres_schemas import (
     new_schema,
     schemas,
     waits_for_a_lock,
+    without_uvloop,
 )
 
 import smartglocal_async as sg
 from smartglocal_async.journal.packing import halt_text
 
-pytestmark = needs_postgres
+pytestmark = [pytest.mark.thorough, without_uvloop, needs_postgres]
 
 
 @pytest.fixture

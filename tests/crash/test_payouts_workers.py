@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.thorough, needs_postgres]
 
 HERE: Final = Path(__file__).parent
 WORKERS: Final = 8
-PAYOUTS: Final = 200
+PAYOUTS: Final = 120
 KINDS: Final = (FaultKind.BEFORE, FaultKind.AFTER, FaultKind.SERVER_ERROR, FaultKind.GARBAGE)
 CALLS: Final = ("session/create", "session/start/payout", "session/confirm")
 FAULTS: Final = emulator.FaultScript(
