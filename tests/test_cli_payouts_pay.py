@@ -1,5 +1,6 @@
 """``smartglocal payouts pay``: each row once, its exit codes, and what it says."""
 
+import asyncio
 import json
 import os
 import pty
@@ -10,6 +11,7 @@ from typing import Final
 
 import pytest
 from attrs import evolve
+from postgres_schemas import DSN, execute, needs_postgres
 from till import DECLINED, HEADER, STUCK, rows
 
 import smartglocal_async as sg
@@ -294,6 +296,8 @@ def test_a_dry_run_sends_nothing(till):
         (["--expect-total", "1usd", "--expect-total", "2usd"], "--expect-total: is given twice"),
         (["--journal", "mysql://x"], "--journal: expected a path, or an address as postgres://"),
         (["--journal", ""], "--journal: is empty"),
+        (["--journal", "postgres://u:x/y@h/d"], "--journal: expected an address such as"),
+        (["--journal", "postgres://h/d?schema=A"], "--journal ?schema=: expected up to 48"),
         (["--batch", ""], "--batch: expected a name"),
         (["--results", "none.csv"], "--results: is the file that is to be paid"),
         (["--server", "nonsense"], "--server: server "),
@@ -344,8 +348,45 @@ def test_the_password_of_a_database_is_not_told(till):
         result = till(*words, "--journal", address, exits=2)
         assert result.stderr
         assert "hunter2" not in result.output
-    assert shown(address) == "postgresql://127.0.0.1/payouts"
     assert provider.report().requests == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("postgresql://shop:hunter2@h:9/payouts", "postgresql://shop@h:9/payouts"),
+        ("postgres://h/d?schema=shop&password=hunter2", "postgres://h/d?schema=shop"),
+        (
+            "postgres://a:1,b/d?target_session_attrs=any",
+            "postgres://a:1,b/d?target_session_attrs=any",
+        ),
+        ("postgres:///d?host=/run&x=hunter2", "postgres:///d?host=/run"),
+        ("night.journal", "night.journal"),
+    ],
+)
+def test_the_next_command_leads_to_the_same_journal(address, name):
+    """Its port, its user and its schema are in it, and no password."""
+    assert shown(address) == name
+    assert shown(name) == name
+
+
+@needs_postgres
+def test_two_projects_in_one_database(till, schema):
+    """Each has a schema of its own, named in the address; the next command names it, too."""
+    provider = till.opens()
+    till.has(rows(2))
+    mine, other = f"{DSN}?schema={schema}", f"{DSN}?schema={schema}_b"
+    stopped = ("--spend-limit", "0.01usd", "--server", provider.url)
+    found = till.json("pay", "p.csv", "--yes", "--journal", mine, *stopped, exits=6)
+    again = f"smartglocal payouts pay p.csv --journal '{mine}' --server {provider.url}"
+    assert found["next"] == again
+    till("pay", "p.csv", "--yes", "--journal", mine)
+    till.monkeypatch.setenv("SMARTGLOCAL_PROJECT", "another")
+    assert "belongs to" in till("status", "--journal", mine, exits=2).stderr
+    try:
+        assert till.json("status", "--journal", other)["sums"] == {}
+    finally:
+        asyncio.run(execute("DROP SCHEMA IF EXISTS {schema}_b CASCADE", schema=schema))
 
 
 def test_lost_answers_pay_once(till):

@@ -86,6 +86,10 @@ def postgres(**changes: str) -> str:
         (DSN, {"schema": "a;drop table b"}, "PostgresJournal.schema"),
         (DSN, {"schema": "pg_mine"}, "PostgresJournal.schema"),
         (DSN, {"schema": ""}, "PostgresJournal.schema"),
+        (f"{DSN}?schema=", {}, "PostgresJournal.schema"),
+        (f"{DSN}?schema=hid-den", {}, "PostgresJournal.schema"),
+        (f"{DSN}?schema=shop&schema=mall", {}, "PostgresJournal.schema"),
+        (f"{DSN}?schema=shop", {"schema": "mall"}, "PostgresJournal.schema"),
         (DSN, {"patience_seconds": 0}, "patience_seconds"),
         (DSN, {"answer_seconds": float("nan")}, "answer_seconds"),
     ],
@@ -115,6 +119,17 @@ async def test_the_name_of_its_place(dsn, place) -> None:
     """It is where it lies, however the address says it, and holds no password."""
     name = f"the journal postgres://{place} (schema smartglocal)"
     assert sg.PostgresJournal(dsn)._name == name
+
+
+async def test_a_schema_in_the_address(schema) -> None:
+    """It is the journal's, whatever else the address says; the driver sees nothing of it."""
+    named = sg.PostgresJournal(f"{DSN}?application_name=till&schema={schema}")
+    assert named.schema == schema
+    await named.open(SCOPE)
+    await named.accept(new())
+    await named.close()
+    async with opened(schema) as journal:
+        assert await journal.find(new().key) is not None
 
 
 async def test_what_cannot_be_reached() -> None:

@@ -2,14 +2,16 @@
 
 from pathlib import Path
 from typing import Final, cast
-from urllib.parse import urlsplit
 
 from ..errors import InvalidRequest, Misuse
+from ..journal.postgres.address import without_secrets
 from ..journal.sqlite import SQLiteJournal
 from ..journal.store import Journal
+from .naming import named
 
 _SCHEMES: Final = ("postgres://", "postgresql://")
 _OPTION: Final = "--journal"
+_FIELDS: Final = {"PostgresJournal.dsn": _OPTION, "PostgresJournal.schema": f"{_OPTION} ?schema="}
 
 
 def is_address(text: str) -> bool:
@@ -36,7 +38,8 @@ def journal_of(text: str) -> Journal:
     except ModuleNotFoundError:
         words = "needs the extra postgres: pip install 'smartglocal-async[postgres]'"
         raise Misuse(f"{_OPTION}: a journal in PostgreSQL {words}") from None
-    return cast("Journal", PostgresJournal(text))
+    with named(_FIELDS):
+        return cast("Journal", PostgresJournal(text))
 
 
 def place_of(given: str | None, file: Path | None) -> str:
@@ -72,15 +75,14 @@ def existing(journal: str) -> None:
 
 
 def shown(text: str) -> str:
-    """Give the name of a journal without a password."""
-    if not is_address(text):
-        return text
-    parts = urlsplit(text)
-    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
+    """Give the name of a journal as a next command can use it, without a password."""
+    return without_secrets(text) if is_address(text) else text
 
 
 def _check(text: str) -> None:
     if not text:
         raise InvalidRequest(_OPTION, "is empty")
-    if "://" in text and not is_address(text):
+    if is_address(text):
+        _ = journal_of(text)
+    elif "://" in text:
         raise InvalidRequest(_OPTION, "expected a path, or an address as postgres://...")

@@ -31,7 +31,8 @@ JournalAt = Annotated[
         "--journal",
         metavar="PATH|postgres://...",
         help="Where every payout is written down before it is sent: a file, which is made if it "
-        "isn't there, or a database. Without it: FILE.journal, beside FILE.",
+        "isn't there, or a database (its schema as ?schema=NAME). Without it: FILE.journal, beside "
+        "FILE.",
         show_default=False,
     ),
 ]
@@ -40,7 +41,7 @@ NeededJournal = Annotated[
     typer.Option(
         "--journal",
         metavar="PATH|postgres://...",
-        help="Where the payouts are written down: a file, or a database.",
+        help="Where the payouts are written down: a file, or a database (?schema=NAME).",
     ),
 ]
 Server = Annotated[

@@ -103,6 +103,7 @@ def pay(  # noqa: PLR0913 - one option per setting
             stop_after_failures=stop_after_failures,
             stop_on_low_balance=stop_on_low_balance,
             as_json=as_json,
+            server=server,
         )
         code = _dry(wish, server) if dry_run else _pay(wish, server, asks=not yes)
     if code:

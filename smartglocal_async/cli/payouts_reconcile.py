@@ -1,6 +1,7 @@
 """``payouts reconcile``: the provider's daily report held against the journal."""
 
 import asyncio
+import shlex
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -114,7 +115,7 @@ def _adopt(report: PayoutReport, journal: str, server: str | None, *, as_json: b
     else:
         screen = console()
         screen.print(cell(f"{counted(count, 'payout')} written as paid"), soft_wrap=True)
-        step = f"smartglocal payouts lift --journal {shown(journal)}"
+        step = shlex.join(["smartglocal", "payouts", "lift", "--journal", shown(journal)])
         screen.print(cell(f"after the reports of all days: {step}"), soft_wrap=True)
     return ExitCode.DONE
 

@@ -64,6 +64,7 @@ class _Wish:
     concurrency: int
     deadline: float
     is_due: bool
+    server: str | None
 
     @property
     def again(self) -> str:
@@ -75,6 +76,8 @@ class _Wish:
             words += ["--batch", self.batch]
         if self.mode is not Mode.MANUAL:
             words += ["--confirm", self.mode.value]
+        if self.server is not None:
+            words += ["--server", self.server]
         return shlex.join(words)
 
 
@@ -110,6 +113,7 @@ def resume(  # noqa: PLR0913 - one option per setting
             concurrency=concurrency,
             deadline=deadline,
             is_due=due,
+            server=server,
         )
         existing(wish.journal)
         reach = Reach()

@@ -35,6 +35,7 @@ class Wish:
     totals: dict[str, AmountDetails] | None
     stop_on: StopOn
     as_json: bool
+    server: str | None = None
 
     @property
     def file(self) -> PayoutFile:
@@ -61,6 +62,8 @@ class Wish:
             words += ["--batch", self.batch]
         if self.mode is not Mode.MANUAL:
             words += ["--confirm", self.mode.value]
+        if self.server is not None:
+            words += ["--server", self.server]
         return shlex.join(words)
 
 
@@ -80,6 +83,7 @@ def wish_of(  # noqa: PLR0913 - the options of the command
     stop_after_failures: int | None,
     stop_on_low_balance: bool,
     as_json: bool,
+    server: str | None = None,
 ) -> Wish:
     """Read the options.
 
@@ -107,6 +111,7 @@ def wish_of(  # noqa: PLR0913 - the options of the command
             low_balance=stop_on_low_balance,
         ),
         as_json=as_json,
+        server=server,
     )
 
 

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from attrs import define, field
+from attrs import Factory, define, field
 
 from ...errors import JournalUnusable, KeyReused, LeftOpen, Misuse
 from ...values.exactness import above_zero
@@ -30,7 +30,7 @@ from ..limits import Limits
 from ..packing import Page
 from ..states import Event, Step
 from ..writing import Writing, holding
-from .address import checked_schema, name_of
+from .address import check_schema, checked_schema, name_of, schema_in, without_schema
 from .draft import Needs
 from .fleet import Fleet
 from .questions import Questions
@@ -51,6 +51,7 @@ def _nothing(_label: str) -> None:
 class PostgresJournal:
     """A journal in a schema of a PostgreSQL database, for any number of processes.
 
+    The schema is ``schema``, or stands in the address, as ``?schema=NAME``; else ``smartglocal``.
     It needs the extra ``postgres``. What a method gave back is on the server's disk: every commit
     waits for it, whatever the role's settings say. Those who ask at the same time share a commit.
     The time of leases is the database's. A database that is gone is tried again for
@@ -67,7 +68,11 @@ class PostgresJournal:
     """
 
     dsn: str = field(repr=False)
-    schema: str = field(default="smartglocal", kw_only=True, converter=checked_schema)
+    schema: str = field(
+        default=Factory(lambda made: schema_in(made.dsn), takes_self=True),
+        kw_only=True,
+        converter=checked_schema,
+    )
     patience_seconds: float = field(default=30.0, kw_only=True)
     answer_seconds: float = field(default=30.0, kw_only=True)
     """How long an answer of the database may take before the connection counts as lost."""
@@ -82,6 +87,7 @@ class PostgresJournal:
         above_zero("patience_seconds", self.patience_seconds)
         above_zero("answer_seconds", self.answer_seconds)
         self._name = name_of(self.dsn, self.schema)
+        check_schema(self.dsn, self.schema)
         self._questions = Questions(self.schema)
 
     @property
@@ -298,7 +304,7 @@ class PostgresJournal:
             words = 'a journal in PostgreSQL needs: pip install "smartglocal-async[postgres]"'
             raise Misuse(words) from error
         setting = Setting(
-            dsn=self.dsn,
+            dsn=without_schema(self.dsn),
             schema=self.schema,
             name=self._name,
             patience_seconds=self.patience_seconds,
