@@ -101,7 +101,7 @@ class KeyReused(Misuse):
         fields = ", ".join(self.differing_fields)
         return (
             f"the key {self.key!r} was used with another request; these fields differ: {fields}. "
-            "Take a new key for a new request."
+            "Take a new key for a new request, and never for a debt that this key may have paid."
         )
 
 

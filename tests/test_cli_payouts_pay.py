@@ -175,6 +175,19 @@ def test_a_file_that_was_changed_between_runs(till, text, words):
     assert provider.report().requests == requests
 
 
+def test_what_goes_on_is_guarded_as_before(till):
+    """The next command has the limit, the sum and the pace that this one was given."""
+    till.opens()
+    till.has(rows(3))
+    guards = "--expect-total=303usd --spend-limit=205.5usd --rate=90 --stop-on-low-balance"
+    said = till.json("pay", "p.csv", "--yes", *guards.split(), "--stop-on-refusal", exits=6)
+    assert "more than 205.50 USD would be spent" in said["stopped"]
+    kept = guards.replace("303", "303.00").replace("205.5", "205.50")
+    assert said["next"] == f"smartglocal payouts pay p.csv {kept}"
+    again = till.json(*said["next"].split()[2:], "--yes", exits=6)
+    assert again["not_begun"] == 1, (said, again)
+
+
 def test_another_batch_pays_only_what_is_new(till):
     """The key decides: what the journal has is replayed, or refused if it is another payout now."""
     provider = till.opens()
@@ -184,6 +197,7 @@ def test_another_batch_pays_only_what_is_new(till):
     said = till.json("pay", "p.csv", "--yes", "--batch", "june", exits=1)
     assert (said["succeeded"], said["replayed"], said["refused"]) == (3, 2, 1)
     assert "amount_details.amount" in said["not_paid"][0]["reason"]
+    assert "never for a debt that this key may have paid" in said["not_paid"][0]["reason"]
     assert provider.report().moved == 4
 
 
@@ -208,7 +222,7 @@ def test_stop_rules(till):
     assert "stopped early: the payout 'k1' was failed" in result.stdout
     assert "next: smartglocal payouts pay p.csv" in result.stdout
     said = till.json("pay", "p.csv", *options, "--spend-limit", "210usd", exits=6)
-    assert "more than 21000 usd" in said["stopped"]
+    assert "more than 210.00 USD" in said["stopped"]
     till("pay", "p.csv", *options, "--stop-on-low-balance", exits=1)
     assert provider.report().moved == 5
 
@@ -378,8 +392,8 @@ def test_two_projects_in_one_database(till, schema):
     mine, other = f"{DSN}?schema={schema}", f"{DSN}?schema={schema}_b"
     stopped = ("--spend-limit", "0.01usd", "--server", provider.url)
     found = till.json("pay", "p.csv", "--yes", "--journal", mine, *stopped, exits=6)
-    again = f"smartglocal payouts pay p.csv --journal '{mine}' --server {provider.url}"
-    assert found["next"] == again
+    again = f"--spend-limit=0.01usd --journal '{mine}' --server {provider.url}"
+    assert found["next"] == f"smartglocal payouts pay p.csv {again}"
     till("pay", "p.csv", "--yes", "--journal", mine)
     till.monkeypatch.setenv("SMARTGLOCAL_PROJECT", "another")
     assert "belongs to" in till("status", "--journal", mine, exits=2).stderr

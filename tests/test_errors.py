@@ -190,7 +190,8 @@ def test_every_fact_has_its_field(name, value) -> None:
             sg.KeyReused("k", ("a", "b")),
             (
                 "the key 'k' was used with another request; these fields differ: a, b. "
-                "Take a new key for a new request."
+                "Take a new key for a new request, and never for a debt that this key may have "
+                "paid."
             ),
         ),
         (

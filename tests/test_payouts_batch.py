@@ -192,7 +192,7 @@ async def test_a_limit_is_never_passed(payouts, provider, concurrency):
         stop_on=sg.StopOn(spend=limit),
     )
     assert sum(outcome.is_paid for outcome in told) == provider.report().moved == 10
-    assert "more than 109999 usd" in stopped.reason
+    assert "more than 1099.99 USD" in stopped.reason
 
     _, stopped = await run_until_stopped(payouts, orders(30), stop_on=sg.StopOn(spend=limit))
     assert provider.report().moved == 10, "what was paid before counts"

@@ -14,7 +14,7 @@ from .failures import Ended, ExitCode
 from .screen import counted, printable, remark
 from .words import money
 
-_NOBODY: Final = "nobody can be asked, as this is no terminal; give it to pay without being asked"
+_NOBODY: Final = "nobody can be asked, as this is no terminal; give it to go on without being asked"
 
 
 def needs_terminal() -> None:

@@ -47,12 +47,22 @@ class Wish:
         """The command that pays what is left."""
         results = self.results
         given = [] if results == results_of(None, self.path) else ["--results", str(results)]
-        return self._command("pay", *given)
+        return self._command("pay", *given, *self._limits())
 
     @property
     def resume(self) -> str:
         """The command that goes on with what is open."""
         return self._command("resume")
+
+    def _limits(self) -> list[str]:
+        """Give the options that guard the money: what goes on must not do without them.
+
+        Those about failures aren't: what failed is told again, and would stop it again.
+        """
+        words = [f"{EXPECT}={_written(one)}" for one in (self.totals or {}).values()]
+        words += [f"{SPEND}={_written(one)}" for one in self.stop_on.spend]
+        words += [] if self.rate is None else [f"--rate={self.rate:g}"]
+        return words + (["--stop-on-low-balance"] if self.stop_on.low_balance else [])
 
     def _command(self, verb: str, *more: str) -> str:
         words = ["smartglocal", "payouts", verb, str(self.path), *more]
@@ -139,6 +149,10 @@ def results_of(given: Path | None, path: Path) -> Path:
     if results.absolute() == path.absolute():
         raise InvalidRequest("--results", "is the file that is to be paid; give another path")
     return results
+
+
+def _written(amount: AmountDetails) -> str:
+    return f"{amount.decimal}{amount.currency}"
 
 
 def _check_rate(rate: float | None) -> None:

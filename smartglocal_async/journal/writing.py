@@ -144,7 +144,7 @@ class Writing:
         """Take an entry: the fence goes up."""
         found = self.rows.find(key)
         if found is None:
-            raise Misuse(f"the journal has no key {key!r}: accept it first")
+            raise Misuse(f"the journal has no payout with the key {key!r}")
         return self._claimed(found, owner, lease_seconds, heeds_halt=heeds_halt)
 
     def claim_open(self, page: Page, owner: str, lease_seconds: float) -> OpenClaims:

@@ -42,7 +42,8 @@ class ResultsFile:
     The suffix says the form: JSON Lines for ``.jsonl`` and ``.ndjson``, CSV for any other, with
     the amount in minor units in the first and in major ones in the second, as in a `PayoutFile`.
     A file that is there is written on, after the last whole line of it; a line that a kill cut
-    short is cut off. A payout that is asked for again has another line: the last one counts.
+    short is cut off. A payout that is asked for again has another line: the last one counts,
+    but for ``refused``, which tells of that try alone.
     A new file is readable by its owner alone.
 
     Raises:

@@ -81,8 +81,8 @@ class Tally:
             and self._bound[currency] + amount > limit.amount
         ):
             self.reason = (
-                f"with the payout {order.key!r} more than {limit.amount} {currency} (in minor "
-                "units) would be spent"
+                f"with the payout {order.key!r} more than {limit.decimal} {currency.upper()} "
+                "would be spent"
             )
         if self.reason is not None:
             return False
