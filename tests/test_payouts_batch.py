@@ -181,14 +181,15 @@ async def test_it_stops_on_failures_in_a_row(payouts, provider):
     assert provider.report().moved == 2
 
 
-@pytest.mark.parametrize("concurrency", [1, 8])
-async def test_a_limit_is_never_passed(payouts, provider, concurrency):
-    """Not by those in flight either; what failed gives its amount back."""
+@pytest.mark.parametrize(("concurrency", "rate"), [(1, None), (8, None), (30, 40.0)])
+async def test_a_limit_is_never_passed(payouts, provider, concurrency, rate):
+    """Not by those in flight either, and all that it lets through is paid, at any pace."""
     limit = sg.AmountDetails(10_000 * 10 + 9_999, "usd")
     told, stopped = await run_until_stopped(
         payouts,
         orders(30),
         concurrency=concurrency,
+        rate=rate,
         stop_on=sg.StopOn(spend=limit),
     )
     assert sum(outcome.is_paid for outcome in told) == provider.report().moved == 10

@@ -66,7 +66,7 @@ class Run:
 
     async def _may_begin(self) -> bool:
         await self.pace.turn()
-        return self._stopped() is None
+        return not (self.tally.leaves_waiting or self.lead.desk.stopping.is_set())
 
     async def _pay(self, index: int, order: PayoutOrder) -> PayoutOutcome | None:
         """Pay an order; None where a rule forbids to begin it."""
@@ -76,11 +76,10 @@ class Run:
         if self.tally.rules.low_balance and not await self._is_covered(order):
             self.tally.refuse(order)
         if not self.tally.may_begin(order):
-            self.pace.over.set()
             return None
         outcome = await self._outcome(index, order)
         self.tally.note(order, outcome)
-        if self.tally.reason is not None:
+        if self.tally.leaves_waiting:
             self.pace.over.set()
         return outcome
 

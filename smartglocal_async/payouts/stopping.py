@@ -61,6 +61,9 @@ class Tally:
     rules: StopOn
     reason: str | None = field(default=None, init=False)
     """Why nothing more is begun, once a rule says so."""
+    leaves_waiting: bool = field(default=False, init=False)
+    """Whether what waits for its turn is not begun either: where payouts fail, but not where a
+    limit is reached, which has room for it."""
     begun: int = field(default=0, init=False)
     _bound: Counter[str] = field(factory=Counter[str], init=False)
     """Paid, under way, or unknown, by currency; paid before, too."""
@@ -127,7 +130,9 @@ class Tally:
             self._failures = 0
         elif outcome.state in _NOT_PAID:
             self._failures += 1
-        self.reason = self.reason or self._ruled(outcome)
+        if (ruled := self._ruled(outcome)) is not None:
+            self.leaves_waiting = True
+            self.reason = self.reason or ruled
 
     def _ruled(self, outcome: PayoutOutcome) -> str | None:
         if self.rules.first_refusal and outcome.state in _REFUSALS:
