@@ -125,6 +125,9 @@ def test_a_changed_file_is_no_source(till):
         (("status", "p.csv"), "there is no journal "),
         (("report", "--journal", "mysql://x"), "--journal: expected a path, or an address"),
         (("report", "p.csv", "--output", "p.csv"), "--output: is the file, or the journal, itself"),
+        (("report", *JOURNAL, "--output", "p.csv"), "--output: holds something else than a report"),
+        (("report", "p.csv", "--output", "shop.pem"), "--output: holds something else"),
+        (("report", "p.csv", "--output", "/dev/null"), "--output: holds something else"),
         (("decide", "k0", "--reason", "x", *JOURNAL), "--paid: say --paid or --not-paid"),
         (("decide", "k0", "--paid", "--reason", "x", *JOURNAL), "there is no journal"),
         (("withdraw", "k0", *JOURNAL), "--reason"),
@@ -213,6 +216,8 @@ def test_a_report_of_the_provider_settles(till):
     assert "settled now 1 of others 1" in " ".join(result.stdout.split())
     assert "nothing to look at" in result.stdout
     assert till.json("reconcile", "r.csv", *JOURNAL)["agreed"] == 1
+    words = "line 1: has no column 'paymentSessionId': is it the provider's daily payouts report?"
+    assert words in till("reconcile", "p.csv", *JOURNAL, exits=2).stderr
     till("status", "p.csv")
 
 
@@ -294,8 +299,8 @@ def test_a_person_decides(till, word, state):
     again = till("decide", "k0", "--paid", "--reason", "x", *JOURNAL, exits=2)
     assert f"is {state.upper()} already, and stays it" in again.stderr
     assert "seen in the Dashboard" in till("report", "p.csv").stdout
-    words = ("decide", "k9", "--paid", "--reason", "x", *JOURNAL, "--json")
-    assert "no key 'k9'" in json.loads(till(*words, exits=2).stdout)["error"]["message"]
+    words = ("decide", "k9", "--paid", "--reason", "x", *JOURNAL)
+    assert "no payout with the key 'k9'" in till.json(*words, exits=2)["error"]["message"]
     assert "--reason: " in till("decide", "k0", "--paid", "--reason", " ", *JOURNAL, exits=2).stderr
 
 

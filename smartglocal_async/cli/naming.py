@@ -27,6 +27,7 @@ _OWN_WORDS: Final[Mapping[str, str]] = {
     "use https, or Settings(allow_plain_http=True) inside a network you trust": (
         "write https://..., as plain HTTP is for this machine alone"
     ),
+    "; name it in ReportColumns": ": is it the provider's daily payouts report?",
     "give one of tokenize_widget, acquiring_widget, fps_no_account_widget": (
         "give one of --tokenize, --acquiring SESSION_ID, --fps SESSION_ID, and no more"
     ),

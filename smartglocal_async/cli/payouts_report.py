@@ -7,14 +7,14 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated, BinaryIO, Final
 
 import typer
 
 from ..errors import InvalidRequest
 from ..payouts.orders import outcome_of
 from ..payouts.paging import PAGE, each
-from ..payouts.results import HEADER, is_json_lines, line_of
+from ..payouts.results import HEADER, begins_as_results, is_json_lines, line_of
 from .failures import explained
 from .payouts_journal import place_of
 from .payouts_looking import looking
@@ -31,6 +31,7 @@ Output = Annotated[
         show_default=False,
     ),
 ]
+_LONGEST_FIRST_LINE: Final = 65_536
 Lines = Annotated[bool, typer.Option("--json", help="Write JSON Lines.")]
 
 
@@ -67,6 +68,17 @@ def _check(output: Path | None, *others: Path | str | None) -> None:
     taken = [Path(other).absolute() for other in others if other is not None]
     if output is not None and output.absolute() in taken:
         raise InvalidRequest("--output", "is the file, or the journal, itself; give another path")
+    if output is not None and output.exists() and not _is_report(output):
+        words = "holds something else than a report; give the path of another file"
+        raise InvalidRequest("--output", words)
+
+
+def _is_report(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        begins = stream.read(_LONGEST_FIRST_LINE)
+    return any(begins_as_results(begins, is_json=is_json) for is_json in (False, True))
 
 
 async def _write(stream: BinaryIO, journal: str, name: str | None, *, is_json: bool) -> int:

@@ -116,15 +116,19 @@ class ResultsFile:
     def _check(self, opened: int) -> int:
         """Give the size of a file of results; whatever else is in the file must not be harmed."""
         size = os.fstat(opened).st_size
-        first, ending, _ = os.pread(opened, _LONGEST_FIRST_LINE, 0).partition(b"\n")
-        if self._is_json:
-            is_ours = _is_result(first) if ending else first[:1] in {b"", b"{"}
-        else:
-            is_ours = first + ending == HEADER or (not ending and HEADER.startswith(first))
-        if not is_ours:
+        begins = os.pread(opened, _LONGEST_FIRST_LINE, 0)
+        if not begins_as_results(begins, is_json=self._is_json):
             words = "holds something else than results; give the path of another file"
             raise InvalidRequest(str(self.path), words)
         return size
+
+
+def begins_as_results(text: bytes, *, is_json: bool) -> bool:
+    """Say whether a file that begins so holds results, or nothing yet."""
+    first, ending, _ = text.partition(b"\n")
+    if is_json:
+        return _is_result(first) if ending else first[:1] in {b"", b"{"}
+    return first + ending == HEADER or (not ending and HEADER.startswith(first))
 
 
 def is_json_lines(path: Path) -> bool:
