@@ -264,13 +264,16 @@ class PayoutsHalted(SmartGlocalError):
 
 
 class ConfirmationMismatch(PayoutsHalted):
-    """Money moved before it was confirmed: the project confirms by itself, it seems.
+    """Money moved before it was confirmed: another journal paid, or the project confirms by itself.
 
-    Ask the account manager how the project confirms; with automatic confirmation,
-    `Mode.AUTOMATIC` has to be asked for.
+    Find the journal; else ask the account manager how the project confirms. With automatic
+    confirmation, `Mode.AUTOMATIC` has to be asked for.
     """
 
-    advice = "money moved without our confirm, so Mode.MANUAL is wrong for this project"
+    advice = (
+        "money moved without a confirm out of this journal: the project confirms by itself, and "
+        "wants automatic confirmation here, or another journal paid it"
+    )
 
 
 class JournalForgot(PayoutsHalted):

@@ -249,10 +249,10 @@ def test_money_that_moves_by_itself_halts(till):
     provider = till.opens(rules=emulator.Rules(confirmation=emulator.Confirmation.AUTOMATIC))
     till.has(rows(4))
     result = till("pay", "p.csv", "--yes", "--concurrency", "1", exits=7)
-    assert "money moved without our confirm" in result.stderr
+    assert "money moved without a confirm out of this journal" in result.stderr
     assert provider.report().moved == 1
     said = till.json("pay", "p.csv", "--yes", exits=7)
-    assert "money moved without our confirm" in said["halted"]
+    assert "money moved without a confirm out of this journal" in said["halted"]
     assert provider.report().moved == 1
 
 
@@ -351,6 +351,16 @@ def test_a_journal_that_is_in_use(till):
     till.monkeypatch.setenv("SMARTGLOCAL_PROJECT", "another")
     result = till("pay", "p.csv", "--yes", "--journal", "j", exits=2)
     assert "j belongs to" in result.stderr
+
+
+def test_a_second_journal_of_the_same_payouts(till):
+    """Where the provider gives the first one's session again, it halts, and says what may be."""
+    provider = till.opens()
+    till.has(rows(2))
+    till("pay", "p.csv", "--yes", "--journal", "j")
+    result = till("pay", "p.csv", "--yes", "--journal", "k", "--concurrency", "1", exits=7)
+    assert "or another journal paid it: the payout 'k0' was paid in " in result.stderr
+    assert all(provider.order(key).moved == 1 for key in ("k0", "k1"))
 
 
 def test_the_password_of_a_database_is_not_told(till):

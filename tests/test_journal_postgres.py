@@ -140,6 +140,7 @@ async def test_what_cannot_be_reached() -> None:
     assert "hidden" not in words + repr(sg.PostgresJournal("postgres://a:hidden@h/x"))
     assert "no such database" in await refusal(postgres(database="nobody_has_this"))
     assert "refuses" in await refusal(postgres(user="nobody_is_this"))
+    assert "it knows no such setting" in await refusal(f"{DSN}?shcema=shop")
 
 
 async def test_a_schema_of_another_release(schema) -> None:

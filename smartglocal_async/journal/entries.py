@@ -126,7 +126,7 @@ class HaltKind(enum.Enum):
     """Why payouts are halted."""
 
     MISMATCH = "mismatch"
-    """Money moved without our confirm."""
+    """Money moved without a confirm out of this journal."""
     FORGOT = "forgot"
     """The journal lacks what was surely written."""
     QUARANTINE = "quarantine"

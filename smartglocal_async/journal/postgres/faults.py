@@ -18,6 +18,7 @@ _WORDS: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (told.CannotConnectNowError, "it is starting up, or going down"),
     (told.LockNotAvailableError, "another program holds its rows, and didn't let go in time"),
     (told.UndefinedTableError, "a table of it is gone"),
+    (told.UndefinedObjectError, "it knows no such setting: mend the address behind its ?"),
     (TimeoutError, "it didn't answer in time"),
     (ConnectionRefusedError, "nobody listens there: is it running?"),
     (OSError, "it can't be reached"),
