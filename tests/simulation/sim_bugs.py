@@ -31,7 +31,7 @@ class WritesAfterTheSend(SimJournal):
         if STEPS[entry.step, event].is_final:
             return await super().advance(entry, event, changes)
         rows: Any = self._rows
-        draft = type(rows)(dict(rows.entries), dict(rows.sessions), [])
+        draft = type(rows)(rows.clock, dict(rows.entries), dict(rows.sessions), [])
         written = Writing(draft, self.clock).advance(entry, event, changes)
         self._unwritten[entry.key] = entry, event, changes
         return written
