@@ -36,9 +36,34 @@ for _number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(_number, lambda *_: None)
 
 
+# What talks to an event loop by itself: its sockets, timers, threads and tasks.
+ON_BOTH_LOOPS = frozenset(
+    {
+        "test_batch",
+        "test_cancellation",
+        "test_client",
+        "test_create_many",
+        "test_flights",
+        "test_inbox",
+        "test_integrations",
+        "test_journal_postgres",
+        "test_journal_sqlite",
+        "test_mocked",
+        "test_payouts",
+        "test_payouts_batch",
+        "test_pool",
+        "test_retry",
+        "test_signer",
+        "test_transport",
+        "test_waiting",
+    }
+)
+
+
 def pytest_asyncio_loop_factories(config, item) -> dict[str, Callable[[], Any]]:  # noqa: ARG001
-    """Run every asynchronous test on both event loops."""
-    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    """Run asynchronous tests on asyncio, and those of what talks to it on uvloop, too."""
+    loops = {"asyncio": asyncio.new_event_loop}
+    return loops | ({"uvloop": uvloop.new_event_loop} if item.path.stem in ON_BOTH_LOOPS else {})
 
 
 def pytest_collection_modifyitems(items) -> None:
