@@ -361,7 +361,7 @@ async def test_what_can_not_be_decided(payouts, journal):
     _ = await payouts.pay(order())
     with pytest.raises(sg.Misuse, match="'k-1' is SUCCEEDED already"):
         _ = await payouts.decide("k-1", is_paid=False, reason="no")
-    with pytest.raises(sg.Misuse, match="no key 'nobody'"):
+    with pytest.raises(sg.Misuse, match="the key 'nobody'"):
         _ = await payouts.decide("nobody", is_paid=False, reason="no")
     _ = await payouts._lead.accept(order("k-2"))
     with pytest.raises(sg.Misuse, match="nothing was started for it"):
