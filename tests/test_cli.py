@@ -17,6 +17,8 @@ from smartglocal_async.cli.app import app
 from smartglocal_async.cli.failures import ExitCode, explained
 from smartglocal_async.cli.screen import counted, printable, write_line
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[1]
 COMMAND = (sys.executable, "-m", "smartglocal_async")
 

@@ -20,6 +20,8 @@ from smartglocal_async.values.answers import Session
 from smartglocal_async.values.money import Amount
 from smartglocal_async.values.wallets import Bank, Wallet
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[1]
 IBAN = "DE89370400440532013000"
 PAN = "4000000000003220"

@@ -35,6 +35,8 @@ from smartglocal_async.cli.tap import tapped
 from smartglocal_async.emulator import Report
 from smartglocal_async.outcome import Outcome
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[1]
 GOOD = Result(
     plan=Plan(orders=3, faults=0.1, seed=7, concurrency=2),

@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 from smartglocal_async.cli import keys
 from smartglocal_async.cli.app import app
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[1]
 PASSPHRASE = "correct horse battery staple"  # noqa: S105 - hunted in the output
 CONTENTS = {

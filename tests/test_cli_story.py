@@ -23,6 +23,8 @@ from smartglocal_async.settings import AttemptDetails
 from smartglocal_async.values.events import PaymentFinished, ReadyToConfirm
 from smartglocal_async.values.requests import CreateSession, InitPayout, SessionRef
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[1]
 REPORT = Report(
     requests=7,

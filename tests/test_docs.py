@@ -13,6 +13,8 @@ from conftest import PLUGIN
 import smartglocal_async as sg
 from smartglocal_async import emulator
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(

@@ -12,7 +12,7 @@ import smartglocal_async as sg
 from smartglocal_async import emulator
 from smartglocal_async.emulator import Fault, FaultKind
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.no_cover]
 
 CARD: Final = sg.EncryptedCard(number_hash="hash")
 USD: Final = sg.AmountDetails(10_000, "usd")

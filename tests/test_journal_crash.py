@@ -16,7 +16,7 @@ from proving import POWER
 import smartglocal_async as sg
 from smartglocal_async.journal.states import STEPS
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.no_cover]
 
 TESTS = Path(__file__).parent
 PAYOUTS = 3

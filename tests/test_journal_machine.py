@@ -20,6 +20,8 @@ from postgres_schemas import DSN, execute, needs_postgres
 import smartglocal_async as sg
 from smartglocal_async.journal.states import STEPS
 
+pytestmark = [pytest.mark.thorough, pytest.mark.no_cover]
+
 KEYS = ("a", "b")
 OWNERS = ("one", "two")
 LEASE = 30.0

@@ -8,7 +8,7 @@ import smartglocal_async as sg
 from smartglocal_async.emulator import Permission, Reaction
 from smartglocal_async.payouts.protocol import Call
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.no_cover]
 
 
 @pytest.mark.parametrize("second", Permission)

@@ -22,7 +22,7 @@ from test_journal_crash import DB_PAGE, FRAME_HEAD, LOG_HEAD, WAY
 
 import smartglocal_async as sg
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.no_cover]
 
 SEED: Final = 20240527
 PAYOUTS: Final = 13

@@ -7,6 +7,8 @@ from conftest import PLUGIN
 
 import smartglocal_async
 
+pytestmark = pytest.mark.thorough
+
 pytest_plugins = ["pytester"]
 STRICT = f"""
     [pytest]

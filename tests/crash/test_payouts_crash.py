@@ -16,7 +16,7 @@ import smartglocal_async as sg
 from smartglocal_async import emulator
 from smartglocal_async.emulator import Confirmation, Fault, FaultKind, Permission, Reaction
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.no_cover]
 
 HERE: Final = Path(__file__).parent
 MOST_LIVES: Final = 1_000

@@ -16,7 +16,7 @@ from postgres_schemas import DSN, needs_postgres
 from smartglocal_async import emulator
 from smartglocal_async.emulator import Fault, FaultKind
 
-pytestmark = [pytest.mark.thorough, needs_postgres]
+pytestmark = [pytest.mark.thorough, needs_postgres, pytest.mark.no_cover]
 
 HERE: Final = Path(__file__).parent
 WORKERS: Final = 8

@@ -8,7 +8,7 @@ from attrs import evolve
 from payout_search import LARGE, SAFE, UNSAFE, quick, search
 from proving import MUST_FIND, ORDERS, UNTIL, rows_in_the_docs
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.no_cover]
 
 IS_LARGE: Final = "SMARTGLOCAL_LARGE_SEARCH" in os.environ
 

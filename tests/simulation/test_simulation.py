@@ -24,11 +24,11 @@ import smartglocal_async as sg
 from smartglocal_async.emulator import Confirmation, Permission, Reaction
 from smartglocal_async.journal.states import Step
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.no_cover]
 
 HERE: Final = Path(__file__).parent
 CHUNKS, SEEDS_OF_A_CHUNK = 40, 50
-WORST: Final = 300
+WORST: Final = 150
 SEARCHED: Final = 400
 """A planted bug has to be found within so many seeds."""
 NEVER_REACHED: Final = {Step.SENT_ONE_STEP, Step.CANCELLED}
