@@ -84,9 +84,7 @@ def tests(session: nox.Session) -> None:
 def lowest(session: nox.Session) -> None:
     """The tests pass on the lowest versions that the package says it works with."""
     session.install("-e", ".[dev]", *lowest_versions())
-    # And with asyncio's debug mode, which takes twice as long: once is enough.
-    debug = ("-o", "asyncio_debug=true")
-    session.run("pytest", "-n", "auto", "-m", "not thorough", *debug, *session.posargs, env=FEWER)
+    session.run("pytest", "-n", "auto", "-m", "not thorough", *session.posargs, env=FEWER)
 
 
 @nox.session

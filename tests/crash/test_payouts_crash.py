@@ -27,8 +27,8 @@ LOST: Final = emulator.FaultScript(
 EVERY: Final = "SMARTGLOCAL_EVERY_POINT" in os.environ
 POINTS: Final = "all" if EVERY else "own"
 NO_DATABASE: Final = ("", "")
-WHICH: Final = "every point" if EVERY else "every fifth point"
-STRIDE: Final = "1" if EVERY else "5"  # Points come in pairs: five meets both.
+WHICH: Final = "every point" if EVERY else "every eleventh point"
+STRIDE: Final = "1" if EVERY else "11"  # Points come in pairs: both are met.
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="it forks")

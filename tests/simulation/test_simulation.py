@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.thorough, pytest.mark.no_cover]
 
 HERE: Final = Path(__file__).parent
 CHUNKS, SEEDS_OF_A_CHUNK = 40, 50
-WORST: Final = 300 if "SMARTGLOCAL_EVERY_POINT" in os.environ else 150
+WORST: Final = 300 if "SMARTGLOCAL_EVERY_POINT" in os.environ else 50
 SEARCHED: Final = 400
 """A planted bug has to be found within so many seeds."""
 NEVER_REACHED: Final = {Step.SENT_ONE_STEP, Step.CANCELLED}
