@@ -29,8 +29,6 @@ def missing() -> str | None:
     return None
 
 
-without_uvloop = pytest.mark.asyncio(loop_factories=["asyncio"])
-"""For what is slow, and shows nothing of an event loop that quicker tests don't."""
 needs_postgres = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
 

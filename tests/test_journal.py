@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from journal_conformance import SCOPE, WAYS, JournalConformance, SetClock, new
-from postgres_schemas import DSN, needs_postgres, new_schema, schemas, without_uvloop
+from postgres_schemas import DSN, needs_postgres, new_schema, schemas
 
 import smartglocal_async as sg
 from smartglocal_async.journal.states import STEPS
@@ -93,7 +93,6 @@ class TestSQLiteJournal(JournalConformance):
 
 
 @pytest.mark.thorough
-@without_uvloop
 @needs_postgres
 class TestPostgresJournal(JournalConformance):
     """A database."""

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from journal_conformance import SCOPE, SetClock, new
 from paying import QUICK, order
-from postgres_schemas import DSN, needs_postgres, without_uvloop
+from postgres_schemas import DSN, needs_postgres
 
 import smartglocal_async as sg
 from smartglocal_async.journal.limits import Room
@@ -86,7 +86,6 @@ async def workers(schema, count, clock):
 
 
 @pytest.mark.thorough
-@without_uvloop
 @needs_postgres
 async def test_a_rate_over_all_workers(schema):
     """Set once, it holds for each of them, and is changed while they work."""
@@ -112,7 +111,6 @@ async def test_a_rate_over_all_workers(schema):
 
 
 @pytest.mark.thorough
-@without_uvloop
 @needs_postgres
 async def test_so_many_at_once_over_all_workers(schema):
     """A place is free again when a payout is given back, or its lease is over."""
@@ -135,7 +133,6 @@ async def test_so_many_at_once_over_all_workers(schema):
 
 
 @pytest.mark.thorough
-@without_uvloop
 @needs_postgres
 async def test_all_slow_down_together(schema):
     """For as long as the longest pause that one of them was told."""
@@ -154,7 +151,6 @@ async def test_all_slow_down_together(schema):
 
 
 @pytest.mark.thorough
-@without_uvloop
 @needs_postgres
 async def test_a_chunk_waits_for_its_turn(schema, provider, connect):
     """It ends when nothing is left, not when it is told to wait."""

@@ -17,7 +17,6 @@ from postgres_schemas import (
     needs_postgres,
     new_schema,
     schemas,
-    without_uvloop,
 )
 from postgres_server import needs_server, server
 
@@ -25,7 +24,7 @@ import smartglocal_async as sg
 from smartglocal_async.journal.postgres.transaction import transaction
 
 Step, Event = sg.Step, sg.Event
-pytestmark = [pytest.mark.thorough, without_uvloop, needs_postgres]
+pytestmark = [pytest.mark.thorough, needs_postgres]
 
 
 @pytest.fixture

@@ -14,13 +14,12 @@ from postgres_schemas import (
     new_schema,
     schemas,
     waits_for_a_lock,
-    without_uvloop,
 )
 
 import smartglocal_async as sg
 from smartglocal_async.journal.packing import halt_text
 
-pytestmark = [pytest.mark.thorough, without_uvloop, needs_postgres]
+pytestmark = [pytest.mark.thorough, needs_postgres]
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ from contextlib import AsyncExitStack, aclosing
 
 import pytest
 from paying import QUICK, START, order
-from postgres_schemas import DSN, needs_postgres, new_schema, schemas, without_uvloop
+from postgres_schemas import DSN, needs_postgres, new_schema, schemas
 
 import smartglocal_async as sg
 from smartglocal_async import emulator
 from smartglocal_async.emulator import Fault, FaultKind
 
-pytestmark = [pytest.mark.thorough, without_uvloop]
+pytestmark = pytest.mark.thorough
 
 SEAL = sg.Seal(sg.Seal.new_key())
 

@@ -6,12 +6,12 @@ from contextlib import aclosing
 import pytest
 from cutting_proxy import proxied
 from paying import QUICK, order
-from postgres_schemas import DSN, needs_postgres, new_schema, schemas, without_uvloop
+from postgres_schemas import DSN, needs_postgres, new_schema, schemas
 from postgres_server import needs_server, server
 
 import smartglocal_async as sg
 
-pytestmark = [pytest.mark.thorough, without_uvloop]
+pytestmark = pytest.mark.thorough
 
 COUNT = 60
 
