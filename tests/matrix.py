@@ -106,15 +106,15 @@ class Cell:
             return {sg.PayoutState.UNKNOWN}
         if self.stays(mode, rules):
             return {sg.PayoutState.OPEN}
-        if self.is_catching(mode, rules) and self.call is Call.CREATE:
+        closes = mode is not sg.Mode.AUTOMATIC or rules.cancel_created is Permission.ALLOW
+        if self.is_catching and self.call is Call.CREATE and not closes:
             return {sg.PayoutState.SUCCEEDED, sg.PayoutState.OPEN}
         return {sg.PayoutState.SUCCEEDED}
 
-    def is_catching(self, mode: sg.Mode, rules: emulator.Rules) -> bool:
-        """Say whether whoever sends next on its connection may lose what can't be made again."""
-        closes = mode is sg.Mode.MANUAL or rules.cancel_created is Permission.ALLOW
-        recovers = closes and mode is not sg.Mode.ONE_STEP
-        return self.kind is FaultKind.STALE and not recovers
+    @property
+    def is_catching(self) -> bool:
+        """Whether whoever sends next on its connection may lose a call, and go another way."""
+        return self.kind is FaultKind.STALE
 
     def may_have_moved(self, state: sg.PayoutState) -> set[int]:
         """Give how often money may have moved, if that came of it."""
@@ -162,7 +162,7 @@ class Matrix:
     async def _pay_all(
         self, provider: emulator.Provider, key: sg.PrivateKey, journal: sg.Journal
     ) -> dict[Cell, sg.PayoutState]:
-        apart = [cell for cell in self.cells if cell.is_catching(self.mode, self.rules)]
+        apart = [cell for cell in self.cells if cell.is_catching]
         together = [cell for cell in self.cells if cell not in apart]
         outcomes: dict[Cell, sg.PayoutState] = {}
         for cells in (together, *([cell] for cell in apart)):
