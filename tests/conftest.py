@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import entry_points
@@ -15,7 +14,7 @@ import pytest
 import uvloop
 from merchant import Merchant, merchant_of
 from paying import QUICK
-from postgres_schemas import execute, missing
+from postgres_schemas import execute, missing, new_schema
 from proving import as_markdown
 from till import Till
 
@@ -95,7 +94,7 @@ def prove(record_property) -> Callable[[str, str, Mapping[str, int]], None]:
 @pytest.fixture
 def schema() -> Iterator[str]:
     """Give the name of a schema that isn't there; it is dropped at the end."""
-    name = f"test_{uuid.uuid4().hex[:16]}"
+    name = new_schema()
     yield name
     if missing() is None:
         asyncio.run(execute("DROP SCHEMA IF EXISTS {name} CASCADE", name=name))

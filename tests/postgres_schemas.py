@@ -6,9 +6,13 @@ import os
 import uuid
 from collections.abc import AsyncIterator
 from functools import cache
+from typing import Any
 
 import asyncpg
 import pytest
+from journal_conformance import SCOPE
+
+import smartglocal_async as sg
 
 ADDRESS = "SMARTGLOCAL_TEST_POSTGRES"
 DSN = os.environ.get(ADDRESS, "postgres://127.0.0.1:5432/test")
@@ -54,10 +58,20 @@ async def schemas() -> AsyncIterator[list[str]]:
                 await connection.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")
 
 
-def new_schema(names: list[str]) -> str:
-    """Give the name of a schema that isn't there yet, and note it."""
-    names.append(f"test_{uuid.uuid4().hex[:16]}")
-    return names[-1]
+def new_schema() -> str:
+    """Give the name of a schema that isn't there yet."""
+    return f"test_{uuid.uuid4().hex[:16]}"
+
+
+@contextlib.asynccontextmanager
+async def opened(schema: str, dsn: str = DSN, **options: Any) -> AsyncIterator[sg.PostgresJournal]:
+    """Give an open journal."""
+    journal = sg.PostgresJournal(dsn, schema=schema, **options)
+    try:
+        await journal.open(SCOPE)
+        yield journal
+    finally:
+        await journal.close()
 
 
 async def execute(statement: str, **names: str) -> None:

@@ -100,10 +100,3 @@ def test_a_worker_that_ends_in_another_way(monkeypatch):
     watcher = Watcher(begun=lambda _: None, killed=lambda _, __: None, moved=lambda _: None)
     with pytest.raises(demo_batch.BatchHalted, match="worker 1 ended with exit code 1"):
         demo_batch.play_batch(plan, watcher)
-
-
-def test_options_of_many_belong_to_no_single_story():
-    """They are refused by name."""
-    done = CliRunner().invoke(app, ("demo", "--story", "payout", "--orders", "3"))
-    assert done.exit_code == 2
-    assert "--orders" in done.stderr

@@ -7,7 +7,6 @@ import asyncio
 import itertools
 import shutil
 import tempfile
-import uuid
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -15,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from journal_conformance import SCOPE, SetClock, changes_for, new, print_of
-from postgres_schemas import DSN, execute, needs_postgres
+from postgres_schemas import DSN, execute, needs_postgres, new_schema
 
 import smartglocal_async as sg
 from smartglocal_async.journal.states import STEPS
@@ -231,7 +230,7 @@ class PostgresMachine(JournalMachine):
     def make(self) -> sg.Journal:
         """Give another journal over the same schema."""
         if not hasattr(self, "schema"):
-            self.schema = f"test_{uuid.uuid4().hex[:16]}"
+            self.schema = new_schema()
         return sg.PostgresJournal(DSN, schema=self.schema, clock=self.clock)
 
     def teardown(self) -> None:

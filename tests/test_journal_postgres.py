@@ -14,8 +14,7 @@ from postgres_schemas import (
     connected,
     execute,
     needs_postgres,
-    new_schema,
-    schemas,
+    opened,
     waits_for_a_lock,
 )
 from postgres_server import needs_server, server
@@ -24,30 +23,6 @@ import smartglocal_async as sg
 
 Step, Event = sg.Step, sg.Event
 pytestmark = [pytest.mark.thorough, needs_postgres]
-
-
-@pytest.fixture
-async def names():
-    """Give a list of schemas that are dropped at the end."""
-    async with schemas() as names:
-        yield names
-
-
-@pytest.fixture
-def schema(names) -> str:
-    """Give the name of a schema that isn't there."""
-    return new_schema(names)
-
-
-@contextlib.asynccontextmanager
-async def opened(schema, dsn=DSN, **options):
-    """Give an open journal."""
-    journal = sg.PostgresJournal(dsn, schema=schema, **options)
-    try:
-        await journal.open(SCOPE)
-        yield journal
-    finally:
-        await journal.close()
 
 
 async def refusal(dsn, **options) -> str:
@@ -243,9 +218,8 @@ async def test_a_waiter_that_is_cancelled(schema) -> None:
         assert (await third).key == "c"
 
 
-async def test_many_open_it_at_once(names) -> None:
+async def test_many_open_it_at_once(schema) -> None:
     """The tables are made once."""
-    schema = new_schema(names)
     async with contextlib.AsyncExitStack() as stack:
         journals = [sg.PostgresJournal(DSN, schema=schema) for _ in range(8)]
         for journal in journals:

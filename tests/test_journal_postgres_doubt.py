@@ -15,8 +15,7 @@ from postgres_schemas import (
     connected,
     execute,
     needs_postgres,
-    new_schema,
-    schemas,
+    opened,
 )
 from postgres_server import needs_server, server
 
@@ -25,24 +24,6 @@ from smartglocal_async.journal.postgres.transaction import transaction
 
 Step, Event = sg.Step, sg.Event
 pytestmark = [pytest.mark.thorough, needs_postgres]
-
-
-@pytest.fixture
-async def schema():
-    """Give the name of a schema that isn't there; it is dropped at the end."""
-    async with schemas() as names:
-        yield new_schema(names)
-
-
-@contextlib.asynccontextmanager
-async def opened(dsn, schema="payouts", **options):
-    """Give an open journal."""
-    journal = sg.PostgresJournal(dsn, schema=schema, **options)
-    try:
-        await journal.open(SCOPE)
-        yield journal
-    finally:
-        await journal.close()
 
 
 class Once:
@@ -76,7 +57,7 @@ class Nth:
 @pytest.mark.thorough
 async def test_cut_at_every_message(schema) -> None:
     """Each step is written once, wherever the connection is cut, and a new connection with it."""
-    async with proxied(DSN) as (proxy, dsn), opened(dsn, schema) as journal:
+    async with proxied(DSN) as (proxy, dsn), opened(schema, dsn) as journal:
         entry = await journal.take(new(), "me", LEASE)
         number, is_cut = 0, True
         while is_cut:
@@ -93,7 +74,7 @@ async def test_cut_at_every_message(schema) -> None:
 
 async def test_a_second_cut_while_it_asks(schema) -> None:
     """It asks again, and what was refused in the same commit stays refused."""
-    async with proxied(DSN) as (proxy, dsn), opened(dsn, schema) as journal:
+    async with proxied(DSN) as (proxy, dsn), opened(schema, dsn) as journal:
         await journal.accept(new("a"))
         proxy.answered, proxy.sent = Once(b"COMMIT\0"), Once(b"FOR UPDATE")
         proxy.sent.met.set()
@@ -112,7 +93,7 @@ async def test_a_doubt_is_not_the_next_one_s(schema) -> None:
     """A commit that was made, and given up, doesn't speak for one that wasn't."""
     async with (
         proxied(DSN) as (proxy, dsn),
-        opened(dsn, schema, patience_seconds=0.1) as journal,
+        opened(schema, dsn, patience_seconds=0.1) as journal,
     ):
         await journal.accept(new("a"))
 
@@ -133,7 +114,7 @@ async def test_a_doubt_is_not_the_next_one_s(schema) -> None:
 
 async def test_a_writer_that_is_cancelled(schema) -> None:
     """Those who wait are told that nobody knows; those who come later get their own commit."""
-    async with proxied(DSN) as (proxy, dsn), opened(dsn, schema) as journal:
+    async with proxied(DSN) as (proxy, dsn), opened(schema, dsn) as journal:
         await journal.accept(new("a"))
         writer = journal._now_open.writer
 
@@ -151,7 +132,7 @@ async def test_a_writer_that_is_cancelled(schema) -> None:
 @pytest.mark.parametrize("steps", range(6))
 async def test_a_writer_that_is_cancelled_at_a_step(schema, steps) -> None:
     """Before its first, and at those after it: nobody hangs, then or later."""
-    async with opened(DSN, schema) as journal, asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with opened(schema) as journal, asyncio.timeout(20), asyncio.TaskGroup() as group:
         await journal.accept(new("a"))
         writer = journal._now_open.writer
         waiting = group.create_task(together(*(journal.accept(new(f"b{n}")) for n in range(3))))
@@ -191,7 +172,7 @@ async def test_all_who_wait_are_told_together(schema) -> None:
     """A database that stays away is waited for once, not once for each of them."""
     async with (
         proxied(DSN) as (proxy, dsn),
-        opened(dsn, schema, patience_seconds=0.3) as journal,
+        opened(schema, dsn, patience_seconds=0.3) as journal,
     ):
         await journal.accept(new("a"))
         await journal.find("a")
@@ -208,7 +189,7 @@ async def test_all_who_wait_are_told_together(schema) -> None:
 
 async def test_a_cut_while_it_looks_for_what_is_gone(schema) -> None:
     """The next connection looks again."""
-    async with proxied(DSN) as (proxy, dsn), opened(dsn, schema) as journal:
+    async with proxied(DSN) as (proxy, dsn), opened(schema, dsn) as journal:
         await bring(journal, Step.STARTING)
         await execute("UPDATE {schema}.writer SET commits = 1", schema=schema)
         proxy.cut()
@@ -223,7 +204,7 @@ async def test_a_cut_while_it_looks_for_what_is_gone(schema) -> None:
 
 async def test_a_writer_s_row_that_is_gone(schema) -> None:
     """It is an older copy too, even where the connection stays."""
-    async with opened(DSN, schema) as journal:
+    async with opened(schema) as journal:
         await journal.accept(new("a"))
         await execute("DELETE FROM {schema}.writer", schema=schema)
         with pytest.raises(sg.JournalForgot, match="is an older copy"):
@@ -232,7 +213,7 @@ async def test_a_writer_s_row_that_is_gone(schema) -> None:
 
 async def test_tables_that_are_gone(schema) -> None:
     """Whoever lost them makes no empty ones in their place."""
-    async with proxied(DSN) as (proxy, dsn), opened(dsn, schema) as journal:
+    async with proxied(DSN) as (proxy, dsn), opened(schema, dsn) as journal:
         await journal.accept(new("a"))
         await execute("DROP SCHEMA {schema} CASCADE", schema=schema)
         proxy.cut()
@@ -259,9 +240,9 @@ async def test_a_commit_that_is_none() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_closed_when_its_event_loop_is_gone() -> None:
+def test_closed_when_its_event_loop_is_gone(schema) -> None:
     """There is nothing to finish; it can be opened again."""
-    journal = sg.PostgresJournal(DSN, schema=(schema := new_schema([])))
+    journal = sg.PostgresJournal(DSN, schema=schema)
 
     async def leave() -> None:
         await journal.open(SCOPE)
@@ -275,7 +256,6 @@ def test_closed_when_its_event_loop_is_gone() -> None:
         await journal.open(SCOPE)
         assert await journal.find("a")
         await journal.close()
-        await execute("DROP SCHEMA {schema} CASCADE", schema=schema)
 
     waiting: list[asyncio.Future[object]] = []
     loop = asyncio.new_event_loop()
@@ -290,7 +270,7 @@ def test_closed_when_its_event_loop_is_gone() -> None:
 
 async def test_not_closed_from_another_event_loop(schema) -> None:
     """It is refused, and stays open."""
-    async with opened(DSN, schema) as journal:
+    async with opened(schema) as journal:
         await journal.accept(new("a"))
 
         def elsewhere() -> None:
@@ -303,7 +283,7 @@ async def test_not_closed_from_another_event_loop(schema) -> None:
 
 async def test_closed_after_a_fork(schema) -> None:
     """The parent's connections are left alone."""
-    async with opened(DSN, schema) as journal:
+    async with opened(schema) as journal:
         await journal.accept(new("a"))
         connection = journal._now_open.writer.link._connection
         journal._now_open.pid = os.getpid() + 1
@@ -324,7 +304,7 @@ async def test_a_crash_that_gives_the_transaction_s_number_away() -> None:
     """A commit that the crash undid isn't taken for another process's, which got its number."""
     # The server writes nothing by itself, so that it forgets that the number was ever given.
     with server(wal_writer_delay="10s") as own:
-        async with proxied(own.dsn) as (proxy, dsn), opened(dsn) as journal:
+        async with proxied(own.dsn) as (proxy, dsn), opened("payouts", dsn) as journal:
             await journal.accept(new("first"))
 
             def crash() -> None:
@@ -336,7 +316,7 @@ async def test_a_crash_that_gives_the_transaction_s_number_away() -> None:
                 told = group.create_task(journal.accept(new("mine")))
                 await proxy.sent.met.wait()
                 await asyncio.to_thread(own.start)
-                async with opened(own.dsn) as other:
+                async with opened("payouts", own.dsn) as other:
                     for n in range(5):
                         await other.accept(new(f"other{n}"))
                     proxy.is_down = False
@@ -367,7 +347,7 @@ async def without_its_standby(own):
 async def test_a_backend_that_is_ended_while_it_waits_for_a_standby() -> None:
     """It has committed, but where no standby has it: nobody is told until one has."""
     with server() as own:
-        async with opened(own.dsn, answer_seconds=2.0, patience_seconds=0.5) as journal:
+        async with opened("payouts", own.dsn, answer_seconds=2.0, patience_seconds=0.5) as journal:
             await journal.accept(new("a"))
             async with without_its_standby(own) as connection, asyncio.TaskGroup() as group:
                 waiting = group.create_task(together(journal.accept(new("b"))))

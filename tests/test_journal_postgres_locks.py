@@ -1,7 +1,6 @@
 """What another process is writing right now is waited for, and decided upon as it became."""
 
 import asyncio
-import contextlib
 
 import pytest
 from cutting_proxy import proxied
@@ -11,8 +10,7 @@ from postgres_schemas import (
     connected,
     execute,
     needs_postgres,
-    new_schema,
-    schemas,
+    opened,
     waits_for_a_lock,
 )
 
@@ -20,24 +18,6 @@ import smartglocal_async as sg
 from smartglocal_async.journal.packing import halt_text
 
 pytestmark = [pytest.mark.thorough, needs_postgres]
-
-
-@pytest.fixture
-async def schema():
-    """Give the name of a schema that isn't there; it is dropped at the end."""
-    async with schemas() as names:
-        yield new_schema(names)
-
-
-@contextlib.asynccontextmanager
-async def opened(schema, dsn=DSN, **options):
-    """Give an open journal."""
-    journal = sg.PostgresJournal(dsn, schema=schema, **options)
-    try:
-        await journal.open(SCOPE)
-        yield journal
-    finally:
-        await journal.close()
 
 
 async def after(schema, statement, *values, asked):

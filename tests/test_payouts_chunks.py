@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, aclosing
 
 import pytest
 from paying import QUICK, START, order
-from postgres_schemas import DSN, needs_postgres, new_schema, schemas
+from postgres_schemas import DSN, needs_postgres
 
 import smartglocal_async as sg
 from smartglocal_async import emulator
@@ -147,15 +147,14 @@ async def test_a_batch_that_is_cancelled(payouts, provider) -> None:
 
 
 @needs_postgres
-async def test_many_workers(run_provider, connect) -> None:
+async def test_many_workers(run_provider, connect, schema) -> None:
     """Over one database, under faults: each is paid once, and nobody has what another one has."""
     faults = emulator.FaultScript(
         Fault(kind, nth=(1,), key=f"k{n}", operation=START)
         for n, kind in enumerate((FaultKind.BEFORE, FaultKind.AFTER, FaultKind.SERVER_ERROR))
     )
     provider = run_provider(faults=faults)
-    async with schemas() as names, AsyncExitStack() as stack:
-        schema = new_schema(names)
+    async with AsyncExitStack() as stack:
         workers = [
             await stack.enter_async_context(
                 sg.Payouts(

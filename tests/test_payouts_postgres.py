@@ -6,7 +6,7 @@ from contextlib import aclosing
 import pytest
 from cutting_proxy import proxied
 from paying import QUICK, order
-from postgres_schemas import DSN, needs_postgres, new_schema, schemas
+from postgres_schemas import DSN, needs_postgres
 from postgres_server import needs_server, server
 
 import smartglocal_async as sg
@@ -14,13 +14,6 @@ import smartglocal_async as sg
 pytestmark = pytest.mark.thorough
 
 COUNT = 60
-
-
-@pytest.fixture
-async def schema():
-    """Give the name of a schema that isn't there; it is dropped at the end."""
-    async with schemas() as names:
-        yield new_schema(names)
 
 
 def journal_of(dsn: str, schema: str = "payouts", **options) -> sg.PostgresJournal:
