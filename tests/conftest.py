@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import entry_points
@@ -63,6 +64,22 @@ def pytest_asyncio_loop_factories(config, item) -> dict[str, Callable[[], Any]]:
     """Run asynchronous tests on asyncio, and those of what talks to it on uvloop, too."""
     loops = {"asyncio": asyncio.new_event_loop}
     return loops | ({"uvloop": uvloop.new_event_loop} if item.path.stem in ON_BOTH_LOOPS else {})
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item) -> Iterator[None]:
+    """Trace nothing of what is marked ``no_cover``.
+
+    pytest-cov stops its own measurement; in a worker of pytest-xdist another one goes on.
+    """
+    tracer = sys.gettrace()
+    if tracer is None or item.get_closest_marker("no_cover") is None:
+        return (yield)
+    sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(tracer)
 
 
 def pytest_collection_modifyitems(items) -> None:
