@@ -1,5 +1,6 @@
 """SmartGlocal: the client of one project, composed of everything below in one visible order."""
 
+import os
 from collections.abc import Mapping
 from typing import Any, Self, TypeVar, overload
 
@@ -110,8 +111,14 @@ class SmartGlocal:
         self.recurrent, self.fps = RecurrentCalls(caller), FpsCalls(caller)
 
     @classmethod
-    def from_env(cls, *, settings: Settings | None = None, pool: SessionPool | None = None) -> Self:
-        """Build a client from the variables ``SMARTGLOCAL_*``.
+    def from_env(
+        cls,
+        *,
+        settings: Settings | None = None,
+        pool: SessionPool | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Build a client from the variables ``SMARTGLOCAL_*``, or those of ``environment``.
 
         ``PROJECT``, ``PRIVATE_KEY`` (a path) and ``SERVER`` are needed;
         ``PRIVATE_KEY_PASSPHRASE``, ``SUBMERCHANT`` and ``API_VERSION`` are read if set.
@@ -120,7 +127,8 @@ class SmartGlocal:
             InvalidCredentials: one is missing or can't be used; the text names it.
 
         """
-        found = from_environment()
+        # No default: a signature that is printed would show all of the environment.
+        found = from_environment(os.environ if environment is None else environment)
         return cls(
             found.project,
             found.private_key,

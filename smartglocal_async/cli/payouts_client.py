@@ -13,7 +13,7 @@ from ..journal.store import Journal
 from ..payouts.payouts import Payouts
 from ..payouts.protocol import Mode
 from ..sealing import Seal
-from ..settings import AttemptDetails, Settings, from_environment
+from ..settings import AttemptDetails, Settings
 from .naming import own_words
 
 _UNREACHED: Final = frozenset({Happened.NOT_SENT, Happened.MISCONFIGURED})
@@ -52,16 +52,7 @@ def client_of(
     if server is not None:
         variables["SMARTGLOCAL_SERVER"] = server
     try:
-        found = from_environment(variables)
-        return SmartGlocal(
-            found.project,
-            found.private_key,
-            found.server,
-            passphrase=found.passphrase,
-            submerchant=found.submerchant,
-            api_version=found.api_version,
-            settings=Settings(on_attempt=heed),
-        )
+        return SmartGlocal.from_env(settings=Settings(on_attempt=heed), environment=variables)
     except InvalidCredentials as error:
         if server is not None and str(error).startswith("server "):
             raise InvalidCredentials(f"--server: {own_words(str(error))}") from None
