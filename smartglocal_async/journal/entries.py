@@ -154,6 +154,18 @@ class BatchState(enum.Enum):
 
 
 @frozen(kw_only=True)
+class BatchRules:
+    """When nothing more of a batch is begun, by whoever works on it: it is paused then."""
+
+    spend: Mapping[str, int] = field(factory=dict[str, int], hash=False)
+    """In minor units by currency: before the payout with which more is paid, or may be."""
+    first_refusal: bool = False
+    """After the first payout that failed."""
+    failures_in_a_row: int | None = None
+    """After so many that failed or ended unknown, with none paid between them."""
+
+
+@frozen(kw_only=True)
 class Batch:
     """A file, or another source, whose payouts are paid under one name."""
 
@@ -169,3 +181,10 @@ class Batch:
     """Given by the journal: see `Journal.set_batch_state`."""
     reason: str | None = None
     """Why it was paused or cancelled."""
+    rules: BatchRules | None = None
+    """Written again without any, it keeps those that it has."""
+    bound: Mapping[str, int] = field(factory=dict[str, int], hash=False)
+    """What was begun and isn't known not to be paid, in minor units by currency, where there are
+    rules; given by the journal."""
+    failures: int = 0
+    """How many in a row were not paid, where there are rules; given by the journal."""

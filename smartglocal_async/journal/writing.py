@@ -30,6 +30,7 @@ from .entries import (
 )
 from .leases import is_leased, lease_end, next_look
 from .packing import Page
+from .ruling import forbids, is_counted, named, set_to, with_begun, with_settled
 from .states import STEPS, Event, Step
 
 _SENDS: Final = frozenset(
@@ -150,8 +151,29 @@ class Writing:
     def claim_open(self, page: Page, owner: str, lease_seconds: float) -> OpenClaims:
         """Take entries that can be worked on now."""
         found = tuple(self.rows.free(page, is_due=True, is_running=True))
-        taken = (self._claimed(one, owner, lease_seconds, heeds_halt=True) for one in found)
+        taken = [
+            self._claimed(one, owner, lease_seconds, heeds_halt=True)
+            for one in found
+            if self._may_begin(one)
+        ]
         return OpenClaims(tuple(taken), self.rows.wait_seconds)
+
+    def _may_begin(self, found: Entry) -> bool:
+        """Hold an entry against the rules of its batch, which may end the batch for now."""
+        batch = self._ruled(found)
+        if batch is None:
+            return True
+        if batch.state is BatchState.RUNNING and found.fence == 0:
+            reason = forbids(batch, found)
+            if reason is not None:
+                batch = set_to(batch, BatchState.PAUSED, reason)
+                self.rows.set_batch(batch)
+        return batch.state is BatchState.RUNNING
+
+    def _ruled(self, entry: Entry) -> Batch | None:
+        """Give the batch of an entry, if it has rules."""
+        batch = None if entry.batch is None else self.rows.batch(entry.batch)
+        return None if batch is None or batch.rules is None else batch
 
     def _claimed(
         self, found: Entry, owner: str, lease_seconds: float, *, heeds_halt: bool
@@ -167,6 +189,8 @@ class Writing:
         now = self.clock()
         if found.owner not in {None, owner} and is_leased(found, now):
             raise InProgress(found.key, str(found.owner), (found.leased_until or now) - now)
+        if found.fence == 0 and (batch := self._ruled(found)) is not None:
+            self.rows.set_batch(with_begun(batch, found))
         return evolve(
             found, fence=found.fence + 1, owner=owner, leased_until=lease_end(now, lease_seconds)
         )
@@ -182,6 +206,8 @@ class Writing:
         if after.session_id not in {None, found.session_id}:
             self._use(str(after.session_id), after)
         self.rows.log(_line(found, after, event, changes))
+        if is_counted(found, event) and (batch := self._ruled(after)) is not None:
+            self.rows.set_batch(with_settled(batch, after))
         return self._replace(found, after)
 
     def renew(self, entry: Entry, lease_seconds: float) -> Entry:
@@ -205,8 +231,7 @@ class Writing:
     def put_batch(self, batch: Batch) -> Batch:
         """Write a batch."""
         found = self.rows.batch(batch.name)
-        kept = found or Batch(name=batch.name, begun_at=self.clock())
-        written = evolve(batch, begun_at=kept.begun_at, state=kept.state, reason=kept.reason)
+        written = named(found, evolve(batch, begun_at=self.clock()))
         self.rows.set_batch(written)
         return written
 
@@ -217,7 +242,7 @@ class Writing:
             raise Misuse(f"the journal has no batch {name!r}")
         if BatchState.CANCELLED is found.state is not state:
             raise Misuse(f"the batch {name!r} was cancelled, and stays so")
-        written = evolve(found, state=state, reason=reason)
+        written = set_to(found, state, reason)
         self.rows.set_batch(written)
         return written
 

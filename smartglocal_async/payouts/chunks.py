@@ -5,11 +5,11 @@ from contextlib import aclosing, suppress
 from itertools import count
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from ..batch import in_lumps, settle_all
 from ..errors import InProgress, KeyReused, LostLease, Misuse
-from ..journal.entries import Batch, BatchState
+from ..journal.entries import Batch, BatchRules, BatchState
 from ..journal.states import Step
 from .cases import withdraw
 from .desk import Desk
@@ -42,6 +42,7 @@ class Submitting:
     lead: Lead
     batch: str
     digest: bytes | None
+    rules: BatchRules | None
     _rows: int = field(default=0, init=False)
     _totals: dict[str, int] = field(factory=dict[str, int], init=False)
     _refused: list[KeyReused] = field(factory=list[KeyReused], init=False)
@@ -54,6 +55,10 @@ class Submitting:
         if self.lead.seal is None:
             raise Misuse("whoever pays needs the requests: give Payouts a seal, which keeps them")
         journal, places = self.lead.desk.journal, count()
+        if self.rules is not None:
+            # They are there before the first payout that they hold for.
+            found = await journal.batch(self.batch) or Batch(name=self.batch, digest=self.digest)
+            _ = await journal.put_batch(evolve(found, rules=self.rules))
         async for orders in in_lumps(source, _CHUNK):
             news = [self.lead.new(order, Place(self.batch, next(places))) for order in orders]
             accepted = await journal.accept_many(news)

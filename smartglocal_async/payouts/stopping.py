@@ -7,6 +7,7 @@ from typing import Any, Final
 from attrs import Attribute, define, field, frozen
 
 from ..errors import InvalidRequest
+from ..journal.entries import BatchRules
 from ..values.exactness import above_zero
 from ..values.money import Amount, AmountDetails
 from .orders import PayoutOrder, PayoutOutcome, PayoutState
@@ -52,6 +53,22 @@ class StopOn:
     one limit for each currency; others aren't limited."""
     low_balance: bool = False
     """Before a payout that the prefunded wallets (``wallet/balance``) can't pay."""
+
+
+def rules_of(stop_on: StopOn) -> BatchRules:
+    """Give the rules as the journal keeps them.
+
+    Raises:
+        InvalidRequest: one isn't for those who share a batch.
+
+    """
+    if stop_on.low_balance:
+        raise InvalidRequest("stop_on.low_balance", "is looked at by `pay_all` alone")
+    return BatchRules(
+        spend={limit.currency: limit.amount for limit in stop_on.spend},
+        first_refusal=stop_on.first_refusal,
+        failures_in_a_row=stop_on.failures_in_a_row,
+    )
 
 
 @define(eq=False)
