@@ -711,6 +711,28 @@ class JournalConformance:
         again = await journal.set_batch_state("may", sg.BatchState.RUNNING)
         assert (again.failures, again.reason) == (0, None)
 
+    async def test_a_batch_within_a_balance(self, journal, shelf) -> None:
+        """It stands still where it isn't covered; what was paid is told beside what was begun."""
+        with pytest.raises(sg.Misuse, match="no batch 'may'"):
+            await journal.cover("may", {"usd": 1})
+        rules = sg.BatchRules(low_balance=True)
+        await journal.put_batch(sg.Batch(name="may", rules=rules))
+        for key in ("a", "b", "c"):
+            await journal.accept(new(key, batch="may", amount=100, currency="usd"))
+        claims = await journal.claim_open(9, "me", LEASE)
+        assert (claims.entries, claims.uncovered) == ((), {"may": "a"})
+        await journal.cover("may", {"usd": 250})
+        claims = await journal.claim_open(9, "me", LEASE)
+        assert [entry.key for entry in claims.entries] == ["a", "b"]
+        assert (claims.guarded, claims.uncovered) == (frozenset({"may"}), {"may": "c"})
+        entry = await journal.advance(claims.entries[0], Event.INIT_INTENDED)
+        _ = await journal.advance(entry, Event.PAID)
+        journal = await shelf.again(journal)
+        await journal.open(SCOPE)
+        batch = await journal.batch("may")
+        assert (batch.bound, batch.paid, batch.cover) == ({"usd": 200}, {"usd": 100}, {"usd": 250})
+        assert batch.state is sg.BatchState.RUNNING
+
     async def test_rules_that_come_late(self, journal) -> None:
         """What was begun before wasn't counted: they are refused."""
         await journal.put_batch(sg.Batch(name="may"))

@@ -187,9 +187,7 @@ async def test_a_spending_limit_of_all_workers(run_provider, connect, schema) ->
 
 
 async def test_stop_rules_of_a_batch(payouts, provider) -> None:
-    """They are written with it; what nobody could hold to is refused."""
-    with pytest.raises(sg.InvalidRequest, match=r"stop_on\.low_balance"):
-        await payouts.submit(orders(1), "night", stop_on=sg.StopOn(low_balance=True))
+    """They are written with it."""
     rules = sg.StopOn(first_refusal=True, failures_in_a_row=3)
     done = await payouts.submit(orders(3), "night", stop_on=rules)
     assert done.batch.rules == sg.BatchRules(first_refusal=True, failures_in_a_row=3)
@@ -197,6 +195,34 @@ async def test_stop_rules_of_a_batch(payouts, provider) -> None:
     assert (again.batch.rules, again.batch.rows) == (done.batch.rules, 4)
     assert len(await work_off(payouts)) == 4
     assert provider.report().moved == 4
+
+
+@needs_postgres
+async def test_a_balance_that_all_workers_draw_on(run_provider, connect, schema) -> None:
+    """Nothing is begun that it can't pay; the batch is paused, and says for which."""
+    provider = run_provider(rules=emulator.Rules(opening_balance=25 * 10_000 + 9_999))
+    async with AsyncExitStack() as stack:
+        workers = await _workers(stack, connect, provider, schema, 4)
+        stop_on = sg.StopOn(low_balance=True)
+        _ = await workers[0].submit(orders(40), "night", stop_on=stop_on)
+        await _all_work(workers)
+        batch = await workers[0]._journal.batch("night")
+        assert batch.state is sg.BatchState.PAUSED
+        assert batch.reason.startswith("the wallets can't pay 'k")
+        assert provider.report().moved == 25
+        assert (await workers[0].summary()).counts[sg.PayoutState.SUCCEEDED] == 25
+
+
+async def test_a_balance_that_cannot_be_asked_for(run_provider, connect, tmp_path) -> None:
+    """Nothing is begun: the rule couldn't be kept."""
+    fault = Fault(FaultKind.SERVER_ERROR, operation="wallet/balance", rate=1.0)
+    provider = run_provider(faults=emulator.FaultScript([fault]))
+    journal = sg.SQLiteJournal(tmp_path / "j.db")
+    async with sg.Payouts(connect(provider, settings=QUICK), journal, seal=SEAL) as payouts:
+        _ = await payouts.submit(orders(3), "night", stop_on=sg.StopOn(low_balance=True))
+        with pytest.raises(sg.OutcomeUnknown, match="wallet/balance"):
+            await work_off(payouts)
+    assert provider.report().moved == 0
 
 
 async def _workers(stack, connect, provider, schema, count) -> list[sg.Payouts]:

@@ -104,6 +104,10 @@ class OpenClaims:
     entries: tuple[Entry, ...]
     wait_seconds: float | None = None
     """When to ask again, where a limit of all workers let no more be taken; else None."""
+    guarded: frozenset[str] = frozenset()
+    """Batches that were met, and stop where the balance is low."""
+    uncovered: Mapping[str, str] = field(factory=dict[str, str], hash=False)
+    """Those of them that stand still until it is seen anew, and the key that isn't covered."""
 
 
 @frozen(kw_only=True)
@@ -163,6 +167,8 @@ class BatchRules:
     """After the first payout that failed."""
     failures_in_a_row: int | None = None
     """After so many that failed or ended unknown, with none paid between them."""
+    low_balance: bool = False
+    """Before a payout that isn't covered, by what `Journal.cover` was told last."""
 
 
 @frozen(kw_only=True)
@@ -186,5 +192,9 @@ class Batch:
     bound: Mapping[str, int] = field(factory=dict[str, int], hash=False)
     """What was begun and isn't known not to be paid, in minor units by currency, where there are
     rules; given by the journal."""
+    paid: Mapping[str, int] = field(factory=dict[str, int], hash=False)
+    """What was paid of that."""
     failures: int = 0
     """How many in a row were not paid, where there are rules; given by the journal."""
+    cover: Mapping[str, int] | None = field(default=None, hash=False)
+    """How much of it, at most, the wallets pay for; given by `Journal.cover`."""

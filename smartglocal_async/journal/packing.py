@@ -79,13 +79,16 @@ def batch_row(batch: Batch) -> tuple[Any, ...]:
         batch.reason,
         rules,
         json.dumps(dict(batch.bound)),
+        json.dumps(dict(batch.paid)),
         batch.failures,
+        None if batch.cover is None else json.dumps(dict(batch.cover)),
     )
 
 
 def batch_of(row: Iterable[Any]) -> Batch:
     """Give the batch of a row."""
-    name, digest, rows, totals, begun_at, state, reason, rules, bound, failures = row
+    name, digest, rows, totals, begun_at, state, reason, *counted = row
+    rules, bound, paid, failures, cover = counted
     return Batch(
         name=name,
         digest=digest,
@@ -96,7 +99,9 @@ def batch_of(row: Iterable[Any]) -> Batch:
         reason=reason,
         rules=None if rules is None else BatchRules(**json.loads(rules)),
         bound=json.loads(bound),
+        paid=json.loads(paid),
         failures=failures,
+        cover=None if cover is None else json.loads(cover),
     )
 
 

@@ -18,21 +18,15 @@ def named(found: Batch | None, given: Batch) -> Batch:
 
     """
     if found is None:
-        return evolve(given, state=BatchState.RUNNING, reason=None, bound={}, failures=0)
+        new = Batch(name=given.name, begun_at=given.begun_at, rules=given.rules)
+        return evolve(new, digest=given.digest, rows=given.rows, totals=given.totals)
     if given.rules is not None and found.rules is None:
         raise Misuse(
             f"the batch {given.name!r} was begun without stop rules, and takes none now: "
             "submit what is left under another name"
         )
-    return evolve(
-        given,
-        begun_at=found.begun_at,
-        state=found.state,
-        reason=found.reason,
-        rules=found.rules if given.rules is None else given.rules,
-        bound=found.bound,
-        failures=found.failures,
-    )
+    rules = found.rules if given.rules is None else given.rules
+    return evolve(found, digest=given.digest, rows=given.rows, totals=given.totals, rules=rules)
 
 
 def set_to(batch: Batch, state: BatchState, reason: str | None) -> Batch:
@@ -53,6 +47,15 @@ def forbids(batch: Batch, entry: Entry) -> str | None:
     return f"with the payout {entry.key!r} more than {most} would be spent"
 
 
+def is_covered(batch: Batch, entry: Entry) -> bool:
+    """Say whether the wallets pay for an entry, as far as they were seen."""
+    if batch.rules is None or not batch.rules.low_balance:
+        return True
+    currency = entry.currency or ""
+    claimed = batch.bound.get(currency, 0) + (entry.amount or 0)
+    return batch.cover is not None and claimed <= batch.cover.get(currency, 0)
+
+
 def with_begun(batch: Batch, entry: Entry) -> Batch:
     """Give a batch with an entry that is begun."""
     return evolve(batch, bound=_moved(batch.bound, entry, 1))
@@ -66,14 +69,14 @@ def is_counted(entry: Entry, event: Event) -> bool:
 
 def with_settled(batch: Batch, entry: Entry) -> Batch:
     """Give a batch with an entry that is final now, or unknown; it may have to stop for it."""
-    bound, failures = batch.bound, batch.failures
+    bound, paid, failures = batch.bound, batch.paid, batch.failures
     if entry.step in {Step.FAILED, Step.CANCELLED}:
         bound = _moved(bound, entry, -1)
     if entry.step is Step.SUCCEEDED:
-        failures = 0
+        paid, failures = _moved(paid, entry, 1), 0
     elif entry.step is not Step.CANCELLED:
         failures += 1
-    noted = evolve(batch, bound=bound, failures=failures)
+    noted = evolve(batch, bound=bound, paid=paid, failures=failures)
     reason = _ruled(noted, entry)
     if reason is None or noted.state is not BatchState.RUNNING:
         return noted

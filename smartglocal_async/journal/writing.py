@@ -30,7 +30,7 @@ from .entries import (
 )
 from .leases import is_leased, lease_end, next_look
 from .packing import Page
-from .ruling import forbids, is_counted, named, set_to, with_begun, with_settled
+from .ruling import forbids, is_counted, is_covered, named, set_to, with_begun, with_settled
 from .states import STEPS, Event, Step
 
 _SENDS: Final = frozenset(
@@ -150,25 +150,27 @@ class Writing:
 
     def claim_open(self, page: Page, owner: str, lease_seconds: float) -> OpenClaims:
         """Take entries that can be worked on now."""
-        found = tuple(self.rows.free(page, is_due=True, is_running=True))
-        taken = [
-            self._claimed(one, owner, lease_seconds, heeds_halt=True)
-            for one in found
-            if self._may_begin(one)
-        ]
-        return OpenClaims(tuple(taken), self.rows.wait_seconds)
+        taken: list[Entry] = []
+        guarded, uncovered = set[str](), dict[str, str]()
+        for found in tuple(self.rows.free(page, is_due=True, is_running=True)):
+            batch = self._ruled(found) if found.fence == 0 else None
+            if batch is not None:
+                if batch.rules is not None and batch.rules.low_balance:
+                    guarded.add(batch.name)
+                if batch.name in uncovered or not self._may_begin(batch, found):
+                    continue
+                if not is_covered(batch, found):
+                    uncovered[batch.name] = found.key
+                    continue
+            taken.append(self._claimed(found, owner, lease_seconds, heeds_halt=True))
+        return OpenClaims(tuple(taken), self.rows.wait_seconds, frozenset(guarded), uncovered)
 
-    def _may_begin(self, found: Entry) -> bool:
+    def _may_begin(self, batch: Batch, found: Entry) -> bool:
         """Hold an entry against the rules of its batch, which may end the batch for now."""
-        batch = self._ruled(found)
-        if batch is None:
-            return True
-        if batch.state is BatchState.RUNNING and found.fence == 0:
-            reason = forbids(batch, found)
-            if reason is not None:
-                batch = set_to(batch, BatchState.PAUSED, reason)
-                self.rows.set_batch(batch)
-        return batch.state is BatchState.RUNNING
+        reason = forbids(batch, found) if batch.state is BatchState.RUNNING else None
+        if reason is not None:
+            self.rows.set_batch(set_to(batch, BatchState.PAUSED, reason))
+        return batch.state is BatchState.RUNNING and reason is None
 
     def _ruled(self, entry: Entry) -> Batch | None:
         """Give the batch of an entry, if it has rules."""
@@ -243,6 +245,15 @@ class Writing:
         if BatchState.CANCELLED is found.state is not state:
             raise Misuse(f"the batch {name!r} was cancelled, and stays so")
         written = set_to(found, state, reason)
+        self.rows.set_batch(written)
+        return written
+
+    def cover(self, name: str, cover: Mapping[str, int]) -> Batch:
+        """Say how much of a batch is paid for."""
+        found = self.rows.batch(name)
+        if found is None:
+            raise Misuse(f"the journal has no batch {name!r}")
+        written = evolve(found, cover=dict(cover))
         self.rows.set_batch(written)
         return written
 

@@ -13,6 +13,7 @@ from ..journal.entries import Batch, BatchRules, BatchState
 from ..journal.states import Step
 from .cases import withdraw
 from .desk import Desk
+from .guarding import Guard
 from .leading import Lead, Place, Taken
 from .orders import PayoutOrder, PayoutOutcome
 from .paging import PAGE, each
@@ -106,6 +107,7 @@ class Chunk:
     async def _taken(self, limit: int, lump: int) -> AsyncGenerator[Taken]:
         """Claim lump by lump, as they are asked for; what nobody asks for is given back."""
         desk = self.lead.desk
+        guard = Guard(desk)
         while limit > 0 and not desk.stopping.is_set():
             begun, asked = self._now(), min(lump, limit)
             claims = await desk.journal.claim_open(
@@ -119,6 +121,8 @@ class Chunk:
                 for entry in left:
                     await desk.journal.release(entry)
             limit -= len(claims.entries)
+            if await guard.looked(claims):
+                continue
             if claims.wait_seconds is not None:
                 pause = claims.wait_seconds * (1 + desk.timing.dice() * _SPREAD)
                 await desk.timing.sleep_unless(desk.stopping, pause)

@@ -266,6 +266,11 @@ class PostgresJournal:
             lambda writing: writing.set_batch_state(name, state, reason),
         )
 
+    async def cover(self, name: str, cover: Mapping[str, int]) -> Batch:
+        """Say how much of a batch the wallets pay for, where it stops on a low balance."""
+        needs = Needs(batches=frozenset({name}))
+        return await self._write(needs, lambda writing: writing.cover(name, cover))
+
     async def batch(self, name: str) -> Batch | None:
         """Give a batch by its name."""
         return await self._ask(lambda connection: self._questions.batch(connection, name))
