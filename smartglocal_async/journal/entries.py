@@ -108,6 +108,8 @@ class OpenClaims:
     """Batches that were met, and stop where the balance is low."""
     uncovered: Mapping[str, str] = field(factory=dict[str, str], hash=False)
     """Those of them that stand still until it is seen anew, and the key that isn't covered."""
+    has_paused: bool = False
+    """Whether a batch that was met begins nothing more: behind it there may be others."""
 
 
 @frozen(kw_only=True)

@@ -40,6 +40,8 @@ class Guard:
             before = self._short.get(name)
             if before is not None:
                 await self.desk.timing.sleep_unless(self.desk.stopping, _PAUSE_SECONDS)
+                if self.desk.stopping.is_set():
+                    return False  # What is under way had no time to show anything.
             batch = await self._look(name)
             if batch is None:
                 continue
