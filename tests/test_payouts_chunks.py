@@ -2,8 +2,10 @@
 
 import asyncio
 from contextlib import AsyncExitStack, aclosing
+from itertools import count
 
 import pytest
+from journal_conformance import bring
 from paying import QUICK, START, order
 from postgres_schemas import DSN, needs_postgres
 
@@ -237,6 +239,26 @@ async def test_a_balance_that_all_workers_draw_on(run_provider, connect, schema)
         assert batch.reason.startswith("the wallets can't pay 'k")
         assert provider.report().moved == 25
         assert (await workers[0].summary()).counts[sg.PayoutState.SUCCEEDED] == 25
+
+
+async def test_a_balance_that_may_lack_what_is_under_way(run_provider, connect, journal) -> None:
+    """While somebody is at work on it, nobody pauses the batch."""
+    provider = run_provider(rules=emulator.Rules(opening_balance=15_000))
+    others: list[sg.Entry] = []
+    sleeps = count()
+
+    async def sleep(_seconds: float) -> None:
+        if next(sleeps) == 4:
+            _ = await journal.advance(others[0], sg.Event.NOT_PAID)
+
+    api = connect(provider, settings=sg.Settings(timing=sg.Timing(sleep=sleep)))
+    async with sg.Payouts(api, journal, seal=SEAL) as payouts:
+        stop_on = sg.StopOn(low_balance=True)
+        _ = await payouts.submit(orders(1), "night", stop_on=stop_on)
+        place = {"batch": "night", "amount": 10_000, "currency": "usd"}
+        others.append(await bring(journal, sg.Step.STARTED, "other", **place))
+        assert await work_off(payouts) == ["k0"]
+        assert (await journal.batch("night")).state is sg.BatchState.RUNNING
 
 
 async def test_whoever_stops_while_a_balance_is_too_low(provider, connect, tmp_path) -> None:

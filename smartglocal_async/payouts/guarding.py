@@ -5,12 +5,15 @@ from typing import Final
 
 from attrs import define, field
 
-from ..journal.entries import Batch, BatchState, OpenClaims
+from ..journal.entries import WORKABLE, Batch, BatchState, OpenClaims
+from ..journal.states import Step
 from .desk import Desk
+from .paging import PAGE
 from .wallets import STALE_SECONDS, balance
 
 _PAUSE_SECONDS: Final = 5.0
 """How long what is under way has for showing that it wasn't paid, or that the balance has it."""
+_BEGUN: Final = WORKABLE - {Step.NEW}
 
 
 @define(eq=False)
@@ -25,8 +28,8 @@ class Guard:
     async def looked(self, claims: OpenClaims) -> bool:
         """Look where it is time to; say whether what stood still may be asked for again.
 
-        A batch is paused when it stands still at the same payout, and nothing of it has moved
-        since the last look: the wallets can't pay.
+        A batch is paused when it stands still at the same payout, nothing of it has moved since
+        the last look, and nobody is at work on it: the wallets can't pay.
 
         Raises:
             CallFailed: the balance can't be asked for.
@@ -45,11 +48,16 @@ class Guard:
             batch = await self._look(name)
             if batch is None:
                 continue
-            if before is not None and before == (key, batch):
+            if before is not None and before == (key, batch) and not await self._is_at_work(name):
                 reason = f"the wallets can't pay {key!r}"
                 _ = await self.desk.journal.set_batch_state(name, BatchState.PAUSED, reason)
             self._short[name] = key, batch
         return bool(claims.uncovered)
+
+    async def _is_at_work(self, name: str) -> bool:
+        """Say whether somebody works on what was begun: the balance may lack it already."""
+        begun = await self.desk.journal.entries(PAGE, steps=_BEGUN, batch=name)
+        return any(entry.owner is not None for entry in begun)
 
     async def _look(self, name: str) -> Batch | None:
         """See the balance, and write what it covers; give the batch as it stands then."""

@@ -39,7 +39,7 @@ class SharedBatches(ABC):
 
         Raises:
             Misuse: there is no seal, so that nobody could pay without the source; or the batch is
-                there, and was begun without rules.
+                there, or payouts of it are, and was begun without rules.
             InvalidRequest: an order breaks a rule; what comes before it may be written.
             JournalUnusable: nothing can be written; what comes before may be.
 
