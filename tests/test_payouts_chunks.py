@@ -261,6 +261,19 @@ async def test_a_balance_that_may_lack_what_is_under_way(run_provider, connect, 
         assert (await journal.batch("night")).state is sg.BatchState.RUNNING
 
 
+async def test_a_balance_that_was_seen_long_ago(run_provider, connect, journal) -> None:
+    """It is seen anew before anything is taken: what isn't covered would fail for good."""
+    provider = run_provider(rules=emulator.Rules(opening_balance=25_000))
+    async with sg.Payouts(connect(provider, settings=QUICK), journal, seal=SEAL) as payouts:
+        stop_on = sg.StopOn(low_balance=True)
+        _ = await payouts.submit(orders(3), "night", stop_on=stop_on)
+        _ = await journal.cover("night", {"usd": 10**9})
+        assert sorted(await work_off(payouts, "night")) == ["k0", "k1"]
+        _ = await journal.cover("night", {"usd": 10**9})
+        assert (await payouts.unpause("night")).cover is None
+        assert await work_off(payouts) == []
+
+
 async def test_whoever_stops_while_a_balance_is_too_low(provider, connect, tmp_path) -> None:
     """It pauses nothing for all: what is under way had no time to settle."""
     held: list[sg.Payouts] = []

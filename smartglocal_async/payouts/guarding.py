@@ -25,6 +25,19 @@ class Guard:
     _short: dict[str, tuple[str, Batch]] = field(factory=dict[str, tuple[str, Batch]], init=False)
     """What the last look didn't cover, and how the batch stood then."""
 
+    async def begin(self, name: str) -> None:
+        """Look before anything of a batch is taken: what was written down last may be old.
+
+        Raises:
+            CallFailed: the balance can't be asked for.
+
+        """
+        batch = await self.desk.journal.batch(name)
+        if batch is None or batch.rules is None or batch.state is not BatchState.RUNNING:
+            return
+        if batch.rules.low_balance:
+            _ = await self._look(name)
+
     async def looked(self, claims: OpenClaims) -> bool:
         """Look where it is time to; say whether what stood still may be asked for again.
 
