@@ -38,7 +38,7 @@ class Caller:
     calls: int = field(default=0, init=False)
     state: str = field(default="open", init=False)
     listeners: list[Callable[[float], Awaitable[None]]] = field(
-        factory=list[Callable[[float], Awaitable[None]]], init=False
+        factory=list[Callable[[float], Awaitable[None]]], init=False, repr=False
     )
     """Told for how many seconds the provider asked to be left alone."""
 

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, aclosing
 from itertools import count
 
 import pytest
-from journal_conformance import bring
+from journal_conformance import SetClock, bring
 from paying import QUICK, START, order
 from postgres_schemas import DSN, needs_postgres
 
@@ -261,14 +261,16 @@ async def test_a_balance_that_may_lack_what_is_under_way(run_provider, connect, 
         assert (await journal.batch("night")).state is sg.BatchState.RUNNING
 
 
-async def test_a_balance_that_was_seen_long_ago(run_provider, connect, journal) -> None:
+async def test_a_balance_that_was_seen_long_ago(run_provider, connect, tmp_path) -> None:
     """It is seen anew before anything is taken: what isn't covered would fail for good."""
-    provider = run_provider(rules=emulator.Rules(opening_balance=25_000))
+    provider, clock = run_provider(rules=emulator.Rules(opening_balance=25_000)), SetClock()
+    journal = sg.SQLiteJournal(tmp_path / "j.db", clock=clock)
     async with sg.Payouts(connect(provider, settings=QUICK), journal, seal=SEAL) as payouts:
         stop_on = sg.StopOn(low_balance=True)
         _ = await payouts.submit(orders(3), "night", stop_on=stop_on)
         _ = await journal.cover("night", {"usd": 10**9})
-        assert sorted(await work_off(payouts, "night")) == ["k0", "k1"]
+        clock.now += 30
+        assert sorted(await work_off(payouts)) == ["k0", "k1"]
         _ = await journal.cover("night", {"usd": 10**9})
         assert (await payouts.unpause("night")).cover is None
         assert await work_off(payouts) == []

@@ -1,6 +1,7 @@
 """When nothing more of a batch is begun, whoever works on it; the journal's row of it says so."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from attrs import evolve
 
@@ -8,6 +9,9 @@ from ..errors import Misuse
 from ..values.money import AmountDetails
 from .entries import Batch, BatchState, Entry
 from .states import STEPS, Event, Step
+
+COVER_SECONDS: Final = 30.0
+"""How old a balance may be: others may draw on it, too."""
 
 
 def named(found: Batch | None, given: Batch) -> Batch:
@@ -47,13 +51,17 @@ def forbids(batch: Batch, entry: Entry) -> str | None:
     return f"with the payout {entry.key!r} more than {most} would be spent"
 
 
-def is_covered(batch: Batch, entry: Entry) -> bool:
+def is_covered(batch: Batch, entry: Entry, now: float) -> bool:
     """Say whether the wallets pay for an entry, as far as they were seen."""
     if batch.rules is None or not batch.rules.low_balance:
         return True
+    if batch.cover is None or batch.cover_at is None:
+        return False
+    if not 0 <= now - batch.cover_at < COVER_SECONDS:
+        return False
     currency = entry.currency or ""
     claimed = batch.bound.get(currency, 0) + (entry.amount or 0)
-    return batch.cover is not None and claimed <= batch.cover.get(currency, 0)
+    return claimed <= batch.cover.get(currency, 0)
 
 
 def is_bound(entry: Entry) -> bool:

@@ -161,26 +161,23 @@ class Writing:
     def claim_open(self, page: Page, owner: str, lease_seconds: float) -> OpenClaims:
         """Take entries that can be worked on now."""
         taken: list[Entry] = []
-        guarded, uncovered, has_paused = set[str](), dict[str, str](), False
+        uncovered, has_paused = dict[str, str](), False
         free = tuple(self.rows.free(page, is_due=True, is_running=True))
         if free and (halt := self.halted()) is not None:
             raise error_of(halt)
         for found in tuple(map(self._left, free)):
             batch = None if is_bound(found) else self._ruled(found)
             if batch is not None:
-                if batch.rules is not None and batch.rules.low_balance:
-                    guarded.add(batch.name)
                 if batch.name in uncovered:
                     continue
                 if not self._may_begin(batch, found):
                     has_paused = True
                     continue
-                if not is_covered(batch, found):
+                if not is_covered(batch, found, self.clock()):
                     uncovered[batch.name] = found.key
                     continue
             taken.append(self._claimed(found, owner, lease_seconds, heeds_halt=True))
-        wait = self.rows.wait_seconds
-        return OpenClaims(tuple(taken), wait, frozenset(guarded), uncovered, has_paused)
+        return OpenClaims(tuple(taken), self.rows.wait_seconds, uncovered, has_paused)
 
     def _may_begin(self, batch: Batch, found: Entry) -> bool:
         """Hold an entry against the rules of its batch, which may end the batch for now."""
@@ -280,7 +277,7 @@ class Writing:
         found = self.rows.batch(name)
         if found is None:
             raise Misuse(f"the journal has no batch {name!r}")
-        written = evolve(found, cover=dict(cover))
+        written = evolve(found, cover=dict(cover), cover_at=self.clock())
         self.rows.set_batch(written)
         return written
 

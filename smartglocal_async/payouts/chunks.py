@@ -114,8 +114,6 @@ class Chunk:
         """Claim lump by lump, as they are asked for; what nobody asks for is given back."""
         desk = self.lead.desk
         guard = Guard(desk)
-        if self.batch is not None:
-            await guard.begin(self.batch)
         while limit > 0 and not desk.stopping.is_set():
             begun, asked = self._now(), min(lump, limit)
             claims = await desk.journal.claim_open(

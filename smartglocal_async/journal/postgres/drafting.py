@@ -187,7 +187,7 @@ class Drafting:
             _ = await connection.execute(
                 f"UPDATE {self.schema}.batch SET digest = $2, rows = $3, totals = $4, "
                 "begun_at = $5, state = $6, reason = $7, rules = $8, bound = $9, paid = $10, "
-                "failures = $11, cover = $12 WHERE name = $1",
+                "failures = $11, cover = $12, cover_at = $13 WHERE name = $1",
                 *row,
             )
 
