@@ -211,7 +211,7 @@ async def test_a_batch_that_stops_before_others(payouts) -> None:
     stop_on = sg.StopOn(spend=sg.AmountDetails(10_000, "usd"))
     _ = await payouts.submit(orders(20), "night", stop_on=stop_on)
     _ = await payouts.submit([order("other")], "day")
-    assert await work_off(payouts, concurrency=8) == ["k0", "other"]
+    assert set(await work_off(payouts, concurrency=8)) == {"k0", "other"}
 
 
 async def test_a_case_that_cannot_be_decided(payouts, provider) -> None:
