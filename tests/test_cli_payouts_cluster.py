@@ -5,12 +5,17 @@ import signal
 
 import pytest
 from postgres_schemas import DSN, needs_postgres
+from postgres_server import needs_server, server
 from test_cli import in_terminal
 from till import DECLINED, rows
 
 import smartglocal_async as sg
+from smartglocal_async import emulator
+from smartglocal_async.emulator import Fault, FaultKind
 
 pytestmark = [pytest.mark.thorough, needs_postgres]
+
+HANG = Fault(FaultKind.HANG, rate=1.0, operation="session/confirm")
 
 
 @pytest.fixture
@@ -113,6 +118,40 @@ def test_a_worker_that_is_told_to_stop(shop):
     assert told[1]["succeeded"] == paid < 200
     status = till.json("status", "--journal", at, exits=3)
     assert status["counts"] == {"succeeded": paid, "open": 200 - paid}
+
+
+@needs_server
+def test_a_database_that_is_killed_and_comes_again(till, monkeypatch):
+    """The worker waits for it, and goes on; each is paid once."""
+    till.opens()
+    monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", sg.Seal.new_key())
+    with server() as own:
+        till("submit", str(till.has(rows(100))), "--journal", own.dsn, "--yes")
+        worker = till.child("work", "--journal", own.dsn, "--until-done", "--concurrency", "4")
+        while till.provider.report().moved < 10:
+            assert worker.poll() is None
+        own.stop()
+        own.start()
+        _, err = worker.communicate(timeout=60)
+    assert worker.returncode == 0, err
+    assert moved(till, 100) == [1] * 100
+
+
+def test_a_second_signal(till, schema, monkeypatch):
+    """It ends at once, and says that the journal has what is out."""
+    till.opens(faults=emulator.FaultScript((HANG,)))
+    monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", sg.Seal.new_key())
+    at = f"{DSN}?schema={schema}"
+    till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
+    worker = till.child("work", "--journal", at)
+    while till.provider.report().requests < 9:
+        assert worker.poll() is None
+    worker.send_signal(signal.SIGTERM)
+    assert worker.stderr is not None
+    assert "once more ends it at once" in worker.stderr.readline()
+    worker.send_signal(signal.SIGTERM)
+    assert "what is out is in the journal" in worker.communicate(timeout=30)[1]
+    assert worker.returncode == 3
 
 
 def test_two_workers_and_one_batch(shop):
