@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 
 import pytest
 from postgres_schemas import DSN, needs_postgres
@@ -29,6 +30,13 @@ def shop(till, schema, monkeypatch):
 def moved(till, count: int) -> list[int]:
     """Count how often each was paid, by the provider."""
     return [till.provider.order(f"k{n}").moved for n in range(count)]
+
+
+def until_paid(till, count: int, worker) -> None:
+    """Wait until so many are paid, while a worker lives."""
+    while till.provider.report().moved < count:
+        assert worker.poll() is None
+        time.sleep(0.02)
 
 
 def lines(text: str) -> list[dict]:
@@ -106,8 +114,7 @@ def test_a_worker_that_is_told_to_stop(shop):
     till, at = shop
     till("submit", str(till.has(rows(200))), "--journal", at, "--yes")
     worker = till.child("work", "--journal", at, "--concurrency", "8", "--json")
-    while till.provider.report().moved < 20:
-        assert worker.poll() is None
+    until_paid(till, 20, worker)
     worker.send_signal(signal.SIGTERM)
     out, err = worker.communicate(timeout=30)
     told = lines(out)
@@ -122,16 +129,21 @@ def test_a_worker_that_is_told_to_stop(shop):
 
 @needs_server
 def test_a_database_that_is_killed_and_comes_again(till, monkeypatch):
-    """The worker waits for it, and goes on; each is paid once."""
+    """The worker waits for it, in the middle and at its beginning; each is paid once."""
     till.opens()
     monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", sg.Seal.new_key())
     with server() as own:
         till("submit", str(till.has(rows(100))), "--journal", own.dsn, "--yes")
-        worker = till.child("work", "--journal", own.dsn, "--until-done", "--concurrency", "4")
-        while till.provider.report().moved < 10:
-            assert worker.poll() is None
+        own.stop()
+        worker = till.child("work", "--journal", own.dsn, "--concurrency", "4")
+        assert worker.stderr is not None
+        assert "nobody listens there: is it running?" in worker.stderr.readline()
+        own.start()
+        until_paid(till, 10, worker)
         own.stop()
         own.start()
+        until_paid(till, 100, worker)
+        worker.send_signal(signal.SIGTERM)
         _, err = worker.communicate(timeout=60)
     assert worker.returncode == 0, err
     assert moved(till, 100) == [1] * 100
@@ -146,6 +158,7 @@ def test_a_second_signal(till, schema, monkeypatch):
     worker = till.child("work", "--journal", at)
     while till.provider.report().requests < 9:
         assert worker.poll() is None
+        time.sleep(0.02)
     worker.send_signal(signal.SIGTERM)
     assert worker.stderr is not None
     assert "once more ends it at once" in worker.stderr.readline()

@@ -139,11 +139,12 @@ async def worker_of(  # noqa: PLR0913 - settings, all named, all with a default
     told: Callable[[PayoutOutcome], None] = _uncounted,
     failed: Callable[[SmartGlocalError], None] = _unheard,
 ) -> AsyncGenerator[Worker]:
-    """Give a worker over payouts that are open; ``concurrency`` is that of all its jobs together.
+    """Give a worker over payouts that are open, which it stops when it is told to stop.
 
-    ``every`` says, in the words of cron, when one of all workers looks for payouts without a job:
-    one was lost, the queue's tables were emptied, a pause ended, a wait is over. ``told`` hears of
-    every outcome, ``failed`` of what ended a job early, and of a database that is gone.
+    ``concurrency`` is that of all its jobs together. ``every`` says, in the words of cron, when one
+    of all workers looks for payouts without a job: one was lost, the queue's tables were emptied,
+    a pause ended, a wait is over. ``told`` hears of every outcome, ``failed`` of what ended a job
+    early, and of a database that is gone.
 
     Raises:
         InvalidRequest: a concurrency that makes no sense.
