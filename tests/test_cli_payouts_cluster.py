@@ -1,11 +1,13 @@
 """``payouts submit``, ``work`` and what steers them: one batch, many workers, each paid once."""
 
+import asyncio
 import json
+import re
 import signal
 import time
 
 import pytest
-from postgres_schemas import DSN, needs_postgres
+from postgres_schemas import DSN, execute, needs_postgres
 from postgres_server import needs_server, server
 from test_cli import in_terminal
 from till import DECLINED, rows
@@ -16,6 +18,10 @@ from smartglocal_async.emulator import Fault, FaultKind
 
 pytestmark = [pytest.mark.thorough, needs_postgres]
 
+WAKE = """
+SELECT pg_notify('ch_pgqueuer_{name}', json_build_object('channel', 'c', 'operation', 'insert',
+'sent_at', now(), 'table', 'pgqueuer', 'type', 'table_changed_event')::text)
+"""
 HANG = Fault(FaultKind.HANG, rate=1.0, operation="session/confirm")
 
 
@@ -149,6 +155,26 @@ def test_a_database_that_is_killed_and_comes_again(till, monkeypatch):
     assert moved(till, 100) == [1] * 100
 
 
+def test_a_queue_that_is_dropped(shop, schema):
+    """The worker says so, makes it again, and goes on."""
+    till, at = shop
+    till("submit", str(till.has(rows(5))), "--journal", at, "--yes")
+    till("pause", "p.csv", "--journal", at)
+    worker = till.child("work", "--journal", at, "--json")
+    assert worker.stdout is not None
+    assert json.loads(worker.stdout.readline())["event"] == "started"
+    asyncio.run(execute("DROP TABLE {name}.pgqueuer", name=schema))
+    asyncio.run(execute(WAKE, name=schema))
+    trouble = json.loads(worker.stdout.readline())
+    assert re.fullmatch(r"the queue failed: \w+; beginning again", trouble["message"])
+    till("unpause", "p.csv", "--journal", at)
+    until_paid(till, 5, worker)
+    worker.send_signal(signal.SIGTERM)
+    _, err = worker.communicate(timeout=60)
+    assert worker.returncode == 0, err
+    assert moved(till, 5) == [1] * 5
+
+
 def test_a_second_signal(till, schema, monkeypatch):
     """It ends at once, and says that the journal has what is out."""
     till.opens(faults=emulator.FaultScript((HANG,)))
@@ -170,12 +196,12 @@ def test_a_second_signal(till, schema, monkeypatch):
 def test_two_workers_and_one_batch(shop):
     """Together they pay each once, and both end when it is done."""
     till, at = shop
-    till("submit", str(till.has(rows(200))), "--journal", at, "--yes")
+    till("submit", str(till.has(rows(100))), "--journal", at, "--yes")
     workers = [till.child("work", "--journal", at, "--until-done", "--json") for _ in range(2)]
     told = [lines(worker.communicate(timeout=60)[0])[-1] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0]
-    assert sum(one["succeeded"] for one in told) == 200
-    assert moved(till, 200) == [1] * 200
+    assert sum(one["succeeded"] for one in told) == 100
+    assert moved(till, 100) == [1] * 100
 
 
 def test_a_batch_is_paused_and_goes_on(shop):
