@@ -18,8 +18,8 @@ from ...payouts.payouts import Payouts
 from ...values.exactness import above_zero
 from .jobs import CHUNK, RUN_CHUNK, Jobs, batch_in, jobs_of
 
-EVERY: Final = "* * * * * */10"
-"""When somebody looks for what has no job: every ten seconds, one of all workers."""
+EVERY: Final = "* * * * * */5"
+"""When somebody looks for what has no job: every five seconds, one of all workers."""
 _JOBS: Final = 2
 """At once: one comes to its end while the other fills the places; more are kept from others."""
 _HEARTBEAT: Final = timedelta(seconds=10)
