@@ -106,6 +106,11 @@ class PostgresJournal:
         """The secret for the fingerprints, made with the journal."""
         return self._opened.identity.secret
 
+    @property
+    def scope(self) -> str:
+        """The server and the project whose it is: known once it is open."""
+        return self._opened.scope
+
     async def open(self, scope: str) -> None:
         """Connect, and make the tables where there are none; leases stay as they are.
 
@@ -274,6 +279,18 @@ class PostgresJournal:
     async def batch(self, name: str) -> Batch | None:
         """Give a batch by its name."""
         return await self._ask(lambda connection: self._questions.batch(connection, name))
+
+    async def batches(self) -> tuple[Batch, ...]:
+        """Give all batches, the one that was begun first in front."""
+        return await self._ask(self._questions.batches)
+
+    async def count_open(self, most: int, *, batch: str, is_due: bool = True) -> int:
+        """Count what could be taken of a batch now, up to so many; or all that isn't settled."""
+        page = Page(limit=most, after=None, steps=WORKABLE, batch=batch)
+        now = None if self.clock is None else self.clock()
+        return await self._ask(
+            lambda connection: self._questions.count_open(connection, page, now, is_due=is_due)
+        )
 
     async def halt(self, halt: Halt | None) -> None:
         """Put the brake on; None lifts it."""

@@ -1,0 +1,358 @@
+"""``payouts submit``, ``work`` and what steers them: one batch, many workers, each paid once."""
+
+import asyncio
+import json
+import re
+import signal
+import time
+
+import pytest
+from postgres_schemas import DSN, execute, needs_postgres
+from postgres_server import needs_server, server
+from test_cli import in_terminal
+from till import DECLINED, rows
+
+import smartglocal_async as sg
+from smartglocal_async import emulator
+from smartglocal_async.emulator import Fault, FaultKind
+
+pytestmark = [pytest.mark.thorough, needs_postgres]
+
+WAKE = """
+SELECT pg_notify('ch_pgqueuer_{name}', json_build_object('channel', 'c', 'operation', 'insert',
+'sent_at', now(), 'table', 'pgqueuer', 'type', 'table_changed_event')::text)
+"""
+HANG = Fault(FaultKind.HANG, rate=1.0, operation="session/confirm")
+
+
+@pytest.fixture
+def shop(till, schema, monkeypatch):
+    """Give the command line of a shop whose journal is a database, and the address of that."""
+    till.opens()
+    monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", sg.Seal.new_key())
+    return till, f"{DSN}?schema={schema}"
+
+
+def moved(till, count: int) -> list[int]:
+    """Count how often each was paid, by the provider."""
+    return [till.provider.order(f"k{n}").moved for n in range(count)]
+
+
+def until_paid(till, count: int, worker) -> None:
+    """Wait until so many are paid, while a worker lives."""
+    while till.provider.report().moved < count:
+        assert worker.poll() is None
+        time.sleep(0.02)
+
+
+def lines(text: str) -> list[dict]:
+    """Read JSON Lines."""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_file_is_submitted_and_worked_off(shop):
+    """Nothing is sent before there is a worker, and that ends when it is done."""
+    till, at = shop
+    file = till.has(rows(20, k3=DECLINED))
+    done = till("submit", str(file), "--journal", at, "--yes").stdout
+    assert "fit to be paid" in done
+    assert "20 payouts, 2,753.01 USD, in the batch p.csv; 1 new job for workers" in done
+    assert f"next: smartglocal payouts work --journal '{at}'" in done
+    assert till.provider.report().requests == 0
+
+    again = till.json("submit", str(file), "--journal", at, "--yes")
+    assert (again["rows"], again["jobs"], again["refused_count"]) == (20, 0, 0)
+
+    worked = till("work", "--journal", at, "--until-done", "--concurrency", "4")
+    assert f"working on {at}, 4 payouts at once" in worked.stdout
+    assert "19 succeeded, 1 failed, 0 unknown" in worked.stdout
+    assert moved(till, 20) == [n != 3 for n in range(20)]
+    assert till.json("status", "--journal", at, exits=1)["counts"] == {"succeeded": 19, "failed": 1}
+
+
+def test_nothing_is_open(shop):
+    """A worker that is to work until it's done ends at once."""
+    till, at = shop
+    told = lines(till("work", "--journal", at, "--until-done", "--json").stdout)
+    assert [one["event"] for one in told] == ["started", "stopped"]
+    assert (told[1]["succeeded"], told[1]["exit_code"]) == (0, 0)
+
+
+def test_a_file_that_was_changed(shop):
+    """It is refused with the row that differs; as another batch, what is known is told."""
+    till, at = shop
+    file = till.has(rows(5))
+    till("submit", str(file), "--journal", at, "--yes")
+    till.has(rows(6, k1="7.00"))
+    refused = till("submit", str(file), "--journal", at, "--yes", exits=2)
+    assert "isn't the file that the batch 'p.csv' was begun with" in refused.stderr
+    assert "k1" in refused.stderr
+
+    other = ("submit", str(file), "--journal", at, "--yes", "--batch", "other")
+    told = till.json(*other, exits=1)
+    assert told["refused"] == [{"key": "k1", "differs": ["amount_details.amount"]}]
+    assert (told["rows"], told["exit_code"]) == (5, 1)
+    assert "Refused: the key belongs to another order" in till(*other, exits=1).stdout
+
+
+@pytest.mark.parametrize("verb", ["submit", "work"])
+def test_without_the_key_of_the_seal(shop, monkeypatch, verb):
+    """Nobody could pay what lies there: it says so, and what to do."""
+    till, at = shop
+    monkeypatch.delenv("SMARTGLOCAL_JOURNAL_KEY")
+    words = (str(till.has(rows(2))), "--yes") if verb == "submit" else ()
+    done = till(verb, *words, "--journal", at, exits=2)
+    assert "SMARTGLOCAL_JOURNAL_KEY: isn't set" in done.stderr
+    assert "new_key" in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["submit", "work", "limits"])
+def test_a_journal_that_nobody_can_share(shop, verb):
+    """A file is one process's."""
+    till, _ = shop
+    words = (str(till.has(rows(2))), "--yes") if verb == "submit" else ()
+    done = till(verb, *words, "--journal", "p.journal", exits=2)
+    assert "--journal: expected postgres://" in done.stderr
+
+
+def test_a_worker_that_is_told_to_stop(shop):
+    """SIGTERM: what is out is finished, and what it had beyond that is anybody's at once."""
+    till, at = shop
+    till("submit", str(till.has(rows(200))), "--journal", at, "--yes")
+    worker = till.child("work", "--journal", at, "--concurrency", "8", "--json")
+    until_paid(till, 20, worker)
+    worker.send_signal(signal.SIGTERM)
+    out, err = worker.communicate(timeout=30)
+    told = lines(out)
+    assert worker.returncode == 0, err
+    assert "SIGTERM: what is out is finished" in err
+    assert [one["event"] for one in told] == ["started", "stopped"]
+    paid = till.provider.report().moved
+    assert told[1]["succeeded"] == paid < 200
+    status = till.json("status", "--journal", at, exits=3)
+    assert status["counts"] == {"succeeded": paid, "open": 200 - paid}
+
+
+@needs_server
+def test_a_database_that_is_killed_and_comes_again(till, monkeypatch):
+    """The worker waits for it, in the middle and at its beginning; each is paid once."""
+    till.opens()
+    monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", sg.Seal.new_key())
+    with server() as own:
+        till("submit", str(till.has(rows(100))), "--journal", own.dsn, "--yes")
+        own.stop()
+        worker = till.child("work", "--journal", own.dsn, "--concurrency", "4")
+        assert worker.stderr is not None
+        assert "nobody listens there: is it running?" in worker.stderr.readline()
+        own.start()
+        until_paid(till, 10, worker)
+        own.stop()
+        own.start()
+        until_paid(till, 100, worker)
+        worker.send_signal(signal.SIGTERM)
+        _, err = worker.communicate(timeout=60)
+    assert worker.returncode == 0, err
+    assert moved(till, 100) == [1] * 100
+
+
+def test_a_queue_that_is_dropped(shop, schema):
+    """The worker says so, makes it again, and goes on."""
+    till, at = shop
+    till("submit", str(till.has(rows(5))), "--journal", at, "--yes")
+    till("pause", "p.csv", "--journal", at)
+    worker = till.child("work", "--journal", at, "--json")
+    assert worker.stdout is not None
+    assert json.loads(worker.stdout.readline())["event"] == "started"
+    asyncio.run(execute("DROP TABLE {name}.pgqueuer", name=schema))
+    asyncio.run(execute(WAKE, name=schema))
+    trouble = json.loads(worker.stdout.readline())
+    assert re.fullmatch(r"the queue failed: \w+; beginning again", trouble["message"])
+    till("unpause", "p.csv", "--journal", at)
+    until_paid(till, 5, worker)
+    worker.send_signal(signal.SIGTERM)
+    _, err = worker.communicate(timeout=60)
+    assert worker.returncode == 0, err
+    assert moved(till, 5) == [1] * 5
+
+
+def test_a_second_signal(till, schema, monkeypatch):
+    """It ends at once, and says that the journal has what is out."""
+    till.opens(faults=emulator.FaultScript((HANG,)))
+    monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", sg.Seal.new_key())
+    at = f"{DSN}?schema={schema}"
+    till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
+    worker = till.child("work", "--journal", at)
+    while till.provider.report().requests < 9:
+        assert worker.poll() is None
+        time.sleep(0.02)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.stderr is not None
+    assert "once more ends it at once" in worker.stderr.readline()
+    worker.send_signal(signal.SIGTERM)
+    assert "what is out is in the journal" in worker.communicate(timeout=30)[1]
+    assert worker.returncode == 3
+
+
+def test_two_workers_and_one_batch(shop):
+    """Together they pay each once, and both end when it is done."""
+    till, at = shop
+    till("submit", str(till.has(rows(100))), "--journal", at, "--yes")
+    workers = [till.child("work", "--journal", at, "--until-done", "--json") for _ in range(2)]
+    told = [lines(worker.communicate(timeout=60)[0])[-1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0]
+    assert sum(one["succeeded"] for one in told) == 100
+    assert moved(till, 100) == [1] * 100
+
+
+def test_a_batch_is_paused_and_goes_on(shop):
+    """While it is paused no worker has anything to do; cancelled, the rest is withdrawn."""
+    till, at = shop
+    till("submit", str(till.has(rows(5))), "--journal", at, "--yes")
+    done = till("pause", "p.csv", "--journal", at, "--reason", "look first")
+    assert done.stdout == "p.csv: paused (look first)\n"
+    till("work", "--journal", at, "--until-done")
+    assert till.provider.report().requests == 0
+    assert till.json("unpause", "p.csv", "--journal", at) == {
+        "batch": "p.csv",
+        "state": "running",
+        "reason": None,
+    }
+    till("work", "--journal", at, "--until-done")
+    assert moved(till, 5) == [1] * 5
+
+    till("submit", str(till.has(rows(9), "q.csv")), "--journal", at, "--yes")
+    asked = till("cancel", "q.csv", "--journal", at, exits=2)
+    assert "--yes" in asked.stderr
+    done = till("cancel", "q.csv", "--journal", at, "--yes")
+    assert done.stdout == "q.csv: cancelled, 4 payouts withdrawn\n"
+    again = till("submit", "q.csv", "--journal", at, "--yes", exits=2)
+    assert "was cancelled, which stays so" in again.stderr
+    assert "no batch" in till("pause", "nothing", "--journal", at, exits=2).stderr
+
+
+def test_the_limits_of_all_workers(shop):
+    """They are shown, and changed one by one."""
+    till, at = shop
+    assert till.json("limits", "--journal", at) == {"rate": None, "concurrency": None}
+    done = till("limits", "--journal", at, "--rate", "500", "--concurrency", "40")
+    assert done.stdout == "all workers together: 500 in a second, 40 at once\n"
+    told = till.json("limits", "--journal", at, "--rate", "none")
+    assert told == {"rate": None, "concurrency": 40}
+    assert "as fast as they can, 40 at once" in till("limits", "--journal", at).stdout
+    for option, text in (("--rate", "fast"), ("--rate", "0"), ("--concurrency", "1.5")):
+        assert option in till("limits", "--journal", at, option, text, exits=2).stderr
+
+
+def test_payouts_that_are_halted(shop):
+    """A worker ends with the code of that."""
+    till, at = shop
+    till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
+    till("quarantine", "--journal", at)
+    done = till("work", "--journal", at, "--until-done", "--json", exits=7)
+    assert till.provider.report().requests == 0
+    assert lines(done.stdout)[1]["exit_code"] == 7
+
+
+def test_credentials_that_are_refused(shop):
+    """A worker ends, and what it had taken up stays open."""
+    till, at = shop
+    till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
+    (till.folder / "shop.pem").write_bytes(sg.PrivateKey.generate().pem())
+    done = till("work", "--journal", at, exits=1)
+    assert "signature" in done.stderr.lower()
+    assert till.provider.report().moved == 0
+
+
+@pytest.mark.parametrize("option", [("--spend-limit", "350.00usd"), ("--stop-on-refusal",)])
+def test_a_batch_that_stops_itself(shop, option):
+    """Its rules hold for every worker; it is paused, says why, and goes on when it is told to."""
+    till, at = shop
+    file = till.has(rows(20, k1=DECLINED if len(option) == 1 else "101.00"))
+    till("submit", str(file), "--journal", at, "--yes", *option)
+    worked = till("work", "--journal", at, "--until-done", "--concurrency", "1")
+    words = "more than 350.00 USD would be spent" if len(option) > 1 else "the payout 'k1' failed"
+    assert "the batch 'p.csv' is paused" in worked.stderr
+    assert words in worked.stderr
+    assert till.provider.report().moved == (3 if len(option) > 1 else 1)
+    status = till.json("status", "--journal", at, "--batch", "p.csv", exits=3)
+    assert status["state"] == "paused"
+    assert words in status["reason"]
+
+
+def test_what_goes_on_is_watched(shop):
+    """Each look is a line, with the rate and the time left of all workers, to the end."""
+    till, at = shop
+    till("submit", str(till.has(rows(60))), "--journal", at, "--yes")
+    watch = till.child("status", "--journal", at, "--watch", "--every", "0.1", "--json")
+    assert watch.stdout is not None
+    first = json.loads(watch.stdout.readline())
+    assert first["batches"] == [
+        {
+            "batch": "p.csv",
+            "state": "running",
+            "reason": None,
+            "rows": 60,
+            "counts": {"succeeded": 0, "failed": 0, "cancelled": 0, "unknown": 0, "open": 60},
+            "rate": None,
+            "eta_seconds": None,
+        }
+    ]
+    assert (first["workers"], first["under_way"], first["halt"]) == (0, 0, None)
+    till("work", "--journal", at, "--until-done", "--concurrency", "2")
+    out, err = watch.communicate(timeout=30)
+    looks = lines(out)
+    assert watch.returncode == 0, err
+    assert any(look["workers"] == 1 and 0 < look["under_way"] <= 2 for look in looks)
+    going = [look["batches"][0] for look in looks[1:-1]]
+    assert all(one["rate"] >= 0 for one in going)
+    assert any(one["eta_seconds"] for one in going)
+    assert looks[-1]["batches"][0]["counts"]["succeeded"] == 60
+
+
+def test_a_table_of_what_is_over(shop):
+    """Where nothing is open it looks once; off a terminal that is plain text."""
+    till, at = shop
+    till("submit", str(till.has(rows(3, k1=DECLINED))), "--journal", at, "--yes")
+    till("work", "--journal", at, "--until-done")
+    shown = till("status", "--journal", at, "--watch", "--batch", "p.csv", exits=1).stdout
+    head, _, row, said, *_ = [line.split() for line in shown.splitlines() if line.strip()]
+    assert head == ["Batch", "State", "Paid", "Failed", "Unknown", "Open", "Rate", "ETA"]
+    assert row == ["p.csv", "running", "2", "1", "0", "0"]
+    assert " ".join(said) == "0 workers at work, 0 payouts under way"
+    assert "all" in till("status", "--journal", at, "--watch", exits=1).stdout
+    assert "--watch" in till("status", "--journal", at, "--every", "1", exits=2).stderr
+    assert "no batch" in till("status", "--journal", at, "--watch", "--batch", "x", exits=2).stderr
+
+
+def test_a_live_table(shop):
+    """On a terminal the last look stands there in the end."""
+    till, at = shop
+    till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
+    till("work", "--journal", at, "--until-done")
+    shown = in_terminal("payouts", "status", "--journal", at, "--batch", "p.csv", "--watch")
+    assert "\x1b[" in shown
+    assert "p.csv" in shown
+    assert "0 workers at work" in shown
+
+
+def test_watching_is_interrupted(shop):
+    """Ctrl-C ends it."""
+    till, at = shop
+    till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
+    watch = till.child("status", "--journal", at, "--watch", "--every", "60")
+    assert watch.stdout is not None
+    while "workers at work" not in watch.stdout.readline():
+        assert watch.poll() is None
+    watch.send_signal(signal.SIGINT)
+    assert "interrupted" in watch.communicate(timeout=30)[1]
+    assert watch.returncode == 130
+
+
+def test_a_file_s_journal_is_watched(till):
+    """What is over is over at once, with no credentials for a look."""
+    till.opens()
+    file = till.has(rows(2))
+    till("pay", str(file), "--yes")
+    till.monkeypatch.delenv("SMARTGLOCAL_PROJECT")
+    told = till.json("status", str(file), "--watch")
+    assert (told["workers"], told["batches"][0]["counts"]["succeeded"]) == (None, 2)
