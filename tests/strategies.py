@@ -21,7 +21,7 @@ from smartglocal_async.values.events import EVENTS
 # The interpreter that measures coverage tries more.
 settings.register_profile(
     "fast",
-    max_examples=int(os.environ.get("SMARTGLOCAL_EXAMPLES", "100")),
+    max_examples=int(os.environ.get("SMARTGLOCAL_EXAMPLES", "50")),
     deadline=None,
     derandomize=True,
     print_blob=True,
