@@ -51,7 +51,7 @@ class _Size:
         return self.busy if load is _BUSY else self.waiting * workers
 
 
-_LONG: Final = _Size(rounds=15, waiting=64, busy=512)
+_LONG: Final = _Size(rounds=15, waiting=48, busy=384)
 _SHORT: Final = _Size(rounds=3, waiting=16, busy=64)
 _Turns = Mapping[tuple[_Load, int], list[Turn]]
 
