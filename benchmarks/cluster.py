@@ -102,13 +102,16 @@ def _speeds(turns: _Turns, load: _Load) -> Iterator[tuple[str, ...]]:
     for workers in _WORKERS:
         found = turns[load, workers]
         rates = _rates(found)
-        busy = [turn.busy_seconds / turn.seconds for turn in found if turn.busy_seconds is not None]
+        told = [(turn.all_seconds, turn) for turn in found if turn.all_seconds is not None]
+        each = [used / turn.payouts * _MILLI for used, turn in told]
+        busy = [used / turn.seconds for used, turn in told]
         yield (
             str(workers),
             Spread.of(rates).text(0),
             Spread.of_ratios(rates, one).text(2),
             Spread.of([turn.cpu_seconds / turn.payouts * _MILLI for turn in found]).text(1),
             Spread.of([turn.signing_share * 100 for turn in found]).text(0),
+            Spread.of(each).text(1) if each else "not told",
             Spread.of(busy).text(2) if busy else "not told",
         )
 
@@ -132,6 +135,7 @@ def _report(found: _Found) -> Iterator[str]:
             "÷ one worker",
             "CPU of the workers, ms a payout",
             "signatures, % of it",
+            "with provider and database, ms",
             f"cores at work, of {os.cpu_count()}",
         )
         yield f"Bound by {load.ends}:\n\n{table(heads, _speeds(found.turns, load))}"

@@ -24,9 +24,9 @@ from .payout_work import POSTGRES, PROJECT, orders
 _SEAL: Final = "SMARTGLOCAL_JOURNAL_KEY"
 _SIGNATURES: Final = 50
 _BODY: Final = b"x" * 300
-_CPU_LINE: Final = Path("/proc/stat")
-_IDLE: Final = slice(3, 5)
-"""The fields of its first line in which nobody works."""
+_PROCESSES: Final = Path("/proc")
+_USED: Final = slice(11, 13)
+"""Of a process's figures behind its name: its ticks as a user's and as the system's."""
 
 
 @frozen(kw_only=True)
@@ -37,8 +37,8 @@ class Turn:
     seconds: float
     cpu_seconds: float
     """Of the workers alone."""
-    busy_seconds: float | None
-    """Of all cores, whoever used them; None where the system doesn't tell."""
+    all_seconds: float | None
+    """Of the workers, the provider and the database; None where the system doesn't tell."""
     signing_seconds: float
     """What one signature takes of a core."""
     calls: int
@@ -87,18 +87,18 @@ class Fleet:
         batch = f"turn-{next(self._numbers)}"
         signing, calls, written = _signing_seconds(self.key), await self._calls(), await self.log()
         _ = await self.payouts.submit(orders(payouts), batch)
-        commits, busy, begun = await self._commits(), _busy_seconds(), time.perf_counter()
+        commits, used, begun = await self._commits(), await self._used(), time.perf_counter()
         for worker in self.workers[:workers]:
             worker.begin(batch, concurrency)
         done = [worker.end() for worker in self.workers[:workers]]
-        seconds, busy_after = time.perf_counter() - begun, _busy_seconds()
+        seconds, used_after = time.perf_counter() - begun, await self._used()
         if sum(one.paid for one in done) != payouts:
             raise SystemExit(f"{sum(one.paid for one in done)} of {payouts} were paid")
         return Turn(
             payouts=payouts,
             seconds=seconds,
             cpu_seconds=sum(one.cpu_seconds for one in done),
-            busy_seconds=None if busy is None or busy_after is None else busy_after - busy,
+            all_seconds=None if used is None or used_after is None else used_after - used,
             signing_seconds=signing,
             calls=await self._calls() - calls,
             log_bytes=await self.log() - written,
@@ -135,6 +135,15 @@ class Fleet:
         )
         return commits
 
+    async def _used(self) -> float | None:
+        """Give how long all who take part have worked, the database's sessions among them."""
+        if sys.platform != "linux":
+            return None
+        rows = await self.connection.fetch(
+            "SELECT pid FROM pg_stat_activity WHERE application_name = $1", self.schema
+        )
+        return sum(map(_used_by, _children() | {row["pid"] for row in rows}))
+
     async def _calls(self) -> int:
         async with (
             ClientSession() as session,
@@ -152,12 +161,20 @@ def _signing_seconds(key: sg.PrivateKey) -> float:
     return (time.thread_time() - begun) / _SIGNATURES
 
 
-def _busy_seconds() -> float | None:
-    """Give how long the cores have worked since the machine was started."""
-    if sys.platform != "linux":
-        return None
-    fields = [int(word) for word in _CPU_LINE.read_text("ascii").split("\n", 1)[0].split()[1:9]]
-    return (sum(fields) - sum(fields[_IDLE])) / os.sysconf("SC_CLK_TCK")
+def _children() -> set[int]:
+    """Give the processes that this one started."""
+    files = (_PROCESSES / str(os.getpid())).glob("task/*/children")
+    return {int(word) for file in files for word in file.read_text("ascii").split()}
+
+
+def _used_by(pid: int) -> float:
+    """Give the seconds that a process has worked; 0 if it isn't one of this machine."""
+    try:
+        text = (_PROCESSES / str(pid) / "stat").read_text("ascii")
+    except FileNotFoundError:
+        return 0.0
+    ticks = text.rpartition(")")[2].split()[_USED]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
 @asynccontextmanager
