@@ -61,6 +61,7 @@ async def settle_all(
     work: Callable[[int, Item], Awaitable[Result]],
     concurrency: int,
     stopped: Callable[[], BaseException | None] = _never,
+    places: asyncio.Semaphore | None = None,
 ) -> AsyncGenerator[Result]:
     """Give the result of ``work`` for every item, in the order in which they settle.
 
@@ -68,14 +69,16 @@ async def settle_all(
     source when a worker is free, and workers wait while results are not fetched. When the
     source raises, or ``work`` does, or ``stopped`` gives a reason, no more is taken; what is out
     is settled and given first, and then that is raised. Left early, whatever is out is cancelled
-    and waited for.
+    and waited for. Several at once that share ``places`` work on no more than so many together.
     """
     source = _Source(_asynchronously(items), stopped)
     results: asyncio.Queue[Result | _End] = asyncio.Queue()
     room = asyncio.Semaphore(concurrency)
+    places = places or asyncio.Semaphore(concurrency)
     # Tasks and no TaskGroup: a generator must not hold one open across its yields.
     tasks = [
-        asyncio.ensure_future(_worker(source, work, results, room)) for _ in range(concurrency)
+        asyncio.ensure_future(_worker(source, work, results, room, places))
+        for _ in range(concurrency)
     ]
     for task in tasks:
         task.add_done_callback(lambda done: results.put_nowait(_End(done)))
@@ -99,9 +102,14 @@ async def _worker(
     work: Callable[[int, Item], Awaitable[Result]],
     results: "asyncio.Queue[Result | _End]",
     room: asyncio.Semaphore,
+    places: asyncio.Semaphore,
 ) -> None:
-    while (taken := await source.take()) is not None:
-        result = await work(*taken)
+    while True:
+        # Taken when there is a place: what waits for one is still everybody's.
+        async with places:
+            if (taken := await source.take()) is None:
+                return
+            result = await work(*taken)
         _ = await room.acquire()
         results.put_nowait(result)
 

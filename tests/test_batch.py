@@ -47,6 +47,37 @@ class Source:
             raise ValueError("the source broke")
 
 
+async def test_two_that_share_their_places() -> None:
+    """Together they work on so many and no more; what one doesn't need is the other's."""
+    places, most, long, short = asyncio.Semaphore(5), list[int](), set[int](), set[int]()
+    filled = asyncio.Event()
+
+    async def until_filled(index: int, item: int) -> int:
+        long.add(index)
+        _ = await filled.wait()  # Would hang, if the four other places were kept from the other.
+        long.remove(index)
+        return item
+
+    async def briefly(index: int, item: int) -> int:
+        short.add(index)
+        most.append(len(long) + len(short))
+        if len(short) == 4:
+            filled.set()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        short.remove(index)
+        return item
+
+    async def through(source: Source, work) -> list[int]:
+        return [result async for result in settle_all(source, work, 5, places=places)]
+
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        one = group.create_task(through(Source(1), until_filled))
+        other = group.create_task(through(Source(20), briefly))
+    assert (one.result(), sorted(other.result())) == ([0], [*range(20)])
+    assert max(most) == 5
+
+
 @pytest.mark.parametrize("kind", [list, iter, tuple, asynchronous])
 @pytest.mark.parametrize("concurrency", [1, 3, 100])
 @pytest.mark.parametrize("numbers", [0, 1, 2, 50])

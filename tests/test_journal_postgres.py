@@ -289,6 +289,41 @@ class Hand:
         return self.now
 
 
+async def test_all_batches(schema) -> None:
+    """They come as they were begun, each with its state."""
+    async with opened(schema, clock=iter(range(10)).__next__) as journal:
+        assert await journal.batches() == ()
+        for name in ("b", "a"):
+            _ = await journal.put_batch(sg.Batch(name=name, rows=2, totals={"usd": 5}))
+        paused = await journal.set_batch_state("a", sg.BatchState.PAUSED, "look")
+        assert [(one.name, one.state) for one in await journal.batches()] == [
+            ("b", sg.BatchState.RUNNING),
+            ("a", sg.BatchState.PAUSED),
+        ]
+        assert (await journal.batches())[1] == paused
+
+
+async def test_what_is_due_of_a_batch(schema) -> None:
+    """It is counted so far and no farther: what is held, waits, or is settled isn't."""
+    now = [100.0]
+    async with opened(schema, clock=lambda: now[0]) as journal:
+        _ = await journal.accept_many([new(f"k{n}", batch="night") for n in range(6)])
+        _ = await journal.accept(new("other", batch="day"))
+        assert await journal.due(10, batch="night") == 6
+        assert await journal.due(4, batch="night") == 4
+        assert await journal.due(10, batch="nothing") == 0
+        waiting = await journal.claim("k1", "me", LEASE)
+        await journal.release(waiting, not_before=now[0] + 5 * LEASE)
+        _ = await journal.claim("k2", "me", LEASE)
+        taken = await journal.claim("k3", "me", LEASE)
+        _ = await journal.advance(taken, Event.WITHDRAWN)
+        assert await journal.due(10, batch="night") == 3
+        now[0] += 2 * LEASE
+        assert await journal.due(10, batch="night") == 4
+        now[0] += 5 * LEASE
+        assert await journal.due(10, batch="night") == 5
+
+
 async def test_the_time_is_the_database_s(schema) -> None:
     """Not that of the process."""
     async with opened(schema) as journal, connected() as connection:

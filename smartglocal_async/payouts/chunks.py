@@ -1,5 +1,6 @@
 """Batches that are written down by one process and worked off, chunk by chunk, by any number."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import aclosing, suppress
 from itertools import count
@@ -86,11 +87,13 @@ class Chunk:
     lead: Lead
     batch: str | None
     deadline: float
+    places: asyncio.Semaphore | None = None
 
     async def through(self, limit: int, concurrency: int) -> AsyncGenerator[PayoutOutcome]:
         """Give the outcomes as they settle."""
         taken = self._taken(limit, max(1, concurrency // _LUMPS))
-        async with aclosing(settle_all(taken, self._work, concurrency)) as outcomes:
+        settled = settle_all(taken, self._work, concurrency, places=self.places)
+        async with aclosing(settled) as outcomes:
             async for outcome in outcomes:
                 if outcome is not None:
                     yield outcome

@@ -1,5 +1,6 @@
 """What any number of processes do with one batch: the part of `Payouts` that speaks of them."""
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 
@@ -46,13 +47,15 @@ class SharedBatches(ABC):
         limit: int = 500,
         concurrency: int = 64,
         deadline: float = 60.0,
+        places: asyncio.Semaphore | None = None,
     ) -> AsyncGenerator[PayoutOutcome]:
         """Pay so many at most of what is open and due, and give the outcomes as they settle.
 
         As many processes as you like may do it at once, driven by whatever runs your jobs: each
         takes other payouts, and a job that comes twice, or never, does no harm. It ends early when
         nothing is left that can be taken now; what isn't settled within its ``deadline`` is looked
-        at again later, after a pause.
+        at again later, after a pause. Chunks that run at once and share ``places`` work on no more
+        than so many payouts together, so that the end of one is the beginning of the next.
 
         Raises:
             Refused: our credentials are refused; what was begun stays open.
@@ -63,7 +66,7 @@ class SharedBatches(ABC):
         above_zero("limit", limit, whole=True)
         above_zero("concurrency", concurrency, whole=True)
         above_zero("deadline", deadline)
-        return Chunk(self._open(), batch, deadline).through(limit, concurrency)
+        return Chunk(self._open(), batch, deadline, places).through(limit, concurrency)
 
     async def pause(self, batch: str, *, reason: str) -> Batch:
         """Have every `run_chunk` take nothing more of a batch, in whichever process it is.

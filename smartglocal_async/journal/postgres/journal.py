@@ -105,6 +105,11 @@ class PostgresJournal:
         """The secret for the fingerprints, made with the journal."""
         return self._opened.identity.secret
 
+    @property
+    def scope(self) -> str:
+        """The server and the project whose it is: known once it is open."""
+        return self._opened.scope
+
     async def open(self, scope: str) -> None:
         """Connect, and make the tables where there are none; leases stay as they are.
 
@@ -265,6 +270,16 @@ class PostgresJournal:
     async def batch(self, name: str) -> Batch | None:
         """Give a batch by its name."""
         return await self._ask(lambda connection: self._questions.batch(connection, name))
+
+    async def batches(self) -> tuple[Batch, ...]:
+        """Give all batches, the one that was begun first in front."""
+        return await self._ask(self._questions.batches)
+
+    async def due(self, most: int, *, batch: str) -> int:
+        """Count what could be taken of a batch now, up to so many."""
+        page = Page(limit=most, after=None, steps=WORKABLE, batch=batch)
+        now = None if self.clock is None else self.clock()
+        return await self._ask(lambda connection: self._questions.due(connection, page, now))
 
     async def halt(self, halt: Halt | None) -> None:
         """Put the brake on; None lifts it."""

@@ -52,16 +52,26 @@ class Questions:
         Those that it ``takes`` are locked, and of batches that are running; what another
         transaction has locked is left out.
         """
-        time = f"coalesce($5::float8, {CLOCK})"
-        due = f"AND (not_before IS NULL OR not_before <= {time})" if is_due else ""
-        over = f"leased_until <= {time} OR leased_until > {time} + {LONGEST_LEASE_SECONDS}"
-        free = f"AND step < 80 AND (leased_until IS NULL OR {over}) {due}"
+        free = _free("$5", is_due=is_due)
         if not takes:
             return await self._page(connection, page, free, now)
         paused = f"SELECT name FROM {self.schema}.batch WHERE state <> 'running'"
         free += f" AND (batch IS NULL OR batch NOT IN ({paused}))"
         lock = "FOR UPDATE SKIP LOCKED"
         return await self._page(connection, page, free, now, lock=lock)
+
+    async def due(self, connection: "Connection[Any]", page: Page, now: float | None) -> int:
+        """Count what could be taken of a batch now, up to the page's limit."""
+        free = _free("$4", is_due=True)
+        found: int = await connection.fetchval(
+            f"SELECT count(*) FROM (SELECT FROM {self.schema}.entry "
+            f"WHERE batch = $1 AND step = ANY($2::int[]) {free} LIMIT $3) AS found",
+            page.batch,
+            [int(step) for step in page.steps],
+            page.limit,
+            now,
+        )
+        return found
 
     async def _page(
         self,
@@ -118,6 +128,13 @@ class Questions:
         )
         return None if row is None else batch_of(row)
 
+    async def batches(self, connection: "Connection[Any]") -> tuple[Batch, ...]:
+        """Give all batches, the one that was begun first in front."""
+        rows = await connection.fetch(
+            f"SELECT {', '.join(BATCH)} FROM {self.schema}.batch ORDER BY begun_at, name"
+        )
+        return tuple(map(batch_of, rows))
+
     async def halt(self, connection: "Connection[Any]") -> tuple[float, Halt | None]:
         """Give the time, and the halt that was written last, though it may have ended."""
         row = await connection.fetchrow(f"SELECT {CLOCK}, halt FROM {self.schema}.meta")
@@ -135,3 +152,11 @@ class Questions:
 
 def _of(batch: str | None) -> str:
     return "$1::text IS NULL" if batch is None else "batch = $1::text"
+
+
+def _free(now: str, *, is_due: bool) -> str:
+    """Give the conditions of what nobody holds; where ``now`` is null, by the database's time."""
+    time = f"coalesce({now}::float8, {CLOCK})"
+    due = f"AND (not_before IS NULL OR not_before <= {time})" if is_due else ""
+    over = f"leased_until <= {time} OR leased_until > {time} + {LONGEST_LEASE_SECONDS}"
+    return f"AND step < 80 AND (leased_until IS NULL OR {over}) {due}"

@@ -1,0 +1,153 @@
+"""A worker: takes jobs, pays what they name, and keeps all of its places filled."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, asynccontextmanager
+from datetime import timedelta
+from typing import Final
+
+from attrs import define, field
+from pgqueuer.applications import PgQueuer
+from pgqueuer.models import Job, Schedule
+from pgqueuer.types import QueueExecutionMode
+
+from ...errors import SmartGlocalError
+from ...journal.postgres.journal import PostgresJournal
+from ...payouts.orders import PayoutOutcome
+from ...payouts.payouts import Payouts
+from ...values.exactness import above_zero
+from .jobs import CHUNK, RUN_CHUNK, Jobs, batch_in, jobs_of
+
+EVERY: Final = "* * * * * */10"
+"""When somebody looks for what has no job: every ten seconds, one of all workers."""
+_JOBS: Final = 2
+"""At once: one comes to its end while the other fills the places; more are kept from others."""
+_HEARTBEAT: Final = timedelta(seconds=10)
+"""After so long without a sign its jobs are others'. The journal's leases, which last longer, keep
+them off what it is at; and whoever only slept finds them gone, and does no harm."""
+_LOOK: Final = timedelta(seconds=10)
+"""How often it looks for jobs that nobody told of."""
+_BUSY_LOOK: Final = timedelta(seconds=1)
+
+
+def _unheard(_error: Exception) -> None:
+    pass
+
+
+def _uncounted(_outcome: PayoutOutcome) -> None:
+    pass
+
+
+class Worker(PgQueuer):
+    """PgQueuer over the jobs of one journal; ``run`` it, or have ``pgq run`` do that.
+
+    Set ``shutdown``, and it takes nothing more; what is out is finished and written. A database
+    that is gone is waited for.
+    """
+
+    stop: Callable[[], None]
+
+    async def run(
+        self,
+        *_given: object,
+        mode: QueueExecutionMode = QueueExecutionMode.continuous,
+        **_options: object,
+    ) -> None:
+        """Work until ``shutdown`` is set.
+
+        How many jobs it takes, and how long it may be silent, isn't left to ``pgq run``: whoever
+        takes more than he works on keeps them from others.
+        """
+        stopping = asyncio.ensure_future(self._heed())
+        self.qm.min_dequeue_poll_interval = _BUSY_LOOK
+        try:
+            await super().run(
+                dequeue_timeout=_LOOK,
+                batch_size=1,
+                max_concurrent_tasks=_JOBS,
+                heartbeat_timeout=_HEARTBEAT,
+                mode=mode,
+            )
+        finally:
+            _ = stopping.cancel()
+
+    async def _heed(self) -> None:
+        _ = await self.shutdown.wait()
+        self.stop()
+
+
+@define(eq=False)
+class _Bench:
+    """Where the jobs of one worker are done."""
+
+    payouts: Payouts
+    jobs: Jobs
+    concurrency: int
+    told: Callable[[PayoutOutcome], None]
+    failed: Callable[[Exception], None]
+    places: asyncio.Semaphore = field(init=False)
+    at_work: int = field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.places = asyncio.Semaphore(self.concurrency)
+
+    async def run_chunk(self, job: Job) -> None:
+        """Pay some of what a job names; where others did, or it was paused, nothing."""
+        try:
+            await self._pay(batch_in(job.payload, self.jobs.journal.scope))
+        except SmartGlocalError as error:
+            # PgQueuer lets the job go, and the schedule puts in another where it is worth while.
+            self.failed(error)
+            raise
+
+    async def look(self, _schedule: Schedule) -> None:
+        """Put in jobs for what has none."""
+        try:
+            _ = await self.jobs.put_due()
+        except SmartGlocalError as error:
+            self.failed(error)
+
+    async def _pay(self, batch: str) -> None:
+        chunk = self.payouts.run_chunk(
+            batch, limit=CHUNK, concurrency=self.concurrency, places=self.places
+        )
+        async with aclosing(chunk) as outcomes:
+            async for outcome in outcomes:
+                self.told(outcome)
+
+
+@asynccontextmanager
+async def worker_of(  # noqa: PLR0913 - settings, all named, all with a default
+    payouts: Payouts,
+    journal: PostgresJournal,
+    *,
+    concurrency: int = 64,
+    every: str = EVERY,
+    told: Callable[[PayoutOutcome], None] = _uncounted,
+    failed: Callable[[Exception], None] = _unheard,
+) -> AsyncGenerator[Worker]:
+    """Give a worker over payouts that are open; ``concurrency`` is that of all its jobs together.
+
+    ``every`` says, in the words of cron, when one of all workers looks for payouts without a job:
+    one was lost, the queue's tables were emptied, a pause ended, a wait is over. ``told`` hears of
+    every outcome, ``failed`` of what ended a job early, and of a database that is gone.
+
+    Raises:
+        InvalidRequest: a concurrency that makes no sense.
+        JournalUnusable: the database can't be reached, or refuses.
+
+    """
+    above_zero("concurrency", concurrency, whole=True)
+    made: list[Worker] = []
+
+    def is_over() -> bool:
+        return not made or made[0].shutdown.is_set()
+
+    async with jobs_of(journal, is_over=is_over, lost=failed) as jobs:
+        worker = Worker(connection=jobs.driver, channel=jobs.channel, queries=jobs.queries)
+        made.append(worker)
+        bench = _Bench(payouts, jobs, concurrency, told, failed)
+        worker.stop = lambda: payouts.stop("the worker was told to stop")
+        _ = worker.entrypoint(RUN_CHUNK)(bench.run_chunk)
+        _ = worker.schedule("enqueue_due", every)(bench.look)
+        yield worker

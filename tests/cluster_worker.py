@@ -1,0 +1,31 @@
+"""A worker of a cluster whose leases are short, and whose schedule comes each second.
+
+Run as a program by `test_cluster`, with the provider's address, the key's file, and the journal's
+address and schema. SIGTERM ends it with grace.
+"""
+
+import asyncio
+import signal
+import sys
+
+import smartglocal_async as sg
+from smartglocal_async.integrations.cluster import worker_of
+
+LEASE_SECONDS = 2.0
+
+
+async def main() -> None:
+    """Work until somebody says that it is enough."""
+    url, pem, dsn, schema = sys.argv[1:]
+    journal = sg.PostgresJournal(dsn, schema=schema)
+    async with (
+        sg.SmartGlocal("demo", pem, url) as api,
+        sg.Payouts(api, journal, seal=sg.Seal.from_env(), lease_seconds=LEASE_SECONDS) as payouts,
+        worker_of(payouts, journal, concurrency=16, every="* * * * * *") as worker,
+    ):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.shutdown.set)
+        await worker.run()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
