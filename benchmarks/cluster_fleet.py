@@ -142,7 +142,8 @@ class Fleet:
         rows = await self.connection.fetch(
             "SELECT pid FROM pg_stat_activity WHERE application_name = $1", self.schema
         )
-        return sum(map(_used_by, _children() | {row["pid"] for row in rows}))
+        sessions = sum(_used_by(row["pid"], "postgres") for row in rows)
+        return sessions + sum(map(_used_by, _children()))
 
     async def _calls(self) -> int:
         async with (
@@ -167,14 +168,15 @@ def _children() -> set[int]:
     return {int(word) for file in files for word in file.read_text("ascii").split()}
 
 
-def _used_by(pid: int) -> float:
+def _used_by(pid: int, command: str = "") -> float:
     """Give the seconds that a process has worked; 0 if it isn't one of this machine."""
     try:
         text = (_PROCESSES / str(pid) / "stat").read_text("ascii")
     except FileNotFoundError:
         return 0.0
-    ticks = text.rpartition(")")[2].split()[_USED]
-    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+    name, _, figures = text.rpartition(")")
+    ticks = map(int, figures.split()[_USED]) if command in name else ()
+    return sum(ticks) / os.sysconf("SC_CLK_TCK")
 
 
 @asynccontextmanager

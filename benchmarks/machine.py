@@ -7,6 +7,7 @@ import platform
 import sys
 from collections.abc import Callable
 from importlib import metadata
+from pathlib import Path
 from typing import Any, Final, Self
 
 from attrs import frozen
@@ -47,6 +48,21 @@ def pin(*cores: int | None) -> None:
     if sys.platform == "linux" and named:
         # Moves this thread; those that are started later follow it.
         os.sched_setaffinity(0, named)
+
+
+def pin_other(pid: int, command: str, core: int | None) -> bool:
+    """Keep another process on a core; False where it isn't ours to move, or on another machine."""
+    if core is None:
+        return True  # Nothing is pinned here.
+    try:
+        if Path(f"/proc/{pid}/comm").read_text().strip() != command:
+            return False
+        os.sched_setaffinity(pid, {core})
+    except PermissionError:
+        return False
+    except (FileNotFoundError, ProcessLookupError):
+        return True  # It has ended.
+    return True
 
 
 def event_loops() -> dict[str, NewLoop]:

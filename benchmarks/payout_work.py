@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -13,6 +14,8 @@ import asyncpg
 from attrs import frozen
 
 import smartglocal_async as sg
+
+from .machine import pin_other
 
 CONCURRENCY: Final = 64
 PROJECT: Final = "demo"
@@ -33,6 +36,8 @@ class Place:
     url: str
     pem: bytes
     folder: Path
+    server_core: int | None
+    """Where servers belong, the database's too."""
 
 
 def order(number: int, run: str) -> sg.PayoutOrder:
@@ -120,11 +125,23 @@ async def paying_with_postgres(place: Place) -> AsyncGenerator[Payer]:
             sg.SmartGlocal(PROJECT, place.pem, place.url) as api,
             sg.Payouts(api, journal) as payouts,
         ):
+            await _pin_database(place.server_core)
             yield partial(through, payouts)
     finally:
         connection = await asyncpg.connect(POSTGRES)
         _ = await connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
         await connection.close()
+
+
+async def _pin_database(core: int | None) -> None:
+    """Keep the database off the client's core, as if it were on a machine of its own."""
+    connection = await asyncpg.connect(POSTGRES)
+    rows = await connection.fetch("SELECT pid FROM pg_stat_activity")
+    await connection.close()
+    pinned = [pin_other(row["pid"], "postgres", core) for row in rows]
+    if not all(pinned):
+        words = "the database can't be pinned, and takes time from the client's core, or is away"
+        print(f"... {words}", file=sys.stderr, flush=True)
 
 
 async def has_postgres() -> bool:

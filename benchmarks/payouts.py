@@ -191,7 +191,7 @@ def main() -> None:
         _say("payouts a second")
         with providing(cores.server, pem) as url:
             pin(cores.client)
-            place = Place(url, pem, Path(folder))
+            place = Place(url, pem, Path(folder), cores.server)
             rates = asyncio.run(_measure_rates(_ways(), place, size, dice))
         pin(*cores.every)
         _say("a journal that is resumed")

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .journal.entries import (
         Attempt,
         Batch,
+        BatchRules,
         BatchState,
         Changes,
         Entry,
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
         NewEntry,
         OpenClaims,
     )
-    from .journal.limits import Limits
+    from .journal.limits import AtWork, Limits
     from .journal.memory import MemoryJournal
     from .journal.postgres import PostgresJournal
     from .journal.sqlite import SQLiteJournal
@@ -167,11 +168,13 @@ __all__ = [
     "Amounts",
     "AnswerWhen",
     "AskBalance",
+    "AtWork",
     "Attempt",
     "AttemptDetails",
     "Bank",
     "BankCard",
     "Batch",
+    "BatchRules",
     "BatchState",
     "BatchStopped",
     "CallFailed",
@@ -332,12 +335,13 @@ _HOMES: Final = {
     "InvalidCredentials InvalidRequest JournalForgot JournalUnusable KeyReused LeftOpen LostLease "
     "Misuse NotSent OutcomeUnknown PayoutsHalted PoolClosed Quarantined Refused RuleBroken "
     "SmartGlocalError StillOpen WebhookFault WebhookRefused",
-    "journal.limits": "Limits",
+    "journal.limits": "AtWork Limits",
     "journal.memory": "MemoryJournal",
     "journal.postgres": "PostgresJournal",
     "journal.sqlite": "SQLiteJournal",
     "journal.states": "Event Step",
-    "journal.entries": "Attempt Batch BatchState Changes Entry Halt HaltKind NewEntry OpenClaims",
+    "journal.entries": "Attempt Batch BatchRules BatchState Changes Entry Halt HaltKind "
+    "NewEntry OpenClaims",
     "journal.store": "Journal",
     "operations": "OPERATIONS Operation Repeat",
     "inbox": "Webhooks",

@@ -1,6 +1,7 @@
 """One logical call: frozen once, then sent, asked again if that is safe, and made an outcome of."""
 
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from attrs import define, field
@@ -35,6 +36,10 @@ class Caller:
     retries: int = field(default=0, init=False)
     calls: int = field(default=0, init=False)
     state: str = field(default="open", init=False)
+    listeners: list[Callable[[float], Awaitable[None]]] = field(
+        factory=list[Callable[[float], Awaitable[None]]], init=False
+    )
+    """Told for how many seconds the provider asked to be left alone."""
 
     def __enter__(self) -> None:
         self.calls += 1
@@ -185,7 +190,9 @@ class Caller:
             self._tell(call, None, begun)
             raise
         if verdict.happened is not Happened.ACCEPTED:
-            retrier.heed(call.record.note(verdict))
+            pause = retrier.heed(call.record.note(verdict))
+            if pause:
+                await self._pass_on(pause)
         self._tell(call, verdict, begun)
         return verdict
 
@@ -206,6 +213,10 @@ class Caller:
         if isinstance(heard, Reply):
             return read_reply(self.freezer.codec, call.operation, heard)
         return heard
+
+    async def _pass_on(self, pause_seconds: float) -> None:
+        for listener in self.listeners:
+            await listener(pause_seconds)
 
     def _tell(self, call: Call, verdict: Verdict | None, begun: float) -> None:
         hook = self.settings.on_attempt

@@ -167,13 +167,15 @@ class Retrier:
             await self.timing.sleep(left + self.timing.dice() * spread)
         return True
 
-    def heed(self, verdict: Verdict) -> None:
-        """Pause the client for as long as a 429 asked, up to the policy's patience."""
+    def heed(self, verdict: Verdict) -> float | None:
+        """Pause the client for as long as a 429 asked, up to the policy's patience; give that."""
         patience = self.policy.longest_retry_after_seconds
         asked = verdict.retry_after_seconds
-        if verdict.happened is Happened.REFUSED_FOR_NOW and asked is not None:
-            until = self.timing.monotonic() + min(asked, patience)
-            self.paused_until = max(self.paused_until, until)
+        if verdict.happened is not Happened.REFUSED_FOR_NOW or asked is None:
+            return None
+        pause = min(asked, patience)
+        self.paused_until = max(self.paused_until, self.timing.monotonic() + pause)
+        return pause
 
     async def go_on(
         self, first: Verdict, again: Callable[[], Awaitable[Verdict]], rules: "CallRules"

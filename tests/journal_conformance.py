@@ -638,6 +638,107 @@ class JournalConformance:
         with pytest.raises(sg.Misuse, match="was cancelled, and stays so"):
             await journal.set_batch_state("may", sg.BatchState.RUNNING)
 
+    async def test_a_spending_limit(self, journal, shelf) -> None:
+        """What was begun counts, until it is known not to be paid; nothing passes the limit."""
+        rules = sg.BatchRules(spend={"usd": 250})
+        put = await journal.put_batch(sg.Batch(name="may", rules=rules))
+        assert put.rules == rules
+        for key in ("a", "b", "c", "d"):
+            await journal.accept(new(key, batch="may", amount=100, currency="usd"))
+        await journal.accept(new("e", batch="may", amount=9_000, currency="eur"))
+        [first] = (await journal.claim_open(1, "me", LEASE)).entries
+        assert (await journal.batch("may")).bound == {"usd": 100}
+        await journal.advance(first, Event.NOT_PAID)
+        assert (await journal.batch("may")).bound == {"usd": 0}
+        taken = (await journal.claim_open(9, "me", LEASE)).entries
+        assert [entry.key for entry in taken] == ["b", "c"]
+        journal = await shelf.again(journal)
+        await journal.open(SCOPE)
+        batch = await journal.batch("may")
+        assert (batch.state, batch.bound) == (sg.BatchState.PAUSED, {"usd": 200})
+        assert batch.reason == "with the payout 'd' more than 2.50 USD would be spent"
+        assert (await journal.claim_open(9, "me", LEASE)).entries == ()
+
+        # It goes on as soon as there is room for it: another limit, and nothing else is changed.
+        more = await journal.put_batch(
+            sg.Batch(name="may", rules=sg.BatchRules(spend={"usd": 300}))
+        )
+        assert (more.bound, more.state) == ({"usd": 200}, sg.BatchState.PAUSED)
+        await journal.set_batch_state("may", sg.BatchState.RUNNING)
+        shelf.clock.now += LEASE + 1
+        taken = (await journal.claim_open(9, "other", LEASE)).entries
+        assert [entry.key for entry in taken] == ["b", "c", "d", "e"]
+        assert (await journal.batch("may")).bound == {"usd": 300, "eur": 9_000}
+
+    async def test_what_is_begun_by_its_key_counts_as_well(self, journal) -> None:
+        """It is somebody's own order, and isn't refused."""
+        await journal.put_batch(sg.Batch(name="may", rules=sg.BatchRules(spend={"usd": 100})))
+        ours = {"batch": "may", "amount": 100, "currency": "usd"}
+        await journal.accept(new("a", **ours))
+        await journal.take(new("b", **ours), "me", LEASE)
+        entry = await journal.claim("a", "me", LEASE)
+        assert (await journal.batch("may")).bound == {"usd": 200}
+        _ = await journal.claim("a", "me", LEASE)
+        assert (await journal.batch("may")).bound == {"usd": 200}
+        await journal.advance(entry := await journal.claim("a", "me", LEASE), Event.WITHDRAWN)
+        assert (await journal.batch("may")).bound == {"usd": 100}
+        assert entry.fence == 3
+
+    async def test_the_first_that_fails(self, journal) -> None:
+        """It pauses the batch, where a rule says so."""
+        rules = sg.BatchRules(first_refusal=True)
+        await journal.put_batch(sg.Batch(name="may", rules=rules))
+        for key in ("a", "b"):
+            await bring(journal, Step.SUCCEEDED, key, batch="may")
+        await bring(journal, Step.CANCELLED, "c", batch="may")
+        assert (await journal.batch("may")).state is sg.BatchState.RUNNING
+        await bring(journal, Step.FAILED, "d", batch="may")
+        batch = await journal.batch("may")
+        assert (batch.state, batch.reason) == (sg.BatchState.PAUSED, "the payout 'd' failed")
+
+    async def test_failures_in_a_row(self, journal) -> None:
+        """They pause the batch; one that is paid begins the count anew, and so does going on."""
+        rules = sg.BatchRules(failures_in_a_row=2)
+        await journal.put_batch(sg.Batch(name="may", rules=rules))
+        ends = [Step.FAILED, Step.SUCCEEDED, Step.CANCELLED, Step.UNKNOWN]
+        for number, step in enumerate(ends):
+            await bring(journal, step, f"k{number}", batch="may")
+        assert (await journal.batch("may")).state is sg.BatchState.RUNNING
+        await bring(journal, Step.FAILED, "k4", batch="may")
+        batch = await journal.batch("may")
+        assert (batch.state, batch.failures) == (sg.BatchState.PAUSED, 2)
+        assert batch.reason == "2 payouts in a row were not paid, 'k4' the last"
+        again = await journal.set_batch_state("may", sg.BatchState.RUNNING)
+        assert (again.failures, again.reason) == (0, None)
+
+    async def test_a_batch_within_a_balance(self, journal, shelf) -> None:
+        """It stands still where it isn't covered; what was paid is told beside what was begun."""
+        with pytest.raises(sg.Misuse, match="no batch 'may'"):
+            await journal.cover("may", {"usd": 1})
+        rules = sg.BatchRules(low_balance=True)
+        await journal.put_batch(sg.Batch(name="may", rules=rules))
+        for key in ("a", "b", "c"):
+            await journal.accept(new(key, batch="may", amount=100, currency="usd"))
+        claims = await journal.claim_open(9, "me", LEASE)
+        assert (claims.entries, claims.uncovered) == ((), {"may": "a"})
+        await journal.cover("may", {"usd": 250})
+        claims = await journal.claim_open(9, "me", LEASE)
+        assert [entry.key for entry in claims.entries] == ["a", "b"]
+        assert (claims.guarded, claims.uncovered) == (frozenset({"may"}), {"may": "c"})
+        entry = await journal.advance(claims.entries[0], Event.INIT_INTENDED)
+        _ = await journal.advance(entry, Event.PAID)
+        journal = await shelf.again(journal)
+        await journal.open(SCOPE)
+        batch = await journal.batch("may")
+        assert (batch.bound, batch.paid, batch.cover) == ({"usd": 200}, {"usd": 100}, {"usd": 250})
+        assert batch.state is sg.BatchState.RUNNING
+
+    async def test_rules_that_come_late(self, journal) -> None:
+        """What was begun before wasn't counted: they are refused."""
+        await journal.put_batch(sg.Batch(name="may"))
+        with pytest.raises(sg.Misuse, match="'may' was begun without stop rules"):
+            await journal.put_batch(sg.Batch(name="may", rules=sg.BatchRules()))
+
     async def test_a_batch(self, journal, shelf) -> None:
         """It is written again under its name; when it was begun stays."""
         assert await journal.batch("may") is None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from journal_conformance import SCOPE, SetClock, new
-from paying import QUICK, order
+from paying import QUICK, START, order
 from postgres_schemas import DSN, needs_postgres
 
 import smartglocal_async as sg
@@ -136,10 +136,15 @@ async def test_so_many_at_once_over_all_workers(schema):
             ]
         held = [entry for task in asked for entry in task.result().entries]
         assert len(held) == 7
+        told = await journals[0].workers()
+        by_owner = Counter(entry.owner for entry in held)
+        assert {one.owner: one.payouts for one in told} == by_owner
+        assert {one.seconds_left for one in told} == {LEASE}
         await journals[0].release(held[0])
         await journals[0].release(held[1])
         assert len((await journals[2].claim_open(9, "x", LEASE)).entries) == 2
         clock.now += LEASE
+        assert await journals[0].workers() == ()
         assert len((await journals[2].claim_open(9, "x", LEASE)).entries) == 7
 
 
@@ -159,6 +164,24 @@ async def test_all_slow_down_together(schema):
         assert (len(claims.entries), claims.wait_seconds) == (3, None)
         with pytest.raises(sg.InvalidRequest, match="seconds"):
             await one.slow_down(0)
+
+
+@pytest.mark.thorough
+@needs_postgres
+async def test_what_the_provider_tells_one_holds_for_all(schema, run_provider, connect):
+    """A 429 has everybody take nothing more for as long as it asks."""
+    throttled = emulator.Fault(emulator.FaultKind.THROTTLE, nth=(1,), seconds=40, operation=START)
+    provider = run_provider(faults=emulator.FaultScript([throttled]))
+    other = sg.PostgresJournal(DSN, schema=schema)
+    async with (
+        sg.Payouts(connect(provider), other),
+        sg.Payouts(connect(provider, settings=QUICK), sg.PostgresJournal(DSN, schema=schema)) as us,
+    ):
+        await other.accept(new("waits"))
+        assert not (await us.pay(order("k"), deadline=0.2)).is_paid
+        claims = await other.claim_open(3, "other", LEASE)
+    assert claims.entries == ()
+    assert 30 < claims.wait_seconds <= 40
 
 
 @pytest.mark.thorough

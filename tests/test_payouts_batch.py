@@ -253,15 +253,15 @@ def test_a_balance_seen_while_others_settle():
     """What was drawn after the question counts on; what was drawn before it is in the answer."""
     tally, first, second = Tally(sg.StopOn(low_balance=True)), order("a", 60), order("b", 50)
     paid = sg.PayoutOutcome(key="a", state=sg.PayoutState.SUCCEEDED)
-    tally.see_balance([sg.Amount(100, "usd")], tally.drawn)
+    tally.see_balance(Counter(usd=100), tally.drawn)
     assert tally.is_covered(first)
     assert tally.may_begin(first)
     assert not tally.is_covered(second)
     asked = tally.drawn
     tally.note(first, paid)
-    tally.see_balance([sg.Amount(100, "usd")], asked)
+    tally.see_balance(Counter(usd=100), asked)
     assert not tally.is_covered(second), "it was perhaps paid after the look"
-    tally.see_balance([sg.Amount(40, "usd")], tally.drawn)
+    tally.see_balance(Counter(usd=40), tally.drawn)
     assert tally.is_covered(order("c", 40))
 
 

@@ -155,16 +155,7 @@ async def test_many_workers(run_provider, connect, schema) -> None:
     )
     provider = run_provider(faults=faults)
     async with AsyncExitStack() as stack:
-        workers = [
-            await stack.enter_async_context(
-                sg.Payouts(
-                    connect(provider, settings=QUICK),
-                    sg.PostgresJournal(DSN, schema=schema),
-                    seal=SEAL,
-                )
-            )
-            for _ in range(4)
-        ]
+        workers = await _workers(stack, connect, provider, schema, 4)
         _ = await workers[0].submit(orders(80), "night")
         async with asyncio.TaskGroup() as group:
             tasks = [
@@ -174,3 +165,87 @@ async def test_many_workers(run_provider, connect, schema) -> None:
         told = [key for task in tasks for key in task.result()]
         assert sorted(told) == sorted(f"k{n}" for n in range(80))
     assert [provider.order(f"k{n}").moved for n in range(80)] == [1] * 80
+
+
+@needs_postgres
+async def test_a_spending_limit_of_all_workers(run_provider, connect, schema) -> None:
+    """It is never passed, whatever is under way; what failed leaves its room to others."""
+    provider = run_provider()
+    stop_on = sg.StopOn(spend=sg.AmountDetails(30 * 10_000 + 9_999, "usd"))
+    async with AsyncExitStack() as stack:
+        workers = await _workers(stack, connect, provider, schema, 4)
+        declined = [order(f"d{n}", 66_601) for n in range(2)]
+        _ = await workers[0].submit([*declined, *orders(80)], "night", stop_on=stop_on)
+        await _all_work(workers)
+        batch = await workers[0]._journal.batch("night")
+        summary = await workers[0].summary(batch="night")
+    assert batch.state is sg.BatchState.PAUSED
+    assert "more than 3099.99 USD would be spent" in batch.reason
+    assert provider.report().moved * 10_000 == batch.bound["usd"]
+    assert 17 <= provider.report().moved <= 30
+    assert summary.counts[sg.PayoutState.SUCCEEDED] == provider.report().moved
+
+
+async def test_stop_rules_of_a_batch(payouts, provider) -> None:
+    """They are written with it."""
+    rules = sg.StopOn(first_refusal=True, failures_in_a_row=3)
+    done = await payouts.submit(orders(3), "night", stop_on=rules)
+    assert done.batch.rules == sg.BatchRules(first_refusal=True, failures_in_a_row=3)
+    again = await payouts.submit(orders(4), "night")
+    assert (again.batch.rules, again.batch.rows) == (done.batch.rules, 4)
+    assert len(await work_off(payouts)) == 4
+    assert provider.report().moved == 4
+
+
+@needs_postgres
+async def test_a_balance_that_all_workers_draw_on(run_provider, connect, schema) -> None:
+    """Nothing is begun that it can't pay; the batch is paused, and says for which."""
+    provider = run_provider(rules=emulator.Rules(opening_balance=25 * 10_000 + 9_999))
+    async with AsyncExitStack() as stack:
+        workers = await _workers(stack, connect, provider, schema, 4)
+        stop_on = sg.StopOn(low_balance=True)
+        _ = await workers[0].submit(orders(40), "night", stop_on=stop_on)
+        await _all_work(workers)
+        batch = await workers[0]._journal.batch("night")
+        assert batch.state is sg.BatchState.PAUSED
+        assert batch.reason.startswith("the wallets can't pay 'k")
+        assert provider.report().moved == 25
+        assert (await workers[0].summary()).counts[sg.PayoutState.SUCCEEDED] == 25
+
+
+async def test_a_balance_that_cannot_be_asked_for(run_provider, connect, tmp_path) -> None:
+    """Nothing is begun: the rule couldn't be kept."""
+    fault = Fault(FaultKind.SERVER_ERROR, operation="wallet/balance", rate=1.0)
+    provider = run_provider(faults=emulator.FaultScript([fault]))
+    journal = sg.SQLiteJournal(tmp_path / "j.db")
+    async with sg.Payouts(connect(provider, settings=QUICK), journal, seal=SEAL) as payouts:
+        _ = await payouts.submit(orders(3), "night", stop_on=sg.StopOn(low_balance=True))
+        with pytest.raises(sg.OutcomeUnknown, match="wallet/balance"):
+            await work_off(payouts)
+    assert provider.report().moved == 0
+
+
+async def _workers(stack, connect, provider, schema, count) -> list[sg.Payouts]:
+    """Give workers over one database."""
+    return [
+        await stack.enter_async_context(
+            sg.Payouts(
+                connect(provider, settings=QUICK),
+                sg.PostgresJournal(DSN, schema=schema),
+                seal=SEAL,
+            )
+        )
+        for _ in range(count)
+    ]
+
+
+async def _all_work(workers) -> None:
+    """Have all of them work until nothing is left that they may take."""
+
+    async def work(payouts: sg.Payouts) -> None:
+        async for _ in payouts.run_chunk("night", limit=80, concurrency=8):
+            pass
+
+    async with asyncio.TaskGroup() as group:
+        for worker in workers:
+            _ = group.create_task(work(worker))

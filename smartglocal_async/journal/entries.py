@@ -104,6 +104,10 @@ class OpenClaims:
     entries: tuple[Entry, ...]
     wait_seconds: float | None = None
     """When to ask again, where a limit of all workers let no more be taken; else None."""
+    guarded: frozenset[str] = frozenset()
+    """Batches that were met, and stop where the balance is low."""
+    uncovered: Mapping[str, str] = field(factory=dict[str, str], hash=False)
+    """Those of them that stand still until it is seen anew, and the key that isn't covered."""
 
 
 @frozen(kw_only=True)
@@ -154,6 +158,20 @@ class BatchState(enum.Enum):
 
 
 @frozen(kw_only=True)
+class BatchRules:
+    """When nothing more of a batch is begun, by whoever works on it: it is paused then."""
+
+    spend: Mapping[str, int] = field(factory=dict[str, int], hash=False)
+    """In minor units by currency: before the payout with which more is paid, or may be."""
+    first_refusal: bool = False
+    """After the first payout that failed."""
+    failures_in_a_row: int | None = None
+    """After so many that failed or ended unknown, with none paid between them."""
+    low_balance: bool = False
+    """Before a payout that isn't covered, by what `Journal.cover` was told last."""
+
+
+@frozen(kw_only=True)
 class Batch:
     """A file, or another source, whose payouts are paid under one name."""
 
@@ -169,3 +187,14 @@ class Batch:
     """Given by the journal: see `Journal.set_batch_state`."""
     reason: str | None = None
     """Why it was paused or cancelled."""
+    rules: BatchRules | None = None
+    """Written again without any, it keeps those that it has."""
+    bound: Mapping[str, int] = field(factory=dict[str, int], hash=False)
+    """What was begun and isn't known not to be paid, in minor units by currency, where there are
+    rules; given by the journal."""
+    paid: Mapping[str, int] = field(factory=dict[str, int], hash=False)
+    """What was paid of that."""
+    failures: int = 0
+    """How many in a row were not paid, where there are rules; given by the journal."""
+    cover: Mapping[str, int] | None = field(default=None, hash=False)
+    """How much of it, at most, the wallets pay for; given by `Journal.cover`."""

@@ -39,6 +39,17 @@ class Limits:
     """Payouts that are under way at once."""
 
 
+@frozen
+class AtWork:
+    """Somebody who has payouts under way."""
+
+    owner: str
+    """Host, process and a random number, of one `Payouts`."""
+    payouts: int
+    seconds_left: float
+    """Until the last of its leases ends: whoever is dead renews none."""
+
+
 @define(kw_only=True)
 class Room:
     """How much is left now: a bucket of tokens, and places; nobody else may change it meanwhile."""

@@ -255,6 +255,11 @@ class MemoryJournal:
         with self._write() as writing:
             return writing.set_batch_state(name, state, reason)
 
+    async def cover(self, name: str, cover: Mapping[str, int]) -> Batch:
+        """Say how much of a batch the wallets pay for, where it stops on a low balance."""
+        with self._write() as writing:
+            return writing.cover(name, cover)
+
     async def batch(self, name: str) -> Batch | None:
         """Give a batch by its name."""
         with self._read() as rows:

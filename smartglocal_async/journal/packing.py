@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import Any, Final
 
-from attrs import field, fields, frozen
+from attrs import asdict, field, fields, frozen
 
 from ..idempotency import Fingerprint
-from .entries import Attempt, Batch, BatchState, Entry, Halt, HaltKind, NewEntry
+from .entries import Attempt, Batch, BatchRules, BatchState, Entry, Halt, HaltKind, NewEntry
 from .states import Event, Step
 
 _RECENT: Final = 1_024
@@ -68,13 +68,27 @@ def attempt_of(row: Iterable[Any]) -> Attempt:
 
 def batch_row(batch: Batch) -> tuple[Any, ...]:
     """Give the values of a batch's columns."""
-    totals, state = json.dumps(dict(batch.totals)), batch.state.value
-    return (batch.name, batch.digest, batch.rows, totals, batch.begun_at, state, batch.reason)
+    rules = None if batch.rules is None else json.dumps(asdict(batch.rules))
+    return (
+        batch.name,
+        batch.digest,
+        batch.rows,
+        json.dumps(dict(batch.totals)),
+        batch.begun_at,
+        batch.state.value,
+        batch.reason,
+        rules,
+        json.dumps(dict(batch.bound)),
+        json.dumps(dict(batch.paid)),
+        batch.failures,
+        None if batch.cover is None else json.dumps(dict(batch.cover)),
+    )
 
 
 def batch_of(row: Iterable[Any]) -> Batch:
     """Give the batch of a row."""
-    name, digest, rows, totals, begun_at, state, reason = row
+    name, digest, rows, totals, begun_at, state, reason, *counted = row
+    rules, bound, paid, failures, cover = counted
     return Batch(
         name=name,
         digest=digest,
@@ -83,6 +97,11 @@ def batch_of(row: Iterable[Any]) -> Batch:
         begun_at=begun_at,
         state=BatchState(state),
         reason=reason,
+        rules=None if rules is None else BatchRules(**json.loads(rules)),
+        bound=json.loads(bound),
+        paid=json.loads(paid),
+        failures=failures,
+        cover=None if cover is None else json.loads(cover),
     )
 
 

@@ -30,6 +30,7 @@ from .entries import (
 )
 from .leases import is_leased, lease_end, next_look
 from .packing import Page
+from .ruling import forbids, is_counted, is_covered, named, set_to, with_begun, with_settled
 from .states import STEPS, Event, Step
 
 _SENDS: Final = frozenset(
@@ -149,9 +150,32 @@ class Writing:
 
     def claim_open(self, page: Page, owner: str, lease_seconds: float) -> OpenClaims:
         """Take entries that can be worked on now."""
-        found = tuple(self.rows.free(page, is_due=True, is_running=True))
-        taken = (self._claimed(one, owner, lease_seconds, heeds_halt=True) for one in found)
-        return OpenClaims(tuple(taken), self.rows.wait_seconds)
+        taken: list[Entry] = []
+        guarded, uncovered = set[str](), dict[str, str]()
+        for found in tuple(self.rows.free(page, is_due=True, is_running=True)):
+            batch = self._ruled(found) if found.fence == 0 else None
+            if batch is not None:
+                if batch.rules is not None and batch.rules.low_balance:
+                    guarded.add(batch.name)
+                if batch.name in uncovered or not self._may_begin(batch, found):
+                    continue
+                if not is_covered(batch, found):
+                    uncovered[batch.name] = found.key
+                    continue
+            taken.append(self._claimed(found, owner, lease_seconds, heeds_halt=True))
+        return OpenClaims(tuple(taken), self.rows.wait_seconds, frozenset(guarded), uncovered)
+
+    def _may_begin(self, batch: Batch, found: Entry) -> bool:
+        """Hold an entry against the rules of its batch, which may end the batch for now."""
+        reason = forbids(batch, found) if batch.state is BatchState.RUNNING else None
+        if reason is not None:
+            self.rows.set_batch(set_to(batch, BatchState.PAUSED, reason))
+        return batch.state is BatchState.RUNNING and reason is None
+
+    def _ruled(self, entry: Entry) -> Batch | None:
+        """Give the batch of an entry, if it has rules."""
+        batch = None if entry.batch is None else self.rows.batch(entry.batch)
+        return None if batch is None or batch.rules is None else batch
 
     def _claimed(
         self, found: Entry, owner: str, lease_seconds: float, *, heeds_halt: bool
@@ -167,6 +191,8 @@ class Writing:
         now = self.clock()
         if found.owner not in {None, owner} and is_leased(found, now):
             raise InProgress(found.key, str(found.owner), (found.leased_until or now) - now)
+        if found.fence == 0 and (batch := self._ruled(found)) is not None:
+            self.rows.set_batch(with_begun(batch, found))
         return evolve(
             found, fence=found.fence + 1, owner=owner, leased_until=lease_end(now, lease_seconds)
         )
@@ -182,6 +208,8 @@ class Writing:
         if after.session_id not in {None, found.session_id}:
             self._use(str(after.session_id), after)
         self.rows.log(_line(found, after, event, changes))
+        if is_counted(found, event) and (batch := self._ruled(after)) is not None:
+            self.rows.set_batch(with_settled(batch, after))
         return self._replace(found, after)
 
     def renew(self, entry: Entry, lease_seconds: float) -> Entry:
@@ -205,8 +233,7 @@ class Writing:
     def put_batch(self, batch: Batch) -> Batch:
         """Write a batch."""
         found = self.rows.batch(batch.name)
-        kept = found or Batch(name=batch.name, begun_at=self.clock())
-        written = evolve(batch, begun_at=kept.begun_at, state=kept.state, reason=kept.reason)
+        written = named(found, evolve(batch, begun_at=self.clock()))
         self.rows.set_batch(written)
         return written
 
@@ -217,7 +244,16 @@ class Writing:
             raise Misuse(f"the journal has no batch {name!r}")
         if BatchState.CANCELLED is found.state is not state:
             raise Misuse(f"the batch {name!r} was cancelled, and stays so")
-        written = evolve(found, state=state, reason=reason)
+        written = set_to(found, state, reason)
+        self.rows.set_batch(written)
+        return written
+
+    def cover(self, name: str, cover: Mapping[str, int]) -> Batch:
+        """Say how much of a batch is paid for."""
+        found = self.rows.batch(name)
+        if found is None:
+            raise Misuse(f"the journal has no batch {name!r}")
+        written = evolve(found, cover=dict(cover))
         self.rows.set_batch(written)
         return written
 

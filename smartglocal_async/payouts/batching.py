@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import aclosing
-from typing import Final, cast
+from typing import cast
 
 from attrs import define, field
 
@@ -15,17 +15,12 @@ from ..errors import (
     KeyReused,
     LostLease,
 )
-from ..freezing import CallOptions
-from ..operations import WALLET_BALANCE
-from ..values.lookups import AskBalance
 from .approving import Approve, approved
 from .leading import Lead, Place
 from .orders import PayoutOrder, PayoutOutcome, PayoutState, failed_with
 from .pace import Pace
 from .stopping import Tally
-
-_BALANCE_SECONDS: Final = 30.0
-"""How old a balance may be: others may draw on it, too."""
+from .wallets import STALE_SECONDS, balance
 
 
 @define(eq=False, kw_only=True)
@@ -95,7 +90,7 @@ class Run:
 
     async def _is_covered(self, order: PayoutOrder) -> bool:
         async with self._looking:
-            if self._now() - self._seen_at >= _BALANCE_SECONDS:
+            if self._now() - self._seen_at >= STALE_SECONDS:
                 await self._look()
             if self.tally.is_covered(order):
                 return True
@@ -104,9 +99,7 @@ class Run:
 
     async def _look(self) -> None:
         drawn, caller = self.tally.drawn, self.lead.desk.sender.caller
-        asked = AskBalance(request_datetime=caller.settings.timing.now())
-        wallets = (await caller.call(WALLET_BALANCE, asked, CallOptions())).answer
-        self.tally.see_balance((wallet.amount_details for wallet in wallets), drawn)
+        self.tally.see_balance(await balance(caller), drawn)
         self._seen_at = self._now()
 
     def _now(self) -> float:

@@ -6,14 +6,15 @@ from contextlib import aclosing, suppress
 from itertools import count
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from ..batch import in_lumps, settle_all
 from ..errors import InProgress, KeyReused, LostLease, Misuse
-from ..journal.entries import Batch, BatchState
+from ..journal.entries import Batch, BatchRules, BatchState
 from ..journal.states import Step
 from .cases import withdraw
 from .desk import Desk
+from .guarding import Guard
 from .leading import Lead, Place, Taken
 from .orders import PayoutOrder, PayoutOutcome
 from .paging import PAGE, each
@@ -43,6 +44,7 @@ class Submitting:
     lead: Lead
     batch: str
     digest: bytes | None
+    rules: BatchRules | None
     _rows: int = field(default=0, init=False)
     _totals: dict[str, int] = field(factory=dict[str, int], init=False)
     _refused: list[KeyReused] = field(factory=list[KeyReused], init=False)
@@ -55,6 +57,10 @@ class Submitting:
         if self.lead.seal is None:
             raise Misuse("whoever pays needs the requests: give Payouts a seal, which keeps them")
         journal, places = self.lead.desk.journal, count()
+        if self.rules is not None:
+            # They are there before the first payout that they hold for.
+            found = await journal.batch(self.batch) or Batch(name=self.batch, digest=self.digest)
+            _ = await journal.put_batch(evolve(found, rules=self.rules))
         async for orders in in_lumps(source, _CHUNK):
             news = [self.lead.new(order, Place(self.batch, next(places))) for order in orders]
             accepted = await journal.accept_many(news)
@@ -104,6 +110,7 @@ class Chunk:
     async def _taken(self, limit: int, lump: int) -> AsyncGenerator[Taken]:
         """Claim lump by lump, as they are asked for; what nobody asks for is given back."""
         desk = self.lead.desk
+        guard = Guard(desk)
         while limit > 0 and not desk.stopping.is_set():
             begun, asked = self._now(), min(lump, limit)
             claims = await desk.journal.claim_open(
@@ -117,6 +124,8 @@ class Chunk:
                 for entry in left:
                     await desk.journal.release(entry)
             limit -= len(claims.entries)
+            if await guard.looked(claims):
+                continue
             if claims.wait_seconds is not None:
                 pause = claims.wait_seconds * (1 + desk.timing.dice() * _SPREAD)
                 await desk.timing.sleep_unless(desk.stopping, pause)

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol, runtime_checkable
 
 from attrs import define, field
 
-from ..errors import PayoutsHalted
+from ..errors import PayoutsHalted, SmartGlocalError
 from ..journal.entries import Changes, Entry, Halt, HaltKind
 from ..journal.states import Event
 from ..journal.store import Journal
@@ -32,6 +34,15 @@ class Bell:
         heard, self.heard = self.heard, None
         self.rung.clear()
         return heard
+
+
+@runtime_checkable
+class Shared(Protocol):
+    """A journal of several processes, which can tell all of them something."""
+
+    async def slow_down(self, seconds: float) -> None:
+        """Have all of them take nothing for so long."""
+        ...
 
 
 @define(eq=False, kw_only=True)
@@ -75,6 +86,15 @@ class Desk:
             self.stopping.set()
             for event in (*self.runs, *(bell.rung for bell in self.bells.values())):
                 event.set()
+
+    async def slow_down(self, seconds: float) -> None:
+        """Have all who share the journal wait as the provider asked, where it can tell them."""
+        if isinstance(self.journal, Shared):
+            # Whoever was told waits that long in any case; what has to be written can say that
+            # it can't be.
+            with suppress(SmartGlocalError, TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self.journal.slow_down(seconds)
 
     async def write(self, entry: Entry, event: Event, changes: Changes) -> Entry:
         """Write a step; it is on the disk when this returns."""

@@ -107,10 +107,13 @@ class Payouts(SharedBatches):
             lease_seconds=self._lease_seconds,
             fault_point=self._fault_point,
         )
+        self._caller.listeners.append(desk.slow_down)
         self._lead = Lead(desk=desk, waits_for_others=self._waits_for_others, seal=self._seal)
         return self
 
     async def __aexit__(self, *_exc_info: object) -> None:
+        if self._lead is not None:
+            self._caller.listeners.remove(self._lead.desk.slow_down)
         self._lead = None
         await self._journal.close()
 

@@ -10,6 +10,7 @@ from . import chunks
 from .chunks import Chunk, Submission, Submitting
 from .leading import Lead
 from .orders import PayoutOrder, PayoutOutcome
+from .stopping import StopOn, rules_of
 
 
 class SharedBatches(ABC):
@@ -25,20 +26,27 @@ class SharedBatches(ABC):
         batch: str,
         *,
         digest: bytes | None = None,
+        stop_on: StopOn | None = None,
     ) -> Submission:
         """Write a batch into the journal, its requests sealed, and send nothing.
 
         `run_chunk` pays it, here or in any number of other processes over the same journal. The
         same source again adds what isn't there yet. ``digest`` is kept with the batch: the SHA-256
-        of a file, say.
+        of a file, say. ``stop_on`` holds for all who work on the batch together: when a rule says
+        so, the batch is paused, and its ``reason`` says why; what is under way is finished, and
+        `unpause` goes on. No spending limit is passed, whatever is under way; what `pay` or
+        `pay_all` begin of the batch counts, but isn't refused. Given again, other rules take the
+        place of the first ones; not given, those stay.
 
         Raises:
-            Misuse: there is no seal, so that nobody could pay without the source.
+            Misuse: there is no seal, so that nobody could pay without the source; or the batch is
+                there, and was begun without rules.
             InvalidRequest: an order breaks a rule; what comes before it may be written.
             JournalUnusable: nothing can be written; what comes before may be.
 
         """
-        return await Submitting(self._open(), batch, digest).through(source)
+        rules = None if stop_on is None else rules_of(stop_on)
+        return await Submitting(self._open(), batch, digest, rules).through(source)
 
     def run_chunk(
         self,

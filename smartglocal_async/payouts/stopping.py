@@ -1,14 +1,15 @@
 """When a batch begins nothing more: its rules, and what they are held against. Nothing awaits."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from attrs import Attribute, define, field, frozen
 
 from ..errors import InvalidRequest
+from ..journal.entries import BatchRules
 from ..values.exactness import above_zero
-from ..values.money import Amount, AmountDetails
+from ..values.money import AmountDetails
 from .orders import PayoutOrder, PayoutOutcome, PayoutState
 
 _NOT_PAID: Final = frozenset({PayoutState.FAILED, PayoutState.REFUSED, PayoutState.UNKNOWN})
@@ -52,6 +53,16 @@ class StopOn:
     one limit for each currency; others aren't limited."""
     low_balance: bool = False
     """Before a payout that the prefunded wallets (``wallet/balance``) can't pay."""
+
+
+def rules_of(stop_on: StopOn) -> BatchRules:
+    """Give the rules as the journal keeps them."""
+    return BatchRules(
+        spend={limit.currency: limit.amount for limit in stop_on.spend},
+        first_refusal=stop_on.first_refusal,
+        failures_in_a_row=stop_on.failures_in_a_row,
+        low_balance=stop_on.low_balance,
+    )
 
 
 @define(eq=False)
@@ -110,11 +121,8 @@ class Tally:
         """What a look at the balance that begins now will show."""
         return Counter(self._drawn)
 
-    def see_balance(self, wallets: Iterable[Amount], drawn: Counter[str]) -> None:
+    def see_balance(self, balance: Counter[str], drawn: Counter[str]) -> None:
         """Take in a balance, and what was drawn when it was asked for."""
-        balance = Counter[str]()
-        for wallet in wallets:
-            balance[wallet.currency] += wallet.amount
         self._balance = balance
         self._drawn.subtract(drawn)
 

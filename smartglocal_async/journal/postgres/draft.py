@@ -20,6 +20,10 @@ class Needs:
     pages: tuple[Page, ...] = ()
     """Of entries that can be worked on."""
     sets_halt: bool = False
+    counted: frozenset[str] = frozenset()
+    """The keys of payouts that a batch with rules has to count."""
+    ruled: frozenset[str] = frozenset()
+    """Batches that count what is new, if they have rules."""
 
     @classmethod
     def of_all(cls, several: "Iterable[Needs]") -> "Needs":
@@ -31,6 +35,8 @@ class Needs:
             batches=frozenset(chain.from_iterable(needs.batches for needs in told)),
             pages=tuple(chain.from_iterable(needs.pages for needs in told)),
             sets_halt=any(needs.sets_halt for needs in told),
+            counted=frozenset(chain.from_iterable(needs.counted for needs in told)),
+            ruled=frozenset(chain.from_iterable(needs.ruled for needs in told)),
         )
 
 

@@ -1,7 +1,7 @@
 """Drafts, taken from the tables of PostgreSQL and written to them."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -58,12 +58,12 @@ class Drafting:
             sorted(needs.keys),
         )
         opened, wait_seconds = await self._opened(connection, needs)
-        batches = await self._locked_batches(connection, needs)
-        lock = "FOR UPDATE" if needs.sets_halt else ""
-        meta = await connection.fetchrow(f"SELECT {CLOCK}, halt FROM {self.schema}.meta {lock}")
-        assert meta is not None  # noqa: S101 - it was there when the schema was opened
-        now, halt = meta
-        found = chain(map(entry_of, entries), *opened.values())
+        found = tuple(chain(map(entry_of, entries), *opened.values()))
+        now, halt, ruled = await self._meta(connection, _counting(needs, found))
+        batches = await self._locked_batches(connection, needs.batches.union(ruled))
+        if batches or needs.sets_halt:
+            # Asked when the rows are ours: whoever waited for them has an old clock.
+            now, halt, _ = await self._meta(connection, frozenset(), locks=needs.sets_halt)
         return Draft(
             now=now if self.clock is None else self.clock(),
             entries={entry.key: entry for entry in found},
@@ -101,15 +101,28 @@ class Drafting:
             connection, page, now, is_due=True, takes=True
         )
 
+    async def _meta(
+        self, connection: "Connection[Any]", batches: frozenset[str], *, locks: bool = False
+    ) -> "tuple[float, str | None, list[str]]":
+        """Give the time, the halt, and which of some batches have rules."""
+        batch = f"SELECT name FROM {self.schema}.batch WHERE name = ANY($1) AND rules IS NOT NULL"
+        row = await connection.fetchrow(
+            f"SELECT {CLOCK}, halt, ARRAY({batch}) FROM {self.schema}.meta "
+            f"{'FOR UPDATE' if locks else ''}",
+            sorted(batches),
+        )
+        assert row is not None  # noqa: S101 - it was there when the schema was opened
+        return row[0], row[1], row[2]
+
     async def _locked_batches(
-        self, connection: "Connection[Any]", needs: Needs
+        self, connection: "Connection[Any]", names: frozenset[str]
     ) -> dict[str, Batch]:
-        if not needs.batches:
+        if not names:
             return {}
         rows = await connection.fetch(
             f"SELECT {', '.join(BATCH)} FROM {self.schema}.batch "
             "WHERE name = ANY($1) ORDER BY name FOR UPDATE",
-            sorted(needs.batches),
+            sorted(names),
         )
         return {batch.name: batch for batch in map(batch_of, rows)}
 
@@ -173,7 +186,8 @@ class Drafting:
                 continue
             _ = await connection.execute(
                 f"UPDATE {self.schema}.batch SET digest = $2, rows = $3, totals = $4, "
-                "begun_at = $5, state = $6, reason = $7 WHERE name = $1",
+                "begun_at = $5, state = $6, reason = $7, rules = $8, bound = $9, paid = $10, "
+                "failures = $11, cover = $12 WHERE name = $1",
                 *row,
             )
 
@@ -215,3 +229,13 @@ class Drafting:
         )
         if done != "UPDATE 1":
             raise ConnectionError
+
+
+def _counting(needs: Needs, found: Iterable[Entry]) -> frozenset[str]:
+    """Give the batches that have to count something of this, if they have rules."""
+    of_entries = (
+        entry.batch
+        for entry in found
+        if entry.batch is not None and (entry.fence == 0 or entry.key in needs.counted)
+    )
+    return needs.ruled.union(of_entries)

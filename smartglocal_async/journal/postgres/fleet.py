@@ -1,16 +1,21 @@
 """The limits of all workers together, in a row that whoever takes payouts has to himself."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
 from ..leases import LONGEST_LEASE_SECONDS
-from ..limits import Limits, Room
+from ..limits import AtWork, Limits, Room
 from .schema import CLOCK
 
 if TYPE_CHECKING:
     from asyncpg import Connection
+
+
+_HELD: Final = (
+    "owner IS NOT NULL AND step < 80 AND leased_until > $1::float8 AND leased_until <= $2::float8"
+)
 
 
 # Every name here is our own, and the schema's was looked at; what comes from outside is bound.
@@ -76,6 +81,17 @@ class Fleet:
             now,
         )
 
+    async def workers(self, connection: "Connection[Any]") -> tuple[AtWork, ...]:
+        """Give those who have payouts under way."""
+        now = await self._now(connection)
+        rows = await connection.fetch(
+            f"SELECT owner, count(*), max(leased_until) FROM {self.schema}.entry "
+            f"WHERE {_HELD} GROUP BY owner ORDER BY owner",
+            now,
+            now + LONGEST_LEASE_SECONDS,
+        )
+        return tuple(AtWork(owner, count, until - now) for owner, count, until in rows)
+
     async def _now(self, connection: "Connection[Any]") -> float:
         if self.clock is not None:
             return self.clock()
@@ -84,8 +100,7 @@ class Fleet:
 
     async def _held(self, connection: "Connection[Any]", now: float) -> int:
         held: int = await connection.fetchval(
-            f"SELECT count(*) FROM {self.schema}.entry WHERE owner IS NOT NULL AND step < 80 "
-            "AND leased_until > $1 AND leased_until <= $2",
+            f"SELECT count(*) FROM {self.schema}.entry WHERE {_HELD}",
             now,
             now + LONGEST_LEASE_SECONDS,
         )

@@ -26,8 +26,9 @@ from ..entries import (
     NewEntry,
     OpenClaims,
 )
-from ..limits import Limits
+from ..limits import AtWork, Limits
 from ..packing import Page
+from ..ruling import is_counted
 from ..states import Event, Step
 from ..writing import Writing, holding
 from .address import check_schema, checked_schema, name_of, schema_in, without_schema
@@ -161,7 +162,7 @@ class PostgresJournal:
     ) -> Entry:
         """Take the entry for some time; the fence goes up."""
         return await self._write(
-            _key(key),
+            Needs(keys=frozenset({key}), counted=frozenset({key})),
             lambda writing: writing.claim(key, owner, lease_seconds, heeds_halt=heeds_halt),
         )
 
@@ -169,8 +170,9 @@ class PostgresJournal:
         self, new: NewEntry, owner: str, lease_seconds: float, *, heeds_halt: bool = True
     ) -> Entry:
         """Accept and claim in one commit."""
+        keys, ruled = frozenset({new.key}), frozenset(() if new.batch is None else (new.batch,))
         return await self._write(
-            _key(new.key),
+            Needs(keys=keys, counted=keys, ruled=ruled),
             lambda writing: writing.take(new, owner, lease_seconds, heeds_halt=heeds_halt),
         )
 
@@ -193,7 +195,9 @@ class PostgresJournal:
         """Write a step, and a line of the log with it."""
         named = changes.session_id
         sessions = frozenset({named}) if isinstance(named, str) else frozenset[str]()
-        needs = Needs(keys=frozenset({entry.key}), sessions=sessions)
+        keys = frozenset({entry.key})
+        counted = keys if is_counted(entry, event) else frozenset[str]()
+        needs = Needs(keys=keys, sessions=sessions, counted=counted)
         return await self._write(needs, lambda writing: writing.advance(entry, event, changes))
 
     async def renew(self, entry: Entry, lease_seconds: float) -> Entry:
@@ -267,6 +271,11 @@ class PostgresJournal:
             lambda writing: writing.set_batch_state(name, state, reason),
         )
 
+    async def cover(self, name: str, cover: Mapping[str, int]) -> Batch:
+        """Say how much of a batch the wallets pay for, where it stops on a low balance."""
+        needs = Needs(batches=frozenset({name}))
+        return await self._write(needs, lambda writing: writing.cover(name, cover))
+
     async def batch(self, name: str) -> Batch | None:
         """Give a batch by its name."""
         return await self._ask(lambda connection: self._questions.batch(connection, name))
@@ -306,6 +315,10 @@ class PostgresJournal:
         """Have all of them take nothing for so long: the provider asked for it, say by a 429."""
         above_zero("seconds", seconds)
         await self._ask(lambda connection: self._fleet.slow_down(connection, seconds))
+
+    async def workers(self) -> tuple[AtWork, ...]:
+        """Give those who have payouts under way, in whichever process, by name."""
+        return await self._ask(self._fleet.workers)
 
     @property
     def _fleet(self) -> Fleet:

@@ -50,7 +50,8 @@ CREATE TABLE attempt (
 CREATE INDEX attempt_key ON attempt (key);
 CREATE TABLE batch (
     name TEXT PRIMARY KEY, digest BLOB, rows INTEGER NOT NULL, totals TEXT NOT NULL,
-    begun_at REAL NOT NULL, state TEXT NOT NULL, reason TEXT) WITHOUT ROWID;
+    begun_at REAL NOT NULL, state TEXT NOT NULL, reason TEXT, rules TEXT, bound TEXT NOT NULL,
+    paid TEXT NOT NULL, failures INTEGER NOT NULL, cover TEXT) WITHOUT ROWID;
 """
 
 

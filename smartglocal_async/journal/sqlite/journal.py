@@ -211,6 +211,10 @@ class SQLiteJournal:
         """Have `claim_open` give payouts of a batch, or none."""
         return await self._write(lambda writing: writing.set_batch_state(name, state, reason))
 
+    async def cover(self, name: str, cover: Mapping[str, int]) -> Batch:
+        """Say how much of a batch the wallets pay for, where it stops on a low balance."""
+        return await self._write(lambda writing: writing.cover(name, cover))
+
     async def batch(self, name: str) -> Batch | None:
         """Give a batch by its name."""
         return await self._read(lambda table: table.batch(name))

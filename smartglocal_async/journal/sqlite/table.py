@@ -11,6 +11,7 @@ from attrs import define, field
 from ..entries import Attempt, Batch, Entry, Halt
 from ..leases import LONGEST_LEASE_SECONDS
 from ..packing import (
+    BATCH,
     COLUMNS,
     LINE,
     MOVING,
@@ -39,6 +40,8 @@ _INSERT: Final = _insert("entry", COLUMNS)
 _USE: Final = _insert("session", ("session_id", "key", "session_no"))
 _LOG: Final = _insert("attempt", LINE)
 _HISTORY: Final = f"SELECT {', '.join(LINE)} FROM attempt WHERE key = ? ORDER BY number"  # noqa: S608
+_BATCH: Final = f"SELECT {', '.join(BATCH)} FROM batch WHERE name = ?"  # noqa: S608
+_SET_BATCH: Final = _insert("batch", BATCH).replace("INSERT", "INSERT OR REPLACE", 1)
 _COUNTS: Final = """
 SELECT step, count(*) FROM entry WHERE :batch IS NULL OR batch = :batch GROUP BY step
 """
@@ -155,13 +158,12 @@ class Table:
 
     def batch(self, name: str) -> Batch | None:
         """Give a batch."""
-        row = self.connection.execute("SELECT * FROM batch WHERE name = ?", (name,)).fetchone()
+        row = self.connection.execute(_BATCH, (name,)).fetchone()
         return None if row is None else batch_of(row)
 
     def set_batch(self, batch: Batch) -> None:
         """Write a batch in the place of the one with its name."""
-        statement = "INSERT OR REPLACE INTO batch VALUES (?, ?, ?, ?, ?, ?, ?)"
-        _ = self.connection.execute(statement, batch_row(batch))
+        _ = self.connection.execute(_SET_BATCH, batch_row(batch))
 
     def entries(self, page: Page) -> tuple[Entry, ...]:
         """Give a page of all entries, in the order in which they came."""

@@ -1,0 +1,100 @@
+"""When nothing more of a batch is begun, whoever works on it; the journal's row of it says so."""
+
+from collections.abc import Mapping
+
+from attrs import evolve
+
+from ..errors import Misuse
+from ..values.money import AmountDetails
+from .entries import Batch, BatchState, Entry
+from .states import STEPS, Event, Step
+
+
+def named(found: Batch | None, given: Batch) -> Batch:
+    """Give what is written of a batch, new or again.
+
+    Raises:
+        Misuse: it was begun without any, so that nobody counted what was begun.
+
+    """
+    if found is None:
+        new = Batch(name=given.name, begun_at=given.begun_at, rules=given.rules)
+        return evolve(new, digest=given.digest, rows=given.rows, totals=given.totals)
+    if given.rules is not None and found.rules is None:
+        raise Misuse(
+            f"the batch {given.name!r} was begun without stop rules, and takes none now: "
+            "submit what is left under another name"
+        )
+    rules = found.rules if given.rules is None else given.rules
+    return evolve(found, digest=given.digest, rows=given.rows, totals=given.totals, rules=rules)
+
+
+def set_to(batch: Batch, state: BatchState, reason: str | None) -> Batch:
+    """Give a batch in another state; where it runs again, failures are counted anew."""
+    failures = 0 if state is BatchState.RUNNING else batch.failures
+    return evolve(batch, state=state, reason=reason, failures=failures)
+
+
+def forbids(batch: Batch, entry: Entry) -> str | None:
+    """Say why an entry must not be begun, if it mustn't."""
+    rules, currency = batch.rules, entry.currency
+    if rules is None or currency is None or currency not in rules.spend:
+        return None
+    limit = rules.spend[currency]
+    if batch.bound.get(currency, 0) + (entry.amount or 0) <= limit:
+        return None
+    most = f"{AmountDetails(limit, currency).decimal} {currency.upper()}"
+    return f"with the payout {entry.key!r} more than {most} would be spent"
+
+
+def is_covered(batch: Batch, entry: Entry) -> bool:
+    """Say whether the wallets pay for an entry, as far as they were seen."""
+    if batch.rules is None or not batch.rules.low_balance:
+        return True
+    currency = entry.currency or ""
+    claimed = batch.bound.get(currency, 0) + (entry.amount or 0)
+    return batch.cover is not None and claimed <= batch.cover.get(currency, 0)
+
+
+def with_begun(batch: Batch, entry: Entry) -> Batch:
+    """Give a batch with an entry that is begun."""
+    return evolve(batch, bound=_moved(batch.bound, entry, 1))
+
+
+def is_counted(entry: Entry, event: Event) -> bool:
+    """Say whether a batch takes an event of its entry into account."""
+    after = STEPS.get((entry.step, event))
+    return after is not None and (after.is_final or after is Step.UNKNOWN)
+
+
+def with_settled(batch: Batch, entry: Entry) -> Batch:
+    """Give a batch with an entry that is final now, or unknown; it may have to stop for it."""
+    bound, paid, failures = batch.bound, batch.paid, batch.failures
+    if entry.step in {Step.FAILED, Step.CANCELLED}:
+        bound = _moved(bound, entry, -1)
+    if entry.step is Step.SUCCEEDED:
+        paid, failures = _moved(paid, entry, 1), 0
+    elif entry.step is not Step.CANCELLED:
+        failures += 1
+    noted = evolve(batch, bound=bound, paid=paid, failures=failures)
+    reason = _ruled(noted, entry)
+    if reason is None or noted.state is not BatchState.RUNNING:
+        return noted
+    return evolve(noted, state=BatchState.PAUSED, reason=reason)
+
+
+def _ruled(batch: Batch, entry: Entry) -> str | None:
+    rules = batch.rules
+    if rules is None:
+        return None
+    if rules.first_refusal and entry.step is Step.FAILED:
+        return f"the payout {entry.key!r} failed"
+    most = rules.failures_in_a_row
+    if most is not None and batch.failures >= most:
+        return f"{most} payouts in a row were not paid, {entry.key!r} the last"
+    return None
+
+
+def _moved(bound: Mapping[str, int], entry: Entry, sign: int) -> dict[str, int]:
+    currency = entry.currency or ""
+    return {**bound, currency: bound.get(currency, 0) + sign * (entry.amount or 0)}
