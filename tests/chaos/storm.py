@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import contextlib
 import enum
+import math
 import os
 import random
 import signal
@@ -32,15 +33,21 @@ from smartglocal_async import emulator
 from smartglocal_async.integrations.cluster import enqueue_batch
 
 _HERE: Final = Path(__file__)
-_BATCH: Final = "night"
+_BATCHES: Final = 6
+"""Each has jobs of its own, so that a few payouts are enough for all workers."""
 _SCHEMA: Final = "storm"
 _PAGE: Final = 1_000
 _LOOK_SECONDS: Final = 0.2
+_PATIENCE_SECONDS: Final = 5.0
+"""So long they have to pay at least one between two woes."""
 _LONGEST_SECONDS: Final = 3_600.0
 _FAULTS: Final = 0.02
 _BY_PROXY: Final = 3
 """One worker in so many reaches the database through a line that is cut."""
-_QUEUE: Final = ("pgqueuer", "pgqueuer_log", "pgqueuer_schedules", "pgqueuer_statistics")
+_EMPTYING: Final = """
+DELETE FROM storm.pgqueuer; DELETE FROM storm.pgqueuer_log;
+DELETE FROM storm.pgqueuer_schedules; DELETE FROM storm.pgqueuer_statistics
+"""
 
 
 class Woe(enum.Enum):
@@ -66,7 +73,7 @@ class Plan:
     woes: int
     """How many come; then it is calm, until nothing is open."""
     pause_seconds: float
-    """Between two of them, on average."""
+    """Between two of them, on average, and longer where nothing is paid meanwhile."""
     lease_seconds: float = 2.0
 
 
@@ -88,6 +95,8 @@ class Storm:
     proxy: CuttingProxy
     far: str
     """The address of the database behind the proxy."""
+    key: sg.PrivateKey
+    seal: str = field(factory=sg.Seal.new_key)
     folder: Path
     stack: ExitStack
     dice: random.Random
@@ -103,20 +112,35 @@ class Storm:
         """The journal."""
         return f"{self.database.dsn}?schema={_SCHEMA}"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a worker needs."""
+        return {
+            **os.environ,
+            "SMARTGLOCAL_PROJECT": self.provider.project,
+            "SMARTGLOCAL_PRIVATE_KEY": str(self.folder / "shop.pem"),
+            "SMARTGLOCAL_SERVER": self.provider.url,
+            "SMARTGLOCAL_JOURNAL_KEY": self.seal,
+            "PYTHONPATH": str(_HERE.parents[2]),
+        }
+
     async def rage(self) -> None:
         """Have it come over the fleet, each woe once at least, and wait until nothing is open."""
         for _ in range(self.plan.workers):
             self.begin()
         often = self.dice.choices(*zip(*_OFTEN.items(), strict=True), k=self.plan.woes - len(Woe))
-        woes = self.dice.sample([*Woe, *often], self.plan.woes)
+        woes, pause = self.dice.sample([*Woe, *often], self.plan.woes), self.plan.pause_seconds
+        paid, next_at = 0, math.inf  # Not before the first is paid.
         async with asyncio.timeout(_LONGEST_SECONDS):
             while await self.is_open():
                 self.mend()
-                if not woes:
-                    await asyncio.sleep(_LOOK_SECONDS)
-                    continue
-                await asyncio.sleep(self.dice.uniform(0.5, 1.5) * self.plan.pause_seconds)
-                await self.bring(woes.pop())
+                now, pays = time.monotonic(), self.provider.report().moved > paid
+                if pays:
+                    next_at = min(next_at, now + self.dice.uniform(0.5, 1.5) * pause)
+                if woes and now >= next_at:
+                    await self.bring(woes.pop())
+                    paid, next_at = self.provider.report().moved, now + _PATIENCE_SECONDS
+                await asyncio.sleep(_LOOK_SECONDS)
 
     def begin(self) -> None:
         """Start a worker."""
@@ -128,6 +152,7 @@ class Storm:
                 *(sys.executable, str(_HERE.with_name("storm_worker.py")), dsn),
                 *(str(plan.lease_seconds), plan.mode.value, str(plan.concurrency)),
             ],
+            env=self.environment,
             stdout=log,
             stderr=log,
         )
@@ -169,8 +194,7 @@ class Storm:
                 await asyncio.to_thread(self.database.start)
             case Woe.EMPTY:
                 async with self.connected() as connection:
-                    for table in _QUEUE:
-                        await connection.execute(f"DELETE FROM {_SCHEMA}.{table}")
+                    await connection.execute(_EMPTYING)
 
     def kill(self, worker: Worker) -> None:
         """Kill a worker; another one takes its place."""
@@ -188,10 +212,10 @@ class Storm:
     async def is_open(self) -> bool:
         """Say whether anything is left to do, and see that nobody halted it."""
         async with self.connected() as connection:
-            halt = await connection.fetchval(f"SELECT halt FROM {_SCHEMA}.meta")
+            halt = await connection.fetchval("SELECT halt FROM storm.meta")
             assert halt is None, halt
             return await connection.fetchval(
-                f"SELECT EXISTS (SELECT FROM {_SCHEMA}.entry WHERE step < $1)", sg.Step.UNKNOWN
+                "SELECT EXISTS (SELECT FROM storm.entry WHERE step < $1)", sg.Step.UNKNOWN
             )
 
     @contextlib.asynccontextmanager
@@ -231,15 +255,6 @@ async def weather(plan: Plan) -> Verdict:
         server() as database,
         emulator.run_in_thread(public_key=key.public, rules=rules, faults=faults) as provider,
     ):
-        pem = Path(folder, "shop.pem")
-        _ = pem.write_bytes(key.pem())
-        os.environ |= {
-            "SMARTGLOCAL_PROJECT": provider.project,
-            "SMARTGLOCAL_PRIVATE_KEY": str(pem),
-            "SMARTGLOCAL_SERVER": provider.url,
-            "SMARTGLOCAL_JOURNAL_KEY": sg.Seal.new_key(),
-            "PYTHONPATH": str(_HERE.parents[2]),
-        }
         async with proxied(database.dsn) as (proxy, far):
             with ExitStack() as stack:
                 storm = Storm(
@@ -248,6 +263,7 @@ async def weather(plan: Plan) -> Verdict:
                     database=database,
                     proxy=proxy,
                     far=far,
+                    key=key,
                     folder=Path(folder),
                     stack=stack,
                     dice=random.Random(plan.seed),  # noqa: S311 - a storm, and no secret
@@ -262,15 +278,18 @@ async def weather(plan: Plan) -> Verdict:
 
 
 async def submit(storm: Storm) -> None:
-    """Write the batch down."""
-    journal = sg.PostgresJournal(storm.dsn)
+    """Write the key and the batches down."""
+    (storm.folder / "shop.pem").write_bytes(storm.key.pem())
+    journal, provider = sg.PostgresJournal(storm.dsn), storm.provider
     async with (
-        sg.SmartGlocal.from_env() as api,
-        sg.Payouts(api, journal, seal=sg.Seal.from_env(), mode=storm.plan.mode) as payouts,
+        sg.SmartGlocal(provider.project, storm.key, provider.url) as api,
+        sg.Payouts(api, journal, seal=sg.Seal(storm.seal), mode=storm.plan.mode) as payouts,
     ):
-        orders = (order(name, 100) for name in keys(storm.plan))
-        _ = await payouts.submit(orders, _BATCH)
-        _ = await enqueue_batch(journal, _BATCH)
+        names = list(keys(storm.plan))
+        for batch in range(_BATCHES):
+            orders = (order(name, 100) for name in names[batch::_BATCHES])
+            _ = await payouts.submit(orders, f"batch-{batch}")
+            _ = await enqueue_batch(journal, f"batch-{batch}")
 
 
 def keys(plan: Plan) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""A worker whose leases are short; run as a program by `storm`, with the settings in the environment.
+"""A worker whose leases are short; run as a program by `storm`.
 
-It is told the journal's address, how long its leases last, who confirms, and how many payouts it
-works on at once.
+The settings are in the environment; it is told the journal's address, how long its leases last,
+who confirms, and how many payouts it works on at once.
 """
 
 import asyncio
