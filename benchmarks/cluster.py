@@ -5,7 +5,7 @@ import asyncio
 import os
 import random
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from attrs import frozen
@@ -13,6 +13,7 @@ from attrs import frozen
 from smartglocal_async import PrivateKey
 
 from .cluster_fleet import Fleet, Store, Turn, fleet, noise
+from .cluster_night import Night
 from .machine import Cores, facts
 from .payout_work import has_postgres
 from .provider import providing
@@ -102,18 +103,20 @@ def _speeds(turns: _Turns, load: _Load) -> Iterator[tuple[str, ...]]:
     for workers in _WORKERS:
         found = turns[load, workers]
         rates = _rates(found)
-        told = [(turn.all_seconds, turn) for turn in found if turn.all_seconds is not None]
-        each = [used / turn.payouts * _MILLI for used, turn in told]
-        busy = [used / turn.seconds for used, turn in told]
         yield (
             str(workers),
             Spread.of(rates).text(0),
             Spread.of_ratios(rates, one).text(2),
-            Spread.of([turn.cpu_seconds / turn.payouts * _MILLI for turn in found]).text(1),
+            _per_payout(found, lambda turn: turn.cpu_seconds),
             Spread.of([turn.signing_share * 100 for turn in found]).text(0),
-            Spread.of(each).text(1) if each else "not told",
-            Spread.of(busy).text(2) if busy else "not told",
+            _per_payout(found, lambda turn: turn.database_seconds),
+            _per_payout(found, lambda turn: turn.provider_seconds),
+            Spread.of([turn.cores for turn in found]).text(2),
         )
+
+
+def _per_payout(found: Sequence[Turn], seconds: Callable[[Turn], float]) -> str:
+    return Spread.of([seconds(turn) / turn.payouts * _MILLI for turn in found]).text(1)
 
 
 def _logged(turns: _Turns) -> Iterator[tuple[str, ...]]:
@@ -133,9 +136,10 @@ def _report(found: _Found) -> Iterator[str]:
             f"Workers, {load.concurrency} in flight each",
             "payouts a second",
             "÷ one worker",
-            "CPU of the workers, ms a payout",
+            "CPU ms a payout, workers",
             "signatures, % of it",
-            "with provider and database, ms",
+            "database",
+            "provider",
             f"cores at work, of {os.cpu_count()}",
         )
         yield f"Bound by {load.ends}:\n\n{table(heads, _speeds(found.turns, load))}"
@@ -148,6 +152,8 @@ def _report(found: _Found) -> Iterator[str]:
         f"{indexes:,.0f} of indexes for each. {max(_WORKERS)} workers had {store.connections} "
         f"connections. Others wrote {found.noise:,.0f} bytes a second into the log."
     )
+    night = Night(found.turns[_WAITING, 1], store, max(_WORKERS))
+    yield table((str(night), "how much", "from"), list(night.rows()))
 
 
 def _say(step: str) -> None:

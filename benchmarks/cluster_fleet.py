@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator
@@ -34,11 +33,15 @@ class Turn:
     """What it took some workers to pay a batch."""
 
     payouts: int
+    concurrency: int
+    """Of each worker."""
     seconds: float
     cpu_seconds: float
     """Of the workers alone."""
-    all_seconds: float | None
-    """Of the workers, the provider and the database; None where the system doesn't tell."""
+    provider_seconds: float
+    """Of the provider; 0 where the system doesn't tell."""
+    database_seconds: float
+    """Of the workers' sessions in the database; 0 where the system doesn't tell."""
     signing_seconds: float
     """What one signature takes of a core."""
     calls: int
@@ -52,6 +55,12 @@ class Turn:
     def rate(self) -> float:
         """Payouts in a second."""
         return self.payouts / self.seconds
+
+    @property
+    def cores(self) -> float:
+        """How many cores were at work."""
+        used = self.cpu_seconds + self.provider_seconds + self.database_seconds
+        return used / self.seconds
 
     @property
     def signing_share(self) -> float:
@@ -87,18 +96,21 @@ class Fleet:
         batch = f"turn-{next(self._numbers)}"
         signing, calls, written = _signing_seconds(self.key), await self._calls(), await self.log()
         _ = await self.payouts.submit(orders(payouts), batch)
-        commits, used, begun = await self._commits(), await self._used(), time.perf_counter()
+        commits, children = await self._commits(), _used_by_children()
+        sessions, begun = await self._used_by_sessions(), time.perf_counter()
         for worker in self.workers[:workers]:
             worker.begin(batch, concurrency)
         done = [worker.end() for worker in self.workers[:workers]]
-        seconds, used_after = time.perf_counter() - begun, await self._used()
+        seconds, cpu = time.perf_counter() - begun, sum(one.cpu_seconds for one in done)
         if sum(one.paid for one in done) != payouts:
             raise SystemExit(f"{sum(one.paid for one in done)} of {payouts} were paid")
         return Turn(
             payouts=payouts,
+            concurrency=concurrency,
             seconds=seconds,
-            cpu_seconds=sum(one.cpu_seconds for one in done),
-            all_seconds=None if used is None or used_after is None else used_after - used,
+            cpu_seconds=cpu,
+            provider_seconds=max(0.0, _used_by_children() - children - cpu),
+            database_seconds=await self._used_by_sessions() - sessions,
             signing_seconds=signing,
             calls=await self._calls() - calls,
             log_bytes=await self.log() - written,
@@ -135,15 +147,12 @@ class Fleet:
         )
         return commits
 
-    async def _used(self) -> float | None:
-        """Give how long all who take part have worked, the database's sessions among them."""
-        if sys.platform != "linux":
-            return None
+    async def _used_by_sessions(self) -> float:
+        """Give how long the workers' sessions have worked."""
         rows = await self.connection.fetch(
             "SELECT pid FROM pg_stat_activity WHERE application_name = $1", self.schema
         )
-        sessions = sum(_used_by(row["pid"], "postgres") for row in rows)
-        return sessions + sum(map(_used_by, _children()))
+        return sum(_used_by(row["pid"], "postgres") for row in rows)
 
     async def _calls(self) -> int:
         async with (
@@ -162,14 +171,14 @@ def _signing_seconds(key: sg.PrivateKey) -> float:
     return (time.thread_time() - begun) / _SIGNATURES
 
 
-def _children() -> set[int]:
-    """Give the processes that this one started."""
+def _used_by_children() -> float:
+    """Give how long the processes that this one started have worked: workers and provider."""
     files = (_PROCESSES / str(os.getpid())).glob("task/*/children")
-    return {int(word) for file in files for word in file.read_text("ascii").split()}
+    return sum(_used_by(int(pid)) for file in files for pid in file.read_text("ascii").split())
 
 
 def _used_by(pid: int, command: str = "") -> float:
-    """Give the seconds that a process has worked; 0 if it isn't one of this machine."""
+    """Give the seconds that a process has worked; 0 if it isn't one that this system tells of."""
     try:
         text = (_PROCESSES / str(pid) / "stat").read_text("ascii")
     except FileNotFoundError:
