@@ -236,7 +236,7 @@ async def test_a_batch_that_is_paused(fleet, provider) -> None:
         taken = 10 + len(fleet.told)
         await until(no_jobs)
         assert 10 <= len(fleet.told) <= taken + 8
-        assert await fleet.journal.due(COUNT, batch="night") == COUNT - len(fleet.told)
+        assert await fleet.journal.count_open(COUNT, batch="night") == COUNT - len(fleet.told)
         is_paused.set()
         _ = await fleet.payouts.unpause("night")
 
@@ -254,7 +254,7 @@ async def test_it_is_told_to_stop(fleet, provider) -> None:
     await fleet.works_until(lambda: len(fleet.told) >= 10)
     paid = provider.report().moved
     assert 10 <= paid == len(fleet.told) < COUNT
-    assert await fleet.journal.due(COUNT, batch="night") == COUNT - paid
+    assert await fleet.journal.count_open(COUNT, batch="night") == COUNT - paid
 
 
 async def test_a_database_that_is_cut_off(connect, provider, schema) -> None:
@@ -349,7 +349,7 @@ async def test_a_worker_out_of_the_environment(fleet, provider, start, tmp_path)
     await until(lambda: provider.report().moved >= 10, worker)
     assert await asyncio.to_thread(ended, worker) == ""
     paid = provider.report().moved
-    assert await fleet.journal.due(COUNT, batch="night") == COUNT - paid
+    assert await fleet.journal.count_open(COUNT, batch="night") == COUNT - paid
 
 
 @pytest.mark.parametrize(

@@ -309,19 +309,20 @@ async def test_what_is_due_of_a_batch(schema) -> None:
     async with opened(schema, clock=lambda: now[0]) as journal:
         _ = await journal.accept_many([new(f"k{n}", batch="night") for n in range(6)])
         _ = await journal.accept(new("other", batch="day"))
-        assert await journal.due(10, batch="night") == 6
-        assert await journal.due(4, batch="night") == 4
-        assert await journal.due(10, batch="nothing") == 0
+        assert await journal.count_open(10, batch="night") == 6
+        assert await journal.count_open(4, batch="night") == 4
+        assert await journal.count_open(10, batch="nothing") == 0
         waiting = await journal.claim("k1", "me", LEASE)
         await journal.release(waiting, not_before=now[0] + 5 * LEASE)
         _ = await journal.claim("k2", "me", LEASE)
         taken = await journal.claim("k3", "me", LEASE)
         _ = await journal.advance(taken, Event.WITHDRAWN)
-        assert await journal.due(10, batch="night") == 3
+        assert await journal.count_open(10, batch="night") == 3
         now[0] += 2 * LEASE
-        assert await journal.due(10, batch="night") == 4
+        assert await journal.count_open(10, batch="night") == 4
+        assert await journal.count_open(10, batch="night", is_due=False) == 5
         now[0] += 5 * LEASE
-        assert await journal.due(10, batch="night") == 5
+        assert await journal.count_open(10, batch="night") == 5
 
 
 async def test_the_time_is_the_database_s(schema) -> None:

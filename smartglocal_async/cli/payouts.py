@@ -13,18 +13,27 @@ from . import (
     payouts_report,
     payouts_resume,
     payouts_status,
+    payouts_steer,
+    payouts_submit,
+    payouts_work,
 )
 from .grammar import Command
 
 _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     payouts_check.check,
     payouts_pay.pay,
+    payouts_submit.submit,
+    payouts_work.work,
     payouts_resume.resume,
     payouts_status.status,
     payouts_report.report,
     payouts_reconcile.reconcile,
     payouts_decide.decide,
     payouts_decide.withdraw,
+    payouts_steer.pause,
+    payouts_steer.unpause,
+    payouts_steer.cancel,
+    payouts_steer.limits,
     payouts_decide.lift,
     payouts_decide.quarantine,
 )

@@ -1,18 +1,44 @@
 """The batch of a file in a journal: is it the file that the batch was begun with?"""
 
+from typing import Protocol
+
 from ..client import SmartGlocal
 from ..errors import Misuse
 from ..journal.entries import Batch
 from ..journal.store import Journal
 from ..payouts.comparing import Comparison, compare
 from ..payouts.files import PayoutFile
+from ..payouts.protocol import Mode
 from .payouts_client import payouts_of
 from .payouts_journal import journal_of
-from .payouts_wish import Wish
 from .screen import counted
 
 
-async def begun_before(client: SmartGlocal, wish: Wish, digest: str) -> int:
+class Asked(Protocol):
+    """Which file is to be paid, and as which batch of which journal."""
+
+    @property
+    def file(self) -> PayoutFile:
+        """The file."""
+        ...
+
+    @property
+    def journal(self) -> str:
+        """Where its journal is."""
+        ...
+
+    @property
+    def batch(self) -> str:
+        """What the journal calls it."""
+        ...
+
+    @property
+    def mode(self) -> Mode:
+        """Who confirms."""
+        ...
+
+
+async def begun_before(client: SmartGlocal, wish: Asked, digest: str) -> int:
     """Say how many payouts of the batch were begun.
 
     Raises:

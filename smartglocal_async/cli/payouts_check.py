@@ -60,6 +60,22 @@ def check(
         raise typer.Exit(ExitCode.FAILED)
 
 
+def looked(
+    file: PayoutFile, totals: dict[str, AmountDetails] | None, *, as_json: bool
+) -> Preflight:
+    """Look at a file that is to be paid.
+
+    What was found is shown; with JSON, which is to be one object, only what isn't fit.
+    """
+    found = preflight(file, expect_total=totals)
+    with unread_or_not():
+        if not as_json:
+            show_preflight(found)
+        elif not found.is_fit:
+            write_json(facts(found))
+    return found
+
+
 def amounts(option: str, typed: list[str] | None) -> dict[str, AmountDetails]:
     """Read amounts that were typed with their currencies, by currency.
 

@@ -44,6 +44,14 @@ NeededJournal = Annotated[
         help="Where the payouts are written down: a file, or a database (?schema=NAME).",
     ),
 ]
+SharedJournal = Annotated[
+    str,
+    typer.Option(
+        "--journal",
+        metavar="postgres://...",
+        help="The database in which all workers write the payouts down (?schema=NAME).",
+    ),
+]
 Server = Annotated[
     str | None,
     typer.Option(metavar="URL", help="The provider's address, instead of SMARTGLOCAL_SERVER."),
@@ -78,6 +86,9 @@ Concurrency = Annotated[int, typer.Option(min=1, metavar="N", help="Payouts at t
 Seconds = Annotated[
     float,
     typer.Option("--deadline", metavar="SECONDS", help="For each payout; then it is left open."),
+]
+BatchArgument = Annotated[
+    str, typer.Argument(metavar="BATCH", help="What the journal calls it; see `status`.")
 ]
 Reason = Annotated[str, typer.Option(help="Why, and who found it out; it is kept with the payout.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Don't ask; needed without a terminal.")]

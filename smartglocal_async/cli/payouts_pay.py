@@ -6,13 +6,12 @@ from typing import Annotated
 import typer
 
 from ..errors import Misuse
-from ..payouts.preflight import Preflight, preflight
 from .errand import ended_by_signals
 from .failures import ExitCode, explained, unread_or_not
 from .naming import named
 from .payouts_asking import confirmed, needs_terminal, told_if_cut_short
 from .payouts_batch import begun_before
-from .payouts_check import ExpectTotal, File, facts, show_preflight
+from .payouts_check import ExpectTotal, File, looked
 from .payouts_client import Reach, client_of, server_of
 from .payouts_dry_run import sign_all
 from .payouts_journal import is_there
@@ -30,7 +29,7 @@ from .payouts_options import (
 from .payouts_run import run
 from .payouts_view import show_dry_run, show_run
 from .payouts_wish import Wish, wish_of
-from .screen import AsJson, write_json
+from .screen import AsJson
 
 Rate = Annotated[
     float | None,
@@ -116,7 +115,7 @@ def _pay(wish: Wish, server: str | None, *, asks: bool) -> ExitCode:
     reach = Reach()
     client = client_of(server, reach.heed)
     digest = wish.file.digest()
-    found = _looked(wish)
+    found = looked(wish.file, wish.totals, as_json=wish.as_json)
     if not found.is_fit:
         return ExitCode.FAILED
     if asks:
@@ -135,20 +134,9 @@ def _pay(wish: Wish, server: str | None, *, asks: bool) -> ExitCode:
 
 def _dry(wish: Wish, server: str | None) -> ExitCode:
     client = client_of(server)
-    found = _looked(wish)
+    found = looked(wish.file, wish.totals, as_json=wish.as_json)
     if not found.is_fit:
         return ExitCode.FAILED
     signed = sign_all(client, wish.file)
     show_dry_run(signed.payouts, signed.bodies, as_json=wish.as_json)
     return ExitCode.DONE
-
-
-def _looked(wish: Wish) -> Preflight:
-    """Look at the file; what was found is shown, but for --json, which has one object."""
-    found = preflight(wish.file, expect_total=wish.totals)
-    with unread_or_not():
-        if not wish.as_json:
-            show_preflight(found)
-        elif not found.is_fit:
-            write_json(facts(found))
-    return found

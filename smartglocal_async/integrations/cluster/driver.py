@@ -8,6 +8,7 @@ from attrs import define, field
 from pgqueuer.core.tm import TaskManager
 from pgqueuer.ports.driver import NotifyCallback
 
+from ...errors import SmartGlocalError
 from ...journal.postgres.address import name_of, without_schema
 from ...journal.postgres.faults import is_lost, unusable
 from ...journal.postgres.journal import PostgresJournal
@@ -30,7 +31,7 @@ class QueueDriver:
     journal: PostgresJournal
     is_over: Callable[[], bool]
     """Whether nobody waits any more for a database that is gone."""
-    lost: Callable[[Exception], None]
+    lost: Callable[[SmartGlocalError], None]
     """Told once of each time that it is gone."""
     shutdown: asyncio.Event = field(factory=asyncio.Event, init=False)
     tm: TaskManager = field(factory=TaskManager, init=False)

@@ -17,7 +17,7 @@ from pgqueuer.domain.models import CronExpressionEntrypoint, Schedule
 from pgqueuer.queries import Queries
 from pgqueuer.types import Channel
 
-from ...errors import Misuse
+from ...errors import Misuse, SmartGlocalError
 from ...journal.entries import BatchState
 from ...journal.postgres.address import name_of
 from ...journal.postgres.faults import unusable
@@ -60,7 +60,7 @@ class Jobs:
 
         Those that are there already are left as they are, and are not counted.
         """
-        due = await self.journal.due(CHUNK * _MOST_JOBS, batch=batch)
+        due = await self.journal.count_open(CHUNK * _MOST_JOBS, batch=batch)
         count = -(-due // CHUNK)
         if not count:
             return 0
@@ -89,7 +89,7 @@ async def jobs_of(
     journal: PostgresJournal,
     *,
     is_over: Callable[[], bool] = lambda: True,
-    lost: Callable[[Exception], None] = lambda _error: None,
+    lost: Callable[[SmartGlocalError], None] = lambda _error: None,
 ) -> AsyncGenerator[Jobs]:
     """Give the jobs of an open journal; their tables are made where they are missing.
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Final
 
@@ -28,9 +28,11 @@ them off what it is at; and whoever only slept finds them gone, and does no harm
 _LOOK: Final = timedelta(seconds=10)
 """How often it looks for jobs that nobody told of."""
 _BUSY_LOOK: Final = timedelta(seconds=1)
+_FIRST_REST_SECONDS: Final = 1.0
+_LONGEST_REST_SECONDS: Final = 30.0
 
 
-def _unheard(_error: Exception) -> None:
+def _unheard(_error: SmartGlocalError) -> None:
     pass
 
 
@@ -84,9 +86,10 @@ class _Bench:
     jobs: Jobs
     concurrency: int
     told: Callable[[PayoutOutcome], None]
-    failed: Callable[[Exception], None]
+    failed: Callable[[SmartGlocalError], None]
+    shutdown: Callable[[], asyncio.Event]
     places: asyncio.Semaphore = field(init=False)
-    at_work: int = field(default=0, init=False)
+    _rest_seconds: float = field(default=_FIRST_REST_SECONDS, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.places = asyncio.Semaphore(self.concurrency)
@@ -98,6 +101,7 @@ class _Bench:
         except SmartGlocalError as error:
             # PgQueuer lets the job go, and the schedule puts in another where it is worth while.
             self.failed(error)
+            await self._rest()
             raise
 
     async def look(self, _schedule: Schedule) -> None:
@@ -113,7 +117,16 @@ class _Bench:
         )
         async with aclosing(chunk) as outcomes:
             async for outcome in outcomes:
+                self._rest_seconds = _FIRST_REST_SECONDS
                 self.told(outcome)
+
+    async def _rest(self) -> None:
+        """Wait for a while: whoever can't pay must not run through the jobs of others."""
+        seconds = self._rest_seconds
+        self._rest_seconds = min(2 * seconds, _LONGEST_REST_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                _ = await self.shutdown().wait()
 
 
 @asynccontextmanager
@@ -124,7 +137,7 @@ async def worker_of(  # noqa: PLR0913 - settings, all named, all with a default
     concurrency: int = 64,
     every: str = EVERY,
     told: Callable[[PayoutOutcome], None] = _uncounted,
-    failed: Callable[[Exception], None] = _unheard,
+    failed: Callable[[SmartGlocalError], None] = _unheard,
 ) -> AsyncGenerator[Worker]:
     """Give a worker over payouts that are open; ``concurrency`` is that of all its jobs together.
 
@@ -146,7 +159,8 @@ async def worker_of(  # noqa: PLR0913 - settings, all named, all with a default
     async with jobs_of(journal, is_over=is_over, lost=failed) as jobs:
         worker = Worker(connection=jobs.driver, channel=jobs.channel, queries=jobs.queries)
         made.append(worker)
-        bench = _Bench(payouts, jobs, concurrency, told, failed)
+        # PgQueuer's command line puts another event in the place of this one.
+        bench = _Bench(payouts, jobs, concurrency, told, failed, lambda: worker.shutdown)
         worker.stop = lambda: payouts.stop("the worker was told to stop")
         _ = worker.entrypoint(RUN_CHUNK)(bench.run_chunk)
         _ = worker.schedule("enqueue_due", every)(bench.look)

@@ -284,11 +284,13 @@ class PostgresJournal:
         """Give all batches, the one that was begun first in front."""
         return await self._ask(self._questions.batches)
 
-    async def due(self, most: int, *, batch: str) -> int:
-        """Count what could be taken of a batch now, up to so many."""
+    async def count_open(self, most: int, *, batch: str, is_due: bool = True) -> int:
+        """Count what could be taken of a batch now, up to so many; or all that isn't settled."""
         page = Page(limit=most, after=None, steps=WORKABLE, batch=batch)
         now = None if self.clock is None else self.clock()
-        return await self._ask(lambda connection: self._questions.due(connection, page, now))
+        return await self._ask(
+            lambda connection: self._questions.count_open(connection, page, now, is_due=is_due)
+        )
 
     async def halt(self, halt: Halt | None) -> None:
         """Put the brake on; None lifts it."""

@@ -60,16 +60,18 @@ class Questions:
         lock = "FOR UPDATE SKIP LOCKED"
         return await self._page(connection, page, free, now, lock=lock)
 
-    async def due(self, connection: "Connection[Any]", page: Page, now: float | None) -> int:
-        """Count what could be taken of a batch now, up to the page's limit."""
-        free = _free("$4", is_due=True)
+    async def count_open(
+        self, connection: "Connection[Any]", page: Page, now: float | None, *, is_due: bool
+    ) -> int:
+        """Count what could be taken of a batch now, or all that is open, up to the page's limit."""
+        free = _free("$4", is_due=True) if is_due else "AND step < 80 AND $4::float8 IS NULL"
         found: int = await connection.fetchval(
             f"SELECT count(*) FROM (SELECT FROM {self.schema}.entry "
             f"WHERE batch = $1 AND step = ANY($2::int[]) {free} LIMIT $3) AS found",
             page.batch,
             [int(step) for step in page.steps],
             page.limit,
-            now,
+            now if is_due else None,
         )
         return found
 

@@ -1,0 +1,158 @@
+"""``payouts submit``: a file is looked at, confirmed, and written down for the workers."""
+
+import asyncio
+import shlex
+from pathlib import Path
+from typing import Any, Final
+
+import typer
+from attrs import frozen
+
+from ..client import SmartGlocal
+from ..errors import KeyReused, Misuse
+from ..journal.entries import BatchState
+from ..payouts.chunks import Submission
+from ..payouts.files import PayoutFile
+from ..payouts.protocol import Mode
+from ..values.money import Amount
+from .errand import ended_by_signals
+from .failures import ExitCode, explained, unread_or_not
+from .naming import named
+from .payouts_asking import confirmed, needs_terminal
+from .payouts_batch import begun_before, known_batch
+from .payouts_check import EXPECT, ExpectTotal, File, amounts, looked
+from .payouts_client import client_of, payouts_of, server_of
+from .payouts_cluster import check_extra, check_seal, shared
+from .payouts_journal import shown
+from .payouts_options import BatchName, Confirm, ConfirmBy, Server, SharedJournal, Yes
+from .payouts_wish import batch_of
+from .screen import AsJson, cell, console, counted, show, table, write_json
+from .words import money
+
+_NEXT: Final = ("smartglocal", "payouts", "work")
+
+
+@frozen(kw_only=True)
+class _Wish:
+    path: Path
+    journal: str
+    batch: str
+    mode: Mode
+    server: str | None
+
+    @property
+    def file(self) -> PayoutFile:
+        return PayoutFile(self.path)
+
+    @property
+    def next(self) -> str:
+        words = [*_NEXT, "--journal", shown(self.journal)]
+        words += [] if self.mode is Mode.MANUAL else ["--confirm", self.mode.value]
+        words += [] if self.server is None else ["--server", self.server]
+        return shlex.join(words)
+
+
+def submit(  # noqa: PLR0913 - one option per setting
+    file: File,
+    *,
+    journal: SharedJournal,
+    server: Server = None,
+    batch: BatchName = None,
+    confirm: ConfirmBy = Confirm.MANUAL,
+    expect_total: ExpectTotal = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a file into a journal, for any number of `work` to pay; nothing is sent.
+
+    As with `pay`, all of it is looked at before, and you are asked. The same file again adds what
+    isn't there. Needs the credentials of the environment, and SMARTGLOCAL_JOURNAL_KEY, which seals
+    the requests: workers have no file.
+
+    Exit codes: 0 written down. 1 the file isn't fit, the answer was no, or keys of it belong to
+    other orders, which are listed; all others are written down. 2 misuse.
+    """
+    with explained(as_json=as_json), named(), ended_by_signals():
+        check_extra()
+        _ = shared(journal)
+        check_seal()
+        totals = amounts(EXPECT, expect_total) or None
+        wish = _Wish(
+            path=file,
+            journal=journal,
+            batch=batch_of(batch, file),
+            mode=confirm.mode,
+            server=server,
+        )
+        if not yes:
+            needs_terminal()
+        client, digest = client_of(server), wish.file.digest()
+        found = looked(wish.file, totals, as_json=as_json)
+        if not found.is_fit:
+            raise typer.Exit(ExitCode.FAILED)
+        if not yes:
+            before = asyncio.run(begun_before(client, wish, digest))
+            if not confirmed(found, before, server_of(server)):
+                raise typer.Exit(ExitCode.FAILED)
+        if wish.file.digest() != digest:
+            raise Misuse(f"{wish.path}: was changed while it was looked at; run it again")
+        done, jobs = asyncio.run(_submitted(client, wish, digest))
+        with unread_or_not():
+            if as_json:
+                write_json(_facts(done, jobs, wish))
+            else:
+                _show(done, jobs, wish)
+        if done.refused_count:
+            raise typer.Exit(ExitCode.FAILED)
+
+
+async def _submitted(client: SmartGlocal, wish: _Wish, digest: str) -> tuple[Submission, int]:
+    from ..integrations.cluster import enqueue_batch  # noqa: PLC0415 - an extra
+
+    journal = shared(wish.journal)
+    async with client, payouts_of(client, journal, wish.mode) as payouts:
+        known = await known_batch(journal, wish.file, wish.batch, digest)
+        if known is not None and known.state is BatchState.CANCELLED:
+            words = "was cancelled, which stays so; give another --batch NAME"
+            raise Misuse(f"the batch {wish.batch!r} {words}")
+        done = await payouts.submit(wish.file, wish.batch, digest=bytes.fromhex(digest))
+        return done, await enqueue_batch(journal, wish.batch)
+
+
+def _show(done: Submission, jobs: int, wish: _Wish) -> None:
+    screen, sums = console(), done.batch.totals.items()
+    total = ", ".join(money(Amount(units, code)) for code, units in sums)
+    written = f"{counted(done.batch.rows, 'payout')}, {total or 'nothing'}, in the batch"
+    words = f"{written} {done.batch.name}; {counted(jobs, 'new job')} for workers"
+    screen.print(cell(words), soft_wrap=True)
+    if done.refused_count:
+        screen.print(cell("Refused: the key belongs to another order", "bold"), soft_wrap=True)
+        listed = table()
+        for column in ("Key", "What differs"):
+            listed.add_column(column, overflow="fold")
+        for one in done.refused:
+            listed.add_row(cell(one.key), cell(", ".join(one.differing_fields)))
+        show(screen, listed)
+        if done.refused_count > len(done.refused):
+            screen.print(cell(f"and {done.refused_count - len(done.refused):,} more"))
+    if done.batch.state is BatchState.PAUSED:
+        screen.print(cell("it is paused: smartglocal payouts unpause"), soft_wrap=True)
+    screen.print(cell(f"next: {wish.next}"), soft_wrap=True)
+
+
+def _facts(done: Submission, jobs: int, wish: _Wish) -> dict[str, Any]:
+    return {
+        "batch": done.batch.name,
+        "rows": done.batch.rows,
+        "totals": dict(done.batch.totals),
+        "refused": [_refused(one) for one in done.refused],
+        "refused_count": done.refused_count,
+        "jobs": jobs,
+        "journal": shown(wish.journal),
+        "next": wish.next,
+        "exit_code": int(ExitCode.FAILED if done.refused_count else ExitCode.DONE),
+    }
+
+
+def _refused(error: KeyReused) -> dict[str, Any]:
+    return {"key": error.key, "differs": list(error.differing_fields)}

@@ -1,0 +1,184 @@
+"""``payouts submit``, ``work`` and what steers them: one batch, many workers, each paid once."""
+
+import json
+import signal
+
+import pytest
+from postgres_schemas import DSN, needs_postgres
+from till import DECLINED, rows
+
+import smartglocal_async as sg
+
+pytestmark = [pytest.mark.thorough, needs_postgres]
+
+
+@pytest.fixture
+def shop(till, schema, monkeypatch):
+    """Give the command line of a shop whose journal is a database, and the address of that."""
+    till.opens()
+    monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", sg.Seal.new_key())
+    return till, f"{DSN}?schema={schema}"
+
+
+def moved(till, count: int) -> list[int]:
+    """Count how often each was paid, by the provider."""
+    return [till.provider.order(f"k{n}").moved for n in range(count)]
+
+
+def lines(text: str) -> list[dict]:
+    """Read JSON Lines."""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_file_is_submitted_and_worked_off(shop):
+    """Nothing is sent before there is a worker, and that ends when it is done."""
+    till, at = shop
+    file = till.has(rows(20, k3=DECLINED))
+    done = till("submit", str(file), "--journal", at, "--yes").stdout
+    assert "fit to be paid" in done
+    assert "20 payouts, 2,753.01 USD, in the batch p.csv; 1 new job for workers" in done
+    assert f"next: smartglocal payouts work --journal '{at}'" in done
+    assert till.provider.report().requests == 0
+
+    again = till.json("submit", str(file), "--journal", at, "--yes")
+    assert (again["rows"], again["jobs"], again["refused_count"]) == (20, 0, 0)
+
+    worked = till("work", "--journal", at, "--until-done", "--concurrency", "4")
+    assert f"working on {at}, 4 payouts at once" in worked.stdout
+    assert "19 succeeded, 1 failed, 0 unknown" in worked.stdout
+    assert moved(till, 20) == [n != 3 for n in range(20)]
+    assert till.json("status", "--journal", at, exits=1)["counts"] == {"succeeded": 19, "failed": 1}
+
+
+def test_nothing_is_open(shop):
+    """A worker that is to work until it's done ends at once."""
+    till, at = shop
+    told = lines(till("work", "--journal", at, "--until-done", "--json").stdout)
+    assert [one["event"] for one in told] == ["started", "stopped"]
+    assert (told[1]["succeeded"], told[1]["exit_code"]) == (0, 0)
+
+
+def test_a_file_that_was_changed(shop):
+    """It is refused with the row that differs; as another batch, what is known is told."""
+    till, at = shop
+    file = till.has(rows(5))
+    till("submit", str(file), "--journal", at, "--yes")
+    till.has(rows(6, k1="7.00"))
+    refused = till("submit", str(file), "--journal", at, "--yes", exits=2)
+    assert "isn't the file that the batch 'p.csv' was begun with" in refused.stderr
+    assert "k1" in refused.stderr
+
+    other = ("submit", str(file), "--journal", at, "--yes", "--batch", "other")
+    told = till.json(*other, exits=1)
+    assert told["refused"] == [{"key": "k1", "differs": ["amount_details.amount"]}]
+    assert (told["rows"], told["exit_code"]) == (5, 1)
+    assert "Refused: the key belongs to another order" in till(*other, exits=1).stdout
+
+
+@pytest.mark.parametrize("verb", ["submit", "work"])
+def test_without_the_key_of_the_seal(shop, monkeypatch, verb):
+    """Nobody could pay what lies there: it says so, and what to do."""
+    till, at = shop
+    monkeypatch.delenv("SMARTGLOCAL_JOURNAL_KEY")
+    words = (str(till.has(rows(2))), "--yes") if verb == "submit" else ()
+    done = till(verb, *words, "--journal", at, exits=2)
+    assert "SMARTGLOCAL_JOURNAL_KEY: isn't set" in done.stderr
+    assert "new_key" in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["submit", "work", "limits"])
+def test_a_journal_that_nobody_can_share(shop, verb):
+    """A file is one process's."""
+    till, _ = shop
+    words = (str(till.has(rows(2))), "--yes") if verb == "submit" else ()
+    done = till(verb, *words, "--journal", "p.journal", exits=2)
+    assert "--journal: expected postgres://" in done.stderr
+
+
+def test_a_worker_that_is_told_to_stop(shop):
+    """SIGTERM: what is out is finished, and what it had beyond that is anybody's at once."""
+    till, at = shop
+    till("submit", str(till.has(rows(200))), "--journal", at, "--yes")
+    worker = till.child("work", "--journal", at, "--concurrency", "8", "--json")
+    while till.provider.report().moved < 20:
+        assert worker.poll() is None
+    worker.send_signal(signal.SIGTERM)
+    out, err = worker.communicate(timeout=30)
+    told = lines(out)
+    assert worker.returncode == 0, err
+    assert "SIGTERM: what is out is finished" in err
+    assert [one["event"] for one in told] == ["started", "stopped"]
+    paid = till.provider.report().moved
+    assert told[1]["succeeded"] == paid < 200
+    status = till.json("status", "--journal", at, exits=3)
+    assert status["counts"] == {"succeeded": paid, "open": 200 - paid}
+
+
+def test_two_workers_and_one_batch(shop):
+    """Together they pay each once, and both end when it is done."""
+    till, at = shop
+    till("submit", str(till.has(rows(200))), "--journal", at, "--yes")
+    workers = [till.child("work", "--journal", at, "--until-done", "--json") for _ in range(2)]
+    told = [lines(worker.communicate(timeout=60)[0])[-1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0]
+    assert sum(one["succeeded"] for one in told) == 200
+    assert moved(till, 200) == [1] * 200
+
+
+def test_a_batch_is_paused_and_goes_on(shop):
+    """While it is paused no worker has anything to do; cancelled, the rest is withdrawn."""
+    till, at = shop
+    till("submit", str(till.has(rows(5))), "--journal", at, "--yes")
+    done = till("pause", "p.csv", "--journal", at, "--reason", "look first")
+    assert done.stdout == "p.csv: paused (look first)\n"
+    till("work", "--journal", at, "--until-done")
+    assert till.provider.report().requests == 0
+    assert till.json("unpause", "p.csv", "--journal", at) == {
+        "batch": "p.csv",
+        "state": "running",
+        "reason": None,
+    }
+    till("work", "--journal", at, "--until-done")
+    assert moved(till, 5) == [1] * 5
+
+    till("submit", str(till.has(rows(9), "q.csv")), "--journal", at, "--yes")
+    asked = till("cancel", "q.csv", "--journal", at, exits=2)
+    assert "--yes" in asked.stderr
+    done = till("cancel", "q.csv", "--journal", at, "--yes")
+    assert done.stdout == "q.csv: cancelled, 4 payouts withdrawn\n"
+    again = till("submit", "q.csv", "--journal", at, "--yes", exits=2)
+    assert "was cancelled, which stays so" in again.stderr
+    assert "no batch" in till("pause", "nothing", "--journal", at, exits=2).stderr
+
+
+def test_the_limits_of_all_workers(shop):
+    """They are shown, and changed one by one."""
+    till, at = shop
+    assert till.json("limits", "--journal", at) == {"rate": None, "concurrency": None}
+    done = till("limits", "--journal", at, "--rate", "500", "--concurrency", "40")
+    assert done.stdout == "all workers together: 500 in a second, 40 at once\n"
+    told = till.json("limits", "--journal", at, "--rate", "none")
+    assert told == {"rate": None, "concurrency": 40}
+    assert "as fast as they can, 40 at once" in till("limits", "--journal", at).stdout
+    for option, text in (("--rate", "fast"), ("--rate", "0"), ("--concurrency", "1.5")):
+        assert option in till("limits", "--journal", at, option, text, exits=2).stderr
+
+
+def test_payouts_that_are_halted(shop):
+    """A worker ends with the code of that."""
+    till, at = shop
+    till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
+    till("quarantine", "--journal", at)
+    done = till("work", "--journal", at, "--until-done", "--json", exits=7)
+    assert till.provider.report().requests == 0
+    assert lines(done.stdout)[1]["exit_code"] == 7
+
+
+def test_credentials_that_are_refused(shop):
+    """A worker ends, and what it had taken up stays open."""
+    till, at = shop
+    till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
+    (till.folder / "shop.pem").write_bytes(sg.PrivateKey.generate().pem())
+    done = till("work", "--journal", at, exits=1)
+    assert "signature" in done.stderr.lower()
+    assert till.provider.report().moved == 0
