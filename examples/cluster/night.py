@@ -186,6 +186,13 @@ def verdict(rows: Iterable[tuple[str, int, int]], count: int) -> int:
     return not is_good
 
 
+def own_schema(journal: str) -> str:
+    """Name a schema, unless the address does: each run has a provider, and so a journal."""
+    if "schema=" in journal:
+        return journal
+    return f"{journal}{'&' if '?' in journal else '?'}schema=night_{uuid4().hex}"
+
+
 def main() -> int:
     """Play the night; give its exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -207,9 +214,7 @@ def main() -> int:
             "SMARTGLOCAL_SERVER": provider.url,
             "SMARTGLOCAL_JOURNAL_KEY": sg.Seal.new_key(),
         }
-        # Each run has a provider of its own, and so a schema.
-        journal = f"{said.journal}{'&' if '?' in said.journal else '?'}schema=night_{uuid4().hex}"
-        night = Night(provider, Path(folder), journal, said.count)
+        night = Night(provider, Path(folder), own_schema(said.journal), said.count)
         begun = time.perf_counter()
         pay(night)
         say(f"{time.perf_counter() - begun:.0f} seconds")

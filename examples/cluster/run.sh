@@ -3,8 +3,8 @@
 # provider that fails now and then, and ends with both sides' counts. COUNT=200 makes it a short one.
 #
 # It needs Python 3.11 or newer and the programs of a PostgreSQL server (initdb, pg_ctl), or the address
-# of a running one in SMARTGLOCAL_JOURNAL. All that it starts and writes is gone at its end, but for
-# the .venv of the checkout, which it makes where there is none.
+# of a running one in SMARTGLOCAL_JOURNAL, in which a schema night_... stays. All else that it starts
+# and writes is gone at its end, but for the .venv of the checkout, made where there is none.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
@@ -37,7 +37,8 @@ if [ -z "${PYTHON:-}" ] && ! "$python" -c "import asyncpg, pgqueuer, rich, typer
 fi
 
 if [ -z "$journal" ]; then
-  found="$(command -v pg_ctl || ls -d /usr/lib/postgresql/*/bin/pg_ctl 2>/dev/null | sort -V | tail -n 1)"
+  # Debian keeps them off the path; the last one is the newest.
+  found="$(command -v pg_ctl || { ls -d /usr/lib/postgresql/*/bin/pg_ctl 2>/dev/null || true; } | tail -n 1)"
   if [ -z "$found" ]; then
     echo "No PostgreSQL: install one (initdb and pg_ctl), or set SMARTGLOCAL_JOURNAL=postgres://..." >&2
     exit 2
@@ -46,7 +47,7 @@ if [ -z "$journal" ]; then
   port="$("$python" -c "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); print(s.getsockname()[1])")"
   echo "Starting PostgreSQL on port $port"
   if [ "$(id -u)" = 0 ]; then chown postgres "$folder"; fi
-  as_owner "$programs/initdb" -D "$folder/data" -U payer -A trust >"$folder/initdb.log"
+  as_owner "$programs/initdb" -D "$folder/data" -U payer -A trust -E UTF8 --no-locale >"$folder/initdb.log"
   as_owner "$programs/pg_ctl" -D "$folder/data" -l "$folder/server.log" -w \
     -o "-c port=$port -c listen_addresses=127.0.0.1 -c unix_socket_directories=''" start >/dev/null
   journal="postgres://payer@127.0.0.1:$port/postgres"
