@@ -5,11 +5,17 @@ import signal
 
 import pytest
 from postgres_schemas import DSN, needs_postgres
+from postgres_server import needs_server, server
+from test_cli import in_terminal
 from till import DECLINED, rows
 
 import smartglocal_async as sg
+from smartglocal_async import emulator
+from smartglocal_async.emulator import Fault, FaultKind
 
 pytestmark = [pytest.mark.thorough, needs_postgres]
+
+HANG = Fault(FaultKind.HANG, rate=1.0, operation="session/confirm")
 
 
 @pytest.fixture
@@ -114,6 +120,40 @@ def test_a_worker_that_is_told_to_stop(shop):
     assert status["counts"] == {"succeeded": paid, "open": 200 - paid}
 
 
+@needs_server
+def test_a_database_that_is_killed_and_comes_again(till, monkeypatch):
+    """The worker waits for it, and goes on; each is paid once."""
+    till.opens()
+    monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", sg.Seal.new_key())
+    with server() as own:
+        till("submit", str(till.has(rows(100))), "--journal", own.dsn, "--yes")
+        worker = till.child("work", "--journal", own.dsn, "--until-done", "--concurrency", "4")
+        while till.provider.report().moved < 10:
+            assert worker.poll() is None
+        own.stop()
+        own.start()
+        _, err = worker.communicate(timeout=60)
+    assert worker.returncode == 0, err
+    assert moved(till, 100) == [1] * 100
+
+
+def test_a_second_signal(till, schema, monkeypatch):
+    """It ends at once, and says that the journal has what is out."""
+    till.opens(faults=emulator.FaultScript((HANG,)))
+    monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", sg.Seal.new_key())
+    at = f"{DSN}?schema={schema}"
+    till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
+    worker = till.child("work", "--journal", at)
+    while till.provider.report().requests < 9:
+        assert worker.poll() is None
+    worker.send_signal(signal.SIGTERM)
+    assert worker.stderr is not None
+    assert "once more ends it at once" in worker.stderr.readline()
+    worker.send_signal(signal.SIGTERM)
+    assert "what is out is in the journal" in worker.communicate(timeout=30)[1]
+    assert worker.returncode == 3
+
+
 def test_two_workers_and_one_batch(shop):
     """Together they pay each once, and both end when it is done."""
     till, at = shop
@@ -182,3 +222,98 @@ def test_credentials_that_are_refused(shop):
     done = till("work", "--journal", at, exits=1)
     assert "signature" in done.stderr.lower()
     assert till.provider.report().moved == 0
+
+
+@pytest.mark.parametrize("option", [("--spend-limit", "350.00usd"), ("--stop-on-refusal",)])
+def test_a_batch_that_stops_itself(shop, option):
+    """Its rules hold for every worker; it is paused, says why, and goes on when it is told to."""
+    till, at = shop
+    file = till.has(rows(20, k1=DECLINED if len(option) == 1 else "101.00"))
+    till("submit", str(file), "--journal", at, "--yes", *option)
+    worked = till("work", "--journal", at, "--until-done", "--concurrency", "1")
+    words = "more than 350.00 USD would be spent" if len(option) > 1 else "the payout 'k1' failed"
+    assert "the batch 'p.csv' is paused" in worked.stderr
+    assert words in worked.stderr
+    assert till.provider.report().moved == (3 if len(option) > 1 else 1)
+    status = till.json("status", "--journal", at, "--batch", "p.csv", exits=3)
+    assert status["state"] == "paused"
+    assert words in status["reason"]
+
+
+def test_what_goes_on_is_watched(shop):
+    """Each look is a line, with the rate and the time left of all workers, to the end."""
+    till, at = shop
+    till("submit", str(till.has(rows(60))), "--journal", at, "--yes")
+    watch = till.child("status", "--journal", at, "--watch", "--every", "0.1", "--json")
+    assert watch.stdout is not None
+    first = json.loads(watch.stdout.readline())
+    assert first["batches"] == [
+        {
+            "batch": "p.csv",
+            "state": "running",
+            "reason": None,
+            "rows": 60,
+            "counts": {"succeeded": 0, "failed": 0, "cancelled": 0, "unknown": 0, "open": 60},
+            "rate": None,
+            "eta_seconds": None,
+        }
+    ]
+    assert (first["workers"], first["under_way"], first["halt"]) == (0, 0, None)
+    till("work", "--journal", at, "--until-done", "--concurrency", "2")
+    out, err = watch.communicate(timeout=30)
+    looks = lines(out)
+    assert watch.returncode == 0, err
+    assert any(look["workers"] == 1 and 0 < look["under_way"] <= 2 for look in looks)
+    going = [look["batches"][0] for look in looks[1:-1]]
+    assert all(one["rate"] >= 0 for one in going)
+    assert any(one["eta_seconds"] for one in going)
+    assert looks[-1]["batches"][0]["counts"]["succeeded"] == 60
+
+
+def test_a_table_of_what_is_over(shop):
+    """Where nothing is open it looks once; off a terminal that is plain text."""
+    till, at = shop
+    till("submit", str(till.has(rows(3, k1=DECLINED))), "--journal", at, "--yes")
+    till("work", "--journal", at, "--until-done")
+    shown = till("status", "--journal", at, "--watch", "--batch", "p.csv", exits=1).stdout
+    head, _, row, said, *_ = [line.split() for line in shown.splitlines() if line.strip()]
+    assert head == ["Batch", "State", "Paid", "Failed", "Unknown", "Open", "Rate", "ETA"]
+    assert row == ["p.csv", "running", "2", "1", "0", "0"]
+    assert " ".join(said) == "0 workers at work, 0 payouts under way"
+    assert "all" in till("status", "--journal", at, "--watch", exits=1).stdout
+    assert "--watch" in till("status", "--journal", at, "--every", "1", exits=2).stderr
+    assert "no batch" in till("status", "--journal", at, "--watch", "--batch", "x", exits=2).stderr
+
+
+def test_a_live_table(shop):
+    """On a terminal the last look stands there in the end."""
+    till, at = shop
+    till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
+    till("work", "--journal", at, "--until-done")
+    shown = in_terminal("payouts", "status", "--journal", at, "--batch", "p.csv", "--watch")
+    assert "\x1b[" in shown
+    assert "p.csv" in shown
+    assert "0 workers at work" in shown
+
+
+def test_watching_is_interrupted(shop):
+    """Ctrl-C ends it."""
+    till, at = shop
+    till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
+    watch = till.child("status", "--journal", at, "--watch", "--every", "60")
+    assert watch.stdout is not None
+    while "workers at work" not in watch.stdout.readline():
+        assert watch.poll() is None
+    watch.send_signal(signal.SIGINT)
+    assert "interrupted" in watch.communicate(timeout=30)[1]
+    assert watch.returncode == 130
+
+
+def test_a_file_s_journal_is_watched(till):
+    """What is over is over at once, with no credentials for a look."""
+    till.opens()
+    file = till.has(rows(2))
+    till("pay", str(file), "--yes")
+    till.monkeypatch.delenv("SMARTGLOCAL_PROJECT")
+    told = till.json("status", str(file), "--watch")
+    assert (told["workers"], told["batches"][0]["counts"]["succeeded"]) == (None, 2)

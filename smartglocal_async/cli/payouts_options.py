@@ -87,8 +87,23 @@ Seconds = Annotated[
     float,
     typer.Option("--deadline", metavar="SECONDS", help="For each payout; then it is left open."),
 ]
-BatchArgument = Annotated[
-    str, typer.Argument(metavar="BATCH", help="What the journal calls it; see `status`.")
-]
+BatchArgument = Annotated[str, typer.Argument(metavar="BATCH", help="What the journal calls it.")]
 Reason = Annotated[str, typer.Option(help="Why, and who found it out; it is kept with the payout.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Don't ask; needed without a terminal.")]
+SpendLimit = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="AMOUNT",
+        help="Stop before more than that is spent, such as 1000.00usd; once for each currency.",
+    ),
+]
+StopOnRefusal = Annotated[
+    bool, typer.Option("--stop-on-refusal", help="Stop after the first that failed or was refused.")
+]
+StopAfterFailures = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Stop after so many in a row that were not paid."),
+]
+StopOnLowBalance = Annotated[
+    bool, typer.Option("--stop-on-low-balance", help="Stop before one that the wallets can't pay.")
+]

@@ -24,6 +24,10 @@ from .payouts_options import (
     Results,
     Seconds,
     Server,
+    SpendLimit,
+    StopAfterFailures,
+    StopOnLowBalance,
+    StopOnRefusal,
     Yes,
 )
 from .payouts_run import run
@@ -34,23 +38,6 @@ from .screen import AsJson
 Rate = Annotated[
     float | None,
     typer.Option(metavar="N", help="Payouts begun in a second, at most (extra batch)."),
-]
-SpendLimit = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="AMOUNT",
-        help="Stop before more than that is spent, such as 1000.00usd; once for each currency.",
-    ),
-]
-StopOnRefusal = Annotated[
-    bool, typer.Option("--stop-on-refusal", help="Stop after the first that failed or was refused.")
-]
-StopAfterFailures = Annotated[
-    int | None,
-    typer.Option(min=1, metavar="N", help="Stop after so many in a row that were not paid."),
-]
-StopOnLowBalance = Annotated[
-    bool, typer.Option("--stop-on-low-balance", help="Stop before one that the wallets can't pay.")
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Build and sign every request, and send none.")

@@ -19,7 +19,7 @@ from .failures import explained
 from .payouts_journal import place_of
 from .payouts_looking import looking
 from .payouts_options import BatchName, JournalAt, OptionalFile
-from .payouts_status import known
+from .payouts_standing import known
 from .payouts_wish import batch_of
 from .screen import counted, hung_up, remark
 

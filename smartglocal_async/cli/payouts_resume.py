@@ -41,7 +41,7 @@ from .payouts_options import (
     Server,
 )
 from .payouts_run import Run
-from .payouts_status import known
+from .payouts_standing import known
 from .payouts_sums import Ran, Sums
 from .payouts_view import show_run
 from .payouts_wish import batch_of, results_of

@@ -10,7 +10,7 @@ from attrs import define, field, frozen
 
 from ..errors import JournalUnusable, PayoutsHalted, Quarantined, Refused, SmartGlocalError
 from ..integrations.cluster import Worker, worker_of
-from ..journal.entries import BatchState
+from ..journal.entries import Batch, BatchState
 from ..journal.postgres.journal import PostgresJournal
 from ..journal.writing import error_of
 from ..payouts.orders import PayoutOutcome, PayoutState
@@ -103,7 +103,10 @@ class Shift:
             with suppress(JournalUnusable):
                 if (halt := await journal.halted()) is not None:
                     self._failed(error_of(halt))
-                elif not await _is_open(journal):
+                elif not await _open_at(journal, BatchState.RUNNING):
+                    for batch in await _open_at(journal, BatchState.PAUSED):
+                        why = f" ({batch.reason})" if batch.reason else ""
+                        self._complain(f"the batch {batch.name!r} is paused{why}")
                     self._stop()
 
     async def _again(self, error: Exception) -> None:
@@ -177,10 +180,10 @@ class Shift:
             write_line(f"stopped after {seconds:,.1f} s: {told}")
 
 
-async def _is_open(journal: PostgresJournal) -> bool:
-    """Say whether something of a batch that runs isn't settled, whoever is at it."""
-    for batch in await journal.batches():
-        is_running = batch.state is BatchState.RUNNING
-        if is_running and await journal.count_open(1, batch=batch.name, is_due=False):
-            return True
-    return False
+async def _open_at(journal: PostgresJournal, state: BatchState) -> list[Batch]:
+    """Give the batches at a state of which something isn't settled, whoever is at it."""
+    return [
+        batch
+        for batch in await journal.batches()
+        if batch.state is state and await journal.count_open(1, batch=batch.name, is_due=False)
+    ]

@@ -1,16 +1,15 @@
 """``payouts status``: how the payouts of a journal stand, with nothing sent."""
 
 import asyncio
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 from attrs import field, frozen
 from rich.console import Console
 
-from ..errors import Misuse
-from ..journal.entries import Batch, Halt
-from ..payouts.cases import Book, Case, PayoutSummary, cases_of, summary_of
+from ..errors import InvalidRequest
+from ..journal.entries import Batch, BatchState
+from ..payouts.cases import Case, PayoutSummary, cases_of, summary_of
 from ..payouts.orders import PayoutState
 from ..retry import Timing
 from ..values.exactness import without_card_numbers
@@ -19,12 +18,24 @@ from .failures import ExitCode, explained, unread_or_not
 from .payouts_journal import place_of, shown
 from .payouts_looking import looking
 from .payouts_options import BatchName, JournalAt, OptionalFile
+from .payouts_standing import code_of_counts, halted_words, known, utc
+from .payouts_watch import watch as watched
 from .payouts_wish import batch_of
 from .screen import AsJson, cell, console, counted, show, table, write_json
 from .words import moment, money
 
 _MOST_CASES: Final = 100
-_NOT_PAID: Final = (PayoutState.FAILED, PayoutState.CANCELLED)
+_EVERY_SECONDS: Final = 2.0
+Watching = Annotated[bool, typer.Option("--watch", help="Look until nothing is open any more.")]
+Every = Annotated[
+    float | None,
+    typer.Option(
+        min=0.1,
+        metavar="SECONDS",
+        help="How often, with --watch; 2, or more rarely where the database has to count for long.",
+        show_default=False,
+    ),
+]
 
 
 @frozen(kw_only=True)
@@ -42,25 +53,24 @@ class Standing:
     @property
     def code(self) -> ExitCode:
         """What that is for a shell: the worst first."""
-        counts = self.summary.counts
-        if self.summary.halt is not None:
-            return ExitCode.HALTED
-        if counts.get(PayoutState.OPEN) or counts.get(PayoutState.UNKNOWN):
-            return ExitCode.OUTCOME_UNKNOWN
-        return ExitCode.FAILED if any(map(counts.get, _NOT_PAID)) else ExitCode.DONE
+        return code_of_counts(self.summary.counts, self.summary.halt)
 
 
-def status(
+def status(  # noqa: PLR0913 - one option per setting
     file: OptionalFile = None,
     *,
     journal: JournalAt = None,
     batch: BatchName = None,
+    watch: Watching = False,
+    every: Every = None,
     as_json: AsJson = False,
 ) -> None:
     """Say how the payouts stand: counts, sums, a halt, and what needs a person.
 
     Those of FILE, of a --batch, or of the whole journal. It reads the journal, also while `pay`
-    runs; nothing is sent, and a journal in a file needs no credentials.
+    runs; nothing is sent, and a journal in a file needs no credentials. With --watch it looks
+    again and again, until nothing is open, and shows the rate and the time left of all workers
+    together: a live table, or a line of JSON for each look.
 
     Exit codes: 0 all that were begun are paid. 1 some failed. 2 misuse. 3 some are open or
     unknown. 7 payouts are halted.
@@ -68,6 +78,11 @@ def status(
     with explained(as_json=as_json):
         place = place_of(journal, file)
         name = batch if file is None else batch_of(batch, file)
+        if every is not None and not watch:
+            raise InvalidRequest("--every", "goes with --watch")
+        if watch:
+            pause = _EVERY_SECONDS if every is None else every
+            raise typer.Exit(asyncio.run(watched(place, name, pause, as_json=as_json)))
         standing = asyncio.run(_look(place, name))
         with unread_or_not():
             if as_json:
@@ -76,20 +91,6 @@ def status(
                 _show(console(), standing)
     if standing.code:
         raise typer.Exit(standing.code)
-
-
-async def known(book: Book, name: str | None, journal: str) -> Batch | None:
-    """Give a batch of a journal.
-
-    Raises:
-        Misuse: it has no such batch.
-
-    """
-    batch = None if name is None else await book.batch(name)
-    if name is not None and batch is None:
-        words = f"the journal {shown(journal)} has no batch {name!r}; name it with --batch"
-        raise Misuse(words)
-    return batch
 
 
 async def _look(journal: str, name: str | None) -> Standing:
@@ -123,12 +124,15 @@ def _show(screen: Console, standing: Standing) -> None:
         sums = standing.batch.totals.items()
         total = ", ".join(money(Amount(units, code)) for code, units in sums)
         shown_table.add_row("in the file", f"{standing.batch.rows:,}", cell(total))
+        if standing.batch.state is not BatchState.RUNNING:
+            why = cell(standing.batch.reason or "")
+            shown_table.add_row(standing.batch.state.value, "", why)
     for state, count in _counts(standing).items():
         shown_table.add_row(state.value, f"{count:,}", cell(_sums(standing, state)))
     screen.print(cell(title, "bold"), soft_wrap=True)
     show(screen, shown_table)
     if standing.summary.halt is not None:
-        screen.print(cell(_halted(standing.summary.halt), "bold red"), soft_wrap=True)
+        screen.print(cell(halted_words(standing.summary.halt), "bold red"), soft_wrap=True)
     _show_cases(screen, standing)
 
 
@@ -140,7 +144,7 @@ def _show_cases(screen: Console, standing: Standing) -> None:
         listed.add_column(column, overflow="fold")
     for case in standing.cases:
         entry, why = case.entry, without_card_numbers(case.reason) or ""
-        since = moment(_time(entry.updated_at))
+        since = moment(utc(entry.updated_at))
         listed.add_row(*map(cell, (case.key, entry.session_id or "", entry.step.name, since, why)))
     show(screen, listed)
     if standing.case_count > len(standing.cases):
@@ -162,15 +166,6 @@ def _sums(standing: Standing, state: PayoutState) -> str:
     return ", ".join(money(Amount(units, code)) for code, units in told)
 
 
-def _halted(halt: Halt) -> str:
-    until = "" if halt.until is None else f", until {moment(_time(halt.until))}"
-    return f"halted ({halt.kind.value}{until}): {halt.reason}"
-
-
-def _time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
 def _facts(standing: Standing) -> dict[str, Any]:
     halt, batch = standing.summary.halt, standing.batch
     sums: dict[str, dict[str, int]] = {}
@@ -179,6 +174,8 @@ def _facts(standing: Standing) -> dict[str, Any]:
     return {
         "journal": standing.journal,
         "batch": standing.name,
+        "state": None if batch is None else batch.state.value,
+        "reason": None if batch is None else batch.reason,
         "rows": None if batch is None else batch.rows,
         "totals": None if batch is None else dict(batch.totals),
         "counts": {state.value: count for state, count in _counts(standing).items()},
@@ -196,6 +193,6 @@ def _case(case: Case) -> dict[str, Any]:
         "key": case.key,
         "session_id": entry.session_id,
         "step": entry.step.name,
-        "since": _time(entry.updated_at).isoformat(),
+        "since": utc(entry.updated_at).isoformat(),
         "reason": without_card_numbers(case.reason),
     }

@@ -14,6 +14,7 @@ from ..journal.entries import BatchState
 from ..payouts.chunks import Submission
 from ..payouts.files import PayoutFile
 from ..payouts.protocol import Mode
+from ..payouts.stopping import StopOn
 from ..values.money import Amount
 from .errand import ended_by_signals
 from .failures import ExitCode, explained, unread_or_not
@@ -24,8 +25,19 @@ from .payouts_check import EXPECT, ExpectTotal, File, amounts, looked
 from .payouts_client import client_of, payouts_of, server_of
 from .payouts_cluster import check_extra, check_seal, shared
 from .payouts_journal import shown
-from .payouts_options import BatchName, Confirm, ConfirmBy, Server, SharedJournal, Yes
-from .payouts_wish import batch_of
+from .payouts_options import (
+    BatchName,
+    Confirm,
+    ConfirmBy,
+    Server,
+    SharedJournal,
+    SpendLimit,
+    StopAfterFailures,
+    StopOnLowBalance,
+    StopOnRefusal,
+    Yes,
+)
+from .payouts_wish import SPEND, batch_of
 from .screen import AsJson, cell, console, counted, show, table, write_json
 from .words import money
 
@@ -38,6 +50,7 @@ class _Wish:
     journal: str
     batch: str
     mode: Mode
+    stop_on: StopOn | None
     server: str | None
 
     @property
@@ -60,13 +73,18 @@ def submit(  # noqa: PLR0913 - one option per setting
     batch: BatchName = None,
     confirm: ConfirmBy = Confirm.MANUAL,
     expect_total: ExpectTotal = None,
+    spend_limit: SpendLimit = None,
+    stop_on_refusal: StopOnRefusal = False,
+    stop_after_failures: StopAfterFailures = None,
+    stop_on_low_balance: StopOnLowBalance = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a file into a journal, for any number of `work` to pay; nothing is sent.
 
     As with `pay`, all of it is looked at before, and you are asked. The same file again adds what
-    isn't there. Needs the credentials of the environment, and SMARTGLOCAL_JOURNAL_KEY, which seals
+    isn't there. The stop rules hold for all workers together: the batch is paused when one says so.
+    Needs the credentials of the environment, and SMARTGLOCAL_JOURNAL_KEY, which seals
     the requests: workers have no file.
 
     Exit codes: 0 written down. 1 the file isn't fit, the answer was no, or keys of it belong to
@@ -77,11 +95,18 @@ def submit(  # noqa: PLR0913 - one option per setting
         _ = shared(journal)
         check_seal()
         totals = amounts(EXPECT, expect_total) or None
+        stop_on = StopOn(
+            first_refusal=stop_on_refusal,
+            failures_in_a_row=stop_after_failures,
+            spend=tuple(amounts(SPEND, spend_limit).values()),
+            low_balance=stop_on_low_balance,
+        )
         wish = _Wish(
             path=file,
             journal=journal,
             batch=batch_of(batch, file),
             mode=confirm.mode,
+            stop_on=None if stop_on == StopOn() else stop_on,
             server=server,
         )
         if not yes:
@@ -115,7 +140,9 @@ async def _submitted(client: SmartGlocal, wish: _Wish, digest: str) -> tuple[Sub
         if known is not None and known.state is BatchState.CANCELLED:
             words = "was cancelled, which stays so; give another --batch NAME"
             raise Misuse(f"the batch {wish.batch!r} {words}")
-        done = await payouts.submit(wish.file, wish.batch, digest=bytes.fromhex(digest))
+        done = await payouts.submit(
+            wish.file, wish.batch, digest=bytes.fromhex(digest), stop_on=wish.stop_on
+        )
         return done, await enqueue_batch(journal, wish.batch)
 
 

@@ -77,11 +77,15 @@ class Jobs:
         return sum(job is not None for job in made)
 
     async def put_due(self) -> int:
-        """Do so for every batch that runs: what was lost, paused, or had to wait, comes again."""
+        """Do so for every batch that runs: what was lost, paused, or had to wait, comes again.
+
+        One that is being written down has no number of rows yet, and is left alone.
+        """
         if await self.journal.halted() is not None:
             return 0
-        running = [one for one in await self.journal.batches() if one.state is BatchState.RUNNING]
-        return sum([await self.put(batch.name) for batch in running])
+        batches = await self.journal.batches()
+        running = [one.name for one in batches if one.state is BatchState.RUNNING and one.rows]
+        return sum([await self.put(name) for name in running])
 
 
 @asynccontextmanager

@@ -1,0 +1,228 @@
+"""``payouts status --watch``: how the batches of a journal go on, look by look."""
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, Final
+
+from attrs import define, field, frozen
+from rich.console import Group, RenderableType
+from rich.live import Live
+
+from ..journal.entries import Batch, Halt
+from ..journal.limits import AtWork
+from ..journal.postgres.journal import PostgresJournal
+from ..payouts.cases import Book
+from ..payouts.orders import PayoutState, state_of
+from ..retry import Timing
+from .failures import ExitCode
+from .payouts_journal import shown
+from .payouts_looking import looking
+from .payouts_standing import code_of_counts, halted_words, known
+from .screen import cell, console, counted, show, table, write_json
+
+_LOOKS: Final = 16
+"""So many make up the rate: half a minute, at the usual pause."""
+_SHARE: Final = 10
+"""A look may take this part of the time: counting millions is work for the database."""
+_SETTLED: Final = (
+    *(PayoutState.SUCCEEDED, PayoutState.FAILED, PayoutState.CANCELLED),
+    PayoutState.UNKNOWN,
+)
+
+
+@frozen(kw_only=True)
+class Row:
+    """One batch at one look."""
+
+    name: str | None
+    """None: all of the journal."""
+    batch: Batch | None
+    counts: Counter[PayoutState]
+    rate: float | None
+    """Settled in a second, of late, by all workers."""
+
+    @property
+    def open(self) -> int:
+        """How many aren't settled."""
+        return self.counts[PayoutState.OPEN]
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """How long it takes at this rate."""
+        return self.open / self.rate if self.rate else None
+
+
+@frozen(kw_only=True)
+class Look:
+    """All that was seen."""
+
+    rows: list[Row]
+    workers: tuple[AtWork, ...] | None
+    """None: of a journal in a file nobody can tell."""
+    halt: Halt | None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is open any more."""
+        return not any(row.open for row in self.rows)
+
+    @property
+    def code(self) -> ExitCode:
+        """What that is for a shell."""
+        counts = Counter[PayoutState]()
+        for row in self.rows:
+            counts.update(row.counts)
+        return code_of_counts(counts, self.halt)
+
+
+@define(eq=False)
+class Watch:
+    """Looks at a journal again and again."""
+
+    book: Book
+    name: str | None
+    _seen: dict[str | None, deque[tuple[float, int]]] = field(
+        factory=dict[str | None, deque[tuple[float, int]]], init=False
+    )
+
+    async def look(self) -> Look:
+        """Look once."""
+        shares = self.book if isinstance(self.book, PostgresJournal) else None
+        return Look(
+            rows=[await self._row(name) for name in await self._names(shares)],
+            workers=None if shares is None else await shares.workers(),
+            halt=await self.book.halted(),
+        )
+
+    async def _names(self, journal: PostgresJournal | None) -> list[str | None]:
+        """Give the batches that go on, or did when it was looked first; else all in one."""
+        if self.name is not None or journal is None:
+            return [self.name]
+        names = [
+            batch.name
+            for batch in await journal.batches()
+            if batch.name in self._seen
+            or await journal.count_open(1, batch=batch.name, is_due=False)
+        ]
+        return [*names] or [None]
+
+    async def _row(self, name: str | None) -> Row:
+        counts = Counter[PayoutState]()
+        for step, count in (await self.book.counts(batch=name)).items():
+            counts[state_of(step)] += count
+        return Row(
+            name=name,
+            batch=None if name is None else await self.book.batch(name),
+            counts=counts,
+            rate=self._rate(name, sum(counts[state] for state in _SETTLED)),
+        )
+
+    def _rate(self, name: str | None, settled: int) -> float | None:
+        now, new = time.monotonic(), deque[tuple[float, int]](maxlen=_LOOKS)
+        seen = self._seen.setdefault(name, new)
+        seen.append((now, settled))
+        since, before = seen[0]
+        return None if since == now else (settled - before) / (now - since)
+
+
+async def watch(journal: str, name: str | None, every: float, *, as_json: bool) -> ExitCode:
+    """Look until nothing is open; give what that is for a shell.
+
+    Raises:
+        Misuse: there is no such batch.
+        JournalUnusable: the journal can't be read.
+
+    """
+    async with looking(journal) as book:
+        _ = await known(book, name, journal)
+        watching = Watch(book, name)
+        with _screen(journal, as_json=as_json) as tell:
+            while True:
+                begun = time.monotonic()
+                look = await watching.look()
+                tell(look)
+                if look.is_over:
+                    return look.code
+                took = time.monotonic() - begun
+                await asyncio.sleep(max(every, _SHARE * took))
+
+
+@contextmanager
+def _screen(journal: str, *, as_json: bool) -> Generator[Callable[[Look], None]]:
+    """Give what tells of a look: a line of JSON, or a table, which on a terminal is one."""
+    if as_json:
+        yield lambda look: write_json(_facts(journal, look))
+        return
+    screen = console()
+    if not screen.is_terminal:
+        yield lambda look: show(screen, _drawn(look))
+        return
+    with Live(console=screen, auto_refresh=False) as live:
+        yield lambda look: live.update(_drawn(look), refresh=True)
+
+
+def _drawn(look: Look) -> RenderableType:
+    drawn = table()
+    for column in ("Batch", "State"):
+        drawn.add_column(column, overflow="fold")
+    for column in ("Paid", "Failed", "Unknown", "Open", "Rate", "ETA"):
+        drawn.add_column(column, justify="right")
+    for row in look.rows:
+        counts = row.counts
+        failed = counts[PayoutState.FAILED] + counts[PayoutState.CANCELLED]
+        drawn.add_row(
+            cell("all" if row.name is None else row.name),
+            cell(_state(row.batch)),
+            *(f"{counts[PayoutState.SUCCEEDED]:,}", f"{failed:,}"),
+            *(f"{counts[PayoutState.UNKNOWN]:,}", f"{row.open:,}"),
+            *("" if row.rate is None else f"{row.rate:,.0f}/s", _time(row)),
+        )
+    said: list[RenderableType] = [drawn]
+    if look.workers is not None:
+        under_way = sum(worker.payouts for worker in look.workers)
+        at_work = f"{counted(len(look.workers), 'worker')} at work"
+        said.append(cell(f"{at_work}, {counted(under_way, 'payout')} under way"))
+    if look.halt is not None:
+        said.append(cell(halted_words(look.halt), "bold red"))
+    return Group(*said)
+
+
+def _state(batch: Batch | None) -> str:
+    if batch is None:
+        return ""
+    return batch.state.value + (f": {batch.reason}" if batch.reason else "")
+
+
+def _time(row: Row) -> str:
+    if row.eta_seconds is None or not row.open:
+        return ""
+    return str(timedelta(seconds=round(row.eta_seconds)))
+
+
+def _facts(journal: str, look: Look) -> dict[str, Any]:
+    halt, workers = look.halt, look.workers
+    return {
+        "at": Timing().now().isoformat(),
+        "journal": shown(journal),
+        "batches": [_row_facts(row) for row in look.rows],
+        "workers": None if workers is None else len(workers),
+        "under_way": None if workers is None else sum(worker.payouts for worker in workers),
+        "halt": halt and {"kind": halt.kind.value, "reason": halt.reason, "until": halt.until},
+    }
+
+
+def _row_facts(row: Row) -> dict[str, Any]:
+    rate, eta = row.rate, row.eta_seconds
+    return {
+        "batch": row.name,
+        "state": None if row.batch is None else row.batch.state.value,
+        "reason": None if row.batch is None else row.batch.reason,
+        "rows": None if row.batch is None else row.batch.rows,
+        "counts": {state.value: row.counts[state] for state in (*_SETTLED, PayoutState.OPEN)},
+        "rate": None if rate is None else round(rate, 3),
+        "eta_seconds": None if eta is None else round(eta, 3),
+    }
