@@ -68,8 +68,12 @@ class Night:
         return self.provider.report().moved
 
     def watch(self, *, until: int) -> None:
-        """Wait until the provider has paid so many, or every worker has ended."""
-        while self.paid() < until and any(worker.poll() is None for worker in self.workers):
+        """Wait until the provider has paid so many, or every worker has ended; tell each tenth."""
+        tenths = 10 * self.paid() // self.count
+        while (paid := self.paid()) < until and any(one.poll() is None for one in self.workers):
+            if 10 * paid // self.count > tenths:
+                tenths = 10 * paid // self.count
+                say(f"  {paid:,} paid")
             time.sleep(LOOK_SECONDS)
 
 

@@ -33,7 +33,7 @@ trap clean EXIT
 if [ -z "${PYTHON:-}" ] && ! "$python" -c "import asyncpg, pgqueuer, rich, typer" 2>/dev/null; then
   echo "Installing the package into $root/.venv"
   [ -x "$python" ] || python3 -m venv "$root/.venv"
-  "$python" -m pip install --quiet --editable "$root[cli,cluster]"
+  "$python" -m pip install -qq --editable "$root[cli,cluster]"
 fi
 
 if [ -z "$journal" ]; then
