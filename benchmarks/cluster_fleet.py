@@ -35,7 +35,10 @@ class Turn:
     payouts: int
     concurrency: int
     """Of each worker."""
+    submit_seconds: float
+    """To write the batch down."""
     seconds: float
+    """To pay it."""
     cpu_seconds: float
     """Of the workers alone."""
     provider_seconds: float
@@ -95,7 +98,9 @@ class Fleet:
         """Have so many of the workers pay so many payouts, so many at once each."""
         batch = f"turn-{next(self._numbers)}"
         signing, calls, written = _signing_seconds(self.key), await self._calls(), await self.log()
+        submitted = time.perf_counter()
         _ = await self.payouts.submit(orders(payouts), batch)
+        submitted = time.perf_counter() - submitted
         commits, children = await self._commits(), _used_by_children()
         sessions, begun = await self._used_by_sessions(), time.perf_counter()
         for worker in self.workers[:workers]:
@@ -107,6 +112,7 @@ class Fleet:
         return Turn(
             payouts=payouts,
             concurrency=concurrency,
+            submit_seconds=submitted,
             seconds=seconds,
             cpu_seconds=cpu,
             provider_seconds=max(0.0, _used_by_children() - children - cpu),

@@ -25,6 +25,8 @@ class Night:
 
     turns: Sequence[Turn]
     """Of one worker, at about the pace of one machine."""
+    larger: Sequence[Turn]
+    """Of one worker, too, with larger batches, as a file is."""
     store: Store
     workers: int
     """Whose connections the store has."""
@@ -41,7 +43,14 @@ class Night:
         calls = self._of(lambda turn: turn.calls)
         stored = (self.store.table_bytes + self.store.index_bytes) / self.store.payouts
         lasts = self._lasts()
-        yield "hours", f"{seconds / _HOUR:.1f}", f"{rate:.0f} payouts a second are given out"
+        submit = statistics.median(turn.submit_seconds / turn.payouts for turn in self.larger)
+        words = f"{submit * 1e3:.2f} ms a payout, in one process"
+        yield "hours to submit them", f"{_PAYOUTS * submit / _HOUR:.1f}", words
+        yield (
+            "hours to pay them",
+            f"{seconds / _HOUR:.1f}",
+            f"{rate:.0f} payouts a second are given out",
+        )
         yield "payouts a second, each machine", f"{each:.1f}", f"÷ {_MACHINES}"
         yield "in flight, each machine", f"{each * lasts:.0f}", f"a payout takes {lasts:.2f} s"
         words = f"{cpu * 1e3:.1f} ms a payout"
