@@ -1,10 +1,13 @@
 """``payouts submit``, ``work`` and what steers them: one batch, many workers, each paid once."""
 
+import asyncio
 import json
+import re
 import signal
+import time
 
 import pytest
-from postgres_schemas import DSN, needs_postgres
+from postgres_schemas import DSN, execute, needs_postgres
 from postgres_server import needs_server, server
 from test_cli import in_terminal
 from till import DECLINED, rows
@@ -15,6 +18,10 @@ from smartglocal_async.emulator import Fault, FaultKind
 
 pytestmark = [pytest.mark.thorough, needs_postgres]
 
+WAKE = """
+SELECT pg_notify('ch_pgqueuer_{name}', json_build_object('channel', 'c', 'operation', 'insert',
+'sent_at', now(), 'table', 'pgqueuer', 'type', 'table_changed_event')::text)
+"""
 HANG = Fault(FaultKind.HANG, rate=1.0, operation="session/confirm")
 
 
@@ -29,6 +36,13 @@ def shop(till, schema, monkeypatch):
 def moved(till, count: int) -> list[int]:
     """Count how often each was paid, by the provider."""
     return [till.provider.order(f"k{n}").moved for n in range(count)]
+
+
+def until_paid(till, count: int, worker) -> None:
+    """Wait until so many are paid, while a worker lives."""
+    while till.provider.report().moved < count:
+        assert worker.poll() is None
+        time.sleep(0.02)
 
 
 def lines(text: str) -> list[dict]:
@@ -106,8 +120,7 @@ def test_a_worker_that_is_told_to_stop(shop):
     till, at = shop
     till("submit", str(till.has(rows(200))), "--journal", at, "--yes")
     worker = till.child("work", "--journal", at, "--concurrency", "8", "--json")
-    while till.provider.report().moved < 20:
-        assert worker.poll() is None
+    until_paid(till, 20, worker)
     worker.send_signal(signal.SIGTERM)
     out, err = worker.communicate(timeout=30)
     told = lines(out)
@@ -122,19 +135,44 @@ def test_a_worker_that_is_told_to_stop(shop):
 
 @needs_server
 def test_a_database_that_is_killed_and_comes_again(till, monkeypatch):
-    """The worker waits for it, and goes on; each is paid once."""
+    """The worker waits for it, in the middle and at its beginning; each is paid once."""
     till.opens()
     monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", sg.Seal.new_key())
     with server() as own:
         till("submit", str(till.has(rows(100))), "--journal", own.dsn, "--yes")
-        worker = till.child("work", "--journal", own.dsn, "--until-done", "--concurrency", "4")
-        while till.provider.report().moved < 10:
-            assert worker.poll() is None
+        own.stop()
+        worker = till.child("work", "--journal", own.dsn, "--concurrency", "4")
+        assert worker.stderr is not None
+        assert "nobody listens there: is it running?" in worker.stderr.readline()
+        own.start()
+        until_paid(till, 10, worker)
         own.stop()
         own.start()
+        until_paid(till, 100, worker)
+        worker.send_signal(signal.SIGTERM)
         _, err = worker.communicate(timeout=60)
     assert worker.returncode == 0, err
     assert moved(till, 100) == [1] * 100
+
+
+def test_a_queue_that_is_dropped(shop, schema):
+    """The worker says so, makes it again, and goes on."""
+    till, at = shop
+    till("submit", str(till.has(rows(5))), "--journal", at, "--yes")
+    till("pause", "p.csv", "--journal", at)
+    worker = till.child("work", "--journal", at, "--json")
+    assert worker.stdout is not None
+    assert json.loads(worker.stdout.readline())["event"] == "started"
+    asyncio.run(execute("DROP TABLE {name}.pgqueuer", name=schema))
+    asyncio.run(execute(WAKE, name=schema))
+    trouble = json.loads(worker.stdout.readline())
+    assert re.fullmatch(r"the queue failed: \w+; beginning again", trouble["message"])
+    till("unpause", "p.csv", "--journal", at)
+    until_paid(till, 5, worker)
+    worker.send_signal(signal.SIGTERM)
+    _, err = worker.communicate(timeout=60)
+    assert worker.returncode == 0, err
+    assert moved(till, 5) == [1] * 5
 
 
 def test_a_second_signal(till, schema, monkeypatch):
@@ -146,6 +184,7 @@ def test_a_second_signal(till, schema, monkeypatch):
     worker = till.child("work", "--journal", at)
     while till.provider.report().requests < 9:
         assert worker.poll() is None
+        time.sleep(0.02)
     worker.send_signal(signal.SIGTERM)
     assert worker.stderr is not None
     assert "once more ends it at once" in worker.stderr.readline()
@@ -157,12 +196,12 @@ def test_a_second_signal(till, schema, monkeypatch):
 def test_two_workers_and_one_batch(shop):
     """Together they pay each once, and both end when it is done."""
     till, at = shop
-    till("submit", str(till.has(rows(200))), "--journal", at, "--yes")
+    till("submit", str(till.has(rows(100))), "--journal", at, "--yes")
     workers = [till.child("work", "--journal", at, "--until-done", "--json") for _ in range(2)]
     told = [lines(worker.communicate(timeout=60)[0])[-1] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0]
-    assert sum(one["succeeded"] for one in told) == 200
-    assert moved(till, 200) == [1] * 200
+    assert sum(one["succeeded"] for one in told) == 100
+    assert moved(till, 100) == [1] * 100
 
 
 def test_a_batch_is_paused_and_goes_on(shop):

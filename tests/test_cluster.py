@@ -152,6 +152,19 @@ async def test_what_the_schedule_puts_in(fleet) -> None:
         assert await jobs.put_due() == 1
 
 
+async def test_a_batch_that_is_submitted_again(fleet, provider) -> None:
+    """What is settled isn't looked at any more, until there is more of it."""
+    async with jobs_of(fleet.journal) as jobs:
+        for count in (2, 5):
+            await fleet.submit(count)
+            assert await jobs.put_due() == 1
+            fleet.told += [outcome async for outcome in fleet.payouts.run_chunk("night")]
+            await jobs.queries.clear_queue()
+            assert await jobs.put_due() == 0
+    assert len(fleet.told) == 5
+    assert moved(provider, 5) == [1] * 5
+
+
 @pytest.mark.parametrize(
     ("payload", "words"),
     [

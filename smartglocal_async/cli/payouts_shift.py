@@ -27,6 +27,8 @@ from .screen import complain, counted, remark, write_json, write_line
 _FIRST_WAIT_SECONDS: Final = 1.0
 _LONGEST_WAIT_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 0.5
+_SHARE: Final = 10
+"""A look may take this part of the time."""
 _TOLD: Final = (PayoutState.SUCCEEDED, PayoutState.FAILED, PayoutState.UNKNOWN)
 
 
@@ -98,8 +100,10 @@ class Shift:
                 self._worker = None
 
     async def _until_done(self, journal: PostgresJournal) -> None:
+        took = 0.0
         while self.terms.until_done and not self._over.is_set():
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(max(_LOOK_SECONDS, _SHARE * took))
+            begun = time.perf_counter()
             with suppress(JournalUnusable):
                 if (halt := await journal.halted()) is not None:
                     self._failed(error_of(halt))
@@ -108,6 +112,7 @@ class Shift:
                         why = f" ({batch.reason})" if batch.reason else ""
                         self._complain(f"the batch {batch.name!r} is paused{why}")
                     self._stop()
+            took = time.perf_counter() - begun
 
     async def _again(self, error: Exception) -> None:
         """Wait a little after a failure; end where that is of no use."""

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import field, frozen
 from pgqueuer.adapters.persistence.qb import (
     DBSettings,
     Durability,
@@ -18,7 +18,7 @@ from pgqueuer.queries import Queries
 from pgqueuer.types import Channel
 
 from ...errors import Misuse, SmartGlocalError
-from ...journal.entries import BatchState
+from ...journal.entries import Batch, BatchState
 from ...journal.postgres.address import name_of
 from ...journal.postgres.faults import unusable
 from ...journal.postgres.journal import PostgresJournal
@@ -49,6 +49,8 @@ class Jobs:
     journal: PostgresJournal
     driver: QueueDriver
     queries: Queries
+    _settled: dict[str, Batch] = field(factory=dict[str, Batch], init=False)
+    """Batches that have nothing open any more, as they were then: to look again takes its time."""
 
     @property
     def channel(self) -> Channel:
@@ -60,7 +62,30 @@ class Jobs:
 
         Those that are there already are left as they are, and are not counted.
         """
-        due = await self.journal.count_open(CHUNK * _MOST_JOBS, batch=batch)
+        return await self._put(batch, await self._due(batch))
+
+    async def put_due(self) -> int:
+        """Do so for every batch that runs: what was lost, paused, or had to wait, comes again.
+
+        One that is being written down has no number of rows yet, and is left alone.
+        """
+        if await self.journal.halted() is not None:
+            return 0
+        made = 0
+        for batch in await self.journal.batches():
+            is_running = batch.state is BatchState.RUNNING and batch.rows > 0
+            if not is_running or self._settled.get(batch.name) == batch:
+                continue
+            if due := await self._due(batch.name):
+                made += await self._put(batch.name, due)
+            elif not await self.journal.count_open(1, batch=batch.name, is_due=False):
+                self._settled[batch.name] = batch
+        return made
+
+    async def _due(self, batch: str) -> int:
+        return await self.journal.count_open(CHUNK * _MOST_JOBS, batch=batch)
+
+    async def _put(self, batch: str, due: int) -> int:
         count = -(-due // CHUNK)
         if not count:
             return 0
@@ -75,17 +100,6 @@ class Jobs:
                 on_conflict="skip",
             )
         return sum(job is not None for job in made)
-
-    async def put_due(self) -> int:
-        """Do so for every batch that runs: what was lost, paused, or had to wait, comes again.
-
-        One that is being written down has no number of rows yet, and is left alone.
-        """
-        if await self.journal.halted() is not None:
-            return 0
-        batches = await self.journal.batches()
-        running = [one.name for one in batches if one.state is BatchState.RUNNING and one.rows]
-        return sum([await self.put(name) for name in running])
 
 
 @asynccontextmanager

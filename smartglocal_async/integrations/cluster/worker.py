@@ -18,8 +18,8 @@ from ...payouts.payouts import Payouts
 from ...values.exactness import above_zero
 from .jobs import CHUNK, RUN_CHUNK, Jobs, batch_in, jobs_of
 
-EVERY: Final = "* * * * * */10"
-"""When somebody looks for what has no job: every ten seconds, one of all workers."""
+EVERY: Final = "* * * * * */5"
+"""When somebody looks for what has no job: every five seconds, one of all workers."""
 _JOBS: Final = 2
 """At once: one comes to its end while the other fills the places; more are kept from others."""
 _HEARTBEAT: Final = timedelta(seconds=10)
@@ -43,11 +43,11 @@ def _uncounted(_outcome: PayoutOutcome) -> None:
 class Worker(PgQueuer):
     """PgQueuer over the jobs of one journal; ``run`` it, or have ``pgq run`` do that.
 
-    Set ``shutdown``, and it takes nothing more; what is out is finished and written. A database
-    that is gone is waited for.
+    Set ``shutdown``, and it takes nothing more; what is out is finished and written. Cancelled, it
+    ends at once. A database that is gone is waited for.
     """
 
-    stop: Callable[[], None]
+    bench: "Bench"
 
     async def run(
         self,
@@ -60,26 +60,36 @@ class Worker(PgQueuer):
         How many jobs it takes, and how long it may be silent, isn't left to ``pgq run``: whoever
         takes more than he works on keeps them from others.
         """
-        stopping = asyncio.ensure_future(self._heed())
         self.qm.min_dequeue_poll_interval = _BUSY_LOOK
-        try:
-            await super().run(
+        heeding = asyncio.ensure_future(self._heed())
+        working = asyncio.ensure_future(
+            super().run(
                 dequeue_timeout=_LOOK,
                 batch_size=1,
                 max_concurrent_tasks=_JOBS,
                 heartbeat_timeout=_HEARTBEAT,
                 mode=mode,
             )
+        )
+        try:
+            _ = await asyncio.wait([working])
+        except asyncio.CancelledError:
+            # PgQueuer alone would wait for its jobs.
+            _ = working.cancel()
+            self.bench.abandon()
+            _ = await asyncio.wait([working])
+            raise
         finally:
-            _ = stopping.cancel()
+            _ = heeding.cancel()
+        working.result()
 
     async def _heed(self) -> None:
         _ = await self.shutdown.wait()
-        self.stop()
+        self.bench.payouts.stop("the worker was told to stop")
 
 
 @define(eq=False)
-class _Bench:
+class Bench:
     """Where the jobs of one worker are done."""
 
     payouts: Payouts
@@ -89,6 +99,7 @@ class _Bench:
     failed: Callable[[SmartGlocalError], None]
     shutdown: Callable[[], asyncio.Event]
     places: asyncio.Semaphore = field(init=False)
+    _at_work: set[asyncio.Task[object]] = field(factory=set[asyncio.Task[object]], init=False)
     _rest_seconds: float = field(default=_FIRST_REST_SECONDS, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -96,6 +107,9 @@ class _Bench:
 
     async def run_chunk(self, job: Job) -> None:
         """Pay some of what a job names; where others did, or it was paused, nothing."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in one
+        self._at_work.add(task)
         try:
             await self._pay(batch_in(job.payload, self.jobs.journal.scope))
         except SmartGlocalError as error:
@@ -103,6 +117,13 @@ class _Bench:
             self.failed(error)
             await self._rest()
             raise
+        finally:
+            self._at_work.discard(task)
+
+    def abandon(self) -> None:
+        """End what is under way at once; the journal has it."""
+        for task in self._at_work:
+            _ = task.cancel()
 
     async def look(self, _schedule: Schedule) -> None:
         """Put in jobs for what has none."""
@@ -139,11 +160,12 @@ async def worker_of(  # noqa: PLR0913 - settings, all named, all with a default
     told: Callable[[PayoutOutcome], None] = _uncounted,
     failed: Callable[[SmartGlocalError], None] = _unheard,
 ) -> AsyncGenerator[Worker]:
-    """Give a worker over payouts that are open; ``concurrency`` is that of all its jobs together.
+    """Give a worker over payouts that are open, which it stops when it is told to stop.
 
-    ``every`` says, in the words of cron, when one of all workers looks for payouts without a job:
-    one was lost, the queue's tables were emptied, a pause ended, a wait is over. ``told`` hears of
-    every outcome, ``failed`` of what ended a job early, and of a database that is gone.
+    ``concurrency`` is that of all its jobs together. ``every`` says, in the words of cron, when one
+    of all workers looks for payouts without a job: one was lost, the queue's tables were emptied,
+    a pause ended, a wait is over. ``told`` hears of every outcome, ``failed`` of what ended a job
+    early, and of a database that is gone.
 
     Raises:
         InvalidRequest: a concurrency that makes no sense.
@@ -160,8 +182,8 @@ async def worker_of(  # noqa: PLR0913 - settings, all named, all with a default
         worker = Worker(connection=jobs.driver, channel=jobs.channel, queries=jobs.queries)
         made.append(worker)
         # PgQueuer's command line puts another event in the place of this one.
-        bench = _Bench(payouts, jobs, concurrency, told, failed, lambda: worker.shutdown)
-        worker.stop = lambda: payouts.stop("the worker was told to stop")
+        bench = Bench(payouts, jobs, concurrency, told, failed, lambda: worker.shutdown)
+        worker.bench = bench
         _ = worker.entrypoint(RUN_CHUNK)(bench.run_chunk)
         _ = worker.schedule("enqueue_due", every)(bench.look)
         yield worker
