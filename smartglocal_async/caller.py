@@ -1,5 +1,6 @@
 """One logical call: frozen once, then sent, asked again if that is safe, and made an outcome of."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -37,7 +38,7 @@ class Caller:
     calls: int = field(default=0, init=False)
     state: str = field(default="open", init=False)
     listeners: list[Callable[[float], Awaitable[None]]] = field(
-        factory=list[Callable[[float], Awaitable[None]]], init=False
+        factory=list[Callable[[float], Awaitable[None]]], init=False, repr=False
     )
     """Told for how many seconds the provider asked to be left alone."""
 
@@ -192,7 +193,7 @@ class Caller:
         if verdict.happened is not Happened.ACCEPTED:
             pause = retrier.heed(call.record.note(verdict))
             if pause:
-                await self._pass_on(pause)
+                await self._pass_on(pause, call.deadline - monotonic())
         self._tell(call, verdict, begun)
         return verdict
 
@@ -214,9 +215,13 @@ class Caller:
             return read_reply(self.freezer.codec, call.operation, heard)
         return heard
 
-    async def _pass_on(self, pause_seconds: float) -> None:
-        for listener in self.listeners:
-            await listener(pause_seconds)
+    async def _pass_on(self, pause_seconds: float, left_seconds: float) -> None:
+        try:
+            async with asyncio.timeout(max(0.0, min(pause_seconds, left_seconds))):
+                for listener in tuple(self.listeners):
+                    await listener(pause_seconds)
+        except Exception as error:  # noqa: BLE001 - a listener must not decide what a call came to
+            _log.warning("a pause that was asked for isn't passed on: %s", type(error).__name__)
 
     def _tell(self, call: Call, verdict: Verdict | None, begun: float) -> None:
         hook = self.settings.on_attempt

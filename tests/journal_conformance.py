@@ -652,6 +652,8 @@ class JournalConformance:
         assert (await journal.batch("may")).bound == {"usd": 0}
         taken = (await journal.claim_open(9, "me", LEASE)).entries
         assert [entry.key for entry in taken] == ["b", "c"]
+        for entry in taken:
+            await journal.advance(entry, Event.INIT_INTENDED)
         journal = await shelf.again(journal)
         await journal.open(SCOPE)
         batch = await journal.batch("may")
@@ -684,6 +686,57 @@ class JournalConformance:
         assert (await journal.batch("may")).bound == {"usd": 100}
         assert entry.fence == 3
 
+    async def test_what_was_taken_and_given_back(self, journal, shelf) -> None:
+        """It counts no more where nothing was sent for it, and is held to the rules again."""
+        await journal.put_batch(sg.Batch(name="may", rules=sg.BatchRules(spend={"usd": 100})))
+        for key in ("a", "b", "c"):
+            await journal.accept(new(key, batch="may", amount=100, currency="usd"))
+            # By its key, as a person decides about it, or withdraws it.
+            entry = await journal.claim(key, "person", LEASE)
+            await journal.release(entry)
+            assert (await journal.batch("may")).bound == {"usd": 0}
+        for key in ("a", "b"):
+            await journal.claim(key, "dies", LEASE)
+        assert (await journal.batch("may")).bound == {"usd": 200}
+        shelf.clock.now += LEASE + 1
+        claims = await journal.claim_open(9, "me", LEASE)
+        assert ([entry.key for entry in claims.entries], claims.has_paused) == (["a"], True)
+        assert (await journal.batch("may")).bound == {"usd": 100}
+        assert (await journal.batch("may")).state is sg.BatchState.PAUSED
+
+    async def test_what_is_given_back_by_the_end(self, journal, shelf) -> None:
+        """Whoever opens the journal again finds room for as much as before."""
+        await journal.put_batch(sg.Batch(name="may", rules=sg.BatchRules(spend={"usd": 200})))
+        for key in ("a", "b"):
+            await journal.accept(new(key, batch="may", amount=100, currency="usd"))
+        assert len((await journal.claim_open(9, "me", LEASE)).entries) == 2
+        journal = await shelf.again(journal)
+        await journal.open(SCOPE)
+        shelf.clock.now += LEASE + 1
+        assert len((await journal.claim_open(9, "me", LEASE)).entries) == 2
+        assert (await journal.batch("may")).bound == {"usd": 200}
+
+    async def test_a_claim_that_is_refused(self, journal) -> None:
+        """A batch with rules counts nothing of it; nor is it paused while all is halted."""
+        await journal.put_batch(sg.Batch(name="may", rules=sg.BatchRules(spend={"usd": 50})))
+        await journal.accept(new("a", batch="may", amount=100, currency="usd"))
+        with pytest.raises(sg.Misuse, match="lease_seconds"):
+            await journal.claim("a", "me", 0)
+        await journal.halt(sg.Halt(kind=sg.HaltKind.QUARANTINE, reason="restored"))
+        with pytest.raises(sg.Quarantined):
+            await journal.claim_open(9, "me", LEASE)
+        batch = await journal.batch("may")
+        assert (batch.bound, batch.state) == ({}, sg.BatchState.RUNNING)
+
+    async def test_what_is_accepted_and_claimed_in_one_commit(self, journal) -> None:
+        """It counts as well."""
+        await journal.put_batch(sg.Batch(name="may", rules=sg.BatchRules(spend={"usd": 100})))
+        _, entry = await together(
+            journal.accept_many([new("a", batch="may", amount=100, currency="usd")]),
+            journal.claim("a", "me", LEASE),
+        )
+        assert (entry.fence, (await journal.batch("may")).bound) == (1, {"usd": 100})
+
     async def test_the_first_that_fails(self, journal) -> None:
         """It pauses the batch, where a rule says so."""
         rules = sg.BatchRules(first_refusal=True)
@@ -710,6 +763,8 @@ class JournalConformance:
         assert batch.reason == "2 payouts in a row were not paid, 'k4' the last"
         again = await journal.set_batch_state("may", sg.BatchState.RUNNING)
         assert (again.failures, again.reason) == (0, None)
+        await journal.advance(await journal.claim("k3", "me", LEASE), Event.NOT_PAID)
+        assert (await journal.batch("may")).failures == 0, "it counted when it ended unknown"
 
     async def test_a_batch_within_a_balance(self, journal, shelf) -> None:
         """It stands still where it isn't covered; what was paid is told beside what was begun."""
@@ -724,13 +779,14 @@ class JournalConformance:
         await journal.cover("may", {"usd": 250})
         claims = await journal.claim_open(9, "me", LEASE)
         assert [entry.key for entry in claims.entries] == ["a", "b"]
-        assert (claims.guarded, claims.uncovered) == (frozenset({"may"}), {"may": "c"})
-        entry = await journal.advance(claims.entries[0], Event.INIT_INTENDED)
+        assert claims.uncovered == {"may": "c"}
+        entry, _ = [await journal.advance(entry, Event.INIT_INTENDED) for entry in claims.entries]
         _ = await journal.advance(entry, Event.PAID)
         journal = await shelf.again(journal)
         await journal.open(SCOPE)
         batch = await journal.batch("may")
         assert (batch.bound, batch.paid, batch.cover) == ({"usd": 200}, {"usd": 100}, {"usd": 250})
+        assert batch.cover_at == shelf.clock.now
         assert batch.state is sg.BatchState.RUNNING
 
     async def test_rules_that_come_late(self, journal) -> None:

@@ -184,6 +184,25 @@ async def test_what_the_provider_tells_one_holds_for_all(schema, run_provider, c
     assert 30 < claims.wait_seconds <= 40
 
 
+async def test_a_pause_that_cannot_be_passed_on(run_provider, connect):
+    """The call comes to what it came to, within its deadline."""
+    throttled = emulator.Fault(emulator.FaultKind.THROTTLE, nth=(1, 2), seconds=40)
+    provider = run_provider(faults=emulator.FaultScript([throttled]))
+
+    async def fails(_seconds: float) -> None:
+        raise RuntimeError
+
+    async def hangs(_seconds: float) -> None:
+        await asyncio.Event().wait()
+
+    for listener in (fails, hangs):
+        api = connect(provider)
+        api._caller.listeners.append(listener)
+        async with asyncio.timeout(20):
+            with pytest.raises(sg.Refused, match="stopped by deadline"):
+                await api.session.status(sg.SessionRef("s"), deadline=0.2)
+
+
 @pytest.mark.thorough
 @needs_postgres
 async def test_a_chunk_waits_for_its_turn(schema, provider, connect):

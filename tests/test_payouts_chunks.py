@@ -2,8 +2,10 @@
 
 import asyncio
 from contextlib import AsyncExitStack, aclosing
+from itertools import count
 
 import pytest
+from journal_conformance import SetClock, bring
 from paying import QUICK, START, order
 from postgres_schemas import DSN, needs_postgres
 
@@ -197,6 +199,32 @@ async def test_stop_rules_of_a_batch(payouts, provider) -> None:
     assert provider.report().moved == 4
 
 
+async def test_rules_for_what_was_begun_without(payouts) -> None:
+    """They are refused: nobody counted it, though the batch itself isn't written down."""
+    _ = [outcome async for outcome in payouts.pay_all(orders(1), batch="night")]
+    with pytest.raises(sg.Misuse, match="written before any stop rules"):
+        await payouts.submit(orders(3), "night", stop_on=sg.StopOn(first_refusal=True))
+
+
+async def test_a_batch_that_stops_before_others(payouts) -> None:
+    """What lies behind it is paid in the same run."""
+    stop_on = sg.StopOn(spend=sg.AmountDetails(10_000, "usd"))
+    _ = await payouts.submit(orders(20), "night", stop_on=stop_on)
+    _ = await payouts.submit([order("other")], "day")
+    assert set(await work_off(payouts, concurrency=8)) == {"k0", "other"}
+
+
+async def test_a_case_that_cannot_be_decided(payouts, provider) -> None:
+    """It is held to the limit as before."""
+    stop_on = sg.StopOn(spend=sg.AmountDetails(10_000, "usd"))
+    _ = await payouts.submit(orders(3), "night", stop_on=stop_on)
+    for key in ("k0", "k1", "k2"):
+        with pytest.raises(sg.Misuse, match="stands at NEW"):
+            await payouts.decide(key, is_paid=True, reason="a guess")
+    assert await work_off(payouts) == ["k0"]
+    assert provider.report().moved == 1
+
+
 @needs_postgres
 async def test_a_balance_that_all_workers_draw_on(run_provider, connect, schema) -> None:
     """Nothing is begun that it can't pay; the batch is paused, and says for which."""
@@ -211,6 +239,58 @@ async def test_a_balance_that_all_workers_draw_on(run_provider, connect, schema)
         assert batch.reason.startswith("the wallets can't pay 'k")
         assert provider.report().moved == 25
         assert (await workers[0].summary()).counts[sg.PayoutState.SUCCEEDED] == 25
+
+
+async def test_a_balance_that_may_lack_what_is_under_way(run_provider, connect, journal) -> None:
+    """While somebody is at work on it, nobody pauses the batch."""
+    provider = run_provider(rules=emulator.Rules(opening_balance=15_000))
+    others: list[sg.Entry] = []
+    sleeps = count()
+
+    async def sleep(_seconds: float) -> None:
+        if next(sleeps) == 4:
+            _ = await journal.advance(others[0], sg.Event.NOT_PAID)
+
+    api = connect(provider, settings=sg.Settings(timing=sg.Timing(sleep=sleep)))
+    async with sg.Payouts(api, journal, seal=SEAL) as payouts:
+        stop_on = sg.StopOn(low_balance=True)
+        _ = await payouts.submit(orders(1), "night", stop_on=stop_on)
+        place = {"batch": "night", "amount": 10_000, "currency": "usd"}
+        others.append(await bring(journal, sg.Step.STARTED, "other", **place))
+        assert await work_off(payouts) == ["k0"]
+        assert (await journal.batch("night")).state is sg.BatchState.RUNNING
+
+
+async def test_a_balance_that_was_seen_long_ago(run_provider, connect, tmp_path) -> None:
+    """It is seen anew before anything is taken: what isn't covered would fail for good."""
+    provider, clock = run_provider(rules=emulator.Rules(opening_balance=25_000)), SetClock()
+    journal = sg.SQLiteJournal(tmp_path / "j.db", clock=clock)
+    async with sg.Payouts(connect(provider, settings=QUICK), journal, seal=SEAL) as payouts:
+        stop_on = sg.StopOn(low_balance=True)
+        _ = await payouts.submit(orders(3), "night", stop_on=stop_on)
+        _ = await journal.cover("night", {"usd": 10**9})
+        clock.now += 30
+        assert sorted(await work_off(payouts)) == ["k0", "k1"]
+        _ = await journal.cover("night", {"usd": 10**9})
+        assert (await payouts.unpause("night")).cover is None
+        assert await work_off(payouts) == []
+
+
+async def test_whoever_stops_while_a_balance_is_too_low(provider, connect, tmp_path) -> None:
+    """It pauses nothing for all: what is under way had no time to settle."""
+    held: list[sg.Payouts] = []
+
+    async def sleep(_seconds: float) -> None:
+        held[0].stop()
+
+    api = connect(provider, settings=sg.Settings(timing=sg.Timing(sleep=sleep)))
+    journal = sg.SQLiteJournal(tmp_path / "j.db")
+    async with sg.Payouts(api, journal, seal=SEAL) as payouts:
+        held.append(payouts)
+        too_much = [order("k", 10**12)]
+        _ = await payouts.submit(too_much, "night", stop_on=sg.StopOn(low_balance=True))
+        assert await work_off(payouts) == []
+        assert (await journal.batch("night")).state is sg.BatchState.RUNNING
 
 
 async def test_a_balance_that_cannot_be_asked_for(run_provider, connect, tmp_path) -> None:

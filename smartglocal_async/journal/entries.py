@@ -104,10 +104,10 @@ class OpenClaims:
     entries: tuple[Entry, ...]
     wait_seconds: float | None = None
     """When to ask again, where a limit of all workers let no more be taken; else None."""
-    guarded: frozenset[str] = frozenset()
-    """Batches that were met, and stop where the balance is low."""
     uncovered: Mapping[str, str] = field(factory=dict[str, str], hash=False)
-    """Those of them that stand still until it is seen anew, and the key that isn't covered."""
+    """Batches that stand still until the balance is seen anew, and the key that isn't covered."""
+    has_paused: bool = False
+    """Whether a batch that was met begins nothing more: behind it there may be others."""
 
 
 @frozen(kw_only=True)
@@ -168,7 +168,7 @@ class BatchRules:
     failures_in_a_row: int | None = None
     """After so many that failed or ended unknown, with none paid between them."""
     low_balance: bool = False
-    """Before a payout that isn't covered, by what `Journal.cover` was told last."""
+    """Before a payout that isn't covered, by what `Journal.cover` was told not long ago."""
 
 
 @frozen(kw_only=True)
@@ -198,3 +198,5 @@ class Batch:
     """How many in a row were not paid, where there are rules; given by the journal."""
     cover: Mapping[str, int] | None = field(default=None, hash=False)
     """How much of it, at most, the wallets pay for; given by `Journal.cover`."""
+    cover_at: float | None = None
+    """When that was written; a little later it holds no more."""

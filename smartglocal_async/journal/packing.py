@@ -82,13 +82,14 @@ def batch_row(batch: Batch) -> tuple[Any, ...]:
         json.dumps(dict(batch.paid)),
         batch.failures,
         None if batch.cover is None else json.dumps(dict(batch.cover)),
+        batch.cover_at,
     )
 
 
 def batch_of(row: Iterable[Any]) -> Batch:
     """Give the batch of a row."""
     name, digest, rows, totals, begun_at, state, reason, *counted = row
-    rules, bound, paid, failures, cover = counted
+    rules, bound, paid, failures, cover, cover_at = counted
     return Batch(
         name=name,
         digest=digest,
@@ -102,6 +103,7 @@ def batch_of(row: Iterable[Any]) -> Batch:
         paid=json.loads(paid),
         failures=failures,
         cover=None if cover is None else json.loads(cover),
+        cover_at=cover_at,
     )
 
 

@@ -1,6 +1,7 @@
 """When nothing more of a batch is begun, whoever works on it; the journal's row of it says so."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from attrs import evolve
 
@@ -8,6 +9,9 @@ from ..errors import Misuse
 from ..values.money import AmountDetails
 from .entries import Batch, BatchState, Entry
 from .states import STEPS, Event, Step
+
+COVER_SECONDS: Final = 30.0
+"""How old a balance may be: others may draw on it, too."""
 
 
 def named(found: Batch | None, given: Batch) -> Batch:
@@ -30,9 +34,9 @@ def named(found: Batch | None, given: Batch) -> Batch:
 
 
 def set_to(batch: Batch, state: BatchState, reason: str | None) -> Batch:
-    """Give a batch in another state; where it runs again, failures are counted anew."""
-    failures = 0 if state is BatchState.RUNNING else batch.failures
-    return evolve(batch, state=state, reason=reason, failures=failures)
+    """Give a batch in another state; where it runs again, failures and cover are seen anew."""
+    set_batch = evolve(batch, state=state, reason=reason)
+    return evolve(set_batch, failures=0, cover=None) if state is BatchState.RUNNING else set_batch
 
 
 def forbids(batch: Batch, entry: Entry) -> str | None:
@@ -47,18 +51,32 @@ def forbids(batch: Batch, entry: Entry) -> str | None:
     return f"with the payout {entry.key!r} more than {most} would be spent"
 
 
-def is_covered(batch: Batch, entry: Entry) -> bool:
+def is_covered(batch: Batch, entry: Entry, now: float) -> bool:
     """Say whether the wallets pay for an entry, as far as they were seen."""
     if batch.rules is None or not batch.rules.low_balance:
         return True
+    if batch.cover is None or batch.cover_at is None:
+        return False
+    if not 0 <= now - batch.cover_at < COVER_SECONDS:
+        return False
     currency = entry.currency or ""
     claimed = batch.bound.get(currency, 0) + (entry.amount or 0)
-    return batch.cover is not None and claimed <= batch.cover.get(currency, 0)
+    return claimed <= batch.cover.get(currency, 0)
+
+
+def is_bound(entry: Entry) -> bool:
+    """Say whether a batch counts an open entry: somebody has it, or a call may be out for it."""
+    return entry.owner is not None or entry.attempts > 0
 
 
 def with_begun(batch: Batch, entry: Entry) -> Batch:
     """Give a batch with an entry that is begun."""
     return evolve(batch, bound=_moved(batch.bound, entry, 1))
+
+
+def with_left(batch: Batch, entry: Entry) -> Batch:
+    """Give a batch with an entry that was begun, and given back before anything was sent."""
+    return evolve(batch, bound=_moved(batch.bound, entry, -1))
 
 
 def is_counted(entry: Entry, event: Event) -> bool:
@@ -67,15 +85,15 @@ def is_counted(entry: Entry, event: Event) -> bool:
     return after is not None and (after.is_final or after is Step.UNKNOWN)
 
 
-def with_settled(batch: Batch, entry: Entry) -> Batch:
+def with_settled(batch: Batch, entry: Entry, before: Step) -> Batch:
     """Give a batch with an entry that is final now, or unknown; it may have to stop for it."""
     bound, paid, failures = batch.bound, batch.paid, batch.failures
     if entry.step in {Step.FAILED, Step.CANCELLED}:
         bound = _moved(bound, entry, -1)
     if entry.step is Step.SUCCEEDED:
         paid, failures = _moved(paid, entry, 1), 0
-    elif entry.step is not Step.CANCELLED:
-        failures += 1
+    elif entry.step is not Step.CANCELLED and before is not Step.UNKNOWN:
+        failures += 1  # What was unknown counts already.
     noted = evolve(batch, bound=bound, paid=paid, failures=failures)
     reason = _ruled(noted, entry)
     if reason is None or noted.state is not BatchState.RUNNING:

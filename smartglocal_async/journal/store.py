@@ -217,8 +217,8 @@ class Journal(Protocol):
     async def cover(self, name: str, cover: Mapping[str, int]) -> Batch:
         """Say how much of a batch the wallets pay for, where it stops on a low balance.
 
-        In minor units by currency, of all that the batch ever begins; what it paid is part of
-        that.
+        It holds for half a minute. In minor units by currency, of all that the batch ever begins;
+        what it paid is part of that.
 
         Raises:
             Misuse: there is no such batch.

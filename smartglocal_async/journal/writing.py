@@ -30,7 +30,17 @@ from .entries import (
 )
 from .leases import is_leased, lease_end, next_look
 from .packing import Page
-from .ruling import forbids, is_counted, is_covered, named, set_to, with_begun, with_settled
+from .ruling import (
+    forbids,
+    is_bound,
+    is_counted,
+    is_covered,
+    named,
+    set_to,
+    with_begun,
+    with_left,
+    with_settled,
+)
 from .states import STEPS, Event, Step
 
 _SENDS: Final = frozenset(
@@ -151,19 +161,23 @@ class Writing:
     def claim_open(self, page: Page, owner: str, lease_seconds: float) -> OpenClaims:
         """Take entries that can be worked on now."""
         taken: list[Entry] = []
-        guarded, uncovered = set[str](), dict[str, str]()
-        for found in tuple(self.rows.free(page, is_due=True, is_running=True)):
-            batch = self._ruled(found) if found.fence == 0 else None
+        uncovered, has_paused = dict[str, str](), False
+        free = tuple(self.rows.free(page, is_due=True, is_running=True))
+        if free and (halt := self.halted()) is not None:
+            raise error_of(halt)
+        for found in tuple(map(self._left, free)):
+            batch = None if is_bound(found) else self._ruled(found)
             if batch is not None:
-                if batch.rules is not None and batch.rules.low_balance:
-                    guarded.add(batch.name)
-                if batch.name in uncovered or not self._may_begin(batch, found):
+                if batch.name in uncovered:
                     continue
-                if not is_covered(batch, found):
+                if not self._may_begin(batch, found):
+                    has_paused = True
+                    continue
+                if not is_covered(batch, found, self.clock()):
                     uncovered[batch.name] = found.key
                     continue
             taken.append(self._claimed(found, owner, lease_seconds, heeds_halt=True))
-        return OpenClaims(tuple(taken), self.rows.wait_seconds, frozenset(guarded), uncovered)
+        return OpenClaims(tuple(taken), self.rows.wait_seconds, uncovered, has_paused)
 
     def _may_begin(self, batch: Batch, found: Entry) -> bool:
         """Hold an entry against the rules of its batch, which may end the batch for now."""
@@ -171,6 +185,17 @@ class Writing:
         if reason is not None:
             self.rows.set_batch(set_to(batch, BatchState.PAUSED, reason))
         return batch.state is BatchState.RUNNING and reason is None
+
+    def _left(self, found: Entry) -> Entry:
+        """Give an entry back whose lease is over, and for which nothing was sent: it is new."""
+        if found.attempts or found.owner is None or self._ruled(found) is None:
+            return found
+        return self._freed(found, evolve(found, owner=None, leased_until=None))
+
+    def _freed(self, found: Entry, after: Entry) -> Entry:
+        if is_bound(found) and not is_bound(after) and (batch := self._ruled(found)) is not None:
+            self.rows.set_batch(with_left(batch, found))
+        return self._replace(found, after)
 
     def _ruled(self, entry: Entry) -> Batch | None:
         """Give the batch of an entry, if it has rules."""
@@ -191,11 +216,10 @@ class Writing:
         now = self.clock()
         if found.owner not in {None, owner} and is_leased(found, now):
             raise InProgress(found.key, str(found.owner), (found.leased_until or now) - now)
-        if found.fence == 0 and (batch := self._ruled(found)) is not None:
+        until = lease_end(now, lease_seconds)
+        if not is_bound(found) and (batch := self._ruled(found)) is not None:
             self.rows.set_batch(with_begun(batch, found))
-        return evolve(
-            found, fence=found.fence + 1, owner=owner, leased_until=lease_end(now, lease_seconds)
-        )
+        return evolve(found, fence=found.fence + 1, owner=owner, leased_until=until)
 
     def advance(self, entry: Entry, event: Event, changes: Changes) -> Entry:
         """Write a step and a line of the log."""
@@ -209,7 +233,7 @@ class Writing:
             self._use(str(after.session_id), after)
         self.rows.log(_line(found, after, event, changes))
         if is_counted(found, event) and (batch := self._ruled(after)) is not None:
-            self.rows.set_batch(with_settled(batch, after))
+            self.rows.set_batch(with_settled(batch, after, found.step))
         return self._replace(found, after)
 
     def renew(self, entry: Entry, lease_seconds: float) -> Entry:
@@ -228,7 +252,7 @@ class Writing:
         if backs_off:
             kept = next_look(found, self.clock())
         free = evolve(found, owner=None, leased_until=None, not_before=kept)
-        _ = self._replace(found, free)
+        _ = self._freed(found, free)
 
     def put_batch(self, batch: Batch) -> Batch:
         """Write a batch."""
@@ -253,7 +277,7 @@ class Writing:
         found = self.rows.batch(name)
         if found is None:
             raise Misuse(f"the journal has no batch {name!r}")
-        written = evolve(found, cover=dict(cover))
+        written = evolve(found, cover=dict(cover), cover_at=self.clock())
         self.rows.set_batch(written)
         return written
 

@@ -15,12 +15,13 @@ from ..errors import (
     KeyReused,
     LostLease,
 )
+from ..journal.ruling import COVER_SECONDS
 from .approving import Approve, approved
 from .leading import Lead, Place
 from .orders import PayoutOrder, PayoutOutcome, PayoutState, failed_with
 from .pace import Pace
 from .stopping import Tally
-from .wallets import STALE_SECONDS, balance
+from .wallets import balance
 
 
 @define(eq=False, kw_only=True)
@@ -90,7 +91,7 @@ class Run:
 
     async def _is_covered(self, order: PayoutOrder) -> bool:
         async with self._looking:
-            if self._now() - self._seen_at >= STALE_SECONDS:
+            if self._now() - self._seen_at >= COVER_SECONDS:
                 await self._look()
             if self.tally.is_covered(order):
                 return True

@@ -59,8 +59,14 @@ class Submitting:
         journal, places = self.lead.desk.journal, count()
         if self.rules is not None:
             # They are there before the first payout that they hold for.
-            found = await journal.batch(self.batch) or Batch(name=self.batch, digest=self.digest)
-            _ = await journal.put_batch(evolve(found, rules=self.rules))
+            found = await journal.batch(self.batch)
+            if found is None and await journal.counts(batch=self.batch):
+                raise Misuse(
+                    f"payouts of the batch {self.batch!r} were written before any stop rules: "
+                    "submit what is left under another name"
+                )
+            named = found or Batch(name=self.batch, digest=self.digest)
+            _ = await journal.put_batch(evolve(named, rules=self.rules))
         async for orders in in_lumps(source, _CHUNK):
             news = [self.lead.new(order, Place(self.batch, next(places))) for order in orders]
             accepted = await journal.accept_many(news)
@@ -129,7 +135,7 @@ class Chunk:
             if claims.wait_seconds is not None:
                 pause = claims.wait_seconds * (1 + desk.timing.dice() * _SPREAD)
                 await desk.timing.sleep_unless(desk.stopping, pause)
-            elif len(claims.entries) < asked:
+            elif len(claims.entries) < asked and not claims.has_paused:
                 return
 
     def _now(self) -> float:

@@ -34,13 +34,13 @@ class SharedBatches(ABC):
         same source again adds what isn't there yet. ``digest`` is kept with the batch: the SHA-256
         of a file, say. ``stop_on`` holds for all who work on the batch together: when a rule says
         so, the batch is paused, and its ``reason`` says why; what is under way is finished, and
-        `unpause` goes on. No spending limit is passed, whatever is under way; what `pay` or
-        `pay_all` begin of the batch counts, but isn't refused. Given again, other rules take the
-        place of the first ones; not given, those stay.
+        `unpause` goes on. No spending limit is passed, whatever is under way; what `pay`,
+        `pay_all` or `resume` begin of the batch counts, but isn't refused. Given again, other
+        rules take the place of the first ones; not given, those stay.
 
         Raises:
             Misuse: there is no seal, so that nobody could pay without the source; or the batch is
-                there, and was begun without rules.
+                there, or payouts of it are, and was begun without rules.
             InvalidRequest: an order breaks a rule; what comes before it may be written.
             JournalUnusable: nothing can be written; what comes before may be.
 
@@ -67,6 +67,7 @@ class SharedBatches(ABC):
 
         Raises:
             Refused: our credentials are refused; what was begun stays open.
+            CallFailed: the balance can't be asked for, which a rule of a batch needs.
             PayoutsHalted: a person has to look first, at what its text says.
             JournalUnusable: nothing can be written, so nothing more was sent.
 

@@ -1,15 +1,11 @@
 """What the prefunded wallets hold, as payouts ask for it."""
 
 from collections import Counter
-from typing import Final
 
 from ..caller import Caller
 from ..freezing import CallOptions
 from ..operations import WALLET_BALANCE
 from ..values.lookups import AskBalance
-
-STALE_SECONDS: Final = 30.0
-"""How old a balance may be: others may draw on it, too."""
 
 
 async def balance(caller: Caller) -> Counter[str]:

@@ -58,15 +58,15 @@ class Drafting:
             sorted(needs.keys),
         )
         opened, wait_seconds = await self._opened(connection, needs)
-        found = tuple(chain(map(entry_of, entries), *opened.values()))
-        now, halt, ruled = await self._meta(connection, _counting(needs, found))
+        keyed, free = tuple(map(entry_of, entries)), tuple(chain(*opened.values()))
+        now, halt, ruled = await self._meta(connection, _counting(needs, keyed, free))
         batches = await self._locked_batches(connection, needs.batches.union(ruled))
         if batches or needs.sets_halt:
             # Asked when the rows are ours: whoever waited for them has an old clock.
             now, halt, _ = await self._meta(connection, frozenset(), locks=needs.sets_halt)
         return Draft(
             now=now if self.clock is None else self.clock(),
-            entries={entry.key: entry for entry in found},
+            entries={entry.key: entry for entry in (*keyed, *free)},
             opened=opened,
             wait_seconds=wait_seconds,
             users=await self._users(connection, needs),
@@ -187,7 +187,7 @@ class Drafting:
             _ = await connection.execute(
                 f"UPDATE {self.schema}.batch SET digest = $2, rows = $3, totals = $4, "
                 "begun_at = $5, state = $6, reason = $7, rules = $8, bound = $9, paid = $10, "
-                "failures = $11, cover = $12 WHERE name = $1",
+                "failures = $11, cover = $12, cover_at = $13 WHERE name = $1",
                 *row,
             )
 
@@ -231,11 +231,15 @@ class Drafting:
             raise ConnectionError
 
 
-def _counting(needs: Needs, found: Iterable[Entry]) -> frozenset[str]:
+def _counting(needs: Needs, keyed: Iterable[Entry], free: Iterable[Entry]) -> frozenset[str]:
     """Give the batches that have to count something of this, if they have rules."""
     of_entries = (
         entry.batch
-        for entry in found
-        if entry.batch is not None and (entry.fence == 0 or entry.key in needs.counted)
+        for entry in chain(
+            (entry for entry in keyed if entry.key in needs.counted),
+            (entry for entry in free if not entry.attempts),
+        )
+        if entry.batch is not None
     )
-    return needs.ruled.union(of_entries)
+    of_news = (batch for key, batch in needs.news if key in needs.counted)
+    return needs.ruled.union(of_entries, of_news)

@@ -146,7 +146,7 @@ class PostgresJournal:
 
     async def accept(self, new: NewEntry) -> Entry:
         """Write a new entry, or give the one that is there."""
-        return await self._write(_key(new.key), lambda writing: writing.accept(new))
+        return await self._write(_accepts((new,)), lambda writing: writing.accept(new))
 
     async def find(self, key: str) -> Entry | None:
         """Give the entry of a key."""
@@ -154,8 +154,7 @@ class PostgresJournal:
 
     async def accept_many(self, news: Sequence[NewEntry]) -> tuple[Entry | KeyReused, ...]:
         """Write new entries in one commit."""
-        needs = Needs(keys=frozenset(new.key for new in news))
-        return await self._write(needs, lambda writing: writing.accept_many(news))
+        return await self._write(_accepts(news), lambda writing: writing.accept_many(news))
 
     async def claim(
         self, key: str, owner: str, lease_seconds: float, *, heeds_halt: bool = True
@@ -210,8 +209,9 @@ class PostgresJournal:
         self, entry: Entry, *, not_before: float | Kept | None = KEEP, backs_off: bool = False
     ) -> None:
         """Give the entry back."""
+        keys = frozenset({entry.key})
         await self._write(
-            _key(entry.key),
+            Needs(keys=keys, counted=frozenset() if entry.attempts else keys),
             lambda writing: writing.release(entry, not_before, backs_off=backs_off),
         )
 
@@ -368,6 +368,11 @@ class PostgresJournal:
                 source=self,
                 stacklevel=1,
             )
+
+
+def _accepts(news: Sequence[NewEntry]) -> Needs:
+    of_batches = ((new.key, new.batch) for new in news if new.batch is not None)
+    return Needs(keys=frozenset(new.key for new in news), news=frozenset(of_batches))
 
 
 def _key(key: str) -> Needs:

@@ -41,7 +41,7 @@ CREATE INDEX attempt_key ON {schema}.attempt (key);
 CREATE TABLE {schema}.batch (
     name text PRIMARY KEY, digest bytea, rows bigint NOT NULL, totals text NOT NULL,
     begun_at float8 NOT NULL, state text NOT NULL, reason text, rules text, bound text NOT NULL,
-    paid text NOT NULL, failures bigint NOT NULL, cover text);
+    paid text NOT NULL, failures bigint NOT NULL, cover text, cover_at float8);
 CREATE TABLE {schema}.fleet (
     one boolean PRIMARY KEY DEFAULT true CHECK (one), rate float8, concurrency integer,
     tokens float8 NOT NULL DEFAULT 0, at float8 NOT NULL DEFAULT 0,

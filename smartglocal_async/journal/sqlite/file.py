@@ -1,6 +1,7 @@
 """Open the file, and refuse whatever isn't a sound journal of this scope that can be written."""
 
 import fcntl
+import json
 import os
 import sqlite3
 from collections.abc import Generator
@@ -51,7 +52,13 @@ CREATE INDEX attempt_key ON attempt (key);
 CREATE TABLE batch (
     name TEXT PRIMARY KEY, digest BLOB, rows INTEGER NOT NULL, totals TEXT NOT NULL,
     begun_at REAL NOT NULL, state TEXT NOT NULL, reason TEXT, rules TEXT, bound TEXT NOT NULL,
-    paid TEXT NOT NULL, failures INTEGER NOT NULL, cover TEXT) WITHOUT ROWID;
+    paid TEXT NOT NULL, failures INTEGER NOT NULL, cover TEXT, cover_at REAL) WITHOUT ROWID;
+"""
+
+_NOT_SENT: Final = """
+SELECT batch, coalesce(currency, ''), sum(coalesce(amount, 0)) FROM entry
+WHERE owner IS NOT NULL AND attempts = 0
+AND batch IN (SELECT name FROM batch WHERE rules IS NOT NULL) GROUP BY 1, 2
 """
 
 
@@ -157,6 +164,7 @@ def _begun(connection: sqlite3.Connection, path: Path, scope: str, side: SideFil
         opened = _known(connection, path, scope, side)
         _halt_if_behind(connection, side)
         # Whoever held a lease was this process or is dead: nobody else may have the file.
+        _count_less(connection)
         _ = connection.execute(
             "UPDATE entry SET owner = NULL, leased_until = NULL WHERE owner IS NOT NULL"
         )
@@ -166,6 +174,16 @@ def _begun(connection: sqlite3.Connection, path: Path, scope: str, side: SideFil
     except sqlite3.Error as error:
         raise unusable(path, error) from error
     return opened
+
+
+def _count_less(connection: sqlite3.Connection) -> None:
+    """Have batches with rules not count what was taken, and nothing was sent for."""
+    for name, currency, amount in connection.execute(_NOT_SENT).fetchall():
+        asked = "SELECT bound FROM batch WHERE name = ?"
+        bound = json.loads(connection.execute(asked, (name,)).fetchone()[0])
+        bound[currency] -= amount
+        values = (json.dumps(bound), name)
+        _ = connection.execute("UPDATE batch SET bound = ? WHERE name = ?", values)
 
 
 def _halt_if_behind(connection: sqlite3.Connection, side: SideFile) -> None:
