@@ -300,20 +300,21 @@ def keys(plan: Plan) -> Iterator[str]:
 async def judge(storm: Storm) -> Verdict:
     """Hold the journal against the provider's own count."""
     entries = await entries_of(storm)
-    counts, wrong = Counter[str](), list[str]()
+    counts, wrong = Counter[str](dict.fromkeys(("paid twice", "lost"), 0)), list[str]()
     for key in keys(storm.plan):
-        entry, order = entries.get(key), storm.provider.order(key)
-        state = "lost" if entry is None else entry.step.name
+        entry, moved = entries.get(key), storm.provider.order(key).moved
+        state = "lost" if entry is None else entry.step.name.lower()
         counts[state] += 1
-        counts["moved"] += order.moved
-        is_told = state == "UNKNOWN" or order.moved == (state == "SUCCEEDED")
-        if order.moved > 1 or not is_told or state not in _ENDS:
-            wrong.append(f"{key}: {state}, and moved {order.moved} times")
+        counts["moved"] += moved
+        counts["paid twice"] += moved > 1
+        is_told = state == "unknown" or moved == (state == "succeeded")
+        if moved > 1 or not is_told or state not in _ENDS:
+            wrong.append(f"{key}: {state}, and moved {moved} times")
     counts["ended by themselves"] = storm.ended
     return Verdict(met=storm.met, counts=counts, wrong=wrong)
 
 
-_ENDS: Final = frozenset({"SUCCEEDED", "FAILED", "UNKNOWN"})
+_ENDS: Final = frozenset({"succeeded", "failed", "unknown"})
 
 
 async def entries_of(storm: Storm) -> dict[str, sg.Entry]:

@@ -32,5 +32,5 @@ def test_a_storm(mode):
     )
     verdict = asyncio.run(weather(plan))
     assert verdict.wrong == [], f"seed {plan.seed}"
-    assert verdict.counts["moved"] == verdict.counts["SUCCEEDED"] == plan.payouts, verdict.counts
+    assert verdict.counts["moved"] == verdict.counts["succeeded"] == plan.payouts, verdict.counts
     assert set(verdict.met) == set(Woe)
