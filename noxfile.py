@@ -1,4 +1,4 @@
-"""One session per gate, the cheapest first; ``nox`` runs all but the three that are long."""
+"""One session per gate, the cheapest first; ``nox`` runs all but the four that are long."""
 
 import os
 import sys
@@ -100,6 +100,13 @@ def simulate(session: nox.Session) -> None:
     session.install("-e", ".")
     seeds = session.posargs or ("0", "100000")
     session.run("python", "tests/simulation/simulate.py", *seeds)
+
+
+@nox.session
+def chaos(session: nox.Session) -> None:
+    """30,000 payouts by eight workers in a storm; ``-- --payouts N --seed N`` has another one."""
+    session.install("-e", ".[dev]")
+    session.run("python", "tests/chaos/storm.py", *session.posargs, env={"PYTHONPATH": "tests"})
 
 
 @nox.session

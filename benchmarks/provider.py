@@ -8,16 +8,19 @@ from smartglocal_async import PrivateKey, emulator
 from .server import run_on, running, until_the_end
 
 
-def providing(core: int | None, pem: bytes) -> AbstractContextManager[str]:
+def providing(
+    core: int | None, pem: bytes, latency_seconds: float = 0.0
+) -> AbstractContextManager[str]:
     """Give the address of an emulator that takes the signatures of this key."""
     public = PrivateKey.from_pem(pem).public.pem()
-    return running("benchmarks.provider", core, public.decode())
+    return running("benchmarks.provider", core, public.decode(), str(latency_seconds))
 
 
-async def _provide(public: bytes) -> None:
-    async with emulator.run(public_key=public) as provider:
+async def _provide(public: bytes, latency_seconds: float) -> None:
+    rules = emulator.Rules(latency_seconds=latency_seconds)
+    async with emulator.run(public_key=public, rules=rules) as provider:
         await until_the_end(provider.url)
 
 
 if __name__ == "__main__":
-    run_on(sys.argv[1], _provide(sys.argv[2].encode()))
+    run_on(sys.argv[1], _provide(sys.argv[2].encode(), float(sys.argv[3])))

@@ -70,10 +70,10 @@ def serving(core: int | None, delay_seconds: float = 0.0) -> AbstractContextMana
 
 
 @contextlib.contextmanager
-def running(module: str, core: int | None, option: str) -> Generator[str]:
+def running(module: str, core: int | None, *options: str) -> Generator[str]:
     """Run a module's server on this core, and give the address that it prints."""
     place = "" if core is None else str(core)
-    command = [sys.executable, "-m", module, place, option]
+    command = [sys.executable, "-m", module, place, *options]
     with subprocess.Popen(  # noqa: S603 - a module of this folder
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
     ) as process:

@@ -31,7 +31,11 @@ class CuttingProxy:
             self.refused += 1
             writer.transport.abort()
             return
-        far_reader, far_writer = await asyncio.open_connection(self.host, self.port)
+        try:
+            far_reader, far_writer = await asyncio.open_connection(self.host, self.port)
+        except OSError:  # The server itself is down.
+            writer.transport.abort()
+            return
         both = {writer, far_writer}
         self._writers |= both
         try:

@@ -10,9 +10,12 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 from attrs import evolve
@@ -112,7 +115,7 @@ def test_settings_reach_the_bank():
     """The options become rules, and the webhooks' public key lies beside the private one."""
     arguments = (
         *("--confirmation", "automatic", "--second-start", "allow", "--capture", "delayed"),
-        *("--idempotency-header", "refuse", "--processing-seconds", "0.5"),
+        *("--idempotency-header", "refuse", "--processing-seconds", "0.5", "--latency", "0.3"),
         *("--webhook-url", "http://127.0.0.1:1/hook"),
     )
     with process("--json", *arguments) as running:
@@ -120,6 +123,10 @@ def test_settings_reach_the_bank():
         hook = Path(environment["SMARTGLOCAL_WEBHOOK_KEY"])
         assert hook.parent == Path(environment["SMARTGLOCAL_PRIVATE_KEY"]).parent
         assert sg.PublicKey.from_pem(hook.read_bytes()).pem() == hook.read_bytes()
+        begun = time.monotonic()
+        with pytest.raises(HTTPError):
+            urlopen(environment["SMARTGLOCAL_SERVER"])  # noqa: S310 - the emulator's
+        assert time.monotonic() - begun >= 0.3
         running.terminate()
         written, complaints = running.communicate()
     report = json.loads(written.splitlines()[-1])["report"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import logging
 import shutil
@@ -17,12 +18,15 @@ from typing import Any, Final
 import aiohttp
 import pytest
 from attrs import field, frozen
+from emulated import payout
 
 from smartglocal_async.emulator import (
+    Confirmation,
     Duplicates,
     Fault,
     FaultKind,
     FaultScript,
+    Movement,
     Provider,
     Rules,
     Seen,
@@ -34,6 +38,7 @@ from smartglocal_async.signing import PrivateKey
 
 KEY: Final = PrivateKey.generate()
 CREATE: Final = "/api/v1/session/create"
+START: Final = "/api/v1/session/start/payout"
 STATUS: Final = "/api/v1/session/status"
 SAMPLE: Final = b'{"amount_details": {"amount": 10000, "currency": "usd"}, "metadata": "order123"}'
 NOW: Final = datetime(2024, 5, 27, 2, 3, tzinfo=UTC)
@@ -366,6 +371,25 @@ async def test_the_report_can_be_read_by_http(
     assert (told["requests"], told["sessions"], told["orders"]) == (1, 1, 1)
 
 
+async def test_the_orders_can_be_read_by_http(session: aiohttp.ClientSession) -> None:
+    """Each key that arrived has the money that was moved under it, or none."""
+    terms = json.dumps({"session_id": "ps_1", **payout(5)}).encode()
+    async with run(
+        public_key=KEY.public, rules=Rules(confirmation=Confirmation.AUTOMATIC)
+    ) as provider:
+        client = Client(provider.url, session)
+        for key in ("paid", "only-made"):
+            _ = await client.send(b"{}", headers=signed(b"{}", X_PARTNER_IDEMPOTENCY_KEY=key))
+        _ = await client.send(terms, START)
+        async with session.get(provider.url + "/emulator/orders") as answer:
+            told = await answer.json()
+
+        assert list(told) == ["paid", "only-made"]
+        assert [Movement(**one) for one in told["paid"]] == list(provider.order("paid").movements)
+        assert [one["amount"] for one in told["paid"]] == [5]
+        assert told["only-made"] == []
+
+
 async def test_many_at_once_lose_nothing(client: Client, provider: Provider) -> None:
     """Concurrent requests of few keys make one session for each key."""
     bodies = [b'{"metadata": {"idempotency_key": "%d"}}' % (n % 10) for n in range(200)]
@@ -395,6 +419,49 @@ async def test_a_pair_is_made_if_none_is_given(session: aiohttp.ClientSession) -
         other, _ = await Client(provider.url, session).send(b"{}")
 
     assert (status, other) == (200, 200)
+
+
+class TestLatency:
+    """An answer that takes its time."""
+
+    async def test_nobody_waits_for_another(self, session: aiohttp.ClientSession) -> None:
+        """All is done at once, and the end of the server is the end of every wait."""
+        count = 20
+        seen: list[Seen] = []
+        arrived = asyncio.Event()
+
+        def told(one: Seen) -> None:
+            seen.append(one)
+            if len(seen) == count:
+                arrived.set()
+
+        async with (
+            asyncio.TaskGroup() as group,
+            run(
+                public_key=KEY.public, rules=Rules(latency_seconds=3600), on_request=told
+            ) as provider,
+        ):
+            client = Client(provider.url, session)
+            asked = [group.create_task(client.send(b"{}")) for _ in range(count)]
+            _ = await arrived.wait()
+            async with session.get(provider.url + "/emulator/report") as answer:
+                assert (await answer.json())["sessions"] == count
+            assert not any(task.done() for task in asked)
+        assert {task.result()[0] for task in asked} == {200}
+
+    @pytest.mark.parametrize("kind", [None, FaultKind.AFTER, FaultKind.CUT, FaultKind.ERROR_200])
+    async def test_no_answer_comes_before(
+        self, kind: FaultKind | None, session: aiohttp.ClientSession
+    ) -> None:
+        """Whatever it is, and whoever asked."""
+        faults = FaultScript([Fault(kind, nth=(1,))] if kind else [])
+        rules = Rules(latency_seconds=0.1)
+        async with run(public_key=KEY.public, rules=rules, faults=faults) as provider:
+            for headers in (signed(b"{}"), STRANGER):
+                begun = asyncio.get_running_loop().time()
+                with contextlib.suppress(aiohttp.ClientError):
+                    _ = await Client(provider.url, session).send(b"{}", headers=headers)
+                assert asyncio.get_running_loop().time() - begun >= 0.1
 
 
 class TestStartAndStop:

@@ -345,6 +345,7 @@ class TestSwitches:
         ("field", "value"),
         [
             ("processing_seconds", -1),
+            ("latency_seconds", -1),
             ("hold_days", float("nan")),
             ("opening_balance", -1),
             ("wallets", {"usd": -1}),

@@ -72,6 +72,9 @@ Capture: TypeAlias = Annotated[
 Seconds: TypeAlias = Annotated[
     float, typer.Option(min=0.0, help="How long each step of an operation takes.")
 ]
+Latency: TypeAlias = Annotated[
+    float, typer.Option(min=0.0, metavar="SECONDS", help="How much later every answer comes.")
+]
 
 
 def emulator(  # noqa: PLR0913 - one option per setting of the server
@@ -91,6 +94,7 @@ def emulator(  # noqa: PLR0913 - one option per setting of the server
     idempotency_header: UsedKey = box.Reaction.IGNORE,
     capture: Capture = box.Capture.IMMEDIATE,
     processing_seconds: Seconds = 0.0,
+    latency: Latency = 0.0,
     as_json: AsJson = False,
 ) -> None:
     """Run a provider in a box, until interrupted.
@@ -109,6 +113,7 @@ def emulator(  # noqa: PLR0913 - one option per setting of the server
             idempotency_header=idempotency_header,
             capture=capture,
             processing_seconds=processing_seconds,
+            latency_seconds=latency,
         )
         plan = Plan(host, port, project, public, own, script, rules, webhook_url)
         asyncio.run(_serve(plan, _Told(as_json, Lines.of_terminal())))

@@ -79,7 +79,10 @@ class _Counter:
             self.desk.alarm.ring()
         fault = verdict.fault
         deliver = _deliver if fault is None else _MANNERS.get(fault.kind, _deliver)
-        return await deliver(_Delivery(request, verdict, self.closing))
+        delivery = _Delivery(request, verdict, self.closing)
+        if latency := self.desk.bank.rules.latency_seconds:
+            await delivery.rest(latency)
+        return await deliver(delivery)
 
 
 @contextlib.asynccontextmanager

@@ -2,7 +2,7 @@
 
 import base64
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -28,7 +28,7 @@ from .duties import wrong
 from .funds import Funds
 from .ledger import Ledger
 from .machine import Machine, Notice
-from .records import Order, Report
+from .records import Movement, Order, Report
 from .routes import CREATE
 from .rules import KeyScope, Reaction, Rules
 from .services import Services
@@ -170,6 +170,10 @@ class Bank:
     def order(self, key: str) -> Order:
         """Tell what happened under ``key``; all zeros if it never arrived."""
         return self._counts.order(key)
+
+    def movements(self) -> Iterator[tuple[str, Sequence[Movement]]]:
+        """Give each key that arrived, and the money that was moved under it."""
+        return self._counts.movements()
 
     def report(self) -> Report:
         """Sum up."""

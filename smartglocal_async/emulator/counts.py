@@ -1,6 +1,7 @@
 """What arrived and what was moved under each key; no I/O."""
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from attrs import define, field
@@ -92,6 +93,10 @@ class Counts:
     def order(self, key: str) -> Order:
         """Tell what happened under ``key``; all zeros if it never arrived."""
         return self._tallies.get(key, _Tally()).order(key)
+
+    def movements(self) -> Iterator[tuple[str, Sequence[Movement]]]:
+        """Give each key that arrived, and the money that was moved under it."""
+        return ((key, tally.movements) for key, tally in self._tallies.items())
 
     @property
     def orders(self) -> int:

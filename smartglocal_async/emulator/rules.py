@@ -159,6 +159,8 @@ class Rules:
     """Which version's names webhooks use, 1 or 2; unknown, a switch."""
     processing_seconds: float = 0.0
     """How long each step of an operation takes; with 0 the next call sees it done."""
+    latency_seconds: float = 0.0
+    """How much later every answer comes, faults included; what is ordered is done at once."""
     resolve_seconds: float = 5.0
     """How long a session stays ``error`` before it turns out well or badly."""
     chargeback_seconds: float = 5.0
@@ -181,6 +183,6 @@ class Rules:
 
 
 _NOT_NEGATIVE: Final = (
-    *("confirm_minutes", "hold_days", "processing_seconds", "resolve_seconds"),
-    *("chargeback_seconds", "status_lag_seconds", "opening_balance"),
+    *("confirm_minutes", "hold_days", "processing_seconds", "latency_seconds"),
+    *("resolve_seconds", "chargeback_seconds", "status_lag_seconds", "opening_balance"),
 )

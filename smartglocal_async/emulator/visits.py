@@ -1,16 +1,18 @@
-"""What the server shows besides the API: its report and the page of 3-D Secure."""
+"""What the server shows besides the API: its report, its orders and the page of 3-D Secure."""
 
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import parse_qs
 
 from aiohttp import web
+from attrs import asdict
 
 from .bank import CHALLENGE_PATH
 from .desk import Desk
 from .page import FAIL, PASS, challenge_page, ended_page, return_url
 
 REPORT_PATH: Final = "/emulator/report"
+ORDERS_PATH: Final = "/emulator/orders"
 _GONE: Final = 404
 _HEADERS: Final[Mapping[str, str]] = {"Cache-Control": "no-store"}
 
@@ -22,6 +24,11 @@ async def visit(desk: Desk, request: web.BaseRequest) -> web.Response | None:
             _ = desk.advance()
             report = desk.bank.report()
         return web.json_response(report.as_dict())
+    if request.method == "GET" and request.path == ORDERS_PATH:
+        with desk.lock:
+            _ = desk.advance()
+            orders = {key: list(map(asdict, made)) for key, made in desk.bank.movements()}
+        return web.json_response(orders)
     if request.method in {"GET", "POST"} and request.path.startswith(CHALLENGE_PATH):
         body = await request.content.read() if request.method == "POST" else b""
         return _challenge(desk, request.path.removeprefix(CHALLENGE_PATH), body)
