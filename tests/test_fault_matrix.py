@@ -319,7 +319,8 @@ def test_money_moves_once_at_most(case, fault, key) -> None:
     late = fault.kind is FaultKind.LATE
     assert story.moved == (case.moves if carried_out else case.moved) or late
     assert case.moved <= story.moved <= max(case.moves, case.moved)
-    assert story.attempts == attempts(case, fault)
+    # A late twin that was quicker than the look is seen by it, and nothing is sent again.
+    assert story.attempts == attempts(case, fault) or (late and story.attempts == 1)
     assert story.outcome is outcome(case, fault)
     assert story.others <= {"session/status"}
     assert story.changed == 0
