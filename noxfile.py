@@ -28,6 +28,8 @@ nox.options.sessions = (
 )
 # A machine that lacks one of the interpreters passes it over with a word, in CI too.
 nox.options.error_on_missing_interpreters = False
+nox.options.download_python = "never"
+nox.options.default_venv_backend = "uv|virtualenv"  # An environment in five seconds, not in thirty.
 nox.options.error_on_external_run = True
 
 # pyenv puts shims on the path that fail for every version but the chosen one; what it has
