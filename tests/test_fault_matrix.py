@@ -271,6 +271,11 @@ class Story:
     changed: int
     """How many keys were sent with requests that differ."""
 
+    @property
+    def is_done(self) -> bool:
+        """Whether the caller learned that it was carried out."""
+        return self.outcome is sg.CallOutcome.SUCCEEDED
+
 
 def played(case: Case, fault: Fault, key: sg.PrivateKey, rules: emulator.Rules) -> Story:
     """Lead a session to the call, make it under the fault, and count."""
@@ -315,13 +320,13 @@ def test_money_moves_once_at_most(case, fault, key) -> None:
     """What was carried out moved once, whatever the caller was told."""
     story = played(case, fault, key, case.rules)
 
-    carried_out = fault.processes or story.outcome is sg.CallOutcome.SUCCEEDED
+    carried_out = fault.processes or story.is_done
     late = fault.kind is FaultKind.LATE
     assert story.moved == (case.moves if carried_out else case.moved) or late
     assert case.moved <= story.moved <= max(case.moves, case.moved)
     # A late twin that was quicker than the look is seen by it, and nothing is sent again.
     assert story.attempts == attempts(case, fault) or (late and story.attempts == 1)
-    assert story.outcome is outcome(case, fault)
+    assert story.outcome is outcome(case, fault) or (late and story.is_done)
     assert story.others <= {"session/status"}
     assert story.changed == 0
 
