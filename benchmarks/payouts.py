@@ -54,7 +54,7 @@ class _Size:
     """Of the journal that is resumed."""
 
 
-_LONG: Final = _Size(rounds=15, payouts=900, batches=(10_000, 1_000_000), rows=1_000_000)
+_LONG: Final = _Size(rounds=15, payouts=300, batches=(10_000, 1_000_000), rows=1_000_000)
 _SHORT: Final = _Size(rounds=3, payouts=100, batches=(1_000, 5_000), rows=20_000)
 Rates = Mapping[str, list[float]]
 _Goal = tuple[object, str, str, str, bool]
