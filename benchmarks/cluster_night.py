@@ -12,7 +12,7 @@ _PAYOUTS: Final = 10_000_000
 _MACHINES: Final = 20
 _RATE: Final = 500
 """Payouts a second that the provider takes of us."""
-_GIVEN: Final = 0.97
+_GIVEN: Final = 0.92
 """What of a rate the journal gives out."""
 _HOUR: Final = 3_600
 _MEGA: Final = 1e6

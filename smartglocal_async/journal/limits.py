@@ -6,7 +6,7 @@ from attrs import Attribute, define, field, frozen
 
 from ..values.exactness import above_zero
 
-_SHARE: Final = 0.97
+_SHARE: Final = 0.92
 """Of the rate that is given out: what is given out is used a little later, and unevenly."""
 _LATE_SECONDS: Final = 0.03
 """So late may somebody ask, and lose nothing; no second has more than the rate, by that share."""
