@@ -118,6 +118,17 @@ async def test_what_was_taken_and_not_begun_is_given_back(payouts) -> None:
     assert held == []
 
 
+async def test_whoever_cannot_go_on_gives_back_what_he_took(payouts, provider) -> None:
+    """A worker with another key of the seal fails, and leaves nothing for others to wait for."""
+    _ = await payouts.submit(orders(40), "night")
+    payouts._open().seal = sg.Seal(sg.Seal.new_key())
+    with pytest.raises(sg.JournalUnusable):
+        await work_off(payouts, concurrency=8)
+    held = [entry for entry in await payouts._journal.entries(99) if entry.owner is not None]
+    assert held == []
+    assert provider.report().requests == 0
+
+
 async def test_a_batch_that_is_paused(payouts, provider) -> None:
     """Nothing more of it is begun, until it goes on."""
     _ = await payouts.submit(orders(6), "night")

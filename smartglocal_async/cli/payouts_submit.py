@@ -64,6 +64,12 @@ class _Wish:
         words += [] if self.server is None else ["--server", self.server]
         return shlex.join(words)
 
+    @property
+    def unpause(self) -> str:
+        place = ["--journal", shown(self.journal)]
+        words = ["smartglocal", "payouts", "unpause", self.batch, *place]
+        return shlex.join(words + ([] if self.server is None else ["--server", self.server]))
+
 
 def submit(  # noqa: PLR0913 - one option per setting
     file: File,
@@ -163,7 +169,7 @@ def _show(done: Submission, jobs: int, wish: _Wish) -> None:
         if done.refused_count > len(done.refused):
             screen.print(cell(f"and {done.refused_count - len(done.refused):,} more"))
     if done.batch.state is BatchState.PAUSED:
-        screen.print(cell("it is paused: smartglocal payouts unpause"), soft_wrap=True)
+        screen.print(cell(f"it is paused; to go on: {wish.unpause}"), soft_wrap=True)
     screen.print(cell(f"next: {wish.next}"), soft_wrap=True)
 
 

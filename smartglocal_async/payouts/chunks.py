@@ -103,12 +103,13 @@ class Chunk:
 
     async def through(self, limit: int, concurrency: int) -> AsyncGenerator[PayoutOutcome]:
         """Give the outcomes as they settle."""
-        taken = self._taken(limit, max(1, concurrency // _LUMPS))
-        settled = settle_all(taken, self._work, concurrency, places=self.places)
-        async with aclosing(settled) as outcomes:
-            async for outcome in outcomes:
-                if outcome is not None:
-                    yield outcome
+        # Closed by us, whatever ends it: what was taken and not begun is given back at once.
+        async with aclosing(self._taken(limit, max(1, concurrency // _LUMPS))) as taken:
+            settled = settle_all(taken, self._work, concurrency, places=self.places)
+            async with aclosing(settled) as outcomes:
+                async for outcome in outcomes:
+                    if outcome is not None:
+                        yield outcome
 
     async def _work(self, _index: int, taken: Taken) -> PayoutOutcome | None:
         return await self.lead.lead_on(taken, self._now() + self.deadline)

@@ -99,7 +99,7 @@ class Lead:
         entry = taken.entry
         try:
             async with self._turns.of(entry.key, ends - self._now()):
-                return await self._lead(taken, self._job(entry, None), ends)
+                return await self._lead(taken, await self._job_of(entry), ends)
         except (LostLease, TimeoutError):
             return None
 
@@ -138,6 +138,14 @@ class Lead:
         if order is None and self.seal is not None and entry.request is not None:
             order = codec("v1").decode(self.seal.open(entry.request, entry.key), PayoutOrder)
         return self.desk.sender.job_of(entry) if order is None else self.desk.sender.job(order)
+
+    async def _job_of(self, entry: Entry) -> Job:
+        """Give the job of an entry that was claimed; one that can't be opened is given back."""
+        try:
+            return self._job(entry, None)
+        except SmartGlocalError:
+            await self.desk.journal.release(entry)
+            raise
 
     async def _until_settled(self, job: Job, ends: float, new: NewEntry) -> PayoutOutcome:
         timing = self.desk.timing
