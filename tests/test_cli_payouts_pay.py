@@ -325,6 +325,15 @@ def test_misuse_comes_first(till, options, words):
     assert words in till("pay", "none.csv", "--yes", *options, exits=2).stderr
 
 
+def test_a_limit_that_would_limit_nothing(till):
+    """It is refused: a currency that the file doesn't have was mistyped."""
+    provider = till.opens()
+    till.has(rows(2))
+    refused = till("pay", "p.csv", "--yes", "--spend-limit", "1eur", exits=2).stderr
+    assert "--spend-limit: is in EUR, and the file pays nothing in EUR" in refused
+    assert provider.report().requests == 0
+
+
 def test_missing_credentials_come_first(till):
     """Each variable is named."""
     till.opens()

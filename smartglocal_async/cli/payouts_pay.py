@@ -32,7 +32,7 @@ from .payouts_options import (
 )
 from .payouts_run import run
 from .payouts_view import show_dry_run, show_run
-from .payouts_wish import Wish, wish_of
+from .payouts_wish import Wish, check_limits, wish_of
 from .screen import AsJson
 
 Rate = Annotated[
@@ -105,6 +105,7 @@ def _pay(wish: Wish, server: str | None, *, asks: bool) -> ExitCode:
     found = looked(wish.file, wish.totals, as_json=wish.as_json)
     if not found.is_fit:
         return ExitCode.FAILED
+    check_limits(wish.stop_on.spend, found.totals)
     if asks:
         is_known = is_there(wish.journal)
         before = asyncio.run(begun_before(client, wish, digest)) if is_known else 0

@@ -37,7 +37,7 @@ from .payouts_options import (
     StopOnRefusal,
     Yes,
 )
-from .payouts_wish import SPEND, batch_of
+from .payouts_wish import SPEND, batch_of, check_limits
 from .screen import AsJson, cell, console, counted, show, table, write_json
 from .words import money
 
@@ -121,6 +121,7 @@ def submit(  # noqa: PLR0913 - one option per setting
         found = looked(wish.file, totals, as_json=as_json)
         if not found.is_fit:
             raise typer.Exit(ExitCode.FAILED)
+        check_limits(stop_on.spend, found.totals)
         if not yes:
             before = asyncio.run(begun_before(client, wish, digest))
             if not confirmed(found, before, server_of(server)):

@@ -2,6 +2,7 @@
 
 import asyncio
 import shlex
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -75,6 +76,19 @@ class Wish:
         if self.server is not None:
             words += ["--server", self.server]
         return shlex.join(words)
+
+
+def check_limits(spend: Iterable[AmountDetails], totals: Mapping[str, int]) -> None:
+    """Refuse a limit that would limit nothing.
+
+    Raises:
+        InvalidRequest: the file pays nothing in its currency.
+
+    """
+    for limit in spend:
+        if limit.currency not in totals:
+            code = limit.currency.upper()
+            raise InvalidRequest(SPEND, f"is in {code}, and the file pays nothing in {code}")
 
 
 def wish_of(  # noqa: PLR0913 - the options of the command
