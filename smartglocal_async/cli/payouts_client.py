@@ -1,8 +1,9 @@
 """The client and the payouts of a command, with the credentials of the environment."""
 
+import asyncio
 import os
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 from attrs import define, field
 
@@ -15,6 +16,9 @@ from ..payouts.protocol import Mode
 from ..sealing import Seal
 from ..settings import AttemptDetails, Settings
 from .naming import own_words
+from .payouts_journal import existing, journal_of
+
+T = TypeVar("T")
 
 _UNREACHED: Final = frozenset({Happened.NOT_SENT, Happened.MISCONFIGURED})
 
@@ -72,3 +76,21 @@ def payouts_of(client: SmartGlocal, journal: Journal, mode: Mode = Mode.MANUAL) 
 
     """
     return Payouts(client, journal, mode=mode, seal=Seal.from_env())
+
+
+def done_with(journal: str, server: str | None, act: Callable[[Payouts], Awaitable[T]]) -> T:
+    """Do something with the payouts of a journal that is there.
+
+    Raises:
+        InvalidRequest: there is no such journal.
+        InvalidCredentials: something is missing or can't be used.
+
+    """
+    existing(journal)
+    client = client_of(server)
+
+    async def done() -> T:
+        async with client, payouts_of(client, journal_of(journal)) as payouts:
+            return await act(payouts)
+
+    return asyncio.run(done())

@@ -1,26 +1,21 @@
 """``payouts decide``, ``withdraw``, ``lift`` and ``quarantine``: what a person writes."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
 from ..errors import InvalidRequest
 from ..payouts.orders import PayoutOutcome
-from ..payouts.payouts import Payouts
 from .errand import ended_by_signals
 from .failures import ExitCode, explained, unread_or_not
 from .naming import named
 from .payouts_asking import agreed, needs_terminal
-from .payouts_client import client_of, payouts_of
-from .payouts_journal import existing, journal_of
+from .payouts_client import done_with
 from .payouts_options import NeededJournal, Reason, Server, Yes
 from .payouts_sums import facts_of_outcome
 from .screen import AsJson, cell, console, remark, write_json
 
-T = TypeVar("T")
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The key of the payout.")]
 IsPaid = Annotated[
     bool | None, typer.Option("--paid/--not-paid", help="What became of it.", show_default=False)
@@ -48,7 +43,7 @@ def decide(  # noqa: PLR0913 - one option per setting
     with explained(as_json=as_json), named({"reason": "--reason"}), ended_by_signals():
         if is_paid is None:
             raise InvalidRequest("--paid", "say --paid or --not-paid")
-        outcome = _do(
+        outcome = done_with(
             journal, server, lambda payouts: payouts.decide(key, is_paid=is_paid, reason=reason)
         )
         _tell(outcome, as_json=as_json)
@@ -68,7 +63,7 @@ def withdraw(
     """
     with explained(as_json=as_json), named({"reason": "--reason"}), ended_by_signals():
         _tell(
-            _do(journal, server, lambda payouts: payouts.withdraw(key, reason=reason)),
+            done_with(journal, server, lambda payouts: payouts.withdraw(key, reason=reason)),
             as_json=as_json,
         )
 
@@ -87,13 +82,13 @@ def lift(
     with explained(as_json=as_json), named(), ended_by_signals():
         if not yes:
             needs_terminal()
-        halt = _do(journal, server, lambda payouts: payouts.summary()).halt
+        halt = done_with(journal, server, lambda payouts: payouts.summary()).halt
         said = "payouts weren't halted" if halt is None else f"it was halted: {halt.reason}"
         question = f"Payouts are halted: {halt and halt.reason}. Was it looked into?"
         if halt is not None and not (yes or agreed(question)):
             raise typer.Exit(ExitCode.FAILED)
         if halt is not None:
-            _do(journal, server, lambda payouts: payouts.lift())
+            done_with(journal, server, lambda payouts: payouts.lift())
         if as_json:
             write_json({"lifted": halt is not None, "reason": halt and halt.reason})
         else:
@@ -112,22 +107,11 @@ def quarantine(
     Needs the credentials of the environment. `lift` ends it early.
     """
     with explained(as_json=as_json), named(), ended_by_signals():
-        _do(journal, server, lambda payouts: payouts.quarantine(timedelta(hours=hours)))
+        done_with(journal, server, lambda payouts: payouts.quarantine(timedelta(hours=hours)))
         if as_json:
             write_json({"hours": hours})
         else:
             remark(f"nothing is paid for {hours:g} hours, or until it is lifted")
-
-
-def _do(journal: str, server: str | None, act: Callable[[Payouts], Awaitable[T]]) -> T:
-    existing(journal)
-    client = client_of(server)
-
-    async def done() -> T:
-        async with client, payouts_of(client, journal_of(journal)) as payouts:
-            return await act(payouts)
-
-    return asyncio.run(done())
 
 
 def _tell(outcome: PayoutOutcome, *, as_json: bool) -> None:

@@ -1,7 +1,7 @@
 """``payouts pause``, ``unpause``, ``cancel`` and ``limits``: what all workers heed."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Annotated, Final, TypeVar
 
 import typer
@@ -10,19 +10,16 @@ from attrs import evolve
 from ..errors import InvalidRequest
 from ..journal.entries import Batch
 from ..journal.limits import Limits
-from ..payouts.payouts import Payouts
 from ..values.exactness import above_zero
 from .errand import ended_by_signals
 from .failures import ExitCode, explained, unread_or_not
 from .naming import named
 from .payouts_asking import agreed, needs_terminal
-from .payouts_client import client_of, payouts_of
+from .payouts_client import client_of, done_with, payouts_of
 from .payouts_cluster import shared
-from .payouts_journal import existing, journal_of
 from .payouts_options import BatchArgument, NeededJournal, Server, SharedJournal, Yes
 from .screen import AsJson, counted, printable, write_json, write_line
 
-T = TypeVar("T")
 N = TypeVar("N", int, float)
 Why = Annotated[str, typer.Option("--reason", help="Why; it is kept with the batch.")]
 RateOfAll = Annotated[
@@ -51,7 +48,7 @@ def pause(
     environment.
     """
     with explained(as_json=as_json), named({"reason": "--reason"}), ended_by_signals():
-        done = _do(journal, server, lambda payouts: payouts.pause(batch, reason=reason))
+        done = done_with(journal, server, lambda payouts: payouts.pause(batch, reason=reason))
         _tell(done, as_json=as_json)
 
 
@@ -67,7 +64,7 @@ def unpause(
     They find it within seconds. Needs the credentials of the environment.
     """
     with explained(as_json=as_json), named(), ended_by_signals():
-        done = _do(journal, server, lambda payouts: payouts.unpause(batch))
+        done = done_with(journal, server, lambda payouts: payouts.unpause(batch))
         _tell(done, as_json=as_json)
 
 
@@ -90,7 +87,7 @@ def cancel(  # noqa: PLR0913 - one option per setting
             needs_terminal()
             if not agreed(f"Withdraw what wasn't begun of the batch {batch!r}, for good?"):
                 raise typer.Exit(ExitCode.FAILED)
-        count = _do(journal, server, lambda payouts: payouts.cancel(batch, reason=reason))
+        count = done_with(journal, server, lambda payouts: payouts.cancel(batch, reason=reason))
         with unread_or_not():
             if as_json:
                 write_json({"batch": batch, "state": "cancelled", "withdrawn": count})
@@ -120,17 +117,6 @@ def limits(
                 pace = "as fast as they can" if held.rate is None else f"{held.rate:g} in a second"
                 most = "any number" if held.concurrency is None else f"{held.concurrency:,}"
                 write_line(f"all workers together: {pace}, {most} at once")
-
-
-def _do(journal: str, server: str | None, act: Callable[[Payouts], Awaitable[T]]) -> T:
-    existing(journal)
-    client = client_of(server)
-
-    async def done() -> T:
-        async with client, payouts_of(client, journal_of(journal)) as payouts:
-            return await act(payouts)
-
-    return asyncio.run(done())
 
 
 async def _limited(text: str, server: str | None, change: Callable[[Limits], Limits]) -> Limits:

@@ -263,9 +263,7 @@ class Writing:
 
     def set_batch_state(self, name: str, state: BatchState, reason: str | None) -> Batch:
         """Have payouts of a batch be taken, or not."""
-        found = self.rows.batch(name)
-        if found is None:
-            raise Misuse(f"the journal has no batch {name!r}")
+        found = self._batch(name)
         if BatchState.CANCELLED is found.state is not state:
             raise Misuse(f"the batch {name!r} was cancelled, and stays so")
         written = set_to(found, state, reason)
@@ -274,12 +272,15 @@ class Writing:
 
     def cover(self, name: str, cover: Mapping[str, int]) -> Batch:
         """Say how much of a batch is paid for."""
+        written = evolve(self._batch(name), cover=dict(cover), cover_at=self.clock())
+        self.rows.set_batch(written)
+        return written
+
+    def _batch(self, name: str) -> Batch:
         found = self.rows.batch(name)
         if found is None:
             raise Misuse(f"the journal has no batch {name!r}")
-        written = evolve(found, cover=dict(cover), cover_at=self.clock())
-        self.rows.set_batch(written)
-        return written
+        return found
 
     def halt(self, halt: Halt | None) -> None:
         """Put the brake on, or lift it."""

@@ -22,8 +22,6 @@ class Needs:
     sets_halt: bool = False
     counted: frozenset[str] = frozenset()
     """The keys of payouts that a batch with rules has to count."""
-    ruled: frozenset[str] = frozenset()
-    """Batches that count what is new, if they have rules."""
     news: frozenset[tuple[str, str]] = frozenset()
     """Keys that may be new, and their batches; one of them may be claimed in the same commit."""
 
@@ -38,7 +36,6 @@ class Needs:
             pages=tuple(chain.from_iterable(needs.pages for needs in told)),
             sets_halt=any(needs.sets_halt for needs in told),
             counted=frozenset(chain.from_iterable(needs.counted for needs in told)),
-            ruled=frozenset(chain.from_iterable(needs.ruled for needs in told)),
             news=frozenset(chain.from_iterable(needs.news for needs in told)),
         )
 

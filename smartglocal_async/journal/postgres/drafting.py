@@ -242,4 +242,4 @@ def _counting(needs: Needs, keyed: Iterable[Entry], free: Iterable[Entry]) -> fr
         if entry.batch is not None
     )
     of_news = (batch for key, batch in needs.news if key in needs.counted)
-    return needs.ruled.union(of_entries, of_news)
+    return frozenset(chain(of_entries, of_news))

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from attrs import Factory, define, field
+from attrs import Factory, define, evolve, field
 
 from ...errors import JournalUnusable, KeyReused, LeftOpen, Misuse
 from ...values.exactness import above_zero
@@ -169,9 +169,8 @@ class PostgresJournal:
         self, new: NewEntry, owner: str, lease_seconds: float, *, heeds_halt: bool = True
     ) -> Entry:
         """Accept and claim in one commit."""
-        keys, ruled = frozenset({new.key}), frozenset(() if new.batch is None else (new.batch,))
         return await self._write(
-            Needs(keys=keys, counted=keys, ruled=ruled),
+            evolve(_accepts((new,)), counted=frozenset({new.key})),
             lambda writing: writing.take(new, owner, lease_seconds, heeds_halt=heeds_halt),
         )
 
