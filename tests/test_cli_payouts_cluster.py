@@ -356,3 +356,31 @@ def test_a_file_s_journal_is_watched(till):
     till.monkeypatch.delenv("SMARTGLOCAL_PROJECT")
     told = till.json("status", str(file), "--watch")
     assert (told["workers"], told["batches"][0]["counts"]["succeeded"]) == (None, 2)
+
+
+def test_whoever_sends_nothing_needs_no_key(shop, monkeypatch):
+    """A journal belongs to a project and a server: to look at it, and to steer it, that is all."""
+    till, at = shop
+    till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
+    for name in ("SMARTGLOCAL_PRIVATE_KEY", "SMARTGLOCAL_JOURNAL_KEY"):
+        monkeypatch.delenv(name)
+    assert till.json("status", "--journal", at, exits=3)["counts"]["open"] == 3
+    assert till.json("limits", "--journal", at, "--rate", "9")["rate"] == 9
+    assert till.json("pause", "p.csv", "--journal", at)["state"] == "paused"
+    assert till.json("unpause", "p.csv", "--journal", at)["state"] == "running"
+    till("withdraw", "k0", "--reason", "a typing error", "--journal", at)
+    till("quarantine", "--journal", at)
+    till("lift", "--journal", at, "--yes")
+    assert till.json("cancel", "p.csv", "--journal", at, "--yes")["withdrawn"] == 2
+    assert "k1,cancelled" in till("report", "--journal", at).stdout
+    assert "SMARTGLOCAL_PRIVATE_KEY" in till("resume", "--journal", at, exits=2).stderr
+
+    for name, verb in (("PROJECT", "status"), ("SERVER", "limits")):
+        with monkeypatch.context() as without:
+            without.delenv(f"SMARTGLOCAL_{name}")
+            told = till(verb, "--journal", at, exits=2).stderr
+        assert f"set SMARTGLOCAL_{name} in the environment" in told
+    monkeypatch.setenv("SMARTGLOCAL_SERVER", "nowhere")
+    assert "SMARTGLOCAL_SERVER: server must be" in till("status", "--journal", at, exits=2).stderr
+    refused = till("limits", "--journal", at, "--server", "nowhere", exits=2)
+    assert "--server: server must be" in refused.stderr

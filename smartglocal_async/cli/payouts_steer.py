@@ -15,7 +15,7 @@ from .errand import ended_by_signals
 from .failures import ExitCode, explained, unread_or_not
 from .naming import named
 from .payouts_asking import agreed, needs_terminal
-from .payouts_client import client_of, done_with, payouts_of
+from .payouts_client import done_with, keyless
 from .payouts_cluster import shared
 from .payouts_options import BatchArgument, NeededJournal, Server, SharedJournal, Yes
 from .screen import AsJson, counted, printable, write_json, write_line
@@ -44,8 +44,8 @@ def pause(
 ) -> None:
     """Have no worker begin more of a batch; what is under way is finished. `unpause` ends it.
 
-    It holds within seconds, for each `work` on every machine. Needs the credentials of the
-    environment.
+    It holds within seconds, for each `work` on every machine. Needs the project and the server of
+    the environment, whose the journal is, and no key.
     """
     with explained(as_json=as_json), named({"reason": "--reason"}), ended_by_signals():
         done = done_with(journal, server, lambda payouts: payouts.pause(batch, reason=reason))
@@ -61,7 +61,7 @@ def unpause(
 ) -> None:
     """Have workers go on with a batch that was paused, or stopped by one of its rules.
 
-    They find it within seconds. Needs the credentials of the environment.
+    They find it within seconds. Needs the project and the server of the environment, and no key.
     """
     with explained(as_json=as_json), named(), ended_by_signals():
         done = done_with(journal, server, lambda payouts: payouts.unpause(batch))
@@ -79,8 +79,8 @@ def cancel(  # noqa: PLR0913 - one option per setting
 ) -> None:
     """Withdraw all of a batch for which nothing is out, for good; what is under way is finished.
 
-    What was withdrawn is never paid under its key. Needs the credentials of the environment. Exit
-    code 1 if the answer was no.
+    What was withdrawn is never paid under its key. Needs the project and the server
+    of the environment, and no key. Exit code 1 if the answer was no.
     """
     with explained(as_json=as_json), named({"reason": "--reason"}), ended_by_signals():
         if not yes:
@@ -105,7 +105,7 @@ def limits(
 ) -> None:
     """Show what all workers may do together, or set it for them, also while they work.
 
-    What isn't named stays. Needs the credentials of the environment.
+    What isn't named stays. Needs the project and the server of the environment, and no key.
     """
     with explained(as_json=as_json), named(), ended_by_signals():
         _ = shared(journal)
@@ -120,8 +120,8 @@ def limits(
 
 
 async def _limited(text: str, server: str | None, change: Callable[[Limits], Limits]) -> Limits:
-    journal, client = shared(text), client_of(server)
-    async with client, payouts_of(client, journal):
+    journal = shared(text)
+    async with keyless(journal, server):
         before = await journal.limits()
         after = change(before)
         if after != before:
