@@ -7,7 +7,7 @@ import signal
 import time
 
 import pytest
-from postgres_schemas import DSN, execute, needs_postgres
+from postgres_schemas import DSN, connected, execute, needs_postgres
 from postgres_server import needs_server, server
 from test_cli import in_terminal
 from till import DECLINED, rows
@@ -43,6 +43,12 @@ def until_paid(till, count: int, worker) -> None:
     while till.provider.report().moved < count:
         assert worker.poll() is None
         time.sleep(0.02)
+
+
+async def schema_there(name: str) -> bool:
+    """Say whether there is a schema of this name."""
+    async with connected() as connection:
+        return await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", name)
 
 
 def lines(text: str) -> list[dict]:
@@ -113,6 +119,31 @@ def test_a_journal_that_nobody_can_share(shop, verb):
     words = (str(till.has(rows(2))), "--yes") if verb == "submit" else ()
     done = till(verb, *words, "--journal", "p.journal", exits=2)
     assert "--journal: expected postgres://" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status",),
+        ("status", "--watch"),
+        ("report",),
+        ("limits", "--rate", "5"),
+        ("pause", "night"),
+        ("unpause", "night"),
+        ("cancel", "night", "--yes"),
+        ("resume",),
+        ("withdraw", "k0", "--reason", "x"),
+        ("lift", "--yes"),
+        ("quarantine",),
+        ("reconcile", "r.csv"),
+    ],
+)
+def test_a_schema_that_is_mistyped(shop, schema, words):
+    """Whoever only looks, or steers, makes no journal: it is named, and so is what to do."""
+    till, at = shop
+    told = till(*words, "--journal", at, exits=2).stderr
+    assert f"(schema {schema}): there is none; mend the address" in told
+    assert asyncio.run(schema_there(schema)) is False
 
 
 def test_a_worker_that_is_told_to_stop(shop):
@@ -233,6 +264,7 @@ def test_a_batch_is_paused_and_goes_on(shop):
 def test_the_limits_of_all_workers(shop):
     """They are shown, and changed one by one."""
     till, at = shop
+    till("submit", str(till.has(rows(1))), "--journal", at, "--yes")
     assert till.json("limits", "--journal", at) == {"rate": None, "concurrency": None}
     done = till("limits", "--journal", at, "--rate", "500", "--concurrency", "40")
     assert done.stdout == "all workers together: 500 in a second, 40 at once\n"

@@ -131,7 +131,7 @@ def done_with(journal: str, server: str | None, act: Callable[[Payouts], Awaitab
     existing(journal)
 
     async def done() -> T:
-        async with keyless(journal_of(journal), server) as payouts:
+        async with keyless(journal_of(journal, may_make=False), server) as payouts:
             return await act(payouts)
 
     return asyncio.run(done())

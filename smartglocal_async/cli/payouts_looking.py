@@ -19,7 +19,7 @@ async def looking(journal: str) -> AsyncGenerator[Book]:
 
     """
     if is_address(journal):
-        book = journal_of(journal)
+        book = journal_of(journal, may_make=False)
         async with keyless(book, None):
             yield book
     else:

@@ -120,7 +120,7 @@ def limits(
 
 
 async def _limited(text: str, server: str | None, change: Callable[[Limits], Limits]) -> Limits:
-    journal = shared(text)
+    journal = shared(text, may_make=False)
     async with keyless(journal, server):
         before = await journal.limits()
         after = change(before)

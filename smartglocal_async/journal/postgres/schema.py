@@ -74,6 +74,18 @@ async def lay_out(connection: "Connection[Any]", schema: str, scope: str, name: 
             await _make(connection, schema, scope)
 
 
+async def expect(connection: "Connection[Any]", schema: str, name: str) -> None:
+    """See that somebody laid the tables out; whoever only looks makes none.
+
+    Raises:
+        JournalUnusable: nobody did.
+
+    """
+    if not await _is_there(connection, schema):
+        words = "there is none; mend the address or its ?schema= (`payouts submit` begins one)"
+        raise JournalUnusable(f"{name}: {words}")
+
+
 async def identify(connection: "Connection[Any]", schema: str, scope: str, name: str) -> Identity:
     """See that the tables are a journal of this scope, on a server that doesn't forget.
 
