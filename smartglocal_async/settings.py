@@ -14,6 +14,7 @@ from .codec import ApiVersion
 from .envelope import Happened
 from .errors import InvalidCredentials, InvalidRequest
 from .retry import RetryPolicy, Timing
+from .servers import plain
 from .signing import PrivateKey, Signer
 from .values.exactness import above_zero, mask
 
@@ -213,10 +214,12 @@ def _key_in_file(path: Path, passphrase: bytes | None) -> PrivateKey:
 
 def _read_server(server: object, *, allow_plain_http: bool) -> URL:
     try:
-        url = URL(server if isinstance(server, str) else "")
+        given = URL(server if isinstance(server, str) else "")
+        url = plain(given)
     except ValueError:
-        url = URL()
-    if url.scheme not in {"http", "https"} or not url.host or url.query or url.user or url.password:
+        given = url = URL()
+    has_more = given.query or given.fragment or given.user or given.password
+    if url.scheme not in {"http", "https"} or not url.host or has_more:
         raise InvalidCredentials(
             "server must be an address like https://host (sg.DEMO and sg.LIVE are two)"
         )

@@ -181,6 +181,12 @@ def test_a_job_of_somebody_else(payload, words) -> None:
         _ = batch_in(payload, "ours")
 
 
+def test_a_job_of_another_spelling_of_the_server() -> None:
+    """It is one's own."""
+    payload = b'{"scope": "https://HOST/|shop", "batch": "night"}'
+    assert batch_in(payload, "https://host|shop") == "night"
+
+
 async def test_a_job_of_somebody_else_is_let_go(fleet) -> None:
     """It isn't tried for ever, and the worker goes on."""
     await fleet.submit()

@@ -22,6 +22,7 @@ from ...journal.entries import Batch, BatchState
 from ...journal.postgres.address import name_of
 from ...journal.postgres.faults import unusable
 from ...journal.postgres.journal import PostgresJournal
+from ...journal.scopes import is_same
 from .driver import QueueDriver
 
 RUN_CHUNK: Final = "run_chunk"
@@ -158,7 +159,7 @@ def batch_in(payload: bytes | None, scope: str) -> str:
         theirs, batch = job["scope"], job["batch"]
     except (ValueError, TypeError, KeyError):
         raise Misuse("a job without a scope and a batch: nothing here put it in") from None
-    if theirs != scope:
+    if not is_same(str(theirs), scope):
         raise Misuse(f"a job is for {theirs}, and this worker is for {scope}")
     return str(batch)
 

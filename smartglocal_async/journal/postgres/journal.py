@@ -29,6 +29,7 @@ from ..entries import (
 from ..limits import AtWork, Limits
 from ..packing import Page
 from ..ruling import is_counted
+from ..scopes import is_same
 from ..states import Event, Step
 from ..writing import Writing, holding
 from .address import check_schema, checked_schema, name_of, schema_in, without_schema
@@ -126,7 +127,7 @@ class PostgresJournal:
         async with self._opening:
             if (opened := self._now_open) is None:
                 opened = self._now_open = await self._connect(scope)
-        if opened.scope != scope:
+        if not is_same(opened.scope, scope):
             words = f"{self._name} belongs to {opened.scope}, not to {scope}"
             raise JournalUnusable(words)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import field, frozen
 
 from ...errors import JournalUnusable
+from ..scopes import is_same
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -106,7 +107,7 @@ async def identify(connection: "Connection[Any]", schema: str, scope: str, name:
             f"{name}: its tables are of version {found}, and this release knows {_VERSION}: "
             "take the release that made them, or a later one"
         )
-    if row["scope"] != scope:
+    if not is_same(row["scope"], scope):
         words = f"{name} belongs to {row['scope']}, not to {scope}: give each a schema of its own"
         raise JournalUnusable(words)
     return Identity(row["journal_id"], row["secret"])

@@ -14,6 +14,7 @@ from attrs import frozen
 from ...errors import JournalUnusable
 from ..entries import Halt, HaltKind
 from ..packing import halt_text
+from ..scopes import is_same
 from .faults import unusable
 
 _APPLICATION: Final = 0x53474C31
@@ -271,7 +272,7 @@ def _lay_out(connection: sqlite3.Connection, scope: str) -> None:
 
 def _known(connection: sqlite3.Connection, path: Path, scope: str, side: SideFile) -> Opened:
     meta = dict(connection.execute("SELECT name, value FROM meta").fetchall())
-    if meta["scope"] != scope:
+    if not is_same(meta["scope"], scope):
         words = f"the journal {path} belongs to {meta['scope']}, not to {scope}"
         raise JournalUnusable(words)
     return Opened(connection, meta["id"], meta["secret"], side)

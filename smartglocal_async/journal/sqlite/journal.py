@@ -29,6 +29,7 @@ from ..entries import (
     OpenClaims,
 )
 from ..packing import Page
+from ..scopes import is_same
 from ..states import Event, Step
 from ..writing import Writing
 from .file import Opened
@@ -92,7 +93,7 @@ class SQLiteJournal:
                 writer = Writer(self.path, scope, self.clock, self.fault_point, self.may_make)
                 self._writer = writer
                 writer.start(after=self._last)
-        if writer.scope != scope:
+        if not is_same(writer.scope, scope):
             raise JournalUnusable(
                 f"the journal {self.path} belongs to {writer.scope}, not to {scope}"
             )
