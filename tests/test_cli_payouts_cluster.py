@@ -109,7 +109,7 @@ def test_without_the_key_of_the_seal(shop, monkeypatch, verb):
     words = (str(till.has(rows(2))), "--yes") if verb == "submit" else ()
     done = till(verb, *words, "--journal", at, exits=2)
     assert "SMARTGLOCAL_JOURNAL_KEY: isn't set" in done.stderr
-    assert "new_key" in done.stderr
+    assert "smartglocal payouts new-key" in done.stderr
 
 
 @pytest.mark.parametrize("verb", ["submit", "work", "limits"])
@@ -416,3 +416,26 @@ def test_whoever_sends_nothing_needs_no_key(shop, monkeypatch):
     assert "SMARTGLOCAL_SERVER: server must be" in till("status", "--journal", at, exits=2).stderr
     refused = till("limits", "--journal", at, "--server", "nowhere", exits=2)
     assert "--server: server must be" in refused.stderr
+
+
+def test_a_new_key(till, monkeypatch):
+    """It stands alone on standard output, is another each time, and seals."""
+    made = [till("new-key") for _ in range(2)]
+    keys = [one.stdout.removesuffix("\n") for one in made]
+    assert len({*keys, till.json("new-key")["key"]}) == 3
+    for one, key in zip(made, keys, strict=True):
+        assert "\n" not in key
+        assert key not in one.stderr
+        assert "keep it" in one.stderr
+        monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", key)
+        assert sg.Seal.from_env() is not None
+
+
+def test_what_is_no_key_of_the_seal(shop, monkeypatch):
+    """It is told how to make one, and not what was given."""
+    till, at = shop
+    monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", "secret")
+    told = till("work", "--journal", at, exits=2).stderr
+    assert "SMARTGLOCAL_JOURNAL_KEY: expected 32 bytes in Base64" in told
+    assert "smartglocal payouts new-key" in told
+    assert "secret" not in told

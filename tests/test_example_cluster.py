@@ -1,19 +1,64 @@
-"""The example of a fleet, from its one command: a small night ends with zeros."""
+"""A fleet from the commands that are told: a small night ends with zeros."""
 
+import json
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from postgres_schemas import DSN, needs_postgres
 from postgres_server import needs_server
 
 ROOT = Path(__file__).parents[1]
 
-pytestmark = [pytest.mark.thorough, pytest.mark.no_cover, needs_server]
+pytestmark = [pytest.mark.thorough, pytest.mark.no_cover]
 
 
+def free_port() -> int:
+    """Give a port on which nobody listens."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@needs_postgres
+def test_the_commands_of_the_how_to(tmp_path, schema):
+    """What a newcomer copies runs as it stands: only the places, and how many, are others here."""
+    page = (ROOT / "docs/how-to/cluster.md").read_text(encoding="utf-8")
+    script = re.search(r"^```sh\n(JOURNAL=.*?)^```$", page, re.MULTILINE | re.DOTALL)[1]
+    for told, here in (
+        ("postgres://127.0.0.1:5432/postgres?schema=try_it", f"{DSN}?schema={schema}"),
+        ("8080", str(free_port())),
+        ("seq 2000", "seq 30"),
+    ):
+        assert told in script
+        script = script.replace(told, here)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    shell = subprocess.Popen(
+        ["bash", "-euo", "pipefail", "-c", script],  # noqa: S607 - the shell that one has
+        env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        out, err = shell.communicate(timeout=120)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(shell.pid, signal.SIGKILL)
+    assert shell.returncode == 0, out + err
+    counts = json.loads(out.splitlines()[-1])
+    assert (counts["moved"], counts["moved_twice"], counts["refused"]) == (30, 0, 0)
+
+
+@needs_server
 def test_a_night_of_four_workers():
     """With a database of its own; two workers are killed, and both sides' counts agree."""
     settings = {"PYTHON": sys.executable, "COUNT": "60", "SMARTGLOCAL_JOURNAL": ""}

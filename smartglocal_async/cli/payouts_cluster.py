@@ -49,5 +49,5 @@ def check_seal() -> None:
     if Seal.from_env() is None:
         raise InvalidCredentials(
             f"{_KEY}: isn't set; workers have no file, and open the requests with the key that "
-            "sealed them: make one with `sg.Seal.new_key()`, and give it to all of them"
+            "sealed them: make one with `smartglocal payouts new-key`, and give it to all of them"
         )
