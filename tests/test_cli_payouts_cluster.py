@@ -247,6 +247,7 @@ def test_a_batch_is_paused_and_goes_on(shop):
         "batch": "p.csv",
         "state": "running",
         "reason": None,
+        "spend_left": {},
     }
     till("work", "--journal", at, "--until-done")
     assert moved(till, 5) == [1] * 5
@@ -259,6 +260,37 @@ def test_a_batch_is_paused_and_goes_on(shop):
     again = till("submit", "q.csv", "--journal", at, "--yes", exits=2)
     assert "was cancelled, which stays so" in again.stderr
     assert "no batch" in till("pause", "nothing", "--journal", at, exits=2).stderr
+
+
+def test_a_batch_that_was_paused_before(shop):
+    """It keeps why, unless another reason is given by name; and it says so."""
+    till, at = shop
+    till("submit", str(till.has(rows(2))), "--journal", at, "--yes")
+    first = till("pause", "p.csv", "--journal", at, "--reason", "look first")
+    assert first.stdout == "p.csv: paused (look first)\n"
+    again = till("pause", "p.csv", "--journal", at)
+    assert again.stdout == "p.csv: paused already (look first)\n"
+    other = till.json("pause", "p.csv", "--journal", at, "--reason", "the bank called")
+    assert (other["reason"], other["was_paused"]) == ("the bank called", True)
+    till("unpause", "p.csv", "--journal", at)
+    told = till.json("pause", "p.csv", "--journal", at)
+    assert (told["reason"], told["was_paused"]) == ("from the command line", False)
+
+
+def test_a_limit_that_holds_on(shop):
+    """Whoever unpauses a batch is told what its spending limit leaves, and how to raise it."""
+    till, at = shop
+    file = str(till.has(rows(4)))
+    till("submit", file, "--journal", at, "--yes", "--spend-limit", "250.00usd")
+    till("work", "--journal", at, "--until-done", "--concurrency", "1")
+    told = till("unpause", "p.csv", "--journal", at).stdout
+    left = "its spending limit still holds, and leaves 49.00 USD of 250.00 USD"
+    assert told.startswith(f"p.csv: running; {left}; to raise it, submit the file again with ")
+    assert till.json("unpause", "p.csv", "--journal", at)["spend_left"] == {"usd": 4900}
+    till("submit", file, "--journal", at, "--yes", "--spend-limit", "1000.00usd")
+    assert till.json("unpause", "p.csv", "--journal", at)["spend_left"] == {"usd": 79900}
+    till("work", "--journal", at, "--until-done")
+    assert moved(till, 4) == [1] * 4
 
 
 def test_the_limits_of_all_workers(shop):
