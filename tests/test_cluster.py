@@ -188,6 +188,17 @@ def test_a_job_of_another_spelling_of_the_server() -> None:
     assert batch_in(payload, "https://host|shop") == "night"
 
 
+async def test_a_queue_whose_table_is_gone(fleet) -> None:
+    """It is told as what it is, and not as a journal that lost payouts; whoever begins mends it."""
+    await fleet.submit()
+    async with jobs_of(fleet.journal) as jobs:
+        await execute("DROP TABLE {name}.pgqueuer", name=fleet.journal.schema)
+        words = "the queue, which holds no payout, beside the journal .*: a table of it is gone"
+        with pytest.raises(sg.JournalUnusable, match=words):
+            await jobs.put("night")
+    assert await enqueue_batch(fleet.journal, "night") == 1
+
+
 async def test_a_job_of_somebody_else_is_let_go(fleet) -> None:
     """It isn't tried for ever, and the worker goes on."""
     await fleet.submit()

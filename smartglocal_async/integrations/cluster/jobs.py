@@ -169,7 +169,9 @@ def _told_as_ours(journal: PostgresJournal) -> Generator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 - told without the driver's text, which has values
-        raise unusable(name_of(journal.dsn, journal.schema), error) from None
+        # Whoever reads of a journal without a table looks for payouts that are lost.
+        place = name_of(journal.dsn, journal.schema)
+        raise unusable(f"the queue, which holds no payout, beside {place}", error) from None
 
 
 def _settings(schema: str) -> DBSettings:
