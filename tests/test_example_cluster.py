@@ -58,23 +58,53 @@ def test_the_commands_of_the_how_to(tmp_path, schema):
     assert (counts["moved"], counts["moved_twice"], counts["refused"]) == (30, 0, 0)
 
 
+def night(count: str, **options) -> "subprocess.Popen[str]":
+    """Start the example, in a session of its own."""
+    settings = {"PYTHON": sys.executable, "COUNT": count, "SMARTGLOCAL_JOURNAL": ""}
+    return subprocess.Popen(
+        [str(ROOT / "examples/cluster/run.sh")],
+        env={**os.environ, **settings},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
 @needs_server
 def test_a_night_of_four_workers():
     """With a database of its own; two workers are killed, and both sides' counts agree."""
-    settings = {"PYTHON": sys.executable, "COUNT": "60", "SMARTGLOCAL_JOURNAL": ""}
-    done = subprocess.run(
-        [str(ROOT / "examples/cluster/run.sh")],
-        env={**os.environ, **settings},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 workers killed by SIGKILL" in done.stdout
-    rows = dict(re.findall(r"^(\w[\w ,]*?)  +(\d+ +\d+)$", done.stdout, re.MULTILINE))
+    done = night("60")
+    out, err = done.communicate()
+    assert done.returncode == 0, out + err
+    assert "2 workers killed by SIGKILL" in out
+    rows = dict(re.findall(r"^(\w[\w ,]*?)  +(\d+ +\d+)$", out, re.MULTILINE))
     assert {name: counts.split() for name, counts in rows.items() if name != "cents paid"} == {
         "asked for, and known": ["60", "60"],
         "paid": ["60", "60"],
         **{name: ["0", "0"] for name in ("paid twice", "lost", "unknown", "open", "failed")},
     }
-    assert done.stdout.endswith("\nEach payout once.\n")
+    assert out.endswith("\nEach payout once.\n")
+
+
+@needs_server
+def test_a_night_that_is_interrupted():
+    """Ctrl-C, which reaches all of it, ends it with a line."""
+    began = night("5000", start_new_session=True)
+    assert began.stdout is not None
+    while "payouts work, 4 times" not in (line := began.stdout.readline()):
+        assert line, began.communicate()[1]
+    os.killpg(began.pid, signal.SIGINT)
+    out, err = began.communicate(timeout=60)
+    assert began.returncode == 130, err
+    assert out.endswith("interrupted: all that was started is ended\n")
+    assert err == ""
+
+
+@pytest.mark.parametrize("count", ["abc", "0", "-1", "1.5", "10x"])
+def test_a_count_that_is_none(count):
+    """It is refused with words, before anything is started."""
+    done = night(count)
+    out, err = done.communicate()
+    assert (done.returncode, out) == (2, "")
+    assert err == f"COUNT={count}: expected a whole number above zero\n"
