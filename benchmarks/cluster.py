@@ -152,7 +152,7 @@ def _report(found: _Found) -> Iterator[str]:
         f"{indexes:,.0f} of indexes for each. {max(_WORKERS)} workers had {store.connections} "
         f"connections. Others wrote {found.noise:,.0f} bytes a second into the log."
     )
-    night = Night(found.turns[_WAITING, 1], found.turns[_BUSY, 1], store, max(_WORKERS))
+    night = Night(found.turns[_WAITING, 1], found.turns[_BUSY, 1], store)
     yield table((str(night), "how much", "from"), list(night.rows()))
 
 

@@ -224,6 +224,28 @@ def test_a_second_signal(till, schema, monkeypatch):
     assert worker.returncode == 3
 
 
+async def connections(name: str) -> int:
+    """Count those of a program by the name that it gives itself."""
+    async with connected() as connection:
+        return await connection.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", name
+        )
+
+
+def test_the_connections_of_a_worker(shop, schema):
+    """Three, however many payouts it works on: one writes, one asks, one is the queue's."""
+    till, at = shop
+    till("submit", str(till.has(rows(200))), "--journal", at, "--yes")
+    worker = till.child("work", "--journal", f"{at}&application_name={schema}")
+    most = 0  # The one that asks is made when the first who looks for work without a job has to.
+    while till.provider.report().moved < 200 or most < 3:
+        assert worker.poll() is None
+        most = max(most, asyncio.run(connections(schema)))
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(timeout=60) == 0
+    assert most == 3
+
+
 def test_two_workers_and_one_batch(shop):
     """Together they pay each once, and both end when it is done."""
     till, at = shop
