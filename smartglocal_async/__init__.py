@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         Entry,
         Halt,
         HaltKind,
+        Learned,
         NewEntry,
         OpenClaims,
     )
@@ -223,6 +224,7 @@ __all__ = [
     "JournalForgot",
     "JournalUnusable",
     "KeyReused",
+    "Learned",
     "LeftOpen",
     "Limits",
     "LostLease",
@@ -341,7 +343,7 @@ _HOMES: Final = {
     "journal.sqlite": "SQLiteJournal",
     "journal.states": "Event Step",
     "journal.entries": "Attempt Batch BatchRules BatchState Changes Entry Halt HaltKind "
-    "NewEntry OpenClaims",
+    "Learned NewEntry OpenClaims",
     "journal.store": "Journal",
     "operations": "OPERATIONS Operation Repeat",
     "inbox": "Webhooks",

@@ -76,6 +76,7 @@ NAMES: Final = [
     "JournalForgot",
     "JournalUnusable",
     "KeyReused",
+    "Learned",
     "LeftOpen",
     "Limits",
     "LostLease",

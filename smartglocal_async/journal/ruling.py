@@ -8,7 +8,7 @@ from attrs import evolve
 from ..errors import Misuse
 from ..values.money import AmountDetails
 from .entries import Batch, BatchState, Entry
-from .states import STEPS, Event, Step
+from .states import STEPS, Step
 
 COVER_SECONDS: Final = 30.0
 """How old a balance may be: others may draw on it, too."""
@@ -79,10 +79,10 @@ def with_left(batch: Batch, entry: Entry) -> Batch:
     return evolve(batch, bound=_moved(batch.bound, entry, -1))
 
 
-def is_counted(entry: Entry, event: Event) -> bool:
-    """Say whether a batch takes an event of its entry into account."""
-    after = STEPS.get((entry.step, event))
-    return after is not None and (after.is_final or after is Step.UNKNOWN)
+COUNTED: Final = frozenset(
+    event for (_, event), after in STEPS.items() if after.is_final or after is Step.UNKNOWN
+)
+"""The events of an entry that its batch takes into account."""
 
 
 def with_settled(batch: Batch, entry: Entry, before: Step) -> Batch:

@@ -23,12 +23,13 @@ from ..entries import (
     Entry,
     Halt,
     Kept,
+    Learned,
     NewEntry,
     OpenClaims,
 )
 from ..limits import AtWork, Limits
 from ..packing import Page
-from ..ruling import is_counted
+from ..ruling import COUNTED
 from ..states import Event, Step
 from ..writing import Writing, holding
 from .address import check_schema, checked_schema, name_of, schema_in, without_schema
@@ -166,12 +167,20 @@ class PostgresJournal:
         )
 
     async def take(
-        self, new: NewEntry, owner: str, lease_seconds: float, *, heeds_halt: bool = True
+        self,
+        new: NewEntry,
+        owner: str,
+        lease_seconds: float,
+        *,
+        heeds_halt: bool = True,
+        intends: Event | None = None,
     ) -> Entry:
         """Accept and claim in one commit."""
         return await self._write(
             evolve(_accepts((new,)), counted=frozenset({new.key})),
-            lambda writing: writing.take(new, owner, lease_seconds, heeds_halt=heeds_halt),
+            lambda writing: writing.take(
+                new, owner, lease_seconds, heeds_halt=heeds_halt, intends=intends
+            ),
         )
 
     async def claim_open(
@@ -189,14 +198,23 @@ class PostgresJournal:
             Needs(pages=(page,)), lambda writing: writing.claim_open(page, owner, lease_seconds)
         )
 
-    async def advance(self, entry: Entry, event: Event, changes: Changes = NO_CHANGES) -> Entry:
+    async def advance(
+        self,
+        entry: Entry,
+        event: Event,
+        changes: Changes = NO_CHANGES,
+        *,
+        learned: Learned | None = None,
+    ) -> Entry:
         """Write a step, and a line of the log with it."""
         named = changes.session_id
         sessions = frozenset({named}) if isinstance(named, str) else frozenset[str]()
         keys = frozenset({entry.key})
-        counted = keys if is_counted(entry, event) else frozenset[str]()
+        counted = keys if event in COUNTED else frozenset[str]()
         needs = Needs(keys=keys, sessions=sessions, counted=counted)
-        return await self._write(needs, lambda writing: writing.advance(entry, event, changes))
+        return await self._write(
+            needs, lambda writing: writing.advance(entry, event, changes, learned)
+        )
 
     async def renew(self, entry: Entry, lease_seconds: float) -> Entry:
         """Lengthen the lease, counted from now."""
