@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+import os
 import re
 import signal
 import time
 
 import pytest
-from postgres_schemas import DSN, execute, needs_postgres
+from postgres_schemas import DSN, connected, execute, needs_postgres
 from postgres_server import needs_server, server
 from test_cli import in_terminal
 from till import DECLINED, rows
@@ -43,6 +44,19 @@ def until_paid(till, count: int, worker) -> None:
     while till.provider.report().moved < count:
         assert worker.poll() is None
         time.sleep(0.02)
+
+
+def free_of(schema: str) -> int:
+    """Count the payouts that anybody may take now."""
+
+    async def count() -> int:
+        async with connected() as connection:
+            return await connection.fetchval(
+                f"SELECT count(*) FROM {schema}.entry "  # noqa: S608 - our own name
+                "WHERE owner IS NULL AND leased_until IS NULL AND not_before IS NULL"
+            )
+
+    return asyncio.run(count())
 
 
 def lines(text: str) -> list[dict]:
@@ -104,6 +118,30 @@ def test_without_the_key_of_the_seal(shop, monkeypatch, verb):
     done = till(verb, *words, "--journal", at, exits=2)
     assert "SMARTGLOCAL_JOURNAL_KEY: isn't set" in done.stderr
     assert "new_key" in done.stderr
+
+
+@pytest.mark.parametrize("options", [(), ("--until-done",), ("--json",)])
+def test_another_key_of_the_seal(shop, schema, monkeypatch, options):
+    """The worker ends with words that say what to give, and what it took is anybody's at once."""
+    till, at = shop
+    sealed_with = os.environ["SMARTGLOCAL_JOURNAL_KEY"]
+    till("submit", str(till.has(rows(20))), "--journal", at, "--yes")
+    monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", other := sg.Seal.new_key())
+    worker = till.child("work", "--journal", at, *options)
+    out, err = worker.communicate(timeout=60)
+    assert worker.returncode == 2, err
+    assert "was sealed with another SMARTGLOCAL_JOURNAL_KEY" in err
+    assert "give the one that sealed it" in err
+    if "--json" in options:
+        ended, last = lines(out)[1:]
+        assert (ended["event"], ended["exit_code"]) == ("stopped", 2)
+        assert last["error"]["type"] == "WrongSeal"
+    assert till.provider.report().requests == 0
+    assert free_of(schema) == 20
+
+    monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", f"{other},{sealed_with}")
+    till("work", "--journal", at, "--until-done")
+    assert moved(till, 20) == [1] * 20
 
 
 @pytest.mark.parametrize("verb", ["submit", "work", "limits"])

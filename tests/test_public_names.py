@@ -176,6 +176,7 @@ NAMES: Final = [
     "WebhookStore",
     "WebhookVerifier",
     "Webhooks",
+    "WrongSeal",
     "preflight",
 ]
 HEAVY: Final = ["aiohttp", "cattrs", "tenacity", "cryptography"]

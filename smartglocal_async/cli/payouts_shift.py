@@ -8,7 +8,14 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-from ..errors import JournalUnusable, PayoutsHalted, Quarantined, Refused, SmartGlocalError
+from ..errors import (
+    JournalUnusable,
+    PayoutsHalted,
+    Quarantined,
+    Refused,
+    SmartGlocalError,
+    WrongSeal,
+)
 from ..integrations.cluster import Worker, worker_of
 from ..journal.entries import Batch, BatchState
 from ..journal.postgres.journal import PostgresJournal
@@ -136,7 +143,7 @@ class Shift:
         """Hear of a job that ended early, or of a database that is gone."""
         ends_by_itself = isinstance(error, Quarantined) and not self.terms.until_done
         is_halted = isinstance(error, PayoutsHalted) and not ends_by_itself
-        if isinstance(error, Refused) or is_halted:
+        if isinstance(error, Refused | WrongSeal) or is_halted:
             self._end(error)
         else:
             self._complain(words_of(error))
