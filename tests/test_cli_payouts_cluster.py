@@ -23,6 +23,7 @@ WAKE = """
 SELECT pg_notify('ch_pgqueuer_{name}', json_build_object('channel', 'c', 'operation', 'insert',
 'sent_at', now(), 'table', 'pgqueuer', 'type', 'table_changed_event')::text)
 """
+CREW = ("workers", "at_work", "dead", "under_way")
 HANG = Fault(FaultKind.HANG, rate=1.0, operation="session/confirm")
 
 
@@ -335,16 +336,68 @@ def test_what_goes_on_is_watched(shop):
             "eta_seconds": None,
         }
     ]
-    assert (first["workers"], first["under_way"], first["halt"]) == (0, 0, None)
+    assert {name: first[name] for name in CREW} == dict.fromkeys(CREW, 0)
+    assert first["halt"] is None
     till("work", "--journal", at, "--until-done", "--concurrency", "2")
     out, err = watch.communicate(timeout=30)
     looks = lines(out)
     assert watch.returncode == 0, err
-    assert any(look["workers"] == 1 and 0 < look["under_way"] <= 2 for look in looks)
+    assert any(look["at_work"] == 1 and 0 < look["under_way"] <= 2 for look in looks)
     going = [look["batches"][0] for look in looks[1:-1]]
     assert all(one["rate"] >= 0 for one in going)
     assert any(one["eta_seconds"] for one in going)
     assert looks[-1]["batches"][0]["counts"]["succeeded"] == 60
+
+
+def test_workers_with_nothing_to_do(shop):
+    """They are alive; one that is killed isn't after a while, one that ends is gone at once."""
+    till, at = shop
+    till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
+    till("pause", "p.csv", "--journal", at)
+    killed, ended = (till.child("work", "--journal", at) for _ in range(2))
+
+    def until(count: int) -> dict:
+        watch = till.child("status", "--journal", at, "--watch", "--every", "0.1", "--json")
+        assert watch.stdout is not None
+        for line in watch.stdout:
+            look = json.loads(line)
+            if look["workers"] == count:
+                watch.kill()
+                return {name: look[name] for name in CREW}
+        raise AssertionError
+
+    nobody = dict.fromkeys(CREW, 0)
+    assert until(2) == nobody | {"workers": 2}
+    status = till("status", "--journal", at, exits=3).stdout
+    assert "2 workers alive, 0 at work, 0 payouts under way" in status
+    killed.kill()
+    assert until(1) == nobody | {"workers": 1}
+    ended.send_signal(signal.SIGTERM)
+    _, err = ended.communicate(timeout=30)
+    assert ended.returncode == 0, err
+    told = till.json("status", "--journal", at, exits=3)
+    assert {name: told[name] for name in CREW} == nobody
+
+
+def test_a_worker_that_died_with_payouts(till, schema, monkeypatch):
+    """It is at work no more, and what it had is others' when its leases end."""
+    till.opens(faults=emulator.FaultScript((HANG,)))
+    monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", sg.Seal.new_key())
+    at = f"{DSN}?schema={schema}"
+    till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
+    worker = till.child("work", "--journal", at)
+    while till.provider.report().requests < 9:
+        assert worker.poll() is None
+        time.sleep(0.02)
+    told = till.json("status", "--journal", at, exits=3)
+    assert [told[name] for name in CREW] == [1, 1, 0, 3]
+    worker.kill()
+    watch = till.child("status", "--journal", at, "--watch", "--every", "0.1")
+    assert watch.stdout is not None
+    while " alive, " not in (line := watch.stdout.readline()) or line.startswith("1 worker"):
+        assert watch.poll() is None
+    words = "0 workers alive, 0 at work, 3 payouts under way; 1 died, and others take over"
+    assert line == f"{words}\n"
 
 
 def test_a_table_of_what_is_over(shop):
@@ -356,7 +409,7 @@ def test_a_table_of_what_is_over(shop):
     head, _, row, said, *_ = [line.split() for line in shown.splitlines() if line.strip()]
     assert head == ["Batch", "State", "Paid", "Failed", "Unknown", "Open", "Rate", "ETA"]
     assert row == ["p.csv", "running", "2", "1", "0", "0"]
-    assert " ".join(said) == "0 workers at work, 0 payouts under way"
+    assert " ".join(said) == "0 workers alive, 0 at work, 0 payouts under way"
     assert "all" in till("status", "--journal", at, "--watch", exits=1).stdout
     assert "--watch" in till("status", "--journal", at, "--every", "1", exits=2).stderr
     assert "no batch" in till("status", "--journal", at, "--watch", "--batch", "x", exits=2).stderr
@@ -370,7 +423,7 @@ def test_a_live_table(shop):
     shown = in_terminal("payouts", "status", "--journal", at, "--batch", "p.csv", "--watch")
     assert "\x1b[" in shown
     assert "p.csv" in shown
-    assert "0 workers at work" in shown
+    assert "0 workers alive" in shown
 
 
 def test_watching_is_interrupted(shop):
@@ -379,7 +432,7 @@ def test_watching_is_interrupted(shop):
     till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
     watch = till.child("status", "--journal", at, "--watch", "--every", "60")
     assert watch.stdout is not None
-    while "workers at work" not in watch.stdout.readline():
+    while "workers alive" not in watch.stdout.readline():
         assert watch.poll() is None
     watch.send_signal(signal.SIGINT)
     assert "interrupted" in watch.communicate(timeout=30)[1]

@@ -12,6 +12,7 @@ from pgqueuer.models import Job, Schedule
 from pgqueuer.types import QueueExecutionMode
 
 from ...errors import SmartGlocalError
+from ...journal.limits import BEAT_SECONDS
 from ...journal.postgres.journal import PostgresJournal
 from ...payouts.orders import PayoutOutcome
 from ...payouts.payouts import Payouts
@@ -30,6 +31,7 @@ _LOOK: Final = timedelta(seconds=10)
 _BUSY_LOOK: Final = timedelta(seconds=1)
 _FIRST_REST_SECONDS: Final = 1.0
 _LONGEST_REST_SECONDS: Final = 30.0
+_LEAVE_SECONDS: Final = 2.0
 
 
 def _unheard(_error: SmartGlocalError) -> None:
@@ -44,7 +46,8 @@ class Worker(PgQueuer):
     """PgQueuer over the jobs of one journal; ``run`` it, or have ``pgq run`` do that.
 
     Set ``shutdown``, and it takes nothing more; what is out is finished and written. Cancelled, it
-    ends at once. A database that is gone is waited for.
+    ends at once. A database that is gone is waited for. While it runs, it says every 3 seconds in
+    the journal that it is alive (`PostgresJournal.workers`).
     """
 
     bench: "Bench"
@@ -61,7 +64,7 @@ class Worker(PgQueuer):
         takes more than he works on keeps them from others.
         """
         self.qm.min_dequeue_poll_interval = _BUSY_LOOK
-        heeding = asyncio.ensure_future(self._heed())
+        beside = [asyncio.ensure_future(one) for one in (self._heed(), self._beat())]
         working = asyncio.ensure_future(
             super().run(
                 dequeue_timeout=_LOOK,
@@ -80,12 +83,28 @@ class Worker(PgQueuer):
             _ = await asyncio.wait([working])
             raise
         finally:
-            _ = heeding.cancel()
+            for one in beside:
+                _ = one.cancel()
+        _ = await asyncio.wait(beside)
+        await self._leave()
         working.result()
 
     async def _heed(self) -> None:
         _ = await self.shutdown.wait()
         self.bench.payouts.stop("the worker was told to stop")
+
+    async def _beat(self) -> None:
+        journal, owner = self.bench.jobs.journal, self.bench.payouts.owner
+        while True:
+            # A database that is gone, or gives no right to that, is no reason to pay nothing.
+            with suppress(SmartGlocalError):
+                await journal.beat(owner)
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def _leave(self) -> None:
+        with suppress(SmartGlocalError, TimeoutError):
+            async with asyncio.timeout(_LEAVE_SECONDS):
+                await self.bench.jobs.journal.leave(self.bench.payouts.owner)
 
 
 @define(eq=False)
