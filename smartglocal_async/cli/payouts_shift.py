@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 
 from ..errors import (
     JournalUnusable,
@@ -28,6 +28,7 @@ from .failures import code_of, words_of
 from .payouts_client import client_of, payouts_of
 from .payouts_cluster import shared
 from .payouts_journal import shown
+from .payouts_outage import Outage
 from .payouts_sums import Sums
 from .screen import complain, counted, remark, write_json, write_line
 
@@ -57,6 +58,15 @@ class Shift:
 
     terms: Terms
     sums: Sums = field(factory=Sums, init=False)
+    _outage: Outage = field(
+        default=Factory(
+            lambda shift: Outage(
+                lambda text: shift.say("trouble", text), lambda text: shift.say("recovered", text)
+            ),
+            takes_self=True,
+        ),
+        init=False,
+    )
     _over: asyncio.Event = field(factory=asyncio.Event, init=False)
     _error: SmartGlocalError | None = field(default=None, init=False)
     """What ended it."""
@@ -80,7 +90,7 @@ class Shift:
     async def _work(self) -> None:
         terms, journal = self.terms, shared(self.terms.journal)
         async with (
-            client_of(terms.server) as client,
+            client_of(terms.server, self._outage.heed) as client,
             payouts_of(client, journal, terms.mode) as payouts,
         ):
             await self._run(payouts, journal)
@@ -168,8 +178,12 @@ class Shift:
         if text == self._said or self._error is not None:
             return
         self._said = text
+        self.say("trouble", text)
+
+    def say(self, event: str, text: str) -> None:
+        """Say it on standard error, and as an event, too, where those are wanted."""
         if self.terms.as_json:
-            write_json({"event": "trouble", "message": text})
+            write_json({"event": event, "message": text})
         complain(text)
 
     def _tell_start(self) -> None:
