@@ -220,7 +220,7 @@ def test_a_second_signal(till, schema, monkeypatch):
     monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", sg.Seal.new_key())
     at = f"{DSN}?schema={schema}"
     till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
-    worker = till.child("work", "--journal", at)
+    worker = till.child("work", "--journal", at, "--json")
     while till.provider.report().requests < 9:
         assert worker.poll() is None
         time.sleep(0.02)
@@ -228,8 +228,11 @@ def test_a_second_signal(till, schema, monkeypatch):
     assert worker.stderr is not None
     assert "once more ends it at once" in worker.stderr.readline()
     worker.send_signal(signal.SIGTERM)
-    assert "what is out is in the journal" in worker.communicate(timeout=30)[1]
+    out, err = worker.communicate(timeout=30)
+    assert "what is out is in the journal" in err
     assert worker.returncode == 3
+    last = lines(out)[-1]
+    assert (last["event"], last["error"]["type"]) == ("error", "Interrupted")
 
 
 def test_two_workers_and_one_batch(shop):
@@ -249,7 +252,10 @@ def test_a_batch_is_paused_and_goes_on(shop):
     till("submit", str(till.has(rows(5))), "--journal", at, "--yes")
     done = till("pause", "p.csv", "--journal", at, "--reason", "look first")
     assert done.stdout == "p.csv: paused (look first)\n"
-    till("work", "--journal", at, "--until-done")
+    told = lines(till("work", "--journal", at, "--until-done", "--json", exits=6).stdout)
+    assert [one["event"] for one in told] == ["started", "stopped", "error"]
+    assert told[1]["exit_code"] == 6
+    assert told[2]["error"]["batches"] == [{"batch": "p.csv", "reason": "look first"}]
     assert till.provider.report().requests == 0
     assert till.json("unpause", "p.csv", "--journal", at) == {
         "batch": "p.csv",
@@ -289,6 +295,7 @@ def test_payouts_that_are_halted(shop):
     till("quarantine", "--journal", at)
     done = till("work", "--journal", at, "--until-done", "--json", exits=7)
     assert till.provider.report().requests == 0
+    assert [one["event"] for one in lines(done.stdout)] == ["started", "stopped", "error"]
     assert lines(done.stdout)[1]["exit_code"] == 7
 
 
@@ -308,9 +315,10 @@ def test_a_batch_that_stops_itself(shop, option):
     till, at = shop
     file = till.has(rows(20, k1=DECLINED if len(option) == 1 else "101.00"))
     till("submit", str(file), "--journal", at, "--yes", *option)
-    worked = till("work", "--journal", at, "--until-done", "--concurrency", "1")
+    worked = till("work", "--journal", at, "--until-done", "--concurrency", "1", exits=6)
     words = "more than 350.00 USD would be spent" if len(option) > 1 else "the payout 'k1' failed"
     assert "the batch 'p.csv' is paused" in worked.stderr
+    assert f"next: smartglocal payouts unpause p.csv --journal '{at}'" in worked.stderr
     assert words in worked.stderr
     assert till.provider.report().moved == (3 if len(option) > 1 else 1)
     status = till.json("status", "--journal", at, "--batch", "p.csv", exits=3)

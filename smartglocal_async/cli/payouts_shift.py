@@ -1,6 +1,7 @@
 """A worker's time at work: lines about what it does, and again where the queue failed."""
 
 import asyncio
+import shlex
 import signal
 import time
 from contextlib import suppress
@@ -24,7 +25,7 @@ from ..payouts.orders import PayoutOutcome, PayoutState
 from ..payouts.payouts import Payouts
 from ..payouts.protocol import Mode
 from ..payouts.signals import heeding
-from .failures import code_of, words_of
+from .failures import Ended, ExitCode, code_of, words_of
 from .payouts_client import client_of, payouts_of
 from .payouts_cluster import shared
 from .payouts_journal import shown
@@ -68,14 +69,14 @@ class Shift:
         init=False,
     )
     _over: asyncio.Event = field(factory=asyncio.Event, init=False)
-    _error: SmartGlocalError | None = field(default=None, init=False)
+    _error: SmartGlocalError | Ended | None = field(default=None, init=False)
     """What ended it."""
     _worker: Worker | None = field(default=None, init=False)
     _has_worked: bool = field(default=False, init=False)
     _said: str = field(default="", init=False)
     _wait: float = field(default=_FIRST_WAIT_SECONDS, init=False)
 
-    async def to_end(self) -> SmartGlocalError | None:
+    async def to_end(self) -> SmartGlocalError | Ended | None:
         """Work until somebody says stop, or it is done; give what ended it early."""
         begun = time.perf_counter()
         with heeding((signal.SIGINT, signal.SIGTERM), self._heard):
@@ -125,9 +126,8 @@ class Shift:
                 if (halt := await journal.halted()) is not None:
                     self._failed(error_of(halt))
                 elif not await _open_at(journal, BatchState.RUNNING):
-                    for batch in await _open_at(journal, BatchState.PAUSED):
-                        why = f" ({batch.reason})" if batch.reason else ""
-                        self._complain(f"the batch {batch.name!r} is paused{why}")
+                    if paused := await _open_at(journal, BatchState.PAUSED):
+                        self._end(_paused(paused, self.terms.journal))
                     self._stop()
             took = time.perf_counter() - begun
 
@@ -162,7 +162,7 @@ class Shift:
         self._stop()
         remark(f"{one.name}: what is out is finished; once more ends it at once")
 
-    def _end(self, error: SmartGlocalError) -> None:
+    def _end(self, error: SmartGlocalError | Ended) -> None:
         self._error = self._error or error
         self._stop()
 
@@ -204,6 +204,20 @@ class Shift:
         else:
             told = ", ".join(f"{count:,} {name}" for name, count in states.items())
             write_line(f"stopped after {seconds:,.1f} s: {told}")
+
+
+def _paused(batches: list[Batch], journal: str) -> Ended:
+    """Say that what is open waits for somebody to look."""
+    told = [
+        f"the batch {one.name!r} is paused" + (f" ({one.reason})" if one.reason else "")
+        for one in batches
+    ]
+    unpause = ["smartglocal", "payouts", "unpause", batches[0].name, "--journal", shown(journal)]
+    step = shlex.join(unpause)
+    words = "; ".join([*told, f"when its reason is looked into, next: {step}"])
+    listed = [{"batch": one.name, "reason": one.reason} for one in batches]
+    facts = {"type": "BatchPaused", "message": words, "batches": listed, "next": step}
+    return Ended(ExitCode.STOPPED, words, facts)
 
 
 async def _open_at(journal: PostgresJournal, state: BatchState) -> list[Batch]:
