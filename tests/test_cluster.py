@@ -126,6 +126,13 @@ async def test_two_journals_in_one_database(fleet, connect, run_provider) -> Non
         await execute("DROP SCHEMA IF EXISTS {name} CASCADE", name=schema)
 
 
+async def test_the_name_of_its_connection(fleet) -> None:
+    """It is the one of the journal's."""
+    async with jobs_of(fleet.journal) as jobs:
+        (row,) = await jobs.driver.fetch("SHOW application_name")
+        assert row == {"application_name": "smartglocal"}
+
+
 async def test_the_environment_changes_no_names(fleet, monkeypatch) -> None:
     """Workers whose environments differ look into the same tables."""
     for name in ("PGQUEUER_PREFIX", "PGQUEUER_SCHEMA", "QUEUE_TABLE", "CHANNEL", "FUNCTION"):
