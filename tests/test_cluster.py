@@ -351,25 +351,52 @@ async def test_a_worker_that_is_killed(fleet, provider, start) -> None:
     assert summary.sums == {(sg.PayoutState.SUCCEEDED, "usd"): 200 * 10_000}
 
 
+BY_PGQUEUER = """
+import asyncio, pgqueuer
+asyncio.run(pgqueuer.run("smartglocal_async.integrations.cluster:create_worker"))
+"""
+
+
+def environment(fleet, provider, tmp_path) -> dict[str, str]:
+    """Give what `create_worker` reads."""
+    return {
+        "SMARTGLOCAL_PROJECT": provider.project,
+        "SMARTGLOCAL_PRIVATE_KEY": str(tmp_path / "shop.pem"),
+        "SMARTGLOCAL_SERVER": provider.url,
+        "SMARTGLOCAL_JOURNAL": f"{DSN}?schema={fleet.journal.schema}",
+        "SMARTGLOCAL_CONCURRENCY": "4",
+        "SMARTGLOCAL_CONFIRM": "manual",
+    }
+
+
 async def test_a_worker_out_of_the_environment(fleet, provider, start, tmp_path) -> None:
     """PgQueuer's own supervisor runs it, and SIGTERM ends it with grace."""
     await fleet.submit()
     _ = await enqueue_batch(fleet.journal, "night")
-    run = 'import asyncio, pgqueuer; asyncio.run(pgqueuer.run("{}:create_worker"))'
-    worker = start(
-        "-c",
-        run.format("smartglocal_async.integrations.cluster"),
-        SMARTGLOCAL_PROJECT=provider.project,
-        SMARTGLOCAL_PRIVATE_KEY=str(tmp_path / "shop.pem"),
-        SMARTGLOCAL_SERVER=provider.url,
-        SMARTGLOCAL_JOURNAL=f"{DSN}?schema={fleet.journal.schema}",
-        SMARTGLOCAL_CONCURRENCY="4",
-        SMARTGLOCAL_CONFIRM="manual",
-    )
+    worker = start("-c", BY_PGQUEUER, **environment(fleet, provider, tmp_path))
     await until(lambda: provider.report().moved >= 10, worker)
     assert await asyncio.to_thread(ended, worker) == ""
     paid = provider.report().moved
     assert await fleet.journal.count_open(COUNT, batch="night") == COUNT - paid
+
+
+@pytest.mark.parametrize("wrong", ["seal", "credentials"])
+async def test_what_no_wait_mends(fleet, provider, start, tmp_path, wrong) -> None:
+    """The worker ends, and runs through no more jobs; what it took is others' at once."""
+    await fleet.submit()
+    _ = await enqueue_batch(fleet.journal, "night")
+    variables = environment(fleet, provider, tmp_path)
+    if wrong == "seal":
+        variables["SMARTGLOCAL_JOURNAL_KEY"] = sg.Seal.new_key()
+    else:
+        (tmp_path / "shop.pem").write_bytes(sg.PrivateKey.generate().pem())
+    worker = start("-c", BY_PGQUEUER, **variables)
+    _, complaints = await asyncio.to_thread(worker.communicate, timeout=30)
+    assert worker.returncode == 1
+    named = "WrongSeal" if wrong == "seal" else "Refused"
+    assert named in complaints.splitlines()[-1]
+    assert provider.report().moved == 0
+    assert await fleet.journal.count_open(COUNT, batch="night") == COUNT
 
 
 @pytest.mark.parametrize(

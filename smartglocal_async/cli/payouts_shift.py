@@ -13,7 +13,6 @@ from ..errors import (
     JournalUnusable,
     PayoutsHalted,
     Quarantined,
-    Refused,
     SmartGlocalError,
     WrongSeal,
 )
@@ -134,7 +133,8 @@ class Shift:
     async def _again(self, error: Exception) -> None:
         """Wait a little after a failure; end where that is of no use."""
         if isinstance(error, SmartGlocalError):
-            if not isinstance(error, JournalUnusable) or self.terms.until_done:
+            is_waited_for = isinstance(error, JournalUnusable) and not isinstance(error, WrongSeal)
+            if not is_waited_for or self.terms.until_done:
                 self._end(error)
             self._complain(words_of(error))
         else:
@@ -152,8 +152,7 @@ class Shift:
     def _failed(self, error: SmartGlocalError) -> None:
         """Hear of a job that ended early, or of a database that is gone."""
         ends_by_itself = isinstance(error, Quarantined) and not self.terms.until_done
-        is_halted = isinstance(error, PayoutsHalted) and not ends_by_itself
-        if isinstance(error, Refused | WrongSeal) or is_halted:
+        if isinstance(error, PayoutsHalted) and not ends_by_itself:
             self._end(error)
         else:
             self._complain(words_of(error))
