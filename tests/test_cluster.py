@@ -267,6 +267,21 @@ async def test_a_batch_that_is_paused(fleet, provider) -> None:
     assert moved(provider) == [1] * COUNT
 
 
+async def test_a_request_that_was_damaged(fleet, provider) -> None:
+    """It is told of, and put off, so that all others are paid."""
+    await fleet.submit()
+    damage = "UPDATE {name}.entry SET request = set_byte(request, 20, 255 - get_byte(request, 20))"
+    await execute(f"{damage} WHERE key = 'k0'", name=fleet.journal.schema)
+    _ = await enqueue_batch(fleet.journal, "night")
+    await fleet.works_until_all_are_told(COUNT - 1)
+    assert {type(error) for error in fleet.failed} == {sg.JournalUnusable}
+    assert "the request of the key 'k0' can't be opened" in str(fleet.failed[0])
+    assert moved(provider) == [0] + [1] * (COUNT - 1)
+    (open_,) = await fleet.journal.open_entries(COUNT, batch="night", is_due=False)
+    assert open_.key == "k0"
+    assert open_.not_before is not None
+
+
 async def test_it_is_told_to_stop(fleet, provider) -> None:
     """What is out is finished; what it had taken beyond that is anybody's at once."""
     await fleet.submit()
