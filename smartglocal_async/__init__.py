@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         StillOpen,
         WebhookFault,
         WebhookRefused,
+        WrongSeal,
     )
     from .inbox import Webhooks
     from .journal.entries import (
@@ -325,6 +326,7 @@ __all__ = [
     "WebhookStore",
     "WebhookVerifier",
     "Webhooks",
+    "WrongSeal",
     "preflight",
 ]
 
@@ -336,7 +338,7 @@ _HOMES: Final = {
     "errors": "BatchStopped CallFailed CallOutcome CodeClass ConfirmationMismatch InProgress "
     "InvalidCredentials InvalidRequest JournalForgot JournalUnusable KeyReused LeftOpen LostLease "
     "Misuse NotSent OutcomeUnknown PayoutsHalted PoolClosed Quarantined Refused RuleBroken "
-    "SmartGlocalError StillOpen WebhookFault WebhookRefused",
+    "SmartGlocalError StillOpen WebhookFault WebhookRefused WrongSeal",
     "journal.limits": "AtWork Limits",
     "journal.memory": "MemoryJournal",
     "journal.postgres": "PostgresJournal",

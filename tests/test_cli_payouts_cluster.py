@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+import os
 import re
 import signal
 import time
 
 import pytest
-from postgres_schemas import DSN, execute, needs_postgres
+from postgres_schemas import DSN, connected, execute, needs_postgres
 from postgres_server import needs_server, server
 from test_cli import in_terminal
 from till import DECLINED, rows
@@ -22,6 +23,7 @@ WAKE = """
 SELECT pg_notify('ch_pgqueuer_{name}', json_build_object('channel', 'c', 'operation', 'insert',
 'sent_at', now(), 'table', 'pgqueuer', 'type', 'table_changed_event')::text)
 """
+CREW = ("workers", "at_work", "dead", "under_way")
 HANG = Fault(FaultKind.HANG, rate=1.0, operation="session/confirm")
 
 
@@ -43,6 +45,19 @@ def until_paid(till, count: int, worker) -> None:
     while till.provider.report().moved < count:
         assert worker.poll() is None
         time.sleep(0.02)
+
+
+def free_of(schema: str) -> int:
+    """Count the payouts that anybody may take now."""
+
+    async def count() -> int:
+        async with connected() as connection:
+            return await connection.fetchval(
+                f"SELECT count(*) FROM {schema}.entry "  # noqa: S608 - our own name
+                "WHERE owner IS NULL AND leased_until IS NULL AND not_before IS NULL"
+            )
+
+    return asyncio.run(count())
 
 
 def lines(text: str) -> list[dict]:
@@ -104,6 +119,30 @@ def test_without_the_key_of_the_seal(shop, monkeypatch, verb):
     done = till(verb, *words, "--journal", at, exits=2)
     assert "SMARTGLOCAL_JOURNAL_KEY: isn't set" in done.stderr
     assert "new_key" in done.stderr
+
+
+@pytest.mark.parametrize("options", [(), ("--until-done",), ("--json",)])
+def test_another_key_of_the_seal(shop, schema, monkeypatch, options):
+    """The worker ends with words that say what to give, and what it took is anybody's at once."""
+    till, at = shop
+    sealed_with = os.environ["SMARTGLOCAL_JOURNAL_KEY"]
+    till("submit", str(till.has(rows(20))), "--journal", at, "--yes")
+    monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", other := sg.Seal.new_key())
+    worker = till.child("work", "--journal", at, *options)
+    out, err = worker.communicate(timeout=60)
+    assert worker.returncode == 2, err
+    assert "was sealed with another SMARTGLOCAL_JOURNAL_KEY" in err
+    assert "give the one that sealed it" in err
+    if "--json" in options:
+        ended, last = lines(out)[1:]
+        assert (ended["event"], ended["exit_code"]) == ("stopped", 2)
+        assert last["error"]["type"] == "WrongSeal"
+    assert till.provider.report().requests == 0
+    assert free_of(schema) == 20
+
+    monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", f"{other},{sealed_with}")
+    till("work", "--journal", at, "--until-done")
+    assert moved(till, 20) == [1] * 20
 
 
 @pytest.mark.parametrize("verb", ["submit", "work", "limits"])
@@ -181,7 +220,7 @@ def test_a_second_signal(till, schema, monkeypatch):
     monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", sg.Seal.new_key())
     at = f"{DSN}?schema={schema}"
     till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
-    worker = till.child("work", "--journal", at)
+    worker = till.child("work", "--journal", at, "--json")
     while till.provider.report().requests < 9:
         assert worker.poll() is None
         time.sleep(0.02)
@@ -189,8 +228,11 @@ def test_a_second_signal(till, schema, monkeypatch):
     assert worker.stderr is not None
     assert "once more ends it at once" in worker.stderr.readline()
     worker.send_signal(signal.SIGTERM)
-    assert "what is out is in the journal" in worker.communicate(timeout=30)[1]
+    out, err = worker.communicate(timeout=30)
+    assert "what is out is in the journal" in err
     assert worker.returncode == 3
+    last = lines(out)[-1]
+    assert (last["event"], last["error"]["type"]) == ("error", "Interrupted")
 
 
 def test_two_workers_and_one_batch(shop):
@@ -210,7 +252,10 @@ def test_a_batch_is_paused_and_goes_on(shop):
     till("submit", str(till.has(rows(5))), "--journal", at, "--yes")
     done = till("pause", "p.csv", "--journal", at, "--reason", "look first")
     assert done.stdout == "p.csv: paused (look first)\n"
-    till("work", "--journal", at, "--until-done")
+    told = lines(till("work", "--journal", at, "--until-done", "--json", exits=6).stdout)
+    assert [one["event"] for one in told] == ["started", "stopped", "error"]
+    assert told[1]["exit_code"] == 6
+    assert told[2]["error"]["batches"] == [{"batch": "p.csv", "reason": "look first"}]
     assert till.provider.report().requests == 0
     assert till.json("unpause", "p.csv", "--journal", at) == {
         "batch": "p.csv",
@@ -250,6 +295,7 @@ def test_payouts_that_are_halted(shop):
     till("quarantine", "--journal", at)
     done = till("work", "--journal", at, "--until-done", "--json", exits=7)
     assert till.provider.report().requests == 0
+    assert [one["event"] for one in lines(done.stdout)] == ["started", "stopped", "error"]
     assert lines(done.stdout)[1]["exit_code"] == 7
 
 
@@ -269,9 +315,10 @@ def test_a_batch_that_stops_itself(shop, option):
     till, at = shop
     file = till.has(rows(20, k1=DECLINED if len(option) == 1 else "101.00"))
     till("submit", str(file), "--journal", at, "--yes", *option)
-    worked = till("work", "--journal", at, "--until-done", "--concurrency", "1")
+    worked = till("work", "--journal", at, "--until-done", "--concurrency", "1", exits=6)
     words = "more than 350.00 USD would be spent" if len(option) > 1 else "the payout 'k1' failed"
     assert "the batch 'p.csv' is paused" in worked.stderr
+    assert f"next: smartglocal payouts unpause p.csv --journal '{at}'" in worked.stderr
     assert words in worked.stderr
     assert till.provider.report().moved == (3 if len(option) > 1 else 1)
     status = till.json("status", "--journal", at, "--batch", "p.csv", exits=3)
@@ -297,16 +344,68 @@ def test_what_goes_on_is_watched(shop):
             "eta_seconds": None,
         }
     ]
-    assert (first["workers"], first["under_way"], first["halt"]) == (0, 0, None)
+    assert {name: first[name] for name in CREW} == dict.fromkeys(CREW, 0)
+    assert first["halt"] is None
     till("work", "--journal", at, "--until-done", "--concurrency", "2")
     out, err = watch.communicate(timeout=30)
     looks = lines(out)
     assert watch.returncode == 0, err
-    assert any(look["workers"] == 1 and 0 < look["under_way"] <= 2 for look in looks)
+    assert any(look["at_work"] == 1 and 0 < look["under_way"] <= 2 for look in looks)
     going = [look["batches"][0] for look in looks[1:-1]]
     assert all(one["rate"] >= 0 for one in going)
     assert any(one["eta_seconds"] for one in going)
     assert looks[-1]["batches"][0]["counts"]["succeeded"] == 60
+
+
+def test_workers_with_nothing_to_do(shop):
+    """They are alive; one that is killed isn't after a while, one that ends is gone at once."""
+    till, at = shop
+    till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
+    till("pause", "p.csv", "--journal", at)
+    killed, ended = (till.child("work", "--journal", at) for _ in range(2))
+
+    def until(count: int) -> dict:
+        watch = till.child("status", "--journal", at, "--watch", "--every", "0.1", "--json")
+        assert watch.stdout is not None
+        for line in watch.stdout:
+            look = json.loads(line)
+            if look["workers"] == count:
+                watch.kill()
+                return {name: look[name] for name in CREW}
+        raise AssertionError
+
+    nobody = dict.fromkeys(CREW, 0)
+    assert until(2) == nobody | {"workers": 2}
+    status = till("status", "--journal", at, exits=3).stdout
+    assert "2 workers alive, 0 at work, 0 payouts under way" in status
+    killed.kill()
+    assert until(1) == nobody | {"workers": 1}
+    ended.send_signal(signal.SIGTERM)
+    _, err = ended.communicate(timeout=30)
+    assert ended.returncode == 0, err
+    told = till.json("status", "--journal", at, exits=3)
+    assert {name: told[name] for name in CREW} == nobody
+
+
+def test_a_worker_that_died_with_payouts(till, schema, monkeypatch):
+    """It is at work no more, and what it had is others' when its leases end."""
+    till.opens(faults=emulator.FaultScript((HANG,)))
+    monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", sg.Seal.new_key())
+    at = f"{DSN}?schema={schema}"
+    till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
+    worker = till.child("work", "--journal", at)
+    while till.provider.report().requests < 9:
+        assert worker.poll() is None
+        time.sleep(0.02)
+    told = till.json("status", "--journal", at, exits=3)
+    assert [told[name] for name in CREW] == [1, 1, 0, 3]
+    worker.kill()
+    watch = till.child("status", "--journal", at, "--watch", "--every", "0.1")
+    assert watch.stdout is not None
+    while " alive, " not in (line := watch.stdout.readline()) or line.startswith("1 worker"):
+        assert watch.poll() is None
+    words = "0 workers alive, 0 at work, 3 payouts under way; 1 died, and others take over"
+    assert line == f"{words}\n"
 
 
 def test_a_table_of_what_is_over(shop):
@@ -318,7 +417,7 @@ def test_a_table_of_what_is_over(shop):
     head, _, row, said, *_ = [line.split() for line in shown.splitlines() if line.strip()]
     assert head == ["Batch", "State", "Paid", "Failed", "Unknown", "Open", "Rate", "ETA"]
     assert row == ["p.csv", "running", "2", "1", "0", "0"]
-    assert " ".join(said) == "0 workers at work, 0 payouts under way"
+    assert " ".join(said) == "0 workers alive, 0 at work, 0 payouts under way"
     assert "all" in till("status", "--journal", at, "--watch", exits=1).stdout
     assert "--watch" in till("status", "--journal", at, "--every", "1", exits=2).stderr
     assert "no batch" in till("status", "--journal", at, "--watch", "--batch", "x", exits=2).stderr
@@ -332,7 +431,7 @@ def test_a_live_table(shop):
     shown = in_terminal("payouts", "status", "--journal", at, "--batch", "p.csv", "--watch")
     assert "\x1b[" in shown
     assert "p.csv" in shown
-    assert "0 workers at work" in shown
+    assert "0 workers alive" in shown
 
 
 def test_watching_is_interrupted(shop):
@@ -341,7 +440,7 @@ def test_watching_is_interrupted(shop):
     till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
     watch = till.child("status", "--journal", at, "--watch", "--every", "60")
     assert watch.stdout is not None
-    while "workers at work" not in watch.stdout.readline():
+    while "workers alive" not in watch.stdout.readline():
         assert watch.poll() is None
     watch.send_signal(signal.SIGINT)
     assert "interrupted" in watch.communicate(timeout=30)[1]

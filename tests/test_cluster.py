@@ -126,6 +126,13 @@ async def test_two_journals_in_one_database(fleet, connect, run_provider) -> Non
         await execute("DROP SCHEMA IF EXISTS {name} CASCADE", name=schema)
 
 
+async def test_the_name_of_its_connection(fleet) -> None:
+    """It is the one of the journal's."""
+    async with jobs_of(fleet.journal) as jobs:
+        (row,) = await jobs.driver.fetch("SHOW application_name")
+        assert row == {"application_name": "smartglocal"}
+
+
 async def test_the_environment_changes_no_names(fleet, monkeypatch) -> None:
     """Workers whose environments differ look into the same tables."""
     for name in ("PGQUEUER_PREFIX", "PGQUEUER_SCHEMA", "QUEUE_TABLE", "CHANNEL", "FUNCTION"):
@@ -260,6 +267,21 @@ async def test_a_batch_that_is_paused(fleet, provider) -> None:
     assert moved(provider) == [1] * COUNT
 
 
+async def test_a_request_that_was_damaged(fleet, provider) -> None:
+    """It is told of, and put off, so that all others are paid."""
+    await fleet.submit()
+    damage = "UPDATE {name}.entry SET request = set_byte(request, 20, 255 - get_byte(request, 20))"
+    await execute(f"{damage} WHERE key = 'k0'", name=fleet.journal.schema)
+    _ = await enqueue_batch(fleet.journal, "night")
+    await fleet.works_until_all_are_told(COUNT - 1)
+    assert {type(error) for error in fleet.failed} == {sg.JournalUnusable}
+    assert "the request of the key 'k0' can't be opened" in str(fleet.failed[0])
+    assert moved(provider) == [0] + [1] * (COUNT - 1)
+    (open_,) = await fleet.journal.open_entries(COUNT, batch="night", is_due=False)
+    assert open_.key == "k0"
+    assert open_.not_before is not None
+
+
 async def test_it_is_told_to_stop(fleet, provider) -> None:
     """What is out is finished; what it had taken beyond that is anybody's at once."""
     await fleet.submit()
@@ -344,25 +366,52 @@ async def test_a_worker_that_is_killed(fleet, provider, start) -> None:
     assert summary.sums == {(sg.PayoutState.SUCCEEDED, "usd"): 200 * 10_000}
 
 
+BY_PGQUEUER = """
+import asyncio, pgqueuer
+asyncio.run(pgqueuer.run("smartglocal_async.integrations.cluster:create_worker"))
+"""
+
+
+def environment(fleet, provider, tmp_path) -> dict[str, str]:
+    """Give what `create_worker` reads."""
+    return {
+        "SMARTGLOCAL_PROJECT": provider.project,
+        "SMARTGLOCAL_PRIVATE_KEY": str(tmp_path / "shop.pem"),
+        "SMARTGLOCAL_SERVER": provider.url,
+        "SMARTGLOCAL_JOURNAL": f"{DSN}?schema={fleet.journal.schema}",
+        "SMARTGLOCAL_CONCURRENCY": "4",
+        "SMARTGLOCAL_CONFIRM": "manual",
+    }
+
+
 async def test_a_worker_out_of_the_environment(fleet, provider, start, tmp_path) -> None:
     """PgQueuer's own supervisor runs it, and SIGTERM ends it with grace."""
     await fleet.submit()
     _ = await enqueue_batch(fleet.journal, "night")
-    run = 'import asyncio, pgqueuer; asyncio.run(pgqueuer.run("{}:create_worker"))'
-    worker = start(
-        "-c",
-        run.format("smartglocal_async.integrations.cluster"),
-        SMARTGLOCAL_PROJECT=provider.project,
-        SMARTGLOCAL_PRIVATE_KEY=str(tmp_path / "shop.pem"),
-        SMARTGLOCAL_SERVER=provider.url,
-        SMARTGLOCAL_JOURNAL=f"{DSN}?schema={fleet.journal.schema}",
-        SMARTGLOCAL_CONCURRENCY="4",
-        SMARTGLOCAL_CONFIRM="manual",
-    )
+    worker = start("-c", BY_PGQUEUER, **environment(fleet, provider, tmp_path))
     await until(lambda: provider.report().moved >= 10, worker)
     assert await asyncio.to_thread(ended, worker) == ""
     paid = provider.report().moved
     assert await fleet.journal.count_open(COUNT, batch="night") == COUNT - paid
+
+
+@pytest.mark.parametrize("wrong", ["seal", "credentials"])
+async def test_what_no_wait_mends(fleet, provider, start, tmp_path, wrong) -> None:
+    """The worker ends, and runs through no more jobs; what it took is others' at once."""
+    await fleet.submit()
+    _ = await enqueue_batch(fleet.journal, "night")
+    variables = environment(fleet, provider, tmp_path)
+    if wrong == "seal":
+        variables["SMARTGLOCAL_JOURNAL_KEY"] = sg.Seal.new_key()
+    else:
+        (tmp_path / "shop.pem").write_bytes(sg.PrivateKey.generate().pem())
+    worker = start("-c", BY_PGQUEUER, **variables)
+    _, complaints = await asyncio.to_thread(worker.communicate, timeout=30)
+    assert worker.returncode == 1
+    named = "WrongSeal" if wrong == "seal" else "Refused"
+    assert named in complaints.splitlines()[-1]
+    assert provider.report().moved == 0
+    assert await fleet.journal.count_open(COUNT, batch="night") == COUNT
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,17 @@ async def test_a_schema_in_the_address(schema) -> None:
         assert await journal.find(new().key) is not None
 
 
+@pytest.mark.parametrize(
+    ("more", "name"), [("", "smartglocal"), ("?application_name=till%201", "till 1")]
+)
+async def test_the_name_of_its_connections(schema, more, name) -> None:
+    """The database tells whose they are: by our name, or the one that the address gives."""
+    own = "SELECT application_name FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+    async with opened(schema, f"{DSN}{more}") as journal:
+        for link in (journal._opened.writer.link, journal._opened.reader):
+            assert await link.through(lambda connection: connection.fetchval(own)) == name
+
+
 async def test_what_cannot_be_reached() -> None:
     """Each has its words, and none the password."""
     words = await refusal("postgres://someone:hidden@127.0.0.1:1/x")

@@ -177,6 +177,7 @@ NAMES: Final = [
     "WebhookStore",
     "WebhookVerifier",
     "Webhooks",
+    "WrongSeal",
     "preflight",
 ]
 HEAVY: Final = ["aiohttp", "cattrs", "tenacity", "cryptography"]

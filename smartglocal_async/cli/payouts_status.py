@@ -15,6 +15,7 @@ from ..retry import Timing
 from ..values.exactness import without_card_numbers
 from ..values.money import Amount
 from .failures import ExitCode, explained, unread_or_not
+from .payouts_crew import Crew, crew_facts
 from .payouts_journal import place_of, shown
 from .payouts_looking import looking
 from .payouts_options import BatchName, JournalAt, OptionalFile
@@ -47,6 +48,8 @@ class Standing:
     """Of the batch; None: all of the journal."""
     batch: Batch | None
     summary: PayoutSummary
+    crew: Crew | None
+    """None: of a journal in a file nobody can tell."""
     cases: list[Case] = field(factory=list[Case])
     case_count: int = 0
 
@@ -99,6 +102,7 @@ async def _look(journal: str, name: str | None) -> Standing:
     async with looking(journal) as book:
         batch = await known(book, name, journal)
         summary = await summary_of(book, name)
+        crew = await Crew.over(book)
         async for case in cases_of(book, name, Timing().now()):
             count += 1
             if len(cases) < _MOST_CASES:
@@ -108,6 +112,7 @@ async def _look(journal: str, name: str | None) -> Standing:
         name=name,
         batch=batch,
         summary=summary,
+        crew=crew,
         cases=cases,
         case_count=count,
     )
@@ -131,6 +136,8 @@ def _show(screen: Console, standing: Standing) -> None:
         shown_table.add_row(state.value, f"{count:,}", cell(_sums(standing, state)))
     screen.print(cell(title, "bold"), soft_wrap=True)
     show(screen, shown_table)
+    if standing.crew is not None:
+        screen.print(cell(standing.crew), soft_wrap=True)
     if standing.summary.halt is not None:
         screen.print(cell(halted_words(standing.summary.halt), "bold red"), soft_wrap=True)
     _show_cases(screen, standing)
@@ -180,6 +187,7 @@ def _facts(standing: Standing) -> dict[str, Any]:
         "totals": None if batch is None else dict(batch.totals),
         "counts": {state.value: count for state, count in _counts(standing).items()},
         "sums": sums,
+        **crew_facts(standing.crew),
         "halt": halt and {"kind": halt.kind.value, "reason": halt.reason, "until": halt.until},
         "cases": [_case(case) for case in standing.cases],
         "case_count": standing.case_count,

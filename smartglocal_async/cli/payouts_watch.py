@@ -13,16 +13,16 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 
 from ..journal.entries import Batch, Halt
-from ..journal.limits import AtWork
 from ..journal.postgres.journal import PostgresJournal
 from ..payouts.cases import Book
 from ..payouts.orders import PayoutState, state_of
 from ..retry import Timing
 from .failures import ExitCode
+from .payouts_crew import Crew, crew_facts
 from .payouts_journal import shown
 from .payouts_looking import looking
 from .payouts_standing import code_of_counts, halted_words, known
-from .screen import cell, console, counted, show, table, write_json
+from .screen import cell, console, show, table, write_json
 
 _LOOKS: Final = 16
 """So many make up the rate: half a minute, at the usual pause."""
@@ -61,7 +61,7 @@ class Look:
     """All that was seen."""
 
     rows: list[Row]
-    workers: tuple[AtWork, ...] | None
+    crew: Crew | None
     """None: of a journal in a file nobody can tell."""
     halt: Halt | None
 
@@ -94,7 +94,7 @@ class Watch:
         shares = self.book if isinstance(self.book, PostgresJournal) else None
         return Look(
             rows=[await self._row(name) for name in await self._names(shares)],
-            workers=None if shares is None else await shares.workers(),
+            crew=await Crew.over(self.book),
             halt=await self.book.halted(),
         )
 
@@ -182,10 +182,8 @@ def _drawn(look: Look) -> RenderableType:
             *("" if row.rate is None else f"{row.rate:,.0f}/s", _time(row)),
         )
     said: list[RenderableType] = [drawn]
-    if look.workers is not None:
-        under_way = sum(worker.payouts for worker in look.workers)
-        at_work = f"{counted(len(look.workers), 'worker')} at work"
-        said.append(cell(f"{at_work}, {counted(under_way, 'payout')} under way"))
+    if look.crew is not None:
+        said.append(cell(look.crew))
     if look.halt is not None:
         said.append(cell(halted_words(look.halt), "bold red"))
     return Group(*said)
@@ -204,13 +202,12 @@ def _time(row: Row) -> str:
 
 
 def _facts(journal: str, look: Look) -> dict[str, Any]:
-    halt, workers = look.halt, look.workers
+    halt = look.halt
     return {
         "at": Timing().now().isoformat(),
         "journal": shown(journal),
         "batches": [_row_facts(row) for row in look.rows],
-        "workers": None if workers is None else len(workers),
-        "under_way": None if workers is None else sum(worker.payouts for worker in workers),
+        **crew_facts(look.crew),
         "halt": halt and {"kind": halt.kind.value, "reason": halt.reason, "until": halt.until},
     }
 

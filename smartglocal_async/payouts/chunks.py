@@ -100,6 +100,8 @@ class Chunk:
     batch: str | None
     deadline: float
     places: asyncio.Semaphore | None = None
+    _left: dict[str, Taken] = field(factory=dict[str, Taken], init=False)
+    """What was claimed, and is begun by nobody."""
 
     async def through(self, limit: int, concurrency: int) -> AsyncGenerator[PayoutOutcome]:
         """Give the outcomes as they settle."""
@@ -112,24 +114,27 @@ class Chunk:
                         yield outcome
 
     async def _work(self, _index: int, taken: Taken) -> PayoutOutcome | None:
+        del self._left[taken.entry.key]
         return await self.lead.lead_on(taken, self._now() + self.deadline)
 
     async def _taken(self, limit: int, lump: int) -> AsyncGenerator[Taken]:
-        """Claim lump by lump, as they are asked for; what nobody asks for is given back."""
-        desk = self.lead.desk
+        """Claim lump by lump, as they are asked for; what nobody begins is given back."""
+        desk, left = self.lead.desk, self._left
         guard = Guard(desk)
         while limit > 0 and not desk.stopping.is_set():
             begun, asked = self._now(), min(lump, limit)
             claims = await desk.journal.claim_open(
                 asked, desk.owner, desk.lease_seconds, batch=self.batch
             )
-            left = list(reversed(claims.entries))
+            until = begun + desk.lease_seconds
+            left.update((entry.key, Taken(entry, until)) for entry in claims.entries)
             try:
                 while left and not desk.stopping.is_set():
-                    yield Taken(left.pop(), begun + desk.lease_seconds)
+                    # Begun by the next time, or dropped, as another one failed meanwhile.
+                    yield next(iter(left.values()))
             finally:
-                for entry in left:
-                    await desk.journal.release(entry)
+                while left:
+                    await desk.journal.release(left.popitem()[1].entry)
             limit -= len(claims.entries)
             if await guard.looked(claims):
                 continue

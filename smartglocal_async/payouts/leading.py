@@ -7,7 +7,7 @@ from typing import Final
 from attrs import define, field, frozen
 
 from ..codec import codec
-from ..errors import InProgress, LostLease, SmartGlocalError
+from ..errors import InProgress, LostLease, SmartGlocalError, WrongSeal
 from ..journal.entries import Entry, NewEntry
 from ..sealing import Seal
 from .desk import Desk
@@ -144,8 +144,10 @@ class Lead:
         """Give the job of an entry that was claimed; one that can't be opened is given back."""
         try:
             return self._job(entry, None)
-        except SmartGlocalError:
-            await self.desk.journal.release(entry)
+        except SmartGlocalError as error:
+            # One that was damaged is so for all, and must not keep them from what comes behind it.
+            backs_off = not isinstance(error, WrongSeal)
+            await self.desk.journal.release(entry, backs_off=backs_off)
             raise
 
     async def _until_settled(self, job: Job, ends: float, new: NewEntry) -> PayoutOutcome:

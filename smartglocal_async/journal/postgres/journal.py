@@ -335,8 +335,22 @@ class PostgresJournal:
         above_zero("seconds", seconds)
         await self._ask(lambda connection: self._fleet.slow_down(connection, seconds))
 
+    async def beat(self, owner: str) -> None:
+        """Say that a worker is alive, as those of the cluster do every 3 seconds.
+
+        After 10 without a word it counts as dead. It is no payout's: no disk is waited for.
+        """
+        await self._ask(lambda connection: self._fleet.beat(connection, owner))
+
+    async def leave(self, owner: str) -> None:
+        """Say that a worker is at its end: it counts no more, at once."""
+        await self._ask(lambda connection: self._fleet.leave(connection, owner))
+
     async def workers(self) -> tuple[AtWork, ...]:
-        """Give those who have payouts under way, in whichever process, by name."""
+        """Give those who have payouts under way, and workers who are alive, by name.
+
+        In whichever process. A worker that died with payouts is there until their leases end.
+        """
         return await self._ask(self._fleet.workers)
 
     @property
