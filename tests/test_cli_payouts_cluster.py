@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import pty
 import re
 import signal
 import time
@@ -10,7 +12,7 @@ import pytest
 from postgres_schemas import DSN, execute, needs_postgres
 from postgres_server import needs_server, server
 from test_cli import in_terminal
-from till import DECLINED, rows
+from till import DECLINED, STUCK, rows
 
 import smartglocal_async as sg
 from smartglocal_async import emulator
@@ -45,6 +47,30 @@ def until_paid(till, count: int, worker) -> None:
         time.sleep(0.02)
 
 
+def answered(till, answer: str, *words: str) -> tuple[str, int]:
+    """Answer the question of a command; give what it wrote beside its result, and its code."""
+    ours, theirs = pty.openpty()
+    child = till.child(*words, stdin=theirs)
+    os.write(ours, answer.encode())
+    _, said = child.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    return said, child.returncode
+
+
+def table_of(text: str) -> dict[str, str]:
+    """Read the table of what was submitted, or of how it stands, without the spaces in it."""
+    lines = (line.strip() for line in text.splitlines() if line.startswith(" "))
+    return {
+        head: " ".join(rest.split()) for head, _, rest in (line.partition("  ") for line in lines)
+    }
+
+
+def schema_of(at: str) -> str:
+    """Give the schema of a journal."""
+    return at.partition("?schema=")[2]
+
+
 def lines(text: str) -> list[dict]:
     """Read JSON Lines."""
     return [json.loads(line) for line in text.splitlines()]
@@ -56,18 +82,90 @@ def test_a_file_is_submitted_and_worked_off(shop):
     file = till.has(rows(20, k3=DECLINED))
     done = till("submit", str(file), "--journal", at, "--yes").stdout
     assert "fit to be paid" in done
-    assert "20 payouts, 2,753.01 USD, in the batch p.csv; 1 new job for workers" in done
+    assert "20 payouts, 2,753.01 USD, as the batch p.csv; 1 new job for workers" in done
+    assert table_of(done)["new"] == "20"
     assert f"next: smartglocal payouts work --journal '{at}'" in done
     assert till.provider.report().requests == 0
 
     again = till.json("submit", str(file), "--journal", at, "--yes")
     assert (again["rows"], again["jobs"], again["refused_count"]) == (20, 0, 0)
+    assert (again["new"], again["open"], again["elsewhere"]) == (0, 20, [])
 
     worked = till("work", "--journal", at, "--until-done", "--concurrency", "4")
     assert f"working on {at}, 4 payouts at once" in worked.stdout
     assert "19 succeeded, 1 failed, 0 unknown" in worked.stdout
     assert moved(till, 20) == [n != 3 for n in range(20)]
     assert till.json("status", "--journal", at, exits=1)["counts"] == {"succeeded": 19, "failed": 1}
+
+
+def test_rows_that_the_journal_has(shop):
+    """Each is counted as it stands; what failed is paid by nobody under its key, so it's exit 1."""
+    till, at = shop
+    submits = ("submit", str(till.has(rows(4, k1=DECLINED))), "--journal", at, "--yes")
+    till(*submits)
+    till("work", "--journal", at, "--until-done")
+    told = till.json(*submits, exits=1)
+    assert [told[name] for name in ("new", "open", "succeeded", "failed")] == [0, 0, 3, 1]
+    assert (told["jobs"], told["elsewhere"], told["exit_code"]) == (0, [], 1)
+    told = table_of(till(*submits, exits=1).stdout)
+    assert (told["new"], told["paid before"]) == ("0", "3")
+    assert told["failed before"] == "1 paid again only under new keys"
+
+
+def test_rows_of_which_nobody_knows(shop):
+    """They are told, with the exit code of that."""
+    till, at = shop
+    submits = ("submit", str(till.has(rows(2, k1=STUCK))), "--journal", at, "--yes")
+    till(*submits)
+    asyncio.run(execute("UPDATE {name}.entry SET step = 70 WHERE key = 'k1'", name=schema_of(at)))
+    told = till.json(*submits, exits=3)
+    assert (told["open"], told["unknown"], told["exit_code"]) == (1, 1, 3)
+
+
+def test_rows_of_another_batch(shop):
+    """They stay with it, which is named, and are paid with it; their own one says that it has none.
+
+    Where that one was cancelled they are withdrawn for good, and paid only under new keys.
+    """
+    till, at = shop
+    till("submit", str(till.has(rows(5))), "--journal", at, "--yes", "--batch", "night")
+    till("pause", "night", "--journal", at)
+    again = ("submit", str(till.has(rows(6))), "--journal", at, "--yes", "--batch", "day")
+    told = till.json(*again)
+    assert (told["new"], told["open"], told["jobs"], told["exit_code"]) == (1, 5, 1, 0)
+    [other] = told["elsewhere"]
+    assert (other["batch"], other["state"], other["counts"]["open"]) == ("night", "paused", 5)
+    told = table_of(till(*again).stdout)
+    assert (told["new"], told["open before"]) == ("0", "6 5 in the batch night (paused)")
+    status = till.json("status", "--journal", at, "--batch", "day", exits=3)
+    assert (status["rows"], status["absent"], status["counts"]["open"]) == (6, 5, 1)
+    shown = till("status", "--journal", at, "--batch", "day", exits=3).stdout
+    assert table_of(shown)["not in the batch"].startswith("5 not begun, or their keys belong")
+
+    till("cancel", "night", "--journal", at, "--yes")
+    till("work", "--journal", at, "--until-done")
+    told = till.json(*again, exits=1)
+    assert (told["succeeded"], told["cancelled"], told["exit_code"]) == (1, 5, 1)
+    assert moved(till, 6) == [0] * 5 + [1]
+    told = table_of(till(*again, exits=1).stdout)["withdrawn before"]
+    assert told.startswith("5 5 in the batch night (cancelled); paid again only")
+    watched = till("status", "--journal", at, "--batch", "day", "--watch").stdout
+    assert "5 rows of the file not in day" in watched
+
+    file = till.has(rows(5).replace("\nk", "\nagain-k"), "again.csv")
+    till("submit", str(file), "--journal", at, "--yes")
+    till("work", "--journal", at, "--until-done")
+    assert till.provider.report().moved == 6
+
+
+def test_rows_that_a_cancelled_batch_left_open(shop):
+    """No worker takes them, so nobody is to think so."""
+    till, at = shop
+    till("submit", str(till.has(rows(2))), "--journal", at, "--yes", "--batch", "night")
+    cancelled = "UPDATE {name}.batch SET state = 'cancelled'"
+    asyncio.run(execute(cancelled, name=schema_of(at)))
+    again = ("submit", str(till.has(rows(2))), "--journal", at, "--yes", "--batch", "day")
+    assert till.json(*again, exits=1)["open"] == 2
 
 
 def test_nothing_is_open(shop):
@@ -93,6 +191,20 @@ def test_a_file_that_was_changed(shop):
     assert told["refused"] == [{"key": "k1", "differs": ["amount_details.amount"]}]
     assert (told["rows"], told["exit_code"]) == (5, 1)
     assert "Refused: the key belongs to another order" in till(*other, exits=1).stdout
+
+
+def test_the_question_of_submit(shop):
+    """It says that workers are to pay, and where, and what was written down before."""
+    till, at = shop
+    words = ("submit", str(till.has(rows(2))), "--journal", at)
+    assert "--yes: nobody can be asked" in till(*words, exits=2).stderr
+    hands = f"201.00 USD, to the workers of {at}, which pay at {till.provider.url}? [y/N]"
+    asked, code = answered(till, "n\n", *words)
+    assert f"Hand 2 payouts, {hands}" in asked
+    assert code == 1
+    assert answered(till, "y\n", *words)[1] == 0
+    asked, _ = answered(till, "y\n", *words)
+    assert f"Hand 2 payouts (2 of them written down before), {hands}" in asked
 
 
 @pytest.mark.parametrize("verb", ["submit", "work"])
@@ -227,6 +339,7 @@ def test_a_batch_is_paused_and_goes_on(shop):
     assert done.stdout == "q.csv: cancelled, 4 payouts withdrawn\n"
     again = till("submit", "q.csv", "--journal", at, "--yes", exits=2)
     assert "was cancelled, which stays so" in again.stderr
+    assert "paid again only under new keys, as another --batch NAME" in again.stderr
     assert "no batch" in till("pause", "nothing", "--journal", at, exits=2).stderr
 
 
@@ -292,6 +405,7 @@ def test_what_goes_on_is_watched(shop):
             "state": "running",
             "reason": None,
             "rows": 60,
+            "absent": 0,
             "counts": {"succeeded": 0, "failed": 0, "cancelled": 0, "unknown": 0, "open": 60},
             "rate": None,
             "eta_seconds": None,

@@ -18,7 +18,7 @@ from .failures import ExitCode, explained, unread_or_not
 from .payouts_journal import place_of, shown
 from .payouts_looking import looking
 from .payouts_options import BatchName, JournalAt, OptionalFile
-from .payouts_standing import code_of_counts, halted_words, known, utc
+from .payouts_standing import ABSENT, absent_from, code_of_counts, halted_words, known, utc
 from .payouts_watch import watch as watched
 from .payouts_wish import batch_of
 from .screen import AsJson, cell, console, counted, show, table, write_json
@@ -49,6 +49,11 @@ class Standing:
     summary: PayoutSummary
     cases: list[Case] = field(factory=list[Case])
     case_count: int = 0
+
+    @property
+    def absent(self) -> int:
+        """How many rows of its file the batch doesn't have."""
+        return absent_from(self.batch, self.summary.counts)
 
     @property
     def code(self) -> ExitCode:
@@ -127,6 +132,8 @@ def _show(screen: Console, standing: Standing) -> None:
         if standing.batch.state is not BatchState.RUNNING:
             why = cell(standing.batch.reason or "")
             shown_table.add_row(standing.batch.state.value, "", why)
+        if standing.absent:
+            shown_table.add_row("not in the batch", f"{standing.absent:,}", cell(ABSENT))
     for state, count in _counts(standing).items():
         shown_table.add_row(state.value, f"{count:,}", cell(_sums(standing, state)))
     screen.print(cell(title, "bold"), soft_wrap=True)
@@ -178,6 +185,7 @@ def _facts(standing: Standing) -> dict[str, Any]:
         "reason": None if batch is None else batch.reason,
         "rows": None if batch is None else batch.rows,
         "totals": None if batch is None else dict(batch.totals),
+        "absent": None if batch is None else standing.absent,
         "counts": {state.value: count for state, count in _counts(standing).items()},
         "sums": sums,
         "halt": halt and {"kind": halt.kind.value, "reason": halt.reason, "until": halt.until},

@@ -21,7 +21,7 @@ from ..retry import Timing
 from .failures import ExitCode
 from .payouts_journal import shown
 from .payouts_looking import looking
-from .payouts_standing import code_of_counts, halted_words, known
+from .payouts_standing import ABSENT, absent_from, code_of_counts, halted_words, known
 from .screen import cell, console, counted, show, table, write_json
 
 _LOOKS: Final = 16
@@ -49,6 +49,11 @@ class Row:
     def open(self) -> int:
         """How many aren't settled."""
         return self.counts[PayoutState.OPEN]
+
+    @property
+    def absent(self) -> int:
+        """How many rows of its file the batch doesn't have."""
+        return absent_from(self.batch, self.counts)
 
     @property
     def eta_seconds(self) -> float | None:
@@ -181,7 +186,10 @@ def _drawn(look: Look) -> RenderableType:
             *(f"{counts[PayoutState.UNKNOWN]:,}", f"{row.open:,}"),
             *("" if row.rate is None else f"{row.rate:,.0f}/s", _time(row)),
         )
-    said: list[RenderableType] = [drawn]
+    said: list[RenderableType] = [
+        drawn,
+        *(cell(_absence(row)) for row in look.rows if row.absent),
+    ]
     if look.workers is not None:
         under_way = sum(worker.payouts for worker in look.workers)
         at_work = f"{counted(len(look.workers), 'worker')} at work"
@@ -195,6 +203,10 @@ def _state(batch: Batch | None) -> str:
     if batch is None:
         return ""
     return batch.state.value + (f": {batch.reason}" if batch.reason else "")
+
+
+def _absence(row: Row) -> str:
+    return f"{counted(row.absent, 'row')} of the file not in {row.name}: {ABSENT}"
 
 
 def _time(row: Row) -> str:
@@ -222,6 +234,7 @@ def _row_facts(row: Row) -> dict[str, Any]:
         "state": None if row.batch is None else row.batch.state.value,
         "reason": None if row.batch is None else row.batch.reason,
         "rows": None if row.batch is None else row.batch.rows,
+        "absent": None if row.batch is None else row.absent,
         "counts": {state.value: row.counts[state] for state in (*_SETTLED, PayoutState.OPEN)},
         "rate": None if rate is None else round(rate, 3),
         "eta_seconds": None if eta is None else round(eta, 3),
