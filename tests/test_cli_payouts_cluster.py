@@ -82,7 +82,7 @@ def test_a_file_is_submitted_and_worked_off(shop):
     file = till.has(rows(20, k3=DECLINED))
     done = till("submit", str(file), "--journal", at, "--yes").stdout
     assert "fit to be paid" in done
-    assert "20 payouts, 2,753.01 USD, as the batch p.csv; 1 new job for workers" in done
+    assert "20 payouts, 2,753.01 USD, as the batch p.csv; 2 new jobs for workers" in done
     assert table_of(done)["new"] == "20"
     assert f"next: smartglocal payouts work --journal '{at}'" in done
     assert till.provider.report().requests == 0
