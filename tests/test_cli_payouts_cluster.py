@@ -9,6 +9,7 @@ import signal
 import time
 
 import pytest
+from paying import QUICK, order
 from postgres_schemas import DSN, execute, needs_postgres
 from postgres_server import needs_server, server
 from test_cli import in_terminal
@@ -16,6 +17,8 @@ from till import DECLINED, STUCK, rows
 
 import smartglocal_async as sg
 from smartglocal_async import emulator
+from smartglocal_async.cli.payouts_rate import pace
+from smartglocal_async.cli.payouts_watch import Row, Watch
 from smartglocal_async.emulator import Fault, FaultKind
 
 pytestmark = [pytest.mark.thorough, needs_postgres]
@@ -421,6 +424,86 @@ def test_what_goes_on_is_watched(shop):
     assert all(one["rate"] >= 0 for one in going)
     assert any(one["eta_seconds"] for one in going)
     assert looks[-1]["batches"][0]["counts"]["succeeded"] == 60
+
+
+def test_the_watch_begins_before_the_submit(shop):
+    """It waits for what is to be written down, and then to the end of it."""
+    till, at = shop
+    watch = till.child("status", "--journal", at, "--watch", "--every", "0.1", "--json")
+    assert watch.stdout is not None
+    [first] = json.loads(watch.stdout.readline())["batches"]
+    assert (first["batch"], first["counts"]["open"]) == (None, 0)
+    waits = till.child("status", "--journal", at, "--watch", "--every", "0.1")
+    assert waits.stdout is not None
+    while "nothing is written down yet; waiting for it" not in waits.stdout.readline():
+        assert waits.poll() is None
+    till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
+    while json.loads(watch.stdout.readline())["batches"][0]["batch"] != "p.csv":
+        assert watch.poll() is None
+    till("work", "--journal", at, "--until-done")
+    assert waits.communicate(timeout=30)[1] == ""
+    out, err = watch.communicate(timeout=30)
+    assert (watch.returncode, waits.returncode) == (0, 0), err
+    assert lines(out)[-1]["batches"][0]["counts"]["succeeded"] == 3
+
+
+def test_what_is_paused_has_no_time_left(shop):
+    """The word stands in its place."""
+    till, at = shop
+    till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
+    till("pause", "p.csv", "--journal", at, "--reason", "no")
+    watch = till.child("status", "--journal", at, "--watch", "--every", "0.1")
+    assert watch.stdout is not None
+    for _ in range(2):
+        while not (line := watch.stdout.readline()).startswith("  p.csv"):
+            assert watch.poll() is None
+        assert line.split() == ["p.csv", "paused:", "no", "0", "0", "0", "3", "paused"]
+
+
+async def test_the_rate_begins_anew(connect, provider, schema):
+    """When the limits or the state change: what came before says nothing of what comes."""
+    journal, seal = sg.PostgresJournal(DSN, schema=schema), sg.Seal(sg.Seal.new_key())
+    api = connect(provider, settings=QUICK)
+    async with sg.Payouts(api, journal, seal=seal) as payouts:
+        _ = await payouts.submit([order(f"k{n}") for n in range(9)], "night")
+        watch = Watch(journal, "night")
+
+        async def seen() -> Row:
+            [row] = (await watch.look()).rows
+            return row
+
+        assert (await seen()).rate is None
+        assert len([one async for one in payouts.run_chunk(limit=4)]) == 4
+        row = await seen()
+        assert row.rate > 0
+        assert row.eta_seconds == 5 / row.rate
+        await journal.set_limits(sg.Limits(rate=1))
+        assert (await seen()).rate is None
+        assert ((row := await seen()).rate, row.eta_seconds) == (0, None)
+        _ = await payouts.pause("night", reason="look")
+        for _ in range(2):
+            assert ((row := await seen()).held, row.rate, row.eta_seconds) == ("paused", None, None)
+        _ = await payouts.unpause("night")
+        assert ((row := await seen()).held, row.rate) == (None, None)
+        assert (await seen()).rate == 0
+        await payouts.quarantine()
+        assert ((row := await seen()).held, row.rate) == ("halted", None)
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [
+        (None, ""),
+        (0.0, "0.0/s"),
+        (0.44, "0.4/s"),
+        (9.5, "9.5/s"),
+        (10, "10/s"),
+        (1234.5, "1,234/s"),
+    ],
+)
+def test_a_rate_in_words(rate, words):
+    """A slow one has a tenth."""
+    assert pace(rate) == words
 
 
 def test_a_table_of_what_is_over(shop):
