@@ -17,8 +17,10 @@ from till import DECLINED, STUCK, rows
 
 import smartglocal_async as sg
 from smartglocal_async import emulator
+from smartglocal_async.cli.payouts_batches import batches_of, show_batches
 from smartglocal_async.cli.payouts_rate import pace
 from smartglocal_async.cli.payouts_watch import Row, Watch
+from smartglocal_async.cli.screen import console
 from smartglocal_async.emulator import Fault, FaultKind
 
 pytestmark = [pytest.mark.thorough, needs_postgres]
@@ -208,6 +210,15 @@ def test_the_question_of_submit(shop):
     assert answered(till, "y\n", *words)[1] == 0
     asked, _ = answered(till, "y\n", *words)
     assert f"Hand 2 payouts (2 of them written down before), {hands}" in asked
+
+
+def test_a_file_that_is_not_fit(shop):
+    """Nothing of it is written down, and the one object has the exit code."""
+    till, at = shop
+    file = till.has(rows(2, k1="x"))
+    told = till.json("submit", str(file), "--journal", at, "--yes", exits=1)
+    assert (told["is_fit"], told["bad_rows"], told["exit_code"]) == (False, 1, 1)
+    assert till.json("status", "--journal", at)["counts"] == {"succeeded": 0}
 
 
 @pytest.mark.parametrize("verb", ["submit", "work"])
@@ -424,6 +435,59 @@ def test_what_goes_on_is_watched(shop):
     assert all(one["rate"] >= 0 for one in going)
     assert any(one["eta_seconds"] for one in going)
     assert looks[-1]["batches"][0]["counts"]["succeeded"] == 60
+
+
+def test_all_batches_of_a_journal(shop):
+    """Without a name each is listed with its counts, the last one at the end."""
+    till, at = shop
+    assert till.json("status", "--journal", at)["batches"] == []
+    for name in ("a", "b"):
+        file = till.has(rows(3, k1=DECLINED).replace("\nk", f"\n{name}"), f"{name}.csv")
+        till("submit", str(file), "--journal", at, "--yes")
+        till("work", "--journal", at, "--until-done")
+    till("submit", str(till.has(rows(2))), "--journal", at, "--yes")
+    till("pause", "p.csv", "--journal", at, "--reason", "look")
+
+    status = ("status", "--journal", at)
+    told = till.json(*status, exits=3)
+    assert told["counts"] == {"succeeded": 4, "failed": 2, "open": 2}
+    assert [(one["batch"], one["state"], one["rows"]) for one in told["batches"]] == [
+        ("a.csv", "running", 3),
+        ("b.csv", "running", 3),
+        ("p.csv", "paused", 2),
+    ]
+    assert told["batches"][1]["counts"] == {
+        **dict.fromkeys(("cancelled", "unknown", "open"), 0),
+        "succeeded": 2,
+        "failed": 1,
+    }
+    shown = [line.split() for line in till(*status, exits=3).stdout.splitlines()]
+    head = ["Batch", "State", "Paid", "Failed", "Unknown", "Open", "In", "the", "file"]
+    assert shown[(begin := shown.index(head)) + 2 : begin + 5] == [
+        ["a.csv", "running", "2", "1", "0", "0", "3"],
+        ["b.csv", "running", "2", "1", "0", "0", "3"],
+        ["p.csv", "paused:", "look", "0", "0", "0", "2", "2"],
+    ]
+    assert till.json(*status, "--batch", "p.csv", exits=3)["batches"] is None
+
+
+async def test_payouts_of_no_batch_are_listed(connect, provider, schema, capsys):
+    """As are those whose batch has no row, and of many batches the last."""
+    journal, seal = sg.PostgresJournal(DSN, schema=schema), sg.Seal(sg.Seal.new_key())
+    async with sg.Payouts(connect(provider, settings=QUICK), journal, seal=seal) as payouts:
+        _ = await payouts.pay(order("alone"))
+        assert len([one async for one in payouts.pay_all([order("k")], batch="rowless")]) == 1
+        for number in range(101):
+            _ = await journal.put_batch(sg.Batch(name=f"night {number}"))
+        found = await batches_of(journal)
+    assert found is not None
+    assert {(one.name, one.counts.total()) for one in found[-2:]} == {("rowless", 1), (None, 1)}
+    show_batches(console(), found)
+    shown = capsys.readouterr().out
+    assert "3 batches before these" in shown
+    assert "night 2 " not in shown
+    assert "night 3 " in shown
+    assert "(none)" in shown
 
 
 def test_the_watch_begins_before_the_submit(shop):

@@ -15,6 +15,7 @@ from ..retry import Timing
 from ..values.exactness import without_card_numbers
 from ..values.money import Amount
 from .failures import ExitCode, explained, unread_or_not
+from .payouts_batches import Counted, batches_of, show_batches
 from .payouts_journal import place_of, shown
 from .payouts_looking import looking
 from .payouts_options import BatchName, JournalAt, OptionalFile
@@ -46,6 +47,8 @@ class Standing:
     name: str | None
     """Of the batch; None: all of the journal."""
     batch: Batch | None
+    batches: list[Counted] | None
+    """Each of the journal, where all of it is looked at and it has them."""
     summary: PayoutSummary
     cases: list[Case] = field(factory=list[Case])
     case_count: int = 0
@@ -72,7 +75,8 @@ def status(  # noqa: PLR0913 - one option per setting
 ) -> None:
     """Say how the payouts stand: counts, sums, a halt, and what needs a person.
 
-    Those of FILE, of a --batch, or of the whole journal. It reads the journal, also while `pay`
+    Those of FILE, of a --batch, or of the whole journal; of one in a database each batch is listed,
+    too. It reads the journal, also while `pay`
     runs; nothing is sent, and a journal in a file needs no credentials. With --watch it looks
     again and again, until nothing is open, and shows the rate and the time left of all workers
     together: a live table, or a line of JSON for each look. What isn't written down yet is waited
@@ -104,6 +108,7 @@ async def _look(journal: str, name: str | None) -> Standing:
     count = 0
     async with looking(journal) as book:
         batch = await known(book, name, journal)
+        batches = await batches_of(book) if name is None else None
         summary = await summary_of(book, name)
         async for case in cases_of(book, name, Timing().now()):
             count += 1
@@ -113,6 +118,7 @@ async def _look(journal: str, name: str | None) -> Standing:
         journal=shown(journal),
         name=name,
         batch=batch,
+        batches=batches,
         summary=summary,
         cases=cases,
         case_count=count,
@@ -139,6 +145,8 @@ def _show(screen: Console, standing: Standing) -> None:
         shown_table.add_row(state.value, f"{count:,}", cell(_sums(standing, state)))
     screen.print(cell(title, "bold"), soft_wrap=True)
     show(screen, shown_table)
+    if standing.batches:
+        show_batches(screen, standing.batches)
     if standing.summary.halt is not None:
         screen.print(cell(halted_words(standing.summary.halt), "bold red"), soft_wrap=True)
     _show_cases(screen, standing)
@@ -189,6 +197,7 @@ def _facts(standing: Standing) -> dict[str, Any]:
         "absent": None if batch is None else standing.absent,
         "counts": {state.value: count for state, count in _counts(standing).items()},
         "sums": sums,
+        "batches": standing.batches and [one.facts for one in standing.batches],
         "halt": halt and {"kind": halt.kind.value, "reason": halt.reason, "until": halt.until},
         "cases": [_case(case) for case in standing.cases],
         "case_count": standing.case_count,

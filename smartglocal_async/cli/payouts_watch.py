@@ -16,45 +16,28 @@ from ..journal.entries import Batch, BatchState, Halt
 from ..journal.limits import AtWork, Limits
 from ..journal.postgres.journal import PostgresJournal
 from ..payouts.cases import Book
-from ..payouts.orders import PayoutState, state_of
+from ..payouts.orders import PayoutState
 from ..retry import Timing
 from .failures import ExitCode
+from .payouts_batches import SETTLED, Counted, counted_by_state, table_of_batches
 from .payouts_journal import shown
 from .payouts_looking import looking
 from .payouts_rate import Window, pace
-from .payouts_standing import ABSENT, absent_from, code_of_counts, halted_words, known
-from .screen import cell, console, counted, show, table, write_json
+from .payouts_standing import ABSENT, code_of_counts, halted_words, known
+from .screen import cell, console, counted, show, write_json
 
 _SHARE: Final = 10
 """A look may take this part of the time: counting millions is work for the database."""
-_SETTLED: Final = (
-    *(PayoutState.SUCCEEDED, PayoutState.FAILED, PayoutState.CANCELLED),
-    PayoutState.UNKNOWN,
-)
 
 
 @frozen(kw_only=True)
-class Row:
-    """One batch at one look."""
+class Row(Counted):
+    """One batch at one look; without a name it is all of the journal."""
 
-    name: str | None
-    """None: all of the journal."""
-    batch: Batch | None
-    counts: Counter[PayoutState]
     held: str | None
     """Why nothing of it is begun, in a word, if so; there is no rate then."""
     rate: float | None
     """Settled in a second, of late, by all workers."""
-
-    @property
-    def open(self) -> int:
-        """How many aren't settled."""
-        return self.counts[PayoutState.OPEN]
-
-    @property
-    def absent(self) -> int:
-        """How many rows of its file the batch doesn't have."""
-        return absent_from(self.batch, self.counts)
 
     @property
     def is_begun(self) -> bool:
@@ -127,12 +110,10 @@ class Watch:
         return [*names] or [None]
 
     async def _row(self, name: str | None, limits: Limits | None, halt: Halt | None) -> Row:
-        counts = Counter[PayoutState]()
-        for step, count in (await self.book.counts(batch=name)).items():
-            counts[state_of(step)] += count
+        counts = counted_by_state(await self.book.counts(batch=name))
         batch = None if name is None else await self.book.batch(name)
         held = _held(batch, halt)
-        settled = sum(counts[state] for state in _SETTLED)
+        settled = sum(counts[state] for state in SETTLED)
         rate = self._seen.setdefault(name, Window()).rate((held, limits), settled)
         rate = rate if held is None else None
         return Row(name=name, batch=batch, counts=counts, held=held, rate=rate)
@@ -184,21 +165,9 @@ def _screen(journal: str, *, as_json: bool) -> Generator[Callable[[Look], None]]
 
 
 def _drawn(look: Look) -> RenderableType:
-    drawn = table()
-    for column in ("Batch", "State"):
-        drawn.add_column(column, overflow="fold")
-    for column in ("Paid", "Failed", "Unknown", "Open", "Rate", "ETA"):
-        drawn.add_column(column, justify="right")
+    drawn = table_of_batches("Rate", "ETA")
     for row in look.rows:
-        counts = row.counts
-        failed = counts[PayoutState.FAILED] + counts[PayoutState.CANCELLED]
-        drawn.add_row(
-            cell("all" if row.name is None else row.name),
-            cell(_state(row.batch)),
-            *(f"{counts[PayoutState.SUCCEEDED]:,}", f"{failed:,}"),
-            *(f"{counts[PayoutState.UNKNOWN]:,}", f"{row.open:,}"),
-            *(pace(row.rate), _time(row)),
-        )
+        drawn.add_row(*row.cells("all"), pace(row.rate), _time(row))
     said: list[RenderableType] = [
         drawn,
         *(cell(_absence(row)) for row in look.rows if row.absent),
@@ -212,12 +181,6 @@ def _drawn(look: Look) -> RenderableType:
     if look.halt is not None:
         said.append(cell(halted_words(look.halt), "bold red"))
     return Group(*said)
-
-
-def _state(batch: Batch | None) -> str:
-    if batch is None:
-        return ""
-    return batch.state.value + (f": {batch.reason}" if batch.reason else "")
 
 
 def _absence(row: Row) -> str:
@@ -247,12 +210,7 @@ def _facts(journal: str, look: Look) -> dict[str, Any]:
 def _row_facts(row: Row) -> dict[str, Any]:
     rate, eta = row.rate, row.eta_seconds
     return {
-        "batch": row.name,
-        "state": None if row.batch is None else row.batch.state.value,
-        "reason": None if row.batch is None else row.batch.reason,
-        "rows": None if row.batch is None else row.batch.rows,
-        "absent": None if row.batch is None else row.absent,
-        "counts": {state.value: row.counts[state] for state in (*_SETTLED, PayoutState.OPEN)},
+        **row.facts,
         "rate": None if rate is None else round(rate, 3),
         "eta_seconds": None if eta is None else round(eta, 3),
     }
