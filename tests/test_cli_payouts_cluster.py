@@ -19,6 +19,7 @@ import smartglocal_async as sg
 from smartglocal_async import emulator
 from smartglocal_async.cli.payouts_batches import batches_of, show_batches
 from smartglocal_async.cli.payouts_rate import pace
+from smartglocal_async.cli.payouts_submission import Written, others_of
 from smartglocal_async.cli.payouts_watch import Row, Watch
 from smartglocal_async.cli.screen import console
 from smartglocal_async.emulator import Fault, FaultKind
@@ -111,8 +112,10 @@ def test_rows_that_the_journal_has(shop):
     till("work", "--journal", at, "--until-done")
     told = till.json(*submits, exits=1)
     assert [told[name] for name in ("new", "open", "succeeded", "failed")] == [0, 0, 3, 1]
-    assert (told["jobs"], told["elsewhere"], told["exit_code"]) == (0, [], 1)
-    told = table_of(till(*submits, exits=1).stdout)
+    assert (told["jobs"], told["elsewhere"], told["next"], told["exit_code"]) == (0, [], None, 1)
+    shown = till(*submits, exits=1).stdout
+    assert "next:" not in shown
+    told = table_of(shown)
     assert (told["new"], told["paid before"]) == ("0", "3")
     assert told["failed before"] == "1 paid again only under new keys"
 
@@ -171,6 +174,17 @@ def test_rows_that_a_cancelled_batch_left_open(shop):
     asyncio.run(execute(cancelled, name=schema_of(at)))
     again = ("submit", str(till.has(rows(2))), "--journal", at, "--yes", "--batch", "day")
     assert till.json(*again, exits=1)["open"] == 2
+
+
+async def test_rows_of_no_batch(connect, provider, schema):
+    """Workers go by batches: what is open beside them waits for whoever began it."""
+    journal, seal = sg.PostgresJournal(DSN, schema=schema), sg.Seal(sg.Seal.new_key())
+    async with sg.Payouts(connect(provider, settings=QUICK), journal, seal=seal) as payouts:
+        _ = await payouts._open().accept(order())
+        done = await payouts.submit([order()], "night")
+        others = await others_of(done, journal)
+    written = Written(done=done, others=others, jobs=0, journal="", work="", unpause="")
+    assert (written.code, written.elsewhere) == (1, {None: {sg.PayoutState.OPEN: 1}})
 
 
 def test_nothing_is_open(shop):

@@ -42,7 +42,8 @@ class Written:
     """The other batches that rows of it belong to, as far as they have a row of their own."""
     jobs: int
     journal: str
-    next: str
+    work: str
+    """The command that pays it."""
     unpause: str
 
     @property
@@ -62,11 +63,16 @@ class Written:
 
     @property
     def _is_left_lying(self) -> bool:
-        """Whether some are open in a batch of which nobody takes any."""
+        """Whether some are open where no worker takes them."""
         return any(
-            counts[PayoutState.OPEN] and self.state_of(name) is BatchState.CANCELLED
+            counts[PayoutState.OPEN] and self.state_of(name) in {None, BatchState.CANCELLED}
             for name, counts in self.elsewhere.items()
         )
+
+    @property
+    def next(self) -> str | None:
+        """The command that pays it, where there is something to pay."""
+        return self.work if self.done.new_count or self.states[PayoutState.OPEN] else None
 
     @property
     def elsewhere(self) -> dict[str | None, Counter[PayoutState]]:
@@ -128,7 +134,8 @@ def show_written(written: Written) -> None:
     _show_refused(screen, written.done)
     if batch.state is BatchState.PAUSED:
         screen.print(cell(f"it is paused; to go on: {written.unpause}"), soft_wrap=True)
-    screen.print(cell(f"next: {written.next}"), soft_wrap=True)
+    if written.next is not None:
+        screen.print(cell(f"next: {written.next}"), soft_wrap=True)
 
 
 def _show_rows(screen: Console, written: Written) -> None:
@@ -150,7 +157,7 @@ def _places(written: Written, state: PayoutState) -> str:
     """Name the other batches that rows at a state belong to, those with most of them in front."""
     found = Counter({name: counts[state] for name, counts in written.elsewhere.items()})
     told = [
-        f"{count:,} in {_place(name, written.state_of(name))}"
+        f"{count:,} in {_place(name, written.state_of(name), state)}"
         for name, count in found.most_common(_MOST_OTHERS)
         if count
     ]
@@ -158,11 +165,11 @@ def _places(written: Written, state: PayoutState) -> str:
     return ", ".join([*told, f"and {more:,} batches more"] if more else told)
 
 
-def _place(name: str | None, state: BatchState | None) -> str:
-    if name is None:
-        return "no batch"
-    stands = "" if state is None or state is BatchState.RUNNING else f" ({state.value})"
-    return f"the batch {name}{stands}"
+def _place(name: str | None, state: BatchState | None, of_rows: PayoutState) -> str:
+    place = "no batch" if name is None else f"the batch {name}"
+    if state is None:
+        return f"{place} (no worker takes them)" if of_rows is PayoutState.OPEN else place
+    return place if state is BatchState.RUNNING else f"{place} ({state.value})"
 
 
 def _show_refused(screen: Console, done: Submission) -> None:

@@ -39,7 +39,7 @@ from .payouts_submission import PAID_AGAIN, Written, others_of, show_written
 from .payouts_wish import SPEND, batch_of, check_limits
 from .screen import AsJson, write_json
 
-_NEXT: Final = ("smartglocal", "payouts", "work")
+_WORK: Final = ("smartglocal", "payouts", "work")
 
 
 @frozen(kw_only=True)
@@ -56,8 +56,8 @@ class _Wish:
         return PayoutFile(self.path)
 
     @property
-    def next(self) -> str:
-        words = [*_NEXT, "--journal", shown(self.journal)]
+    def work(self) -> str:
+        words = [*_WORK, "--journal", shown(self.journal)]
         words += [] if self.mode is Mode.MANUAL else ["--confirm", self.mode.value]
         words += [] if self.server is None else ["--server", self.server]
         return shlex.join(words)
@@ -93,9 +93,9 @@ def submit(  # noqa: PLR0913 - one option per setting
     environment, and SMARTGLOCAL_JOURNAL_KEY, which seals the requests: workers have no file.
 
     Exit codes: 0 written down; all of it was paid, or will be. 1 the file isn't fit, the answer was
-    no, or some of it is paid by nobody: it failed or was withdrawn before, lies in another batch
-    that was cancelled, or its keys belong to other orders, which are listed; all others are written
-    down. 2 misuse. 3 some are unknown.
+    no, or some of it is paid by no worker: it failed or was withdrawn before, lies in no batch or
+    in one that was cancelled, or its keys belong to other orders, which are listed; all others are
+    written down. 2 misuse. 3 some are unknown.
     """
     with explained(as_json=as_json), named(), ended_by_signals():
         check_extra()
@@ -156,6 +156,6 @@ async def _submitted(client: SmartGlocal, wish: _Wish, digest: str) -> Written:
             others=await others_of(done, journal),
             jobs=await enqueue_batch(journal, wish.batch),
             journal=shown(wish.journal),
-            next=wish.next,
+            work=wish.work,
             unpause=wish.unpause,
         )
