@@ -314,6 +314,22 @@ async def test_all_batches(schema) -> None:
         assert (await journal.batches())[1] == paused
 
 
+async def test_the_counts_of_each_batch(schema) -> None:
+    """By step; those of no batch, too, and a batch without any isn't there."""
+    async with opened(schema) as journal:
+        assert await journal.counts_by_batch() == {}
+        _ = await journal.put_batch(sg.Batch(name="empty"))
+        for key, batch in (("k1", "a"), ("k2", "a"), ("k3", "b"), ("k4", None)):
+            _ = await journal.accept(new(key, batch=batch))
+        entry = await journal.claim("k2", "me", 30)
+        _ = await journal.advance(entry, sg.Event.WITHDRAWN)
+        assert await journal.counts_by_batch() == {
+            "a": {sg.Step.NEW: 1, sg.Step.CANCELLED: 1},
+            "b": {sg.Step.NEW: 1},
+            None: {sg.Step.NEW: 1},
+        }
+
+
 async def test_what_is_due_of_a_batch(schema) -> None:
     """It is counted so far and no farther: what is held, waits, or is settled isn't."""
     now = [100.0]

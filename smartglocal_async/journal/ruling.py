@@ -12,6 +12,11 @@ from .states import STEPS, Step
 
 COVER_SECONDS: Final = 30.0
 """How old a balance may be: others may draw on it, too."""
+NEW_BATCH: Final = (
+    "go on without them, or cancel it and submit what is withdrawn then under new keys, as another "
+    "batch"
+)
+"""What can be done with a batch that was begun without rules: a key stays with its batch."""
 
 
 def named(found: Batch | None, given: Batch) -> Batch:
@@ -27,7 +32,7 @@ def named(found: Batch | None, given: Batch) -> Batch:
     if given.rules is not None and found.rules is None:
         raise Misuse(
             f"the batch {given.name!r} was begun without stop rules, and takes none now: "
-            "submit what is left under another name"
+            f"{NEW_BATCH}"
         )
     rules = found.rules if given.rules is None else given.rules
     return evolve(found, digest=given.digest, rows=given.rows, totals=given.totals, rules=rules)

@@ -270,6 +270,10 @@ class PostgresJournal:
         """Count the entries by step."""
         return await self._ask(lambda connection: self._questions.counts(connection, batch))
 
+    async def counts_by_batch(self) -> Mapping[str | None, Mapping[Step, int]]:
+        """Count the entries of each batch by step; those of no batch stand under None."""
+        return await self._ask(self._questions.counts_by_batch)
+
     async def sums(self, *, batch: str | None = None) -> Mapping[tuple[Step, str], int]:
         """Add up the amounts by step and currency."""
         return await self._ask(lambda connection: self._questions.sums(connection, batch))
