@@ -2,7 +2,7 @@
 
 import enum
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, cast, get_args
@@ -14,10 +14,12 @@ from .codec import ApiVersion
 from .envelope import Happened
 from .errors import InvalidCredentials, InvalidRequest
 from .retry import RetryPolicy, Timing
+from .servers import plain
 from .signing import PrivateKey, Signer
 from .values.exactness import above_zero, mask
 
 _NEEDED: Final = ("PROJECT", "PRIVATE_KEY", "SERVER")
+_NEEDED_WITHOUT_KEY: Final = ("PROJECT", "SERVER")
 _VARIABLES: Final = (*_NEEDED, "PRIVATE_KEY_PASSPHRASE", "SUBMERCHANT", "API_VERSION")
 # No longer than this in any of our errors: a path that long is a key, most likely.
 _LONGEST_PATH: Final = 1_000
@@ -212,10 +214,12 @@ def _key_in_file(path: Path, passphrase: bytes | None) -> PrivateKey:
 
 def _read_server(server: object, *, allow_plain_http: bool) -> URL:
     try:
-        url = URL(server if isinstance(server, str) else "")
+        given = URL(server if isinstance(server, str) else "")
+        url = plain(given)
     except ValueError:
-        url = URL()
-    if url.scheme not in {"http", "https"} or not url.host or url.query or url.user or url.password:
+        given = url = URL()
+    has_more = given.query or given.fragment or given.user or given.password
+    if url.scheme not in {"http", "https"} or not url.host or has_more:
         raise InvalidCredentials(
             "server must be an address like https://host (sg.DEMO and sg.LIVE are two)"
         )
@@ -249,9 +253,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Environment
         InvalidCredentials: a variable that is needed is missing; the text names all of them.
 
     """
-    said = {name: environment.get(f"SMARTGLOCAL_{name}") or "" for name in _VARIABLES}
-    if missing := [f"SMARTGLOCAL_{name}" for name in _NEEDED if not said[name]]:
-        raise InvalidCredentials(f"set {', '.join(missing)} in the environment")
+    said = _said(environment, _NEEDED)
     return Environment(
         project=said["PROJECT"],
         private_key=Path(said["PRIVATE_KEY"]),
@@ -260,3 +262,27 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Environment
         submerchant=said["SUBMERCHANT"] or None,
         api_version=said["API_VERSION"] or "v1",
     )
+
+
+def without_key(environment: Mapping[str, str], signer: Signer) -> Given:
+    """Read them for somebody who brings the signer along; the key isn't looked at.
+
+    Raises:
+        InvalidCredentials: a variable that is needed is missing; the text names all of them.
+
+    """
+    said = _said(environment, _NEEDED_WITHOUT_KEY)
+    return Given(
+        project=said["PROJECT"],
+        private_key=signer,
+        server=said["SERVER"],
+        submerchant=said["SUBMERCHANT"] or None,
+        api_version=said["API_VERSION"] or "v1",
+    )
+
+
+def _said(environment: Mapping[str, str], needed: Collection[str]) -> dict[str, str]:
+    said = {name: environment.get(f"SMARTGLOCAL_{name}") or "" for name in _VARIABLES}
+    if missing := [f"SMARTGLOCAL_{name}" for name in needed if not said[name]]:
+        raise InvalidCredentials(f"set {', '.join(missing)} in the environment")
+    return said

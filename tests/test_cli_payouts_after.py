@@ -147,6 +147,16 @@ def test_misuse(till, words, told):
     assert not (till.folder / "p.csv.journal").exists()
 
 
+def test_an_empty_file_is_no_journal(till):
+    """Only what pays begins one."""
+    till.opens()
+    journal = till.folder / "empty"
+    journal.touch()
+    told = till("pause", "night", "--journal", "empty", exits=2).stderr
+    assert f"{journal}: nothing was ever written to it" in told
+    assert not journal.read_bytes()
+
+
 # --- Status and report -----------------------------------------------------------------------
 
 

@@ -91,6 +91,12 @@ def schema_of(at: str) -> str:
     return at.partition("?schema=")[2]
 
 
+async def schema_there(name: str) -> bool:
+    """Say whether there is a schema of this name."""
+    async with connected() as connection:
+        return await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", name)
+
+
 def lines(text: str) -> list[dict]:
     """Read JSON Lines."""
     return [json.loads(line) for line in text.splitlines()]
@@ -257,7 +263,7 @@ def test_without_the_key_of_the_seal(shop, monkeypatch, verb):
     words = (str(till.has(rows(2))), "--yes") if verb == "submit" else ()
     done = till(verb, *words, "--journal", at, exits=2)
     assert "SMARTGLOCAL_JOURNAL_KEY: isn't set" in done.stderr
-    assert "new_key" in done.stderr
+    assert "smartglocal payouts new-key" in done.stderr
 
 
 @pytest.mark.parametrize("options", [(), ("--until-done",), ("--json",)])
@@ -291,6 +297,31 @@ def test_a_journal_that_nobody_can_share(shop, verb):
     words = (str(till.has(rows(2))), "--yes") if verb == "submit" else ()
     done = till(verb, *words, "--journal", "p.journal", exits=2)
     assert "--journal: expected postgres://" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status",),
+        ("status", "--watch"),
+        ("report",),
+        ("limits", "--rate", "5"),
+        ("pause", "night"),
+        ("unpause", "night"),
+        ("cancel", "night", "--yes"),
+        ("resume",),
+        ("withdraw", "k0", "--reason", "x"),
+        ("lift", "--yes"),
+        ("quarantine",),
+        ("reconcile", "r.csv"),
+    ],
+)
+def test_a_schema_that_is_mistyped(shop, schema, words):
+    """Whoever only looks, or steers, makes no journal: it is named, and so is what to do."""
+    till, at = shop
+    told = till(*words, "--journal", at, exits=2).stderr
+    assert f"(schema {schema}): there is none; mend the address" in told
+    assert asyncio.run(schema_there(schema)) is False
 
 
 def test_a_worker_that_is_told_to_stop(shop):
@@ -400,6 +431,7 @@ def test_a_batch_is_paused_and_goes_on(shop):
         "batch": "p.csv",
         "state": "running",
         "reason": None,
+        "spend_left": {},
     }
     till("work", "--journal", at, "--until-done")
     assert moved(till, 5) == [1] * 5
@@ -415,9 +447,41 @@ def test_a_batch_is_paused_and_goes_on(shop):
     assert "no batch" in till("pause", "nothing", "--journal", at, exits=2).stderr
 
 
+def test_a_batch_that_was_paused_before(shop):
+    """It keeps why, unless another reason is given by name; and it says so."""
+    till, at = shop
+    till("submit", str(till.has(rows(2))), "--journal", at, "--yes")
+    first = till("pause", "p.csv", "--journal", at, "--reason", "look first")
+    assert first.stdout == "p.csv: paused (look first)\n"
+    again = till("pause", "p.csv", "--journal", at)
+    assert again.stdout == "p.csv: paused already (look first)\n"
+    other = till.json("pause", "p.csv", "--journal", at, "--reason", "the bank called")
+    assert (other["reason"], other["was_paused"]) == ("the bank called", True)
+    till("unpause", "p.csv", "--journal", at)
+    told = till.json("pause", "p.csv", "--journal", at)
+    assert (told["reason"], told["was_paused"]) == ("from the command line", False)
+
+
+def test_a_limit_that_holds_on(shop):
+    """Whoever unpauses a batch is told what its spending limit leaves, and how to raise it."""
+    till, at = shop
+    file = str(till.has(rows(4)))
+    till("submit", file, "--journal", at, "--yes", "--spend-limit", "250.00usd")
+    till("work", "--journal", at, "--until-done", "--concurrency", "1")
+    told = till("unpause", "p.csv", "--journal", at).stdout
+    left = "its spending limit still holds, and leaves 49.00 USD of 250.00 USD"
+    assert told.startswith(f"p.csv: running; {left}; to raise it, submit the file again with ")
+    assert till.json("unpause", "p.csv", "--journal", at)["spend_left"] == {"usd": 4900}
+    till("submit", file, "--journal", at, "--yes", "--spend-limit", "1000.00usd")
+    assert till.json("unpause", "p.csv", "--journal", at)["spend_left"] == {"usd": 79900}
+    till("work", "--journal", at, "--until-done")
+    assert moved(till, 4) == [1] * 4
+
+
 def test_the_limits_of_all_workers(shop):
     """They are shown, and changed one by one."""
     till, at = shop
+    till("submit", str(till.has(rows(1))), "--journal", at, "--yes")
     assert till.json("limits", "--journal", at) == {"rate": None, "concurrency": None}
     done = till("limits", "--journal", at, "--rate", "500", "--concurrency", "40")
     assert done.stdout == "all workers together: 500 in a second, 40 at once\n"
@@ -729,3 +793,54 @@ def test_a_file_s_journal_is_watched(till):
     till.monkeypatch.delenv("SMARTGLOCAL_PROJECT")
     told = till.json("status", str(file), "--watch")
     assert (told["workers"], told["batches"][0]["counts"]["succeeded"]) == (None, 2)
+
+
+def test_whoever_sends_nothing_needs_no_key(shop, monkeypatch):
+    """A journal belongs to a project and a server: to look at it, and to steer it, that is all."""
+    till, at = shop
+    till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
+    for name in ("SMARTGLOCAL_PRIVATE_KEY", "SMARTGLOCAL_JOURNAL_KEY"):
+        monkeypatch.delenv(name)
+    assert till.json("status", "--journal", at, exits=3)["counts"]["open"] == 3
+    assert till.json("limits", "--journal", at, "--rate", "9")["rate"] == 9
+    assert till.json("pause", "p.csv", "--journal", at)["state"] == "paused"
+    assert till.json("unpause", "p.csv", "--journal", at)["state"] == "running"
+    till("withdraw", "k0", "--reason", "a typing error", "--journal", at)
+    till("quarantine", "--journal", at)
+    till("lift", "--journal", at, "--yes")
+    assert till.json("cancel", "p.csv", "--journal", at, "--yes")["withdrawn"] == 2
+    assert "k1,cancelled" in till("report", "--journal", at).stdout
+    assert "SMARTGLOCAL_PRIVATE_KEY" in till("resume", "--journal", at, exits=2).stderr
+
+    for name, verb in (("PROJECT", "status"), ("SERVER", "limits")):
+        with monkeypatch.context() as without:
+            without.delenv(f"SMARTGLOCAL_{name}")
+            told = till(verb, "--journal", at, exits=2).stderr
+        assert f"set SMARTGLOCAL_{name} in the environment" in told
+    monkeypatch.setenv("SMARTGLOCAL_SERVER", "nowhere")
+    assert "SMARTGLOCAL_SERVER: server must be" in till("status", "--journal", at, exits=2).stderr
+    refused = till("limits", "--journal", at, "--server", "nowhere", exits=2)
+    assert "--server: server must be" in refused.stderr
+
+
+def test_a_new_key(till, monkeypatch):
+    """It stands alone on standard output, is another each time, and seals."""
+    made = [till("new-key") for _ in range(2)]
+    keys = [one.stdout.removesuffix("\n") for one in made]
+    assert len({*keys, till.json("new-key")["key"]}) == 3
+    for one, key in zip(made, keys, strict=True):
+        assert "\n" not in key
+        assert key not in one.stderr
+        assert "keep it" in one.stderr
+        monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", key)
+        assert sg.Seal.from_env() is not None
+
+
+def test_what_is_no_key_of_the_seal(shop, monkeypatch):
+    """It is told how to make one, and not what was given."""
+    till, at = shop
+    monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", "secret")
+    told = till("work", "--journal", at, exits=2).stderr
+    assert "SMARTGLOCAL_JOURNAL_KEY: expected 32 bytes in Base64" in told
+    assert "smartglocal payouts new-key" in told
+    assert "secret" not in told

@@ -418,7 +418,8 @@ def test_two_projects_in_one_database(till, schema):
     till.monkeypatch.setenv("SMARTGLOCAL_PROJECT", "another")
     assert "belongs to" in till("status", "--journal", mine, exits=2).stderr
     try:
-        assert till.json("status", "--journal", other)["sums"] == {}
+        till("pay", "p.csv", "--yes", "--journal", other, exits=1)  # Nobody knows that project.
+        assert till.json("status", "--journal", other, exits=3)["counts"]["succeeded"] == 0
     finally:
         asyncio.run(execute("DROP SCHEMA IF EXISTS {schema}_b CASCADE", schema=schema))
 

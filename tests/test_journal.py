@@ -74,7 +74,22 @@ class PostgresShelf:
         return journal
 
 
-class TestMemoryJournal(JournalConformance):
+class OwnPromises(JournalConformance):
+    """What this package's own journals promise beyond that."""
+
+    @pytest.mark.parametrize("written", ["https://host/", "https://HOST", "https://host:443//"])
+    async def test_a_server_is_the_same_however_it_is_written(self, shelf, written) -> None:
+        """A journal that was made under another spelling of its server opens."""
+        journal = await shelf.take()
+        await journal.open(f"{written}|shop")
+        await journal.open("https://host|shop")
+        journal = await shelf.again(journal)
+        await journal.open("https://host|shop")
+        with pytest.raises(sg.JournalUnusable, match="belongs to"):
+            await journal.open("https://host/gate|shop")
+
+
+class TestMemoryJournal(OwnPromises):
     """Dictionaries."""
 
     @pytest.fixture
@@ -83,7 +98,7 @@ class TestMemoryJournal(JournalConformance):
         return MemoryShelf()
 
 
-class TestSQLiteJournal(JournalConformance):
+class TestSQLiteJournal(OwnPromises):
     """A file."""
 
     @pytest.fixture
@@ -95,7 +110,7 @@ class TestSQLiteJournal(JournalConformance):
 
 @pytest.mark.thorough
 @needs_postgres
-class TestPostgresJournal(JournalConformance):
+class TestPostgresJournal(OwnPromises):
     """A database."""
 
     @pytest.fixture

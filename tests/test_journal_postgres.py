@@ -129,6 +129,15 @@ async def test_what_cannot_be_reached() -> None:
     assert "it knows no such setting" in await refusal(f"{DSN}?shcema=shop")
 
 
+async def test_a_journal_that_must_be_there(schema) -> None:
+    """Whoever only looks makes none, and is told where there is none; one that is there opens."""
+    assert f"(schema {schema}): there is none" in await refusal(DSN, schema=schema, may_make=False)
+    async with connected() as connection:
+        assert await connection.fetchval("SELECT to_regnamespace($1)", schema) is None
+    async with opened(schema) as made, opened(schema, may_make=False) as found:
+        assert found.journal_id == made.journal_id
+
+
 async def test_a_schema_of_another_release(schema) -> None:
     """A version that isn't known is left alone."""
     async with opened(schema):

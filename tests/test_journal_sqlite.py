@@ -179,6 +179,25 @@ async def test_the_leases_of_a_dead_process_are_over(path) -> None:
         assert (await journal.claim("k", "you", LEASE)).fence == 2
 
 
+async def test_a_journal_that_must_be_there(path) -> None:
+    """Whoever only looks makes none, and is told where there is none; one that is there opens."""
+    looking = sg.SQLiteJournal(path, may_make=False)
+    with pytest.raises(sg.JournalUnusable, match="there is no journal"):
+        await looking.open(SCOPE)
+    assert not list(path.parent.iterdir())
+    path.write_bytes(b"")
+    with pytest.raises(sg.JournalUnusable, match="nothing was ever written to it"):
+        await looking.open(SCOPE)
+    assert not path.read_bytes()
+    made = sg.SQLiteJournal(path)
+    await made.open(SCOPE)
+    made_id = made.journal_id
+    await made.close()
+    await looking.open(SCOPE)
+    assert looking.journal_id == made_id
+    await looking.close()
+
+
 async def test_another_programs_database(path) -> None:
     """It is left as it is, to the byte."""
     with contextlib.closing(sqlite3.connect(path)) as other:

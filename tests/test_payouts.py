@@ -38,6 +38,17 @@ async def test_those_who_ask_together_share_one_payout(api, provider, journal):
     assert provider.order("k-1").calls[START] == 1
 
 
+@pytest.mark.parametrize("written", ["HTTPS://Host:443/", "https://HOST", "https://host//"])
+async def test_a_journal_is_its_server_s_however_that_is_written(key, journal, written):
+    """A slash behind it, its letters and a usual port make no other server of it."""
+    for server in ("https://host", written, "https://host"):
+        async with sg.SmartGlocal("shop", key, server) as api, sg.Payouts(api, journal):
+            pass
+    async with sg.SmartGlocal("shop", key, "https://host/gate") as api:
+        with pytest.raises(sg.JournalUnusable, match=r"belongs to https://host\|shop, not to"):
+            await sg.Payouts(api, journal).__aenter__()
+
+
 async def test_another_request_is_refused(api, provider, journal):
     """A key belongs to its first request; the error names what differs."""
     async with sg.Payouts(api, journal) as payouts:

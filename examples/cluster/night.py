@@ -27,6 +27,7 @@ SEED: Final = 7
 PROJECT: Final = "demo"
 LOOK_SECONDS: Final = 0.5
 PAGE: Final = 1_000
+INTERRUPTED: Final = 130
 # The worst provider that the documents allow: a second start is a second payout.
 RULES: Final = emulator.Rules(second_start=emulator.Permission.ALLOW)
 
@@ -106,7 +107,8 @@ def pay(night: Night) -> None:
     """Submit the file, and have it worked off."""
     with ExitStack() as stack:
         write(night.file, night.count)
-        say(f"smartglocal payouts submit {night.file.name}: {night.count:,} payouts")
+        payouts = "1 payout" if night.count == 1 else f"{night.count:,} payouts"
+        say(f"smartglocal payouts submit {night.file.name}: {payouts}")
         if night.begin(stack, "submit", str(night.file), "--yes").wait():
             raise SystemExit((night.folder / "commands.log").read_text(encoding="utf-8"))
         say(f"smartglocal payouts work, {WORKERS} times")
@@ -226,4 +228,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        say("interrupted: all that was started is ended")
+        sys.exit(INTERRUPTED)

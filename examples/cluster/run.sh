@@ -10,6 +10,13 @@ set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 python="${PYTHON:-$root/.venv/bin/python}"
 journal="${SMARTGLOCAL_JOURNAL:-}"
+count="${COUNT:-20000}"
+case "$count" in
+  *[!0-9]* | 0*)
+    echo "COUNT=$count: expected a whole number above zero" >&2
+    exit 2
+    ;;
+esac
 folder="$(mktemp -d)"
 programs=""
 
@@ -37,8 +44,8 @@ if [ -z "${PYTHON:-}" ] && ! "$python" -c "import asyncpg, pgqueuer, rich, typer
 fi
 
 if [ -z "$journal" ]; then
-  # Debian keeps them off the path; the last one is the newest.
-  found="$(command -v pg_ctl || { ls -d /usr/lib/postgresql/*/bin/pg_ctl 2>/dev/null || true; } | tail -n 1)"
+  # Debian keeps them off the path; by their numbers, as 9 comes before 17, the last one is the newest.
+  found="$(command -v pg_ctl || { ls -d /usr/lib/postgresql/*/bin/pg_ctl 2>/dev/null || true; } | sort -V | tail -n 1)"
   if [ -z "$found" ]; then
     echo "No PostgreSQL: install one (initdb and pg_ctl), or set SMARTGLOCAL_JOURNAL=postgres://..." >&2
     exit 2
@@ -53,4 +60,4 @@ if [ -z "$journal" ]; then
   journal="postgres://payer@127.0.0.1:$port/postgres"
 fi
 
-PYTHONPATH="$root" "$python" "$root/examples/cluster/night.py" --count "${COUNT:-20000}" --journal "$journal"
+PYTHONPATH="$root" "$python" "$root/examples/cluster/night.py" --count "$count" --journal "$journal"

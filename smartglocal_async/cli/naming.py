@@ -23,6 +23,7 @@ _WHICH_ONE: Final = "give one of --card-token, --public-token, --recurrent-token
 # What the client says to programs, and what is said here instead.
 _OWN_WORDS: Final[Mapping[str, str]] = {
     "make the client with submerchant=": "set SMARTGLOCAL_SUBMERCHANT",
+    "`sg.Seal.new_key()`": "`smartglocal payouts new-key`",
     "(sg.DEMO and sg.LIVE are two)": f"({DEMO} and {LIVE} are two)",
     "use https, or Settings(allow_plain_http=True) inside a network you trust": (
         "write https://..., as plain HTTP is for this machine alone"

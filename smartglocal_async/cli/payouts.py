@@ -8,6 +8,7 @@ import typer
 from . import (
     payouts_check,
     payouts_decide,
+    payouts_key,
     payouts_pay,
     payouts_reconcile,
     payouts_report,
@@ -22,6 +23,7 @@ from .grammar import Command
 _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     payouts_check.check,
     payouts_pay.pay,
+    payouts_key.new_key,
     payouts_submit.submit,
     payouts_work.work,
     payouts_resume.resume,

@@ -2,8 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final, NoReturn, TypeVar
 
 from attrs import define, field
 
@@ -14,8 +15,8 @@ from ..journal.store import Journal
 from ..payouts.payouts import Payouts
 from ..payouts.protocol import Mode
 from ..sealing import Seal
-from ..settings import AttemptDetails, Settings
-from .naming import own_words
+from ..settings import AttemptDetails, Settings, without_key
+from .naming import named, own_words
 from .payouts_journal import existing, journal_of
 
 T = TypeVar("T")
@@ -52,11 +53,52 @@ def client_of(
         InvalidCredentials: something is missing or can't be used; the text names it.
 
     """
-    variables = dict(os.environ)
-    if server is not None:
-        variables["SMARTGLOCAL_SERVER"] = server
+    with _server_named(server):
+        return SmartGlocal.from_env(
+            settings=Settings(on_attempt=heed), environment=_variables(server)
+        )
+
+
+class _NoKey:
+    """What signs for whoever sends nothing."""
+
+    async def sign(self, body: bytes) -> NoReturn:
+        """Refuse."""
+        del body
+        raise InvalidCredentials("this command has no key, as it has nothing to send")
+
+
+@asynccontextmanager
+async def keyless(journal: Journal, server: str | None) -> AsyncGenerator[Payouts]:
+    """Open a journal for what sends nothing: only whose it is has to be known, and no key.
+
+    Raises:
+        InvalidCredentials: the project or the server is missing, or can't be used.
+        JournalUnusable: the journal can't be opened.
+
+    """
+    with named(), _server_named(server):
+        given = without_key(_variables(server), _NoKey())
+        client = SmartGlocal(
+            given.project,
+            given.private_key,
+            given.server,
+            submerchant=given.submerchant,
+            api_version=given.api_version,
+        )
+    async with client, Payouts(client, journal) as payouts:
+        yield payouts
+
+
+def _variables(server: str | None) -> dict[str, str]:
+    return dict(os.environ) | ({} if server is None else {"SMARTGLOCAL_SERVER": server})
+
+
+@contextmanager
+def _server_named(server: str | None) -> Generator[None]:
+    """Name the option behind what is wrong with a server, where it was given as one."""
     try:
-        return SmartGlocal.from_env(settings=Settings(on_attempt=heed), environment=variables)
+        yield
     except InvalidCredentials as error:
         if server is not None and str(error).startswith("server "):
             raise InvalidCredentials(f"--server: {own_words(str(error))}") from None
@@ -79,18 +121,17 @@ def payouts_of(client: SmartGlocal, journal: Journal, mode: Mode = Mode.MANUAL) 
 
 
 def done_with(journal: str, server: str | None, act: Callable[[Payouts], Awaitable[T]]) -> T:
-    """Do something with the payouts of a journal that is there.
+    """Do something with the payouts of a journal that is there, for which nothing is sent.
 
     Raises:
         InvalidRequest: there is no such journal.
-        InvalidCredentials: something is missing or can't be used.
+        InvalidCredentials: the project or the server is missing, or can't be used.
 
     """
     existing(journal)
-    client = client_of(server)
 
     async def done() -> T:
-        async with client, payouts_of(client, journal_of(journal)) as payouts:
+        async with keyless(journal_of(journal, may_make=False), server) as payouts:
             return await act(payouts)
 
     return asyncio.run(done())

@@ -8,7 +8,7 @@ from .payouts_journal import is_address, journal_of
 _KEY = "SMARTGLOCAL_JOURNAL_KEY"
 
 
-def shared(text: str) -> PostgresJournal:
+def shared(text: str, *, may_make: bool = True) -> PostgresJournal:
     """Give the journal at the address of a database.
 
     Raises:
@@ -19,7 +19,7 @@ def shared(text: str) -> PostgresJournal:
     if not is_address(text):
         words = "expected postgres://..., which workers can share; a file is one process's"
         raise InvalidRequest("--journal", words)
-    journal = journal_of(text)
+    journal = journal_of(text, may_make=may_make)
     assert isinstance(journal, PostgresJournal)  # noqa: S101 - it is what an address gives
     return journal
 
@@ -49,5 +49,5 @@ def check_seal() -> None:
     if Seal.from_env() is None:
         raise InvalidCredentials(
             f"{_KEY}: isn't set; workers have no file, and open the requests with the key that "
-            "sealed them: make one with `sg.Seal.new_key()`, and give it to all of them"
+            "sealed them: make one with `smartglocal payouts new-key`, and give it to all of them"
         )

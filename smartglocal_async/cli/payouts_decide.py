@@ -37,8 +37,8 @@ def decide(  # noqa: PLR0913 - one option per setting
 ) -> None:
     """Settle a payout by what a person found out at the provider; nothing is sent.
 
-    Money must surely have moved, or not: what is written stays. Needs the credentials of the
-    environment, as the journal belongs to a project and a server.
+    Money must surely have moved, or not: what is written stays. Needs the project and the server
+    of the environment, whose the journal is, and no key.
     """
     with explained(as_json=as_json), named({"reason": "--reason"}), ended_by_signals():
         if is_paid is None:
@@ -59,7 +59,7 @@ def withdraw(
 ) -> None:
     """Take back a payout for which nothing is out; nothing is sent.
 
-    Another try is another key. Needs the credentials of the environment.
+    Another try is another key. Needs the project and the server of the environment, and no key.
     """
     with explained(as_json=as_json), named({"reason": "--reason"}), ended_by_signals():
         _tell(
@@ -77,7 +77,8 @@ def lift(
 ) -> None:
     """Lift a halt, once what it says was looked into; nothing is sent.
 
-    Needs the credentials of the environment. Exit code 1 if the answer was no.
+    Needs the project and the server of the environment, and no key. Exit code 1 if the answer was
+    no.
     """
     with explained(as_json=as_json), named(), ended_by_signals():
         if not yes:
@@ -104,7 +105,7 @@ def quarantine(
 ) -> None:
     """Have nothing paid from a journal that was restored, until news may have come of it.
 
-    Needs the credentials of the environment. `lift` ends it early.
+    Needs the project and the server of the environment, and no key. `lift` ends it early.
     """
     with explained(as_json=as_json), named(), ended_by_signals():
         done_with(journal, server, lambda payouts: payouts.quarantine(timedelta(hours=hours)))

@@ -19,8 +19,10 @@ def is_address(text: str) -> bool:
     return text.startswith(_SCHEMES)
 
 
-def journal_of(text: str) -> Journal:
+def journal_of(text: str, *, may_make: bool = True) -> Journal:
     """Give the journal at a path, or at the address of a database of PostgreSQL.
+
+    It is made where there is none, and it may be.
 
     Raises:
         InvalidRequest: it is another address, or nothing.
@@ -29,7 +31,7 @@ def journal_of(text: str) -> Journal:
     """
     if not is_address(text):
         _check(text)
-        return SQLiteJournal(text)
+        return SQLiteJournal(text, may_make=may_make)
     try:
         # Imported when asked for: what it needs is an extra.
         from ..journal.postgres import (  # type: ignore[import-not-found, unused-ignore] # noqa: PLC0415
@@ -39,7 +41,7 @@ def journal_of(text: str) -> Journal:
         words = "needs the extra postgres: pip install 'smartglocal-async[postgres]'"
         raise Misuse(f"{_OPTION}: a journal in PostgreSQL {words}") from None
     with named(_FIELDS):
-        return cast("Journal", PostgresJournal(text))
+        return cast("Journal", PostgresJournal(text, may_make=may_make))
 
 
 def place_of(given: str | None, file: Path | None) -> str:
@@ -71,7 +73,8 @@ def existing(journal: str) -> None:
     """
     _check(journal)
     if not is_there(journal):
-        raise InvalidRequest(_OPTION, f"there is no journal {journal}")
+        words = "mend the path (`payouts pay` begins one)"
+        raise InvalidRequest(_OPTION, f"there is no journal {journal}; {words}")
 
 
 def shown(text: str) -> str:

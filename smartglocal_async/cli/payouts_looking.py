@@ -1,11 +1,11 @@
-"""A journal that is only looked at: a file without credentials, a database with them."""
+"""A journal that is only looked at: a file as it is, a database in the name of a project."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from ..journal.sqlite import SQLiteReader
 from ..payouts.cases import Book
-from .payouts_client import client_of, payouts_of
+from .payouts_client import keyless
 from .payouts_journal import is_address, journal_of
 
 
@@ -15,12 +15,12 @@ async def looking(journal: str) -> AsyncGenerator[Book]:
 
     Raises:
         JournalUnusable: there is none, or it can't be read.
-        InvalidCredentials: a database is asked in the name of a project.
+        InvalidCredentials: the project or the server of a database's is missing.
 
     """
     if is_address(journal):
-        book = journal_of(journal)
-        async with client_of(None) as client, payouts_of(client, book):
+        book = journal_of(journal, may_make=False)
+        async with keyless(book, None):
             yield book
     else:
         async with SQLiteReader(journal) as reader:

@@ -1,6 +1,5 @@
 """``payouts reconcile``: the provider's daily report held against the journal."""
 
-import asyncio
 import shlex
 from datetime import datetime
 from pathlib import Path
@@ -15,8 +14,8 @@ from ..payouts.report import PayoutReport, ReportColumns
 from .errand import ended_by_signals
 from .failures import ExitCode, explained, unread_or_not
 from .naming import named
-from .payouts_client import client_of, payouts_of
-from .payouts_journal import existing, journal_of, shown
+from .payouts_client import done_with
+from .payouts_journal import shown
 from .payouts_options import NeededJournal, Server
 from .screen import AsJson, cell, console, counted, show, table, write_json
 
@@ -57,8 +56,8 @@ def reconcile(  # noqa: PLR0913 - one option per setting
 ) -> None:
     """Hold the provider's daily report against the journal; what it settles is written as paid.
 
-    Nothing is sent. Needs the credentials of the environment, as the journal belongs to a project
-    and a server.
+    Nothing is sent. Needs the project and the server of the environment, whose the journal is, and
+    no key.
 
     Exit codes: 0 nothing to look at. 1 something differs. 2 misuse. 7 the journal forgot a
     payout, and payouts are halted.
@@ -75,7 +74,6 @@ def reconcile(  # noqa: PLR0913 - one option per setting
             since=_time("--since", since),
             until=_time("--until", until),
         )
-        existing(journal)
         code = _adopt(read, journal, server, as_json=as_json) if adopt else ExitCode.DONE
         code = code if adopt else _reconcile(read, journal, server, as_json=as_json)
     if code:
@@ -85,13 +83,7 @@ def reconcile(  # noqa: PLR0913 - one option per setting
 def _reconcile(
     report: PayoutReport, journal: str, server: str | None, *, as_json: bool
 ) -> ExitCode:
-    client = client_of(server)
-
-    async def held() -> Reconciliation:
-        async with client, payouts_of(client, journal_of(journal)) as payouts:
-            return await payouts.reconcile(report)
-
-    found = asyncio.run(held())
+    found = done_with(journal, server, lambda payouts: payouts.reconcile(report))
     with unread_or_not():
         if as_json:
             write_json(_facts(found))
@@ -103,13 +95,7 @@ def _reconcile(
 
 
 def _adopt(report: PayoutReport, journal: str, server: str | None, *, as_json: bool) -> ExitCode:
-    client = client_of(server)
-
-    async def adopted() -> int:
-        async with client, payouts_of(client, journal_of(journal)) as payouts:
-            return await payouts.adopt(report)
-
-    count = asyncio.run(adopted())
+    count = done_with(journal, server, lambda payouts: payouts.adopt(report))
     if as_json:
         write_json({"adopted": count})
     else:

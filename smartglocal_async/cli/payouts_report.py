@@ -47,7 +47,8 @@ def report(
 
     Of FILE, of a --batch, or of the whole journal. The columns are those of the results that
     `pay` writes; this one is complete, with a line for each. It reads the journal, also while
-    `pay` runs; nothing is sent, and a journal in a file needs no credentials.
+    `pay` runs; nothing is sent. A journal in a database needs the project and the server of the
+    environment, and no key; one in a file needs neither.
     """
     with explained(as_json=as_json):
         place = place_of(journal, file)

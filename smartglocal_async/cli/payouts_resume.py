@@ -127,7 +127,7 @@ def resume(  # noqa: PLR0913 - one option per setting
 
 
 async def _run(client: SmartGlocal, wish: _Wish, reach: Reach) -> Ran:
-    journal = journal_of(wish.journal)
+    journal = journal_of(wish.journal, may_make=False)
     async with client, payouts_of(client, journal, wish.mode) as payouts:
         _ = await known(journal, wish.batch, wish.journal)
         orders = await _orders(journal, wish)

@@ -79,11 +79,11 @@ def status(  # noqa: PLR0913 - one option per setting
     """Say how the payouts stand: counts, sums, a halt, and what needs a person.
 
     Those of FILE, of a --batch, or of the whole journal; of one in a database each batch is listed,
-    too. It reads the journal, also while `pay`
-    runs; nothing is sent, and a journal in a file needs no credentials. With --watch it looks
-    again and again, until nothing is open, and shows the rate and the time left of all workers
-    together: a live table, or a line of JSON for each look. What isn't written down yet is waited
-    for.
+    too. It reads the journal, also while `pay` runs; nothing is sent. A journal in a database needs
+    the project and the server of the environment, and no key; one in a file needs neither. With
+    --watch it looks again and again, until nothing is open, and shows the rate and the time left of
+    all workers together: a live table, or a line of JSON for each look. What isn't written down yet
+    is waited for.
 
     Exit codes: 0 all that were begun are paid. 1 some failed. 2 misuse. 3 some are open or
     unknown. 7 payouts are halted.

@@ -1,27 +1,38 @@
 """``payouts pause``, ``unpause``, ``cancel`` and ``limits``: what all workers heed."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Annotated, Final, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 from attrs import evolve
 
 from ..errors import InvalidRequest
-from ..journal.entries import Batch
+from ..journal.entries import Batch, BatchState
 from ..journal.limits import Limits
+from ..journal.ruling import left_to_spend
 from ..values.exactness import above_zero
+from ..values.money import Amount
 from .errand import ended_by_signals
 from .failures import ExitCode, explained, unread_or_not
 from .naming import named
 from .payouts_asking import agreed, needs_terminal
-from .payouts_client import client_of, done_with, payouts_of
+from .payouts_client import done_with, keyless
 from .payouts_cluster import shared
+from .payouts_journal import existing, journal_of
 from .payouts_options import BatchArgument, NeededJournal, Server, SharedJournal, Yes
 from .screen import AsJson, counted, printable, write_json, write_line
+from .words import money
 
 N = TypeVar("N", int, float)
 Why = Annotated[str, typer.Option("--reason", help="Why; it is kept with the batch.")]
+WhyPaused = Annotated[
+    str | None,
+    typer.Option(
+        "--reason",
+        help="Why; it is kept with the batch. Without it a batch that was paused keeps its reason.",
+    ),
+]
 RateOfAll = Annotated[
     str | None,
     typer.Option("--rate", metavar="N|none", help="Payouts taken up in a second, at most."),
@@ -38,18 +49,20 @@ def pause(
     batch: BatchArgument,
     *,
     journal: NeededJournal,
-    reason: Why = _REASON,
+    reason: WhyPaused = None,
     server: Server = None,
     as_json: AsJson = False,
 ) -> None:
     """Have no worker begin more of a batch; what is under way is finished. `unpause` ends it.
 
-    It holds within seconds, for each `work` on every machine. Needs the credentials of the
-    environment.
+    It holds within seconds, for each `work` on every machine. Needs the project and the server of
+    the environment, whose the journal is, and no key.
     """
     with explained(as_json=as_json), named({"reason": "--reason"}), ended_by_signals():
-        done = done_with(journal, server, lambda payouts: payouts.pause(batch, reason=reason))
-        _tell(done, as_json=as_json)
+        existing(journal)
+        done, was_paused = asyncio.run(_paused(journal, server, batch, reason))
+        state = "paused already" if was_paused else done.state.value
+        _tell(done, {"was_paused": was_paused}, [_words(done, state)], as_json=as_json)
 
 
 def unpause(
@@ -61,11 +74,14 @@ def unpause(
 ) -> None:
     """Have workers go on with a batch that was paused, or stopped by one of its rules.
 
-    They find it within seconds. Needs the credentials of the environment.
+    They find it within seconds. A spending limit holds on; what it leaves is told. Nothing is paid
+    by this command; `resume`, which is something else, pays by itself what was begun and is open.
+    Needs the project and the server of the environment, and no key.
     """
     with explained(as_json=as_json), named(), ended_by_signals():
         done = done_with(journal, server, lambda payouts: payouts.unpause(batch))
-        _tell(done, as_json=as_json)
+        words = [_words(done, done.state.value), *_limit_words(done)]
+        _tell(done, {"spend_left": left_to_spend(done)}, words, as_json=as_json)
 
 
 def cancel(  # noqa: PLR0913 - one option per setting
@@ -80,8 +96,8 @@ def cancel(  # noqa: PLR0913 - one option per setting
     """Withdraw all of a batch for which nothing is out, for good; what is under way is finished.
 
     What was withdrawn is never paid under its key, in no other batch either: to pay it after all,
-    submit it under new keys, as another batch. Needs the credentials of the environment. Exit code
-    1 if the answer was no.
+    submit it under new keys, as another batch. Needs the project and the server of the environment,
+    and no key. Exit code 1 if the answer was no.
     """
     with explained(as_json=as_json), named({"reason": "--reason"}), ended_by_signals():
         if not yes:
@@ -106,7 +122,7 @@ def limits(
 ) -> None:
     """Show what all workers may do together, or set it for them, also while they work.
 
-    What isn't named stays. Needs the credentials of the environment.
+    What isn't named stays. Needs the project and the server of the environment, and no key.
     """
     with explained(as_json=as_json), named(), ended_by_signals():
         _ = shared(journal)
@@ -121,8 +137,8 @@ def limits(
 
 
 async def _limited(text: str, server: str | None, change: Callable[[Limits], Limits]) -> Limits:
-    journal, client = shared(text), client_of(server)
-    async with client, payouts_of(client, journal):
+    journal = shared(text, may_make=False)
+    async with keyless(journal, server):
         before = await journal.limits()
         after = change(before)
         if after != before:
@@ -156,10 +172,40 @@ def _number(option: str, text: str | None, kind: Callable[[str], N]) -> N:
     return number
 
 
-def _tell(done: Batch, *, as_json: bool) -> None:
+async def _paused(
+    text: str, server: str | None, name: str, reason: str | None
+) -> tuple[Batch, bool]:
+    """Pause a batch, and say whether it was paused: then another reason has to be given by name."""
+    journal = journal_of(text, may_make=False)
+    async with keyless(journal, server) as payouts:
+        found = await journal.batch(name)
+        was_paused = found is not None and found.state is BatchState.PAUSED
+        if found is not None and was_paused and reason is None:
+            return found, True
+        return await payouts.pause(name, reason=reason or _REASON), was_paused
+
+
+def _limit_words(batch: Batch) -> list[str]:
+    """Say what the spending limits leave: what is larger pauses the batch again, at once."""
+    if batch.rules is None or not batch.rules.spend:
+        return []
+    left = [
+        f"{money(Amount(units, code))} of {money(Amount(batch.rules.spend[code], code))}"
+        for code, units in left_to_spend(batch).items()
+    ]
+    holds = f"its spending limit still holds, and leaves {', '.join(left)}"
+    return [holds, "to raise it, submit the file again with another --spend-limit"]
+
+
+def _words(batch: Batch, state: str) -> str:
+    why = f" ({batch.reason})" if batch.reason else ""
+    return f"{batch.name}: {state}{why}"
+
+
+def _tell(done: Batch, facts: Mapping[str, Any], words: Sequence[str], *, as_json: bool) -> None:
     with unread_or_not():
         if as_json:
-            write_json({"batch": done.name, "state": done.state.value, "reason": done.reason})
+            known = {"batch": done.name, "state": done.state.value, "reason": done.reason}
+            write_json({**known, **facts})
         else:
-            why = f" ({done.reason})" if done.reason else ""
-            write_line(printable(f"{done.name}: {done.state.value}{why}"))
+            write_line(printable("; ".join(words)))

@@ -29,6 +29,7 @@ from .entries import (
 )
 from .leases import is_leased
 from .packing import Page
+from .scopes import is_same
 from .states import Event, Step
 from .writing import Writing
 
@@ -125,7 +126,7 @@ class MemoryJournal:
 
     async def open(self, scope: str) -> None:
         """Take the journal into use for a server and a project."""
-        if self._scope not in {None, scope}:
+        if self._scope is not None and not is_same(self._scope, scope):
             raise JournalUnusable(f"the journal belongs to {self._scope}, not to {scope}")
         self._scope, self._is_open = scope, True
 

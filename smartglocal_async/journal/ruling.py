@@ -56,6 +56,13 @@ def forbids(batch: Batch, entry: Entry) -> str | None:
     return f"with the payout {entry.key!r} more than {most} would be spent"
 
 
+def left_to_spend(batch: Batch) -> dict[str, int]:
+    """Give what the spending limits of a batch leave, by currency, in minor units."""
+    if batch.rules is None:
+        return {}
+    return {one: max(0, most - batch.bound.get(one, 0)) for one, most in batch.rules.spend.items()}
+
+
 def is_covered(batch: Batch, entry: Entry, now: float) -> bool:
     """Say whether the wallets pay for an entry, as far as they were seen."""
     if batch.rules is None or not batch.rules.low_balance:

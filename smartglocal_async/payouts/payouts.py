@@ -13,6 +13,7 @@ from ..client import SmartGlocal
 from ..errors import InvalidRequest, Misuse
 from ..journal.entries import Halt, HaltKind
 from ..journal.leases import LONGEST_LEASE_SECONDS
+from ..journal.scopes import scope_of
 from ..journal.store import Journal
 from ..sealing import Seal
 from ..values.events import WebhookEvent
@@ -94,8 +95,8 @@ class Payouts(SharedBatches):
 
         """
         credentials = self._caller.freezer.credentials
-        parts = (str(credentials.server), credentials.project, credentials.submerchant)
-        await self._journal.open("|".join(part for part in parts if part is not None))
+        whose = (str(credentials.server), credentials.project, credentials.submerchant)
+        await self._journal.open(scope_of(*whose))
         if not self._journal.durable:
             await self._journal.close()
             raise Misuse("the journal forgets: take SQLiteJournal; MemoryJournal is for tests")

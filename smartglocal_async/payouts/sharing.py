@@ -90,7 +90,11 @@ class SharedBatches(ABC):
         return await self._open().desk.journal.set_batch_state(batch, BatchState.PAUSED, reason)
 
     async def unpause(self, batch: str) -> Batch:
-        """Have a batch go on that was paused; raises what `pause` does."""
+        """Have a batch go on that was paused, within its rules; raises what `pause` does.
+
+        A spending limit that was reached is so still, and pauses it at the next payout that it
+        doesn't leave room for: `submit` it again with another one.
+        """
         return await self._open().desk.journal.set_batch_state(batch, BatchState.RUNNING)
 
     async def cancel(self, batch: str, *, reason: str) -> int:

@@ -24,8 +24,8 @@ _MODES: Final[Mapping[str, Mode]] = {"manual": Mode.MANUAL, "automatic": Mode.AU
 async def create_worker() -> AsyncGenerator[Worker]:
     """Give a worker as the variables of the environment say.
 
-    ``pgq run smartglocal_async.integrations.cluster:create_worker`` runs it (that of PgQueuer 1.6
-    only beside a typer before 0.29), and so does ``pgqueuer.run`` in a program.
+    ``pgq run smartglocal_async.integrations.cluster:create_worker`` runs it, and so does
+    ``pgqueuer.run`` in a program.
     ``SMARTGLOCAL_JOURNAL`` is the address of the journal, ``SMARTGLOCAL_JOURNAL_KEY`` the key of
     its seal; then those of `SmartGlocal.from_env`, ``SMARTGLOCAL_CONCURRENCY`` (64), and
     ``SMARTGLOCAL_CONFIRM``, manual or automatic.

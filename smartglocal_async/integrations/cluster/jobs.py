@@ -22,6 +22,7 @@ from ...journal.entries import Batch, BatchState
 from ...journal.postgres.address import name_of
 from ...journal.postgres.faults import unusable
 from ...journal.postgres.journal import PostgresJournal
+from ...journal.scopes import is_same
 from .driver import QueueDriver
 
 RUN_CHUNK: Final = "run_chunk"
@@ -163,7 +164,7 @@ def batch_in(payload: bytes | None, scope: str) -> str:
         theirs, batch = job["scope"], job["batch"]
     except (ValueError, TypeError, KeyError):
         raise Misuse("a job without a scope and a batch: nothing here put it in") from None
-    if theirs != scope:
+    if not is_same(str(theirs), scope):
         raise Misuse(f"a job is for {theirs}, and this worker is for {scope}")
     return str(batch)
 
@@ -173,7 +174,9 @@ def _told_as_ours(journal: PostgresJournal) -> Generator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 - told without the driver's text, which has values
-        raise unusable(name_of(journal.dsn, journal.schema), error) from None
+        # Whoever reads of a journal without a table looks for payouts that are lost.
+        place = name_of(journal.dsn, journal.schema)
+        raise unusable(f"the queue, which holds no payout, beside {place}", error) from None
 
 
 def _settings(schema: str) -> DBSettings:

@@ -30,6 +30,7 @@ from ..entries import (
 from ..limits import AtWork, Limits
 from ..packing import Page
 from ..ruling import COUNTED
+from ..scopes import is_same
 from ..states import Event, Step
 from ..writing import Writing, holding
 from .address import check_schema, checked_schema, name_of, schema_in, without_schema
@@ -54,7 +55,8 @@ class PostgresJournal:
     """A journal in a schema of a PostgreSQL database, for any number of processes.
 
     The schema is ``schema``, or stands in the address, as ``?schema=NAME``; else ``smartglocal``.
-    It needs the extra ``postgres``. What a method gave back is on the server's disk: every commit
+    It is made by whoever opens it first, unless ``may_make`` is false: then there has to be one. It
+    needs the extra ``postgres``. What a method gave back is on the server's disk: every commit
     waits for it, whatever the role's settings say. Those who ask at the same time share a commit.
     The time of leases is the database's. A database that is gone is tried again for
     ``patience_seconds``, then what was asked for raises `JournalUnusable`; the next that is asked
@@ -75,6 +77,7 @@ class PostgresJournal:
         kw_only=True,
         converter=checked_schema,
     )
+    may_make: bool = field(default=True, kw_only=True)
     patience_seconds: float = field(default=30.0, kw_only=True)
     answer_seconds: float = field(default=30.0, kw_only=True)
     """How long an answer of the database may take before the connection counts as lost."""
@@ -113,18 +116,19 @@ class PostgresJournal:
         return self._opened.scope
 
     async def open(self, scope: str) -> None:
-        """Connect, and make the tables where there are none; leases stay as they are.
+        """Connect, and make the tables where there are none and it may; leases stay as they are.
 
         Raises:
             Misuse: the extra is not installed.
             JournalUnusable: the database can't be reached, refuses, is too old, or forgets; or the
-                schema is another scope's, or of a newer version.
+                schema is another scope's, or of a newer version, or has no journal, and none may
+                be made.
 
         """
         async with self._opening:
             if (opened := self._now_open) is None:
                 opened = self._now_open = await self._connect(scope)
-        if opened.scope != scope:
+        if not is_same(opened.scope, scope):
             words = f"{self._name} belongs to {opened.scope}, not to {scope}"
             raise JournalUnusable(words)
 
@@ -372,6 +376,7 @@ class PostgresJournal:
             dsn=without_schema(self.dsn),
             schema=self.schema,
             name=self._name,
+            may_make=self.may_make,
             patience_seconds=self.patience_seconds,
             answer_seconds=self.answer_seconds,
             clock=self.clock,

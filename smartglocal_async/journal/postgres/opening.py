@@ -11,7 +11,7 @@ from ...errors import JournalUnusable, Misuse, SmartGlocalError
 from .drafting import Drafting
 from .faults import unusable
 from .link import Link
-from .schema import Identity, commit_level, identify, lay_out
+from .schema import Identity, commit_level, expect, identify, lay_out
 from .writer import Writer
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Setting:
     dsn: str = field(repr=False)
     schema: str
     name: str
+    may_make: bool
     patience_seconds: float
     answer_seconds: float
     clock: Callable[[], float] | None
@@ -117,7 +118,10 @@ async def opened(setting: Setting, scope: str) -> Opened:
 
 
 async def _met(connection: "Connection[Any]", setting: Setting, scope: str) -> Opened:
-    await lay_out(connection, setting.schema, scope, setting.name)
+    if setting.may_make:
+        await lay_out(connection, setting.schema, scope, setting.name)
+    else:
+        await expect(connection, setting.schema, setting.name)
     identity = await identify(connection, setting.schema, scope, setting.name)
     drafting = Drafting(setting.schema, setting.clock)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import field, frozen
 
 from ...errors import JournalUnusable
+from ..scopes import is_same
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -82,6 +83,18 @@ async def lay_out(connection: "Connection[Any]", schema: str, scope: str, name: 
             _ = await connection.execute(_LATER.format(schema=schema))
 
 
+async def expect(connection: "Connection[Any]", schema: str, name: str) -> None:
+    """See that somebody laid the tables out; whoever only looks makes none.
+
+    Raises:
+        JournalUnusable: nobody did.
+
+    """
+    if not await _is_there(connection, schema):
+        words = "there is none; mend the address or its ?schema= (`payouts submit` begins one)"
+        raise JournalUnusable(f"{name}: {words}")
+
+
 async def identify(connection: "Connection[Any]", schema: str, scope: str, name: str) -> Identity:
     """See that the tables are a journal of this scope, on a server that doesn't forget.
 
@@ -102,7 +115,7 @@ async def identify(connection: "Connection[Any]", schema: str, scope: str, name:
             f"{name}: its tables are of version {found}, and this release knows {_VERSION}: "
             "take the release that made them, or a later one"
         )
-    if row["scope"] != scope:
+    if not is_same(row["scope"], scope):
         words = f"{name} belongs to {row['scope']}, not to {scope}: give each a schema of its own"
         raise JournalUnusable(words)
     return Identity(row["journal_id"], row["secret"])

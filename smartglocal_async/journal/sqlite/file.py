@@ -14,6 +14,7 @@ from attrs import frozen
 from ...errors import JournalUnusable
 from ..entries import Halt, HaltKind
 from ..packing import halt_text
+from ..scopes import is_same
 from .faults import unusable
 
 _APPLICATION: Final = 0x53474C31
@@ -99,19 +100,33 @@ class Opened:
 
 
 @contextmanager
-def open_file(path: Path, scope: str) -> Generator[Opened]:
+def open_file(path: Path, scope: str, *, may_make: bool) -> Generator[Opened]:
     """Hold the file open, and every other process off it.
 
     Raises:
         JournalUnusable: the text says why.
 
     """
+    if not may_make:
+        check_there(path)
     with _locked(path) as side, closing(_connected(path)) as connection:
         try:
-            yield _begun(connection, path, scope, side)
+            yield _begun(connection, path, scope, side, may_make=may_make)
         finally:
             if connection.in_transaction:
                 connection.rollback()
+
+
+def check_there(path: Path) -> None:
+    """See that there is a file; whoever only looks makes none.
+
+    Raises:
+        JournalUnusable: there is none.
+
+    """
+    if not path.exists():
+        words = "mend the path (`payouts pay` begins one)"
+        raise JournalUnusable(f"there is no journal {path}; {words}")
 
 
 @contextmanager
@@ -154,9 +169,11 @@ def _make(path: Path) -> None:
         os.close(folder)
 
 
-def _begun(connection: sqlite3.Connection, path: Path, scope: str, side: SideFile) -> Opened:
+def _begun(
+    connection: sqlite3.Connection, path: Path, scope: str, side: SideFile, *, may_make: bool
+) -> Opened:
     try:
-        is_new = look(connection, path)
+        is_new = look(connection, path, may_be_new=may_make)
         _set(connection, path)
         _ = connection.execute("BEGIN IMMEDIATE")
         if is_new:
@@ -207,11 +224,18 @@ def write_halt(connection: sqlite3.Connection, halt: Halt | None) -> None:
         _ = connection.execute("INSERT INTO meta VALUES ('halt', ?)", (halt_text(halt),))
 
 
-def look(connection: sqlite3.Connection, path: Path) -> bool:
-    """Say whether the file is new, before anything in it is changed."""
+def look(connection: sqlite3.Connection, path: Path, *, may_be_new: bool) -> bool:
+    """Say whether the file is new, before anything in it is changed.
+
+    Raises:
+        JournalUnusable: it is no journal, or damaged; or is new, and may not be.
+
+    """
     made_by = _one(connection, "PRAGMA application_id")
     tables = _one(connection, "SELECT count(*) FROM sqlite_master")
     if not made_by and not tables:
+        if not may_be_new:
+            raise JournalUnusable(f"the journal {path}: nothing was ever written to it")
         return True
     if made_by != _APPLICATION:
         raise JournalUnusable(f"{path} isn't a journal, but another program's file of SQLite")
@@ -248,7 +272,7 @@ def _lay_out(connection: sqlite3.Connection, scope: str) -> None:
 
 def _known(connection: sqlite3.Connection, path: Path, scope: str, side: SideFile) -> Opened:
     meta = dict(connection.execute("SELECT name, value FROM meta").fetchall())
-    if meta["scope"] != scope:
+    if not is_same(meta["scope"], scope):
         words = f"the journal {path} belongs to {meta['scope']}, not to {scope}"
         raise JournalUnusable(words)
     return Opened(connection, meta["id"], meta["secret"], side)

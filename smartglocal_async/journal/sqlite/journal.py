@@ -30,6 +30,7 @@ from ..entries import (
     OpenClaims,
 )
 from ..packing import Page
+from ..scopes import is_same
 from ..states import Event, Step
 from ..writing import Writing
 from .file import Opened
@@ -51,12 +52,14 @@ def _nothing(_label: str) -> None:
 class SQLiteJournal:
     """A journal in one file, for one process at a time; the default for payouts.
 
+    It is made by whoever opens it first, unless ``may_make`` is false: then there has to be one.
     What a method gave back is on the disk. Those who ask at the same time share a commit. It may
     be used from several event loops, and not across a fork. ``fault_point`` is for tests: it is
     called in the writing thread with ``opened``, ``taken``, ``written``, ``committed``, ``told``.
     """
 
     path: Path = field(converter=_absolute)
+    may_make: bool = field(default=True, kw_only=True)
     clock: Callable[[], float] = field(default=time.time, kw_only=True)  # noqa: TID251 - the clock itself
     fault_point: Callable[[str], None] = field(default=_nothing, kw_only=True, repr=False)
     _writer: Writer | None = field(default=None, init=False, repr=False)
@@ -79,7 +82,7 @@ class SQLiteJournal:
         return self._opened.secret
 
     async def open(self, scope: str) -> None:
-        """Take the file into use, and make it if it isn't there; every lease in it ends.
+        """Take the file into use, and make it if it isn't there and may be; every lease in it ends.
 
         Raises:
             JournalUnusable: another process has it, it belongs to another scope, is of a newer
@@ -88,10 +91,10 @@ class SQLiteJournal:
         """
         with self._lock:
             if (writer := self._writer) is None:
-                writer = Writer(self.path, scope, self.clock, self.fault_point)
+                writer = Writer(self.path, scope, self.clock, self.fault_point, self.may_make)
                 self._writer = writer
                 writer.start(after=self._last)
-        if writer.scope != scope:
+        if not is_same(writer.scope, scope):
             raise JournalUnusable(
                 f"the journal {self.path} belongs to {writer.scope}, not to {scope}"
             )

@@ -11,13 +11,13 @@ from urllib.parse import quote
 
 from attrs import define, field
 
-from ...errors import JournalUnusable, Misuse
+from ...errors import Misuse
 from ..entries import EVERY_STEP, Attempt, Batch, Entry, Halt
 from ..packing import Page
 from ..states import Step
 from ..writing import Writing
 from .faults import unusable
-from .file import look
+from .file import check_there, look
 from .table import Table
 
 T = TypeVar("T")
@@ -96,8 +96,7 @@ class SQLiteReader:
                 raise unusable(self.path, error) from error
 
     def _opened(self) -> Table:
-        if not self.path.exists():
-            raise JournalUnusable(f"there is no journal {self.path}")
+        check_there(self.path)
         try:
             connection = sqlite3.connect(
                 f"file:{quote(str(self.path))}?mode=ro",
@@ -117,8 +116,6 @@ class SQLiteReader:
 
     def _check(self, connection: sqlite3.Connection) -> None:
         try:
-            is_new = look(connection, self.path)
+            _ = look(connection, self.path, may_be_new=False)
         except sqlite3.Error as error:
             raise unusable(self.path, error) from error
-        if is_new:
-            raise JournalUnusable(f"the journal {self.path}: nothing was ever written to it")

@@ -47,6 +47,7 @@ class Writer:
     scope: str
     clock: Callable[[], float]
     fault_point: Callable[[str], None]
+    may_make: bool
     opened: Opened | None = field(default=None, init=False)
     _jobs: "queue.SimpleQueue[_Job | None]" = field(
         factory=queue.SimpleQueue["_Job | None"], init=False
@@ -94,7 +95,7 @@ class Writer:
         if after is not None:
             after.join()
         try:
-            with open_file(self.path, self.scope) as opened:
+            with open_file(self.path, self.scope, may_make=self.may_make) as opened:
                 self.opened = opened
                 self.fault_point("opened")
                 self._work(Table(opened.connection, self.clock))
