@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         StillOpen,
         WebhookFault,
         WebhookRefused,
+        WrongSeal,
     )
     from .inbox import Webhooks
     from .journal.entries import (
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         Entry,
         Halt,
         HaltKind,
+        Learned,
         NewEntry,
         OpenClaims,
     )
@@ -223,6 +225,7 @@ __all__ = [
     "JournalForgot",
     "JournalUnusable",
     "KeyReused",
+    "Learned",
     "LeftOpen",
     "Limits",
     "LostLease",
@@ -323,6 +326,7 @@ __all__ = [
     "WebhookStore",
     "WebhookVerifier",
     "Webhooks",
+    "WrongSeal",
     "preflight",
 ]
 
@@ -334,14 +338,14 @@ _HOMES: Final = {
     "errors": "BatchStopped CallFailed CallOutcome CodeClass ConfirmationMismatch InProgress "
     "InvalidCredentials InvalidRequest JournalForgot JournalUnusable KeyReused LeftOpen LostLease "
     "Misuse NotSent OutcomeUnknown PayoutsHalted PoolClosed Quarantined Refused RuleBroken "
-    "SmartGlocalError StillOpen WebhookFault WebhookRefused",
+    "SmartGlocalError StillOpen WebhookFault WebhookRefused WrongSeal",
     "journal.limits": "AtWork Limits",
     "journal.memory": "MemoryJournal",
     "journal.postgres": "PostgresJournal",
     "journal.sqlite": "SQLiteJournal",
     "journal.states": "Event Step",
     "journal.entries": "Attempt Batch BatchRules BatchState Changes Entry Halt HaltKind "
-    "NewEntry OpenClaims",
+    "Learned NewEntry OpenClaims",
     "journal.store": "Journal",
     "operations": "OPERATIONS Operation Repeat",
     "inbox": "Webhooks",

@@ -16,6 +16,7 @@
     ├── InProgress             somebody else is at this payout: wait, or look later
     ├── LostLease              somebody else took it over: write and send nothing more
     ├── JournalUnusable        the journal can't be written or read: nothing may be sent
+    │   └── WrongSeal              a request in it was sealed with a key that isn't given
     ├── PayoutsHalted          a person has to look before anything more is paid
     │   ├── ConfirmationMismatch   money moved without our confirm
     │   ├── JournalForgot          the journal lacks what was surely written
@@ -243,6 +244,13 @@ class LostLease(SmartGlocalError):
 
 class JournalUnusable(SmartGlocalError):
     """A journal can't be read or written, and nothing was sent; the text says why."""
+
+
+class WrongSeal(JournalUnusable):
+    """A request in the journal was sealed with a key that isn't given, and nothing was sent.
+
+    Give `Seal` the key that sealed it, too: trying again mends nothing.
+    """
 
 
 @frozen

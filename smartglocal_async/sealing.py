@@ -10,7 +10,7 @@ from typing import Final, Self
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from .errors import InvalidCredentials, JournalUnusable
+from .errors import InvalidCredentials, JournalUnusable, WrongSeal
 
 _VARIABLE: Final = "SMARTGLOCAL_JOURNAL_KEY"
 _KEY_BYTES: Final = 32
@@ -60,15 +60,19 @@ class Seal:
         """Give the text of a row.
 
         Raises:
-            JournalUnusable: it was sealed with another key, for another row, or changed.
+            WrongSeal: it was sealed with a key that isn't here.
+            JournalUnusable: it was sealed for another row, or changed.
 
         """
+        if not _is_named(self._keys, sealed):
+            raise WrongSeal(
+                f"the request of the key {row!r} was sealed with another {_VARIABLE} than the one "
+                "given here: give the one that sealed it, or several, apart by commas"
+            )
         text = _opened(self._keys, sealed, row)
         if text is None:
-            raise JournalUnusable(
-                f"the request of the key {row!r} can't be opened: it was sealed with another "
-                f"{_VARIABLE}, or was changed"
-            )
+            words = "can't be opened: it was sealed for another row, or was changed"
+            raise JournalUnusable(f"the request of the key {row!r} {words}")
         return text
 
 
@@ -79,6 +83,10 @@ def _read(texts: Sequence[str]) -> tuple[bytes, ...]:
     except (binascii.Error, ValueError, TypeError):
         return ()
     return keys if all(len(key) == _KEY_BYTES for key in keys) else ()
+
+
+def _is_named(keys: Sequence[bytes], sealed: bytes) -> bool:
+    return sealed[:_NAME_BYTES] in map(_name, keys)
 
 
 def _opened(keys: Sequence[bytes], sealed: bytes, row: str) -> bytes | None:

@@ -16,7 +16,7 @@ from smartglocal_async.journal.states import STEPS
 
 SCOPE = "demo|shop"
 LEASE = 30.0
-Step, Event, Changes = sg.Step, sg.Event, sg.Changes
+Step, Event, Changes, Learned = sg.Step, sg.Event, sg.Changes, sg.Learned
 
 # The shortest way to each step.
 WAYS: dict[Step, tuple[Event, ...]] = {
@@ -245,6 +245,80 @@ class JournalConformance:
         assert await journal.find("other") is None
         assert await journal.take(new("done"), "you", LEASE) == done
         assert (await journal.take(new("o"), "me", LEASE, heeds_halt=False)).fence == 1
+
+    async def test_an_intent_that_comes_with_the_claim(self, journal) -> None:
+        """It is written, with its line, where nothing was ever intended; elsewhere it is not."""
+        intends = Event.CREATE_INTENDED
+        taken = await journal.take(new("new"), "me", LEASE, intends=intends)
+        assert (taken.step, taken.fence, taken.attempts) == (Step.CREATING, 1, 1)
+        assert await journal.find("new") == taken
+        (line,) = await journal.history("new")
+        assert (line.event, line.step, line.fence) == (intends, Step.CREATING, 1)
+        await journal.accept(new("old"))
+        assert (await journal.take(new("old"), "me", LEASE, intends=intends)).attempts == 1
+        again = await bring(journal, Step.STARTING, "again")
+        left = await journal.advance(again, Event.SESSION_LEFT)
+        for entry in (left, await bring(journal, Step.STARTED, "started")):
+            got = await journal.take(new(entry.key), "me", LEASE, intends=intends)
+            assert (got.step, got.attempts) == (entry.step, entry.attempts)
+        done = await bring(journal, Step.SUCCEEDED, "done")
+        assert await journal.take(new("done"), "me", LEASE, intends=intends) == done
+
+    @pytest.mark.parametrize(
+        "event", sorted(set(Event) - {Event.CREATE_INTENDED, Event.INIT_INTENDED}, key=str)
+    )
+    async def test_no_other_step_comes_with_the_claim(self, journal, event) -> None:
+        """It is refused, and nothing is changed."""
+        with pytest.raises(sg.Misuse, match=event.value):
+            await journal.take(new(), "me", LEASE, intends=event)
+        assert await journal.find("k") is None
+
+    async def test_what_was_learned_is_written_with_the_step_that_follows(self, journal) -> None:
+        """Each has its line, and the second keeps what the first one brought."""
+        entry = await bring(journal, Step.STARTING)
+        learned = Learned(Event.START_KNOWN, Changes(item_id="pt_1", reason="slow"))
+        lines = await journal.history("k")
+        written = await journal.advance(entry, Event.CONFIRM_INTENDED, learned=learned)
+        assert (written.step, written.item_id, written.reason) == (Step.CONFIRMING, "pt_1", "slow")
+        assert written.attempts == entry.attempts + 1
+        assert await journal.find("k") == written
+        added = (await journal.history("k"))[len(lines) :]
+        assert [(line.event, line.step, line.reason) for line in added] == [
+            (Event.START_KNOWN, Step.STARTED, "slow"),
+            (Event.CONFIRM_INTENDED, Step.CONFIRMING, None),
+        ]
+        known = Learned(Event.CONFIRM_KNOWN)
+        paid = await journal.advance(written, Event.PAID, Changes(result=b"{}"), learned=known)
+        assert (paid.step, paid.owner, paid.result) == (Step.SUCCEEDED, None, b"{}")
+
+    @pytest.mark.parametrize(
+        ("learned", "event"),
+        [
+            (Learned(Event.SESSION_LEFT), Event.CREATE_INTENDED),
+            (Learned(Event.START_KNOWN, Changes(session_id="s-k")), Event.CONFIRM_INTENDED),
+            (Learned(Event.CONFIRM_KNOWN), Event.PAID),
+            (Learned(Event.START_KNOWN), Event.CONFIRM_KNOWN),
+            (Learned(Event.START_KNOWN), Event.SESSION_CHOSEN),
+        ],
+        ids=["not-of-the-kind", "a-session", "not-first", "not-then", "no-session-then"],
+    )
+    async def test_what_cannot_be_written_together(self, journal, learned, event) -> None:
+        """It is refused whole."""
+        entry = await bring(journal, Step.STARTING)
+        lines = await journal.history("k")
+        with pytest.raises(sg.Misuse, match="'k'"):
+            await journal.advance(entry, event, learned=learned)
+        assert await journal.find("k") == entry
+        assert await journal.history("k") == lines
+
+    async def test_who_lost_the_lease_cannot_write_what_he_learned(self, journal, shelf) -> None:
+        """Neither that nor the step behind it."""
+        mine = await bring(journal, Step.STARTING)
+        shelf.clock.now += LEASE
+        yours = await journal.claim("k", "you", LEASE)
+        with pytest.raises(sg.LostLease):
+            await journal.advance(mine, Event.CONFIRM_INTENDED, learned=Learned(Event.START_KNOWN))
+        assert await journal.find("k") == yours
 
     async def test_an_adopted_entry_knows_its_amount_alone(self, journal) -> None:
         """It stands for any request of that amount, and for no other."""

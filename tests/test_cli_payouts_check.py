@@ -84,6 +84,8 @@ def test_as_json(check):
     assert result.exit_code == 1
     found = json.loads(result.stdout)
     assert (found["is_fit"], found["count"], found["bad_rows"]) == (False, 2, 1)
+    assert found["exit_code"] == 1
+    assert json.loads(check(GOOD, "--json").stdout)["exit_code"] == 0
     assert found["totals"] == {"eur": 100, "usd": 123_450}
     assert found["differences"] == {"eur": 100, "usd": 123_350}
     assert found["problems"] == [

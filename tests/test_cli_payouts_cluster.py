@@ -2,18 +2,26 @@
 
 import asyncio
 import json
+import os
+import pty
 import re
 import signal
 import time
 
 import pytest
+from paying import QUICK, order
 from postgres_schemas import DSN, connected, execute, needs_postgres
 from postgres_server import needs_server, server
 from test_cli import in_terminal
-from till import DECLINED, rows
+from till import DECLINED, STUCK, rows
 
 import smartglocal_async as sg
 from smartglocal_async import emulator
+from smartglocal_async.cli.payouts_batches import batches_of, show_batches
+from smartglocal_async.cli.payouts_rate import pace
+from smartglocal_async.cli.payouts_submission import Written, others_of
+from smartglocal_async.cli.payouts_watch import Row, Watch
+from smartglocal_async.cli.screen import console
 from smartglocal_async.emulator import Fault, FaultKind
 
 pytestmark = [pytest.mark.thorough, needs_postgres]
@@ -22,6 +30,7 @@ WAKE = """
 SELECT pg_notify('ch_pgqueuer_{name}', json_build_object('channel', 'c', 'operation', 'insert',
 'sent_at', now(), 'table', 'pgqueuer', 'type', 'table_changed_event')::text)
 """
+CREW = ("workers", "at_work", "dead", "under_way")
 HANG = Fault(FaultKind.HANG, rate=1.0, operation="session/confirm")
 
 
@@ -45,6 +54,43 @@ def until_paid(till, count: int, worker) -> None:
         time.sleep(0.02)
 
 
+def free_of(schema: str) -> int:
+    """Count the payouts that anybody may take now."""
+
+    async def count() -> int:
+        async with connected() as connection:
+            return await connection.fetchval(
+                f"SELECT count(*) FROM {schema}.entry "  # noqa: S608 - our own name
+                "WHERE owner IS NULL AND leased_until IS NULL AND not_before IS NULL"
+            )
+
+    return asyncio.run(count())
+
+
+def answered(till, answer: str, *words: str) -> tuple[str, int]:
+    """Answer the question of a command; give what it wrote beside its result, and its code."""
+    ours, theirs = pty.openpty()
+    child = till.child(*words, stdin=theirs)
+    os.write(ours, answer.encode())
+    _, said = child.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    return said, child.returncode
+
+
+def table_of(text: str) -> dict[str, str]:
+    """Read the table of what was submitted, or of how it stands, without the spaces in it."""
+    lines = (line.strip() for line in text.splitlines() if line.startswith(" "))
+    return {
+        head: " ".join(rest.split()) for head, _, rest in (line.partition("  ") for line in lines)
+    }
+
+
+def schema_of(at: str) -> str:
+    """Give the schema of a journal."""
+    return at.partition("?schema=")[2]
+
+
 async def schema_there(name: str) -> bool:
     """Say whether there is a schema of this name."""
     async with connected() as connection:
@@ -62,18 +108,103 @@ def test_a_file_is_submitted_and_worked_off(shop):
     file = till.has(rows(20, k3=DECLINED))
     done = till("submit", str(file), "--journal", at, "--yes").stdout
     assert "fit to be paid" in done
-    assert "20 payouts, 2,753.01 USD, in the batch p.csv; 1 new job for workers" in done
+    assert "20 payouts, 2,753.01 USD, as the batch p.csv; 2 new jobs for workers" in done
+    assert table_of(done)["new"] == "20"
     assert f"next: smartglocal payouts work --journal '{at}'" in done
     assert till.provider.report().requests == 0
 
     again = till.json("submit", str(file), "--journal", at, "--yes")
     assert (again["rows"], again["jobs"], again["refused_count"]) == (20, 0, 0)
+    assert (again["new"], again["open"], again["elsewhere"]) == (0, 20, [])
 
     worked = till("work", "--journal", at, "--until-done", "--concurrency", "4")
     assert f"working on {at}, 4 payouts at once" in worked.stdout
     assert "19 succeeded, 1 failed, 0 unknown" in worked.stdout
     assert moved(till, 20) == [n != 3 for n in range(20)]
     assert till.json("status", "--journal", at, exits=1)["counts"] == {"succeeded": 19, "failed": 1}
+
+
+def test_rows_that_the_journal_has(shop):
+    """Each is counted as it stands; what failed is paid by nobody under its key, so it's exit 1."""
+    till, at = shop
+    submits = ("submit", str(till.has(rows(4, k1=DECLINED))), "--journal", at, "--yes")
+    till(*submits)
+    till("work", "--journal", at, "--until-done")
+    told = till.json(*submits, exits=1)
+    assert [told[name] for name in ("new", "open", "succeeded", "failed")] == [0, 0, 3, 1]
+    assert (told["jobs"], told["elsewhere"], told["next"], told["exit_code"]) == (0, [], None, 1)
+    shown = till(*submits, exits=1).stdout
+    assert "next:" not in shown
+    told = table_of(shown)
+    assert (told["new"], told["paid before"]) == ("0", "3")
+    assert told["failed before"] == "1 paid again only under new keys"
+
+
+def test_rows_of_which_nobody_knows(shop):
+    """They are told, with the exit code of that."""
+    till, at = shop
+    submits = ("submit", str(till.has(rows(2, k1=STUCK))), "--journal", at, "--yes")
+    till(*submits)
+    asyncio.run(execute("UPDATE {name}.entry SET step = 70 WHERE key = 'k1'", name=schema_of(at)))
+    told = till.json(*submits, exits=3)
+    assert (told["open"], told["unknown"], told["exit_code"]) == (1, 1, 3)
+
+
+def test_rows_of_another_batch(shop):
+    """They stay with it, which is named, and are paid with it; their own one says that it has none.
+
+    Where that one was cancelled they are withdrawn for good, and paid only under new keys.
+    """
+    till, at = shop
+    till("submit", str(till.has(rows(5))), "--journal", at, "--yes", "--batch", "night")
+    till("pause", "night", "--journal", at)
+    again = ("submit", str(till.has(rows(6))), "--journal", at, "--yes", "--batch", "day")
+    told = till.json(*again)
+    assert (told["new"], told["open"], told["jobs"], told["exit_code"]) == (1, 5, 1, 0)
+    [other] = told["elsewhere"]
+    assert (other["batch"], other["state"], other["counts"]["open"]) == ("night", "paused", 5)
+    told = table_of(till(*again).stdout)
+    assert (told["new"], told["open before"]) == ("0", "6 5 in the batch night (paused)")
+    status = till.json("status", "--journal", at, "--batch", "day", exits=3)
+    assert (status["rows"], status["absent"], status["counts"]["open"]) == (6, 5, 1)
+    shown = till("status", "--journal", at, "--batch", "day", exits=3).stdout
+    assert table_of(shown)["not in the batch"].startswith("5 not begun, or their keys belong")
+
+    till("cancel", "night", "--journal", at, "--yes")
+    till("work", "--journal", at, "--until-done")
+    told = till.json(*again, exits=1)
+    assert (told["succeeded"], told["cancelled"], told["exit_code"]) == (1, 5, 1)
+    assert moved(till, 6) == [0] * 5 + [1]
+    told = table_of(till(*again, exits=1).stdout)["withdrawn before"]
+    assert told.startswith("5 5 in the batch night (cancelled); paid again only")
+    watched = till("status", "--journal", at, "--batch", "day", "--watch").stdout
+    assert "5 rows of the file not in day" in watched
+
+    file = till.has(rows(5).replace("\nk", "\nagain-k"), "again.csv")
+    till("submit", str(file), "--journal", at, "--yes")
+    till("work", "--journal", at, "--until-done")
+    assert till.provider.report().moved == 6
+
+
+def test_rows_that_a_cancelled_batch_left_open(shop):
+    """No worker takes them, so nobody is to think so."""
+    till, at = shop
+    till("submit", str(till.has(rows(2))), "--journal", at, "--yes", "--batch", "night")
+    cancelled = "UPDATE {name}.batch SET state = 'cancelled'"
+    asyncio.run(execute(cancelled, name=schema_of(at)))
+    again = ("submit", str(till.has(rows(2))), "--journal", at, "--yes", "--batch", "day")
+    assert till.json(*again, exits=1)["open"] == 2
+
+
+async def test_rows_of_no_batch(connect, provider, schema):
+    """Workers go by batches: what is open beside them waits for whoever began it."""
+    journal, seal = sg.PostgresJournal(DSN, schema=schema), sg.Seal(sg.Seal.new_key())
+    async with sg.Payouts(connect(provider, settings=QUICK), journal, seal=seal) as payouts:
+        _ = await payouts._open().accept(order())
+        done = await payouts.submit([order()], "night")
+        others = await others_of(done, journal)
+    written = Written(done=done, others=others, jobs=0, journal="", work="", unpause="")
+    assert (written.code, written.elsewhere) == (1, {None: {sg.PayoutState.OPEN: 1}})
 
 
 def test_nothing_is_open(shop):
@@ -101,6 +232,29 @@ def test_a_file_that_was_changed(shop):
     assert "Refused: the key belongs to another order" in till(*other, exits=1).stdout
 
 
+def test_the_question_of_submit(shop):
+    """It says that workers are to pay, and where, and what was written down before."""
+    till, at = shop
+    words = ("submit", str(till.has(rows(2))), "--journal", at)
+    assert "--yes: nobody can be asked" in till(*words, exits=2).stderr
+    hands = f"201.00 USD, to the workers of {at}, which pay at {till.provider.url}? [y/N]"
+    asked, code = answered(till, "n\n", *words)
+    assert f"Hand 2 payouts, {hands}" in asked
+    assert code == 1
+    assert answered(till, "y\n", *words)[1] == 0
+    asked, _ = answered(till, "y\n", *words)
+    assert f"Hand 2 payouts (2 of them written down before), {hands}" in asked
+
+
+def test_a_file_that_is_not_fit(shop):
+    """Nothing of it is written down, and the one object has the exit code."""
+    till, at = shop
+    file = till.has(rows(2, k1="x"))
+    told = till.json("submit", str(file), "--journal", at, "--yes", exits=1)
+    assert (told["is_fit"], told["bad_rows"], told["exit_code"]) == (False, 1, 1)
+    assert till.json("status", "--journal", at)["counts"] == {"succeeded": 0}
+
+
 @pytest.mark.parametrize("verb", ["submit", "work"])
 def test_without_the_key_of_the_seal(shop, monkeypatch, verb):
     """Nobody could pay what lies there: it says so, and what to do."""
@@ -110,6 +264,30 @@ def test_without_the_key_of_the_seal(shop, monkeypatch, verb):
     done = till(verb, *words, "--journal", at, exits=2)
     assert "SMARTGLOCAL_JOURNAL_KEY: isn't set" in done.stderr
     assert "smartglocal payouts new-key" in done.stderr
+
+
+@pytest.mark.parametrize("options", [(), ("--until-done",), ("--json",)])
+def test_another_key_of_the_seal(shop, schema, monkeypatch, options):
+    """The worker ends with words that say what to give, and what it took is anybody's at once."""
+    till, at = shop
+    sealed_with = os.environ["SMARTGLOCAL_JOURNAL_KEY"]
+    till("submit", str(till.has(rows(20))), "--journal", at, "--yes")
+    monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", other := sg.Seal.new_key())
+    worker = till.child("work", "--journal", at, *options)
+    out, err = worker.communicate(timeout=60)
+    assert worker.returncode == 2, err
+    assert "was sealed with another SMARTGLOCAL_JOURNAL_KEY" in err
+    assert "give the one that sealed it" in err
+    if "--json" in options:
+        ended, last = lines(out)[1:]
+        assert (ended["event"], ended["exit_code"]) == ("stopped", 2)
+        assert last["error"]["type"] == "WrongSeal"
+    assert till.provider.report().requests == 0
+    assert free_of(schema) == 20
+
+    monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", f"{other},{sealed_with}")
+    till("work", "--journal", at, "--until-done")
+    assert moved(till, 20) == [1] * 20
 
 
 @pytest.mark.parametrize("verb", ["submit", "work", "limits"])
@@ -212,7 +390,7 @@ def test_a_second_signal(till, schema, monkeypatch):
     monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", sg.Seal.new_key())
     at = f"{DSN}?schema={schema}"
     till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
-    worker = till.child("work", "--journal", at)
+    worker = till.child("work", "--journal", at, "--json")
     while till.provider.report().requests < 9:
         assert worker.poll() is None
         time.sleep(0.02)
@@ -220,8 +398,11 @@ def test_a_second_signal(till, schema, monkeypatch):
     assert worker.stderr is not None
     assert "once more ends it at once" in worker.stderr.readline()
     worker.send_signal(signal.SIGTERM)
-    assert "what is out is in the journal" in worker.communicate(timeout=30)[1]
+    out, err = worker.communicate(timeout=30)
+    assert "what is out is in the journal" in err
     assert worker.returncode == 3
+    last = lines(out)[-1]
+    assert (last["event"], last["error"]["type"]) == ("error", "Interrupted")
 
 
 async def connections(name: str) -> int:
@@ -263,7 +444,10 @@ def test_a_batch_is_paused_and_goes_on(shop):
     till("submit", str(till.has(rows(5))), "--journal", at, "--yes")
     done = till("pause", "p.csv", "--journal", at, "--reason", "look first")
     assert done.stdout == "p.csv: paused (look first)\n"
-    till("work", "--journal", at, "--until-done")
+    told = lines(till("work", "--journal", at, "--until-done", "--json", exits=6).stdout)
+    assert [one["event"] for one in told] == ["started", "stopped", "error"]
+    assert told[1]["exit_code"] == 6
+    assert told[2]["error"]["batches"] == [{"batch": "p.csv", "reason": "look first"}]
     assert till.provider.report().requests == 0
     assert till.json("unpause", "p.csv", "--journal", at) == {
         "batch": "p.csv",
@@ -281,6 +465,7 @@ def test_a_batch_is_paused_and_goes_on(shop):
     assert done.stdout == "q.csv: cancelled, 4 payouts withdrawn\n"
     again = till("submit", "q.csv", "--journal", at, "--yes", exits=2)
     assert "was cancelled, which stays so" in again.stderr
+    assert "paid again only under new keys, as another --batch NAME" in again.stderr
     assert "no batch" in till("pause", "nothing", "--journal", at, exits=2).stderr
 
 
@@ -336,6 +521,7 @@ def test_payouts_that_are_halted(shop):
     till("quarantine", "--journal", at)
     done = till("work", "--journal", at, "--until-done", "--json", exits=7)
     assert till.provider.report().requests == 0
+    assert [one["event"] for one in lines(done.stdout)] == ["started", "stopped", "error"]
     assert lines(done.stdout)[1]["exit_code"] == 7
 
 
@@ -355,9 +541,10 @@ def test_a_batch_that_stops_itself(shop, option):
     till, at = shop
     file = till.has(rows(20, k1=DECLINED if len(option) == 1 else "101.00"))
     till("submit", str(file), "--journal", at, "--yes", *option)
-    worked = till("work", "--journal", at, "--until-done", "--concurrency", "1")
+    worked = till("work", "--journal", at, "--until-done", "--concurrency", "1", exits=6)
     words = "more than 350.00 USD would be spent" if len(option) > 1 else "the payout 'k1' failed"
     assert "the batch 'p.csv' is paused" in worked.stderr
+    assert f"next: smartglocal payouts unpause p.csv --journal '{at}'" in worked.stderr
     assert words in worked.stderr
     assert till.provider.report().moved == (3 if len(option) > 1 else 1)
     status = till.json("status", "--journal", at, "--batch", "p.csv", exits=3)
@@ -378,21 +565,207 @@ def test_what_goes_on_is_watched(shop):
             "state": "running",
             "reason": None,
             "rows": 60,
+            "absent": 0,
             "counts": {"succeeded": 0, "failed": 0, "cancelled": 0, "unknown": 0, "open": 60},
             "rate": None,
             "eta_seconds": None,
         }
     ]
-    assert (first["workers"], first["under_way"], first["halt"]) == (0, 0, None)
+    assert {name: first[name] for name in CREW} == dict.fromkeys(CREW, 0)
+    assert first["halt"] is None
     till("work", "--journal", at, "--until-done", "--concurrency", "2")
     out, err = watch.communicate(timeout=30)
     looks = lines(out)
     assert watch.returncode == 0, err
-    assert any(look["workers"] == 1 and 0 < look["under_way"] <= 2 for look in looks)
+    assert any(look["at_work"] == 1 and 0 < look["under_way"] <= 2 for look in looks)
     going = [look["batches"][0] for look in looks[1:-1]]
     assert all(one["rate"] >= 0 for one in going)
     assert any(one["eta_seconds"] for one in going)
     assert looks[-1]["batches"][0]["counts"]["succeeded"] == 60
+
+
+def test_workers_with_nothing_to_do(shop):
+    """They are alive; one that is killed isn't after a while, one that ends is gone at once."""
+    till, at = shop
+    till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
+    till("pause", "p.csv", "--journal", at)
+    killed, ended = (till.child("work", "--journal", at) for _ in range(2))
+
+    def until(count: int) -> dict:
+        watch = till.child("status", "--journal", at, "--watch", "--every", "0.1", "--json")
+        assert watch.stdout is not None
+        for line in watch.stdout:
+            look = json.loads(line)
+            if look["workers"] == count:
+                watch.kill()
+                return {name: look[name] for name in CREW}
+        raise AssertionError
+
+    nobody = dict.fromkeys(CREW, 0)
+    assert until(2) == nobody | {"workers": 2}
+    status = till("status", "--journal", at, exits=3).stdout
+    assert "2 workers alive, 0 at work, 0 payouts under way" in status
+    killed.kill()
+    assert until(1) == nobody | {"workers": 1}
+    ended.send_signal(signal.SIGTERM)
+    _, err = ended.communicate(timeout=30)
+    assert ended.returncode == 0, err
+    told = till.json("status", "--journal", at, exits=3)
+    assert {name: told[name] for name in CREW} == nobody
+
+
+def test_a_worker_that_died_with_payouts(till, schema, monkeypatch):
+    """It is at work no more, and what it had is others' when its leases end."""
+    till.opens(faults=emulator.FaultScript((HANG,)))
+    monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", sg.Seal.new_key())
+    at = f"{DSN}?schema={schema}"
+    till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
+    worker = till.child("work", "--journal", at)
+    while till.provider.report().requests < 9:
+        assert worker.poll() is None
+        time.sleep(0.02)
+    told = till.json("status", "--journal", at, exits=3)
+    assert [told[name] for name in CREW] == [1, 1, 0, 3]
+    worker.kill()
+    watch = till.child("status", "--journal", at, "--watch", "--every", "0.1")
+    assert watch.stdout is not None
+    while " alive, " not in (line := watch.stdout.readline()) or line.startswith("1 worker"):
+        assert watch.poll() is None
+    words = "0 workers alive, 0 at work, 3 payouts under way; 1 died, and others take over"
+    assert line == f"{words}\n"
+
+
+def test_all_batches_of_a_journal(shop):
+    """Without a name each is listed with its counts, the last one at the end."""
+    till, at = shop
+    assert till.json("status", "--journal", at)["batches"] == []
+    for name in ("a", "b"):
+        file = till.has(rows(3, k1=DECLINED).replace("\nk", f"\n{name}"), f"{name}.csv")
+        till("submit", str(file), "--journal", at, "--yes")
+        till("work", "--journal", at, "--until-done")
+    till("submit", str(till.has(rows(2))), "--journal", at, "--yes")
+    till("pause", "p.csv", "--journal", at, "--reason", "look")
+
+    status = ("status", "--journal", at)
+    told = till.json(*status, exits=3)
+    assert told["counts"] == {"succeeded": 4, "failed": 2, "open": 2}
+    assert [(one["batch"], one["state"], one["rows"]) for one in told["batches"]] == [
+        ("a.csv", "running", 3),
+        ("b.csv", "running", 3),
+        ("p.csv", "paused", 2),
+    ]
+    assert told["batches"][1]["counts"] == {
+        **dict.fromkeys(("cancelled", "unknown", "open"), 0),
+        "succeeded": 2,
+        "failed": 1,
+    }
+    shown = [line.split() for line in till(*status, exits=3).stdout.splitlines()]
+    head = ["Batch", "State", "Paid", "Failed", "Unknown", "Open", "In", "the", "file"]
+    assert shown[(begin := shown.index(head)) + 2 : begin + 5] == [
+        ["a.csv", "running", "2", "1", "0", "0", "3"],
+        ["b.csv", "running", "2", "1", "0", "0", "3"],
+        ["p.csv", "paused:", "look", "0", "0", "0", "2", "2"],
+    ]
+    assert till.json(*status, "--batch", "p.csv", exits=3)["batches"] is None
+
+
+async def test_payouts_of_no_batch_are_listed(connect, provider, schema, capsys):
+    """As are those whose batch has no row, and of many batches the last."""
+    journal, seal = sg.PostgresJournal(DSN, schema=schema), sg.Seal(sg.Seal.new_key())
+    async with sg.Payouts(connect(provider, settings=QUICK), journal, seal=seal) as payouts:
+        _ = await payouts.pay(order("alone"))
+        assert len([one async for one in payouts.pay_all([order("k")], batch="rowless")]) == 1
+        for number in range(101):
+            _ = await journal.put_batch(sg.Batch(name=f"night {number}"))
+        found = await batches_of(journal)
+    assert found is not None
+    assert {(one.name, one.counts.total()) for one in found[-2:]} == {("rowless", 1), (None, 1)}
+    show_batches(console(), found)
+    shown = capsys.readouterr().out
+    assert "3 batches before these" in shown
+    assert "night 2 " not in shown
+    assert "night 3 " in shown
+    assert "(none)" in shown
+
+
+def test_the_watch_begins_before_the_submit(shop):
+    """It waits for what is to be written down, and then to the end of it."""
+    till, at = shop
+    watch = till.child("status", "--journal", at, "--watch", "--every", "0.1", "--json")
+    assert watch.stdout is not None
+    [first] = json.loads(watch.stdout.readline())["batches"]
+    assert (first["batch"], first["counts"]["open"]) == (None, 0)
+    waits = till.child("status", "--journal", at, "--watch", "--every", "0.1")
+    assert waits.stdout is not None
+    while "nothing is written down yet; waiting for it" not in waits.stdout.readline():
+        assert waits.poll() is None
+    till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
+    while json.loads(watch.stdout.readline())["batches"][0]["batch"] != "p.csv":
+        assert watch.poll() is None
+    till("work", "--journal", at, "--until-done")
+    assert waits.communicate(timeout=30)[1] == ""
+    out, err = watch.communicate(timeout=30)
+    assert (watch.returncode, waits.returncode) == (0, 0), err
+    assert lines(out)[-1]["batches"][0]["counts"]["succeeded"] == 3
+
+
+def test_what_is_paused_has_no_time_left(shop):
+    """The word stands in its place."""
+    till, at = shop
+    till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
+    till("pause", "p.csv", "--journal", at, "--reason", "no")
+    watch = till.child("status", "--journal", at, "--watch", "--every", "0.1")
+    assert watch.stdout is not None
+    for _ in range(2):
+        while not (line := watch.stdout.readline()).startswith("  p.csv"):
+            assert watch.poll() is None
+        assert line.split() == ["p.csv", "paused:", "no", "0", "0", "0", "3", "paused"]
+
+
+async def test_the_rate_begins_anew(connect, provider, schema):
+    """When the limits or the state change: what came before says nothing of what comes."""
+    journal, seal = sg.PostgresJournal(DSN, schema=schema), sg.Seal(sg.Seal.new_key())
+    api = connect(provider, settings=QUICK)
+    async with sg.Payouts(api, journal, seal=seal) as payouts:
+        _ = await payouts.submit([order(f"k{n}") for n in range(9)], "night")
+        watch = Watch(journal, "night")
+
+        async def seen() -> Row:
+            [row] = (await watch.look()).rows
+            return row
+
+        assert (await seen()).rate is None
+        assert len([one async for one in payouts.run_chunk(limit=4)]) == 4
+        row = await seen()
+        assert row.rate > 0
+        assert row.eta_seconds == 5 / row.rate
+        await journal.set_limits(sg.Limits(rate=1))
+        assert (await seen()).rate is None
+        assert ((row := await seen()).rate, row.eta_seconds) == (0, None)
+        _ = await payouts.pause("night", reason="look")
+        for _ in range(2):
+            assert ((row := await seen()).held, row.rate, row.eta_seconds) == ("paused", None, None)
+        _ = await payouts.unpause("night")
+        assert ((row := await seen()).held, row.rate) == (None, None)
+        assert (await seen()).rate == 0
+        await payouts.quarantine()
+        assert ((row := await seen()).held, row.rate) == ("halted", None)
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [
+        (None, ""),
+        (0.0, "0.0/s"),
+        (0.44, "0.4/s"),
+        (9.5, "9.5/s"),
+        (10, "10/s"),
+        (1234.5, "1,234/s"),
+    ],
+)
+def test_a_rate_in_words(rate, words):
+    """A slow one has a tenth."""
+    assert pace(rate) == words
 
 
 def test_a_table_of_what_is_over(shop):
@@ -404,7 +777,7 @@ def test_a_table_of_what_is_over(shop):
     head, _, row, said, *_ = [line.split() for line in shown.splitlines() if line.strip()]
     assert head == ["Batch", "State", "Paid", "Failed", "Unknown", "Open", "Rate", "ETA"]
     assert row == ["p.csv", "running", "2", "1", "0", "0"]
-    assert " ".join(said) == "0 workers at work, 0 payouts under way"
+    assert " ".join(said) == "0 workers alive, 0 at work, 0 payouts under way"
     assert "all" in till("status", "--journal", at, "--watch", exits=1).stdout
     assert "--watch" in till("status", "--journal", at, "--every", "1", exits=2).stderr
     assert "no batch" in till("status", "--journal", at, "--watch", "--batch", "x", exits=2).stderr
@@ -418,7 +791,7 @@ def test_a_live_table(shop):
     shown = in_terminal("payouts", "status", "--journal", at, "--batch", "p.csv", "--watch")
     assert "\x1b[" in shown
     assert "p.csv" in shown
-    assert "0 workers at work" in shown
+    assert "0 workers alive" in shown
 
 
 def test_watching_is_interrupted(shop):
@@ -427,7 +800,7 @@ def test_watching_is_interrupted(shop):
     till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
     watch = till.child("status", "--journal", at, "--watch", "--every", "60")
     assert watch.stdout is not None
-    while "workers at work" not in watch.stdout.readline():
+    while "workers alive" not in watch.stdout.readline():
         assert watch.poll() is None
     watch.send_signal(signal.SIGINT)
     assert "interrupted" in watch.communicate(timeout=30)[1]

@@ -91,6 +91,7 @@ def test_a_bad_row_and_nothing_is_paid(till):
     assert "not fit to be paid: 1 bad row" in result.stdout
     said = till.json("pay", "p.csv", "--yes", exits=1)
     assert (said["is_fit"], said["problems"][0]["line"]) == (False, 4)
+    assert said["exit_code"] == 1
     assert provider.report().requests == 0
     assert sorted(path.name for path in till.folder.iterdir()) == ["p.csv", "shop.pem"]
 

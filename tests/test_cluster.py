@@ -19,13 +19,16 @@ from paying import QUICK, order
 from postgres_schemas import DSN, connected, execute, needs_postgres
 
 import smartglocal_async as sg
-from smartglocal_async.integrations.cluster import create_worker, enqueue_batch, worker_of
+from smartglocal_async.emulator import Fault, FaultKind, FaultScript
+from smartglocal_async.integrations.cluster import Worker, create_worker, enqueue_batch, worker_of
 from smartglocal_async.integrations.cluster.jobs import RUN_CHUNK, batch_in, jobs_of
 
 pytestmark = [pytest.mark.thorough, needs_postgres]
 
 KEY = sg.Seal.new_key()
 COUNT = 60
+JOBS = 6
+HANG = Fault(FaultKind.HANG, rate=1.0, operation="session/confirm")
 EACH_SECOND = "* * * * * *"
 
 
@@ -95,12 +98,20 @@ def moved(provider, count: int = COUNT) -> list[int]:
 
 
 async def test_a_batch_becomes_jobs(fleet) -> None:
-    """One for each 500; again, there are no more of them, and what is paid has none."""
+    """Again, there are no more of them, and what isn't there has none."""
     await fleet.submit(1_200)
-    assert await enqueue_batch(fleet.journal, "night") == 3
+    assert await enqueue_batch(fleet.journal, "night") == 32
     assert await enqueue_batch(fleet.journal, "night") == 0
     assert await enqueue_batch(fleet.journal, "nothing") == 0
-    assert await fleet.jobs() == 3
+    assert await fleet.jobs() == 32
+
+
+@pytest.mark.parametrize(("rows", "count"), [(1, 1), (10, 1), (11, 2), (320, 32), (330, 33)])
+async def test_how_many_jobs(fleet, monkeypatch, rows, count) -> None:
+    """One for each ten payouts of a small batch, up to 32; then one for each chunk."""
+    monkeypatch.setattr("smartglocal_async.integrations.cluster.jobs.CHUNK", 10)
+    await fleet.submit(rows)
+    assert await enqueue_batch(fleet.journal, "night") == count
 
 
 async def test_many_begin_at_once(fleet) -> None:
@@ -108,8 +119,8 @@ async def test_many_begin_at_once(fleet) -> None:
     await fleet.submit()
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(enqueue_batch(fleet.journal, "night")) for _ in range(5)]
-    assert sum(task.result() for task in tasks) == 1
-    assert await fleet.jobs() == 1
+    assert sum(task.result() for task in tasks) == JOBS
+    assert await fleet.jobs() == JOBS
 
 
 async def test_two_journals_in_one_database(fleet, connect, run_provider) -> None:
@@ -120,11 +131,18 @@ async def test_two_journals_in_one_database(fleet, connect, run_provider) -> Non
         async with sg.Payouts(connect(run_provider()), journal, seal=sg.Seal(KEY)) as payouts:
             other = Fleet(payouts, journal)
             await fleet.submit()
-            assert await enqueue_batch(fleet.journal, "night") == 1
+            assert await enqueue_batch(fleet.journal, "night") == JOBS
             assert await enqueue_batch(journal, "night") == 0
-            assert (await fleet.jobs(), await other.jobs()) == (1, 0)
+            assert (await fleet.jobs(), await other.jobs()) == (JOBS, 0)
     finally:
         await execute("DROP SCHEMA IF EXISTS {name} CASCADE", name=schema)
+
+
+async def test_the_name_of_its_connection(fleet) -> None:
+    """It is the one of the journal's."""
+    async with jobs_of(fleet.journal) as jobs:
+        (row,) = await jobs.driver.fetch("SHOW application_name")
+        assert row == {"application_name": "smartglocal"}
 
 
 async def test_the_environment_changes_no_names(fleet, monkeypatch) -> None:
@@ -132,8 +150,8 @@ async def test_the_environment_changes_no_names(fleet, monkeypatch) -> None:
     for name in ("PGQUEUER_PREFIX", "PGQUEUER_SCHEMA", "QUEUE_TABLE", "CHANNEL", "FUNCTION"):
         monkeypatch.setenv(name, "another")
     await fleet.submit()
-    assert await enqueue_batch(fleet.journal, "night") == 1
-    assert await fleet.jobs() == 1
+    assert await enqueue_batch(fleet.journal, "night") == JOBS
+    assert await fleet.jobs() == JOBS
 
 
 async def test_what_the_schedule_puts_in(fleet) -> None:
@@ -201,12 +219,12 @@ async def test_a_queue_whose_table_is_gone(fleet) -> None:
 
 async def test_a_job_of_somebody_else_is_let_go(fleet) -> None:
     """It isn't tried for ever, and the worker goes on."""
-    await fleet.submit()
+    await fleet.submit(1)
     async with jobs_of(fleet.journal) as jobs:
         foreign = b'{"scope": "theirs", "batch": "night"}'
         _ = await jobs.queries.enqueue(RUN_CHUNK, foreign, priority=1)
         assert await jobs.put("night") == 1
-    await fleet.works_until_all_are_told()
+    await fleet.works_until_all_are_told(1)
     assert [str(error) for error in fleet.failed] == [
         f"a job is for theirs, and this worker is for {fleet.journal.scope}"
     ]
@@ -220,17 +238,41 @@ async def test_a_job_that_comes_twice(fleet, provider) -> None:
     """Those that find nothing to take end, and nothing is paid twice."""
     await fleet.submit()
     async with jobs_of(fleet.journal) as jobs:
-        assert await jobs.put("night") == 1
+        assert await jobs.put("night") == JOBS
         again = (
             "INSERT INTO {name}.pgqueuer (priority, status, entrypoint, payload) SELECT priority, "
             "status, entrypoint, payload FROM {name}.pgqueuer, generate_series(1, 4)"
         )
         await execute(again, name=fleet.journal.schema)
-        assert await fleet.jobs() == 5
+        assert await fleet.jobs() == 5 * JOBS
     await fleet.works_until_all_are_told()
     assert len(fleet.told) == COUNT
     assert moved(provider) == [1] * COUNT
     assert fleet.failed == []
+
+
+async def test_a_small_batch_is_spread(connect, run_provider, schema) -> None:
+    """No worker has all of it while others have nothing to do."""
+    provider = run_provider(faults=FaultScript((HANG,)))
+    async with contextlib.AsyncExitStack() as stack:
+        workers: list[Worker] = []
+        for _ in range(3):
+            journal = sg.PostgresJournal(DSN, schema=schema)
+            api = connect(provider, settings=QUICK)
+            payouts = await stack.enter_async_context(sg.Payouts(api, journal, seal=sg.Seal(KEY)))
+            opened = worker_of(payouts, journal, concurrency=4, every=EACH_SECOND)
+            workers.append(await stack.enter_async_context(opened))
+        _ = await payouts.submit([order(f"k{n}") for n in range(COUNT)], "night")
+        _ = await enqueue_batch(journal, "night")
+
+        async def all_at_work() -> bool:
+            return len(await journal.workers()) == len(workers)
+
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(worker.run()) for worker in workers]
+            await until(all_at_work)
+            for task in running:
+                task.cancel()
 
 
 async def test_jobs_that_are_lost(fleet, provider, monkeypatch) -> None:
@@ -245,7 +287,7 @@ async def test_jobs_that_are_lost(fleet, provider, monkeypatch) -> None:
         async with connected() as connection:
             await connection.execute(f"TRUNCATE {', '.join(tables)}")
 
-    assert await enqueue_batch(fleet.journal, "night") == COUNT / 10
+    assert await enqueue_batch(fleet.journal, "night") == JOBS
     async with asyncio.TaskGroup() as group:
         _ = group.create_task(empty())
         _ = group.create_task(fleet.works_until_all_are_told())
@@ -276,6 +318,21 @@ async def test_a_batch_that_is_paused(fleet, provider) -> None:
         _ = group.create_task(fleet.works_until_all_are_told(concurrency=4))
     assert is_paused.is_set()
     assert moved(provider) == [1] * COUNT
+
+
+async def test_a_request_that_was_damaged(fleet, provider) -> None:
+    """It is told of, and put off, so that all others are paid."""
+    await fleet.submit()
+    damage = "UPDATE {name}.entry SET request = set_byte(request, 20, 255 - get_byte(request, 20))"
+    await execute(f"{damage} WHERE key = 'k0'", name=fleet.journal.schema)
+    _ = await enqueue_batch(fleet.journal, "night")
+    await fleet.works_until_all_are_told(COUNT - 1)
+    assert {type(error) for error in fleet.failed} == {sg.JournalUnusable}
+    assert "the request of the key 'k0' can't be opened" in str(fleet.failed[0])
+    assert moved(provider) == [0] + [1] * (COUNT - 1)
+    (open_,) = await fleet.journal.open_entries(COUNT, batch="night", is_due=False)
+    assert open_.key == "k0"
+    assert open_.not_before is not None
 
 
 async def test_it_is_told_to_stop(fleet, provider) -> None:
@@ -363,6 +420,7 @@ async def test_a_worker_that_is_killed(fleet, provider, start) -> None:
 
 
 FACTORY = "smartglocal_async.integrations.cluster:create_worker"
+BY_PGQUEUER = f'import asyncio, pgqueuer; asyncio.run(pgqueuer.run("{FACTORY}"))'
 PGQ_RUN = pytest.param(
     ("-m", "pgqueuer", "run", FACTORY),
     marks=pytest.mark.skipif(
@@ -373,33 +431,47 @@ PGQ_RUN = pytest.param(
 )
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        PGQ_RUN,
-        pytest.param(
-            ("-c", f'import asyncio, pgqueuer; asyncio.run(pgqueuer.run("{FACTORY}"))'),
-            id="a program",
-        ),
-    ],
-)
+def environment(fleet, provider, tmp_path) -> dict[str, str]:
+    """Give what `create_worker` reads."""
+    return {
+        "SMARTGLOCAL_PROJECT": provider.project,
+        "SMARTGLOCAL_PRIVATE_KEY": str(tmp_path / "shop.pem"),
+        "SMARTGLOCAL_SERVER": provider.url,
+        "SMARTGLOCAL_JOURNAL": f"{DSN}?schema={fleet.journal.schema}",
+        "SMARTGLOCAL_CONCURRENCY": "4",
+        "SMARTGLOCAL_CONFIRM": "manual",
+    }
+
+
+@pytest.mark.parametrize("words", [PGQ_RUN, pytest.param(("-c", BY_PGQUEUER), id="a program")])
 async def test_a_worker_out_of_the_environment(fleet, provider, start, tmp_path, words) -> None:
     """PgQueuer's own supervisor runs it, and SIGTERM ends it with grace."""
     await fleet.submit()
     _ = await enqueue_batch(fleet.journal, "night")
-    worker = start(
-        *words,
-        SMARTGLOCAL_PROJECT=provider.project,
-        SMARTGLOCAL_PRIVATE_KEY=str(tmp_path / "shop.pem"),
-        SMARTGLOCAL_SERVER=provider.url,
-        SMARTGLOCAL_JOURNAL=f"{DSN}?schema={fleet.journal.schema}",
-        SMARTGLOCAL_CONCURRENCY="4",
-        SMARTGLOCAL_CONFIRM="manual",
-    )
+    worker = start(*words, **environment(fleet, provider, tmp_path))
     await until(lambda: provider.report().moved >= 10, worker)
     assert await asyncio.to_thread(ended, worker) == ""
     paid = provider.report().moved
     assert await fleet.journal.count_open(COUNT, batch="night") == COUNT - paid
+
+
+@pytest.mark.parametrize("wrong", ["seal", "credentials"])
+async def test_what_no_wait_mends(fleet, provider, start, tmp_path, wrong) -> None:
+    """The worker ends, and runs through no more jobs; what it took is others' at once."""
+    await fleet.submit()
+    _ = await enqueue_batch(fleet.journal, "night")
+    variables = environment(fleet, provider, tmp_path)
+    if wrong == "seal":
+        variables["SMARTGLOCAL_JOURNAL_KEY"] = sg.Seal.new_key()
+    else:
+        (tmp_path / "shop.pem").write_bytes(sg.PrivateKey.generate().pem())
+    worker = start("-c", BY_PGQUEUER, **variables)
+    _, complaints = await asyncio.to_thread(worker.communicate, timeout=30)
+    assert worker.returncode == 1
+    named = "WrongSeal" if wrong == "seal" else "Refused"
+    assert named in complaints.splitlines()[-1]
+    assert provider.report().moved == 0
+    assert await fleet.journal.count_open(COUNT, batch="night") == COUNT
 
 
 @pytest.mark.parametrize(

@@ -96,8 +96,27 @@ class JournalMachine(RuleBasedStateMachine):
         events = [*ways, *ways, *ways, *sg.Event] if ways else list(sg.Event)
         event = events[pick % len(events)]
         name = next(iter(self.used), "s?") if reuse else next(self.names)
-        got = self.do(self.journal.advance(view, event, changes_for(event, name)))
-        row, after = self.model[key], STEPS.get((view.step, event))
+        self.advance_from(view, (key, owner, pick), event, name)
+
+    @rule(key=keys, owner=owners, pick=st.integers(0, 99), event=st.sampled_from(sg.Event))
+    def advance_twice(self, key, owner, pick, event) -> None:
+        """What was learned goes along with a step, and both are written or none."""
+        view = self.views.get((key, self.model.get(key, {}).get("owner") or owner))
+        if view is None:
+            return
+        learned = (
+            sg.Event.CONFIRM_KNOWN if view.step is sg.Step.CONFIRMING else sg.Event.START_KNOWN
+        )
+        self.advance_from(view, (key, owner, pick), event, next(self.names), learned)
+
+    def advance_from(self, view, drawn, event, name, learned=None) -> None:
+        """Write, in the journal and in the model."""
+        key, owner, pick = drawn
+        told = None if learned is None else sg.Learned(learned)
+        changes = changes_for(event, name)
+        got = self.do(self.journal.advance(view, event, changes, learned=told))
+        known = view.step if learned is None else STEPS.get((view.step, learned))
+        row, after = self.model[key], STEPS.get((known, event))
         if after is None:
             assert isinstance(got, sg.Misuse)
         elif not self.holds(view, row):
@@ -105,6 +124,7 @@ class JournalMachine(RuleBasedStateMachine):
         elif event is sg.Event.SESSION_CHOSEN and name in self.used:
             assert isinstance(got, sg.Misuse)
         else:
+            row["lines"] += learned is not None
             self.took(row, key, event, after, name)
             # Sometimes the older view stays, as that of a worker who slept.
             if pick % 7:

@@ -107,6 +107,17 @@ async def test_a_schema_in_the_address(schema) -> None:
         assert await journal.find(new().key) is not None
 
 
+@pytest.mark.parametrize(
+    ("more", "name"), [("", "smartglocal"), ("?application_name=till%201", "till 1")]
+)
+async def test_the_name_of_its_connections(schema, more, name) -> None:
+    """The database tells whose they are: by our name, or the one that the address gives."""
+    own = "SELECT application_name FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+    async with opened(schema, f"{DSN}{more}") as journal:
+        for link in (journal._opened.writer.link, journal._opened.reader):
+            assert await link.through(lambda connection: connection.fetchval(own)) == name
+
+
 async def test_what_cannot_be_reached() -> None:
     """Each has its words, and none the password."""
     words = await refusal("postgres://someone:hidden@127.0.0.1:1/x")
@@ -310,6 +321,22 @@ async def test_all_batches(schema) -> None:
             ("a", sg.BatchState.PAUSED),
         ]
         assert (await journal.batches())[1] == paused
+
+
+async def test_the_counts_of_each_batch(schema) -> None:
+    """By step; those of no batch, too, and a batch without any isn't there."""
+    async with opened(schema) as journal:
+        assert await journal.counts_by_batch() == {}
+        _ = await journal.put_batch(sg.Batch(name="empty"))
+        for key, batch in (("k1", "a"), ("k2", "a"), ("k3", "b"), ("k4", None)):
+            _ = await journal.accept(new(key, batch=batch))
+        entry = await journal.claim("k2", "me", 30)
+        _ = await journal.advance(entry, sg.Event.WITHDRAWN)
+        assert await journal.counts_by_batch() == {
+            "a": {sg.Step.NEW: 1, sg.Step.CANCELLED: 1},
+            "b": {sg.Step.NEW: 1},
+            None: {sg.Step.NEW: 1},
+        }
 
 
 async def test_what_is_due_of_a_batch(schema) -> None:

@@ -228,6 +228,33 @@ async def test_a_lost_lease_sends_nothing_more(api, provider):
     assert provider.order("k-1").moved == 1
 
 
+@pytest.mark.parametrize(
+    ("mode", "writes"),
+    [
+        (
+            sg.Mode.MANUAL,
+            [Event.CREATE_INTENDED, Event.SESSION_CHOSEN, Event.CONFIRM_INTENDED, Event.PAID],
+        ),
+        (sg.Mode.AUTOMATIC, [Event.CREATE_INTENDED, Event.SESSION_CHOSEN, Event.PAID]),
+    ],
+)
+async def test_what_a_payout_writes(mode, writes, run_provider, connect):
+    """So many commits; what was learned meanwhile, and what was intended first, rides along."""
+    provider = run_provider(rules=emulator.Rules(confirmation=Confirmation[mode.name]))
+    journal, labels = sg.MemoryJournal(unsafe=True), list[str]()
+    async with sg.Payouts(
+        connect(provider), journal, mode=mode, fault_point=labels.append
+    ) as payouts:
+        outcome = await payouts.pay(order())
+        lines = [line.event for line in await journal.history("k-1")]
+    assert outcome.is_paid
+    assert [label for label in labels if label.startswith("after writing")] == [
+        f"after writing {event.value}" for event in writes
+    ]
+    assert [event for event in lines if event in writes] == writes
+    assert Event.START_KNOWN in lines
+
+
 def test_what_must_be_asked_for_by_name(api):
     """One step without accept_unknown, or a mode that is a word, is refused."""
     with pytest.raises(sg.InvalidRequest, match="accept_unknown"):

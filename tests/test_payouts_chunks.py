@@ -61,7 +61,8 @@ async def test_a_batch_that_is_written_down_and_worked_off(payouts, provider) ->
 
 async def test_the_same_batch_again(payouts, provider) -> None:
     """What is there stays; what has another request under its key is told."""
-    _ = await payouts.submit(orders(3), "night")
+    done = await payouts.submit(orders(3), "night")
+    assert (done.new_count, done.known) == (3, {})
     assert len(await work_off(payouts)) == 3
     again = [*orders(4), order("k9", 5), order("k1", 77)]
     done = await payouts.submit(again, "night")
@@ -70,8 +71,31 @@ async def test_the_same_batch_again(payouts, provider) -> None:
         ("k1", ("amount_details.amount",))
     ]
     assert done.refused_count == 1
+    assert (done.new_count, done.known) == (2, {("night", sg.PayoutState.SUCCEEDED): 3})
     assert sorted(await work_off(payouts)) == ["k3", "k9"]
     assert provider.report().moved == 5
+
+
+async def test_keys_of_another_batch(payouts) -> None:
+    """They stay with it, whatever becomes of it, and are told by it; as is one of no batch."""
+    _ = await payouts.pay(order("alone"))
+    _ = await payouts.submit(orders(3), "night")
+    assert len(await work_off(payouts, limit=1)) == 1
+    assert await payouts.cancel("night", reason="wrong file") == 2
+    done = await payouts.submit([*orders(3), order("alone"), order("new")], "day")
+    assert (done.batch.rows, done.new_count, done.refused_count) == (5, 1, 0)
+    assert done.known == {
+        ("night", sg.PayoutState.SUCCEEDED): 1,
+        ("night", sg.PayoutState.CANCELLED): 2,
+        (None, sg.PayoutState.SUCCEEDED): 1,
+    }
+    assert await work_off(payouts) == ["new"]
+
+
+async def test_a_key_that_comes_twice(payouts) -> None:
+    """It is new once."""
+    done = await payouts.submit([order(), order()], "night")
+    assert (done.new_count, done.known) == (1, {("night", sg.PayoutState.OPEN): 1})
 
 
 async def test_without_a_seal(api_quick, tmp_path) -> None:

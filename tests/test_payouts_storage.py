@@ -99,7 +99,7 @@ async def test_a_disk_that_is_full_at_a_commit(mode, run_provider, connect, tmp_
             assert provider.order(key).moved == 1
             assert number < MOST_COMMITS
     # Its last commit gives the lease back, or takes it, and is nothing that a caller waits for.
-    assert number > (5 if mode is sg.Mode.AUTOMATIC else 7)
+    assert number > (3 if mode is sg.Mode.AUTOMATIC else 4)
 
 
 async def refusal_of(paying) -> str | None:

@@ -76,6 +76,7 @@ NAMES: Final = [
     "JournalForgot",
     "JournalUnusable",
     "KeyReused",
+    "Learned",
     "LeftOpen",
     "Limits",
     "LostLease",
@@ -176,6 +177,7 @@ NAMES: Final = [
     "WebhookStore",
     "WebhookVerifier",
     "Webhooks",
+    "WrongSeal",
     "preflight",
 ]
 HEAVY: Final = ["aiohttp", "cattrs", "tenacity", "cryptography"]

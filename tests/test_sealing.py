@@ -33,7 +33,7 @@ def test_keys_can_be_changed(key):
     """The first one seals, and the older ones still open."""
     old, new = sg.Seal(key), sg.Seal(sg.Seal.new_key(), key)
     assert new.open(old.close(TEXT, "p-1"), "p-1") == TEXT
-    with pytest.raises(sg.JournalUnusable, match="SMARTGLOCAL_JOURNAL_KEY"):
+    with pytest.raises(sg.WrongSeal, match="SMARTGLOCAL_JOURNAL_KEY"):
         old.open(new.close(TEXT, "p-1"), "p-1")
 
 
@@ -50,6 +50,16 @@ def test_what_was_changed_does_not_open(key, change):
     seal = sg.Seal(sg.Seal.new_key()) if change == "key" else sg.Seal(key)
     with pytest.raises(sg.JournalUnusable, match=r"key .p-[12]."):
         seal.open(damaged, "p-2" if change == "row" else "p-1")
+
+
+def test_another_key_is_no_damage(key):
+    """What another key opens is told apart from what none does any more."""
+    sealed = sg.Seal(key).close(TEXT, "p-1")
+    with pytest.raises(sg.WrongSeal, match="apart by commas"):
+        sg.Seal(sg.Seal.new_key()).open(sealed, "p-1")
+    with pytest.raises(sg.JournalUnusable, match="was changed") as caught:
+        sg.Seal(key).open(sealed[:-1], "p-1")
+    assert type(caught.value) is sg.JournalUnusable
 
 
 @pytest.mark.parametrize(
@@ -73,11 +83,13 @@ def test_it_is_read_from_the_environment(key, monkeypatch):
     assert sg.Seal.from_env().open(sg.Seal(key).close(TEXT, "a"), "a") == TEXT
 
 
-def test_its_repr_shows_nothing(key):
+@pytest.mark.parametrize("row", ["p-1", "p-2"])
+def test_its_repr_shows_nothing(key, row):
     """Nor does that of a text that wouldn't open."""
     seal = sg.Seal(key)
     assert key not in repr(seal)
+    sealed = seal.close(TEXT, "p-2") if row == "p-1" else b"damaged"
     with pytest.raises(sg.JournalUnusable) as caught:
-        seal.open(b"damaged", "p-1")
+        seal.open(sealed, row)
     told = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
     assert repr(base64.b64decode(key)) not in "".join(told.format())

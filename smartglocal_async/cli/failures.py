@@ -78,8 +78,11 @@ def interruptible() -> Generator[None, None, None]:
 
 
 @contextmanager
-def explained(*, as_json: bool) -> Generator[None, None, None]:
-    """End the command with a line and a code where it meets an expected failure."""
+def explained(*, as_json: bool, event: str | None = None) -> Generator[None, None, None]:
+    """End the command with a line and a code where it meets an expected failure.
+
+    Where the output is one of events, the failure is one of them, too.
+    """
     try:
         with interruptible():
             yield
@@ -92,7 +95,8 @@ def explained(*, as_json: bool) -> Generator[None, None, None]:
         # The code is what it is, whether or not the words can be written.
         if as_json:
             try:
-                write_json({"error": facts_of(error)})
+                named = {} if event is None else {"event": event}
+                write_json({**named, "error": facts_of(error)})
             except OSError:
                 hush()
         elif isinstance(error, OSError | Ended):

@@ -30,10 +30,19 @@ def needs_terminal() -> None:
 
 def confirmed(found: Preflight, before: int, server: str) -> bool:
     """Ask on standard error whether to pay; anything but a yes is a no."""
-    known = f" ({before:,} of them begun before)" if before else ""
+    return agreed(f"Pay {_what(found, before, 'begun')}, at {server}?")
+
+
+def handed_over(found: Preflight, before: int, journal: str, server: str) -> bool:
+    """Ask on standard error whether workers are to pay; anything but a yes is a no."""
+    what = _what(found, before, "written down")
+    return agreed(f"Hand {what}, to the workers of {journal}, which pay at {server}?")
+
+
+def _what(found: Preflight, before: int, done: str) -> str:
+    known = f" ({before:,} of them {done} before)" if before else ""
     sums = " and ".join(money(Amount(units, code)) for code, units in found.totals.items())
-    question = f"Pay {counted(found.count, 'payout')}{known}, {sums}, at {server}?"
-    return agreed(question)
+    return f"{counted(found.count, 'payout')}{known}, {sums}"
 
 
 def agreed(question: str) -> bool:

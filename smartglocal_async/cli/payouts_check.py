@@ -100,7 +100,8 @@ def amounts(option: str, typed: list[str] | None) -> dict[str, AmountDetails]:
 
 def facts(found: Preflight) -> dict[str, Any]:
     """Give what was found as plain JSON values."""
-    return {"is_fit": found.is_fit, **asdict(found)}
+    code = ExitCode.DONE if found.is_fit else ExitCode.FAILED
+    return {"is_fit": found.is_fit, **asdict(found), "exit_code": int(code)}
 
 
 def show_preflight(found: Preflight) -> None:

@@ -1,14 +1,21 @@
 """A worker's time at work: lines about what it does, and again where the queue failed."""
 
 import asyncio
+import shlex
 import signal
 import time
 from contextlib import suppress
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 
-from ..errors import JournalUnusable, PayoutsHalted, Quarantined, Refused, SmartGlocalError
+from ..errors import (
+    JournalUnusable,
+    PayoutsHalted,
+    Quarantined,
+    SmartGlocalError,
+    WrongSeal,
+)
 from ..integrations.cluster import Worker, worker_of
 from ..journal.entries import Batch, BatchState
 from ..journal.postgres.journal import PostgresJournal
@@ -17,10 +24,11 @@ from ..payouts.orders import PayoutOutcome, PayoutState
 from ..payouts.payouts import Payouts
 from ..payouts.protocol import Mode
 from ..payouts.signals import heeding
-from .failures import code_of, words_of
+from .failures import Ended, ExitCode, code_of, words_of
 from .payouts_client import client_of, payouts_of
 from .payouts_cluster import shared
 from .payouts_journal import shown
+from .payouts_outage import Outage
 from .payouts_sums import Sums
 from .screen import complain, counted, remark, write_json, write_line
 
@@ -50,15 +58,24 @@ class Shift:
 
     terms: Terms
     sums: Sums = field(factory=Sums, init=False)
+    _outage: Outage = field(
+        default=Factory(
+            lambda shift: Outage(
+                lambda text: shift.say("trouble", text), lambda text: shift.say("recovered", text)
+            ),
+            takes_self=True,
+        ),
+        init=False,
+    )
     _over: asyncio.Event = field(factory=asyncio.Event, init=False)
-    _error: SmartGlocalError | None = field(default=None, init=False)
+    _error: SmartGlocalError | Ended | None = field(default=None, init=False)
     """What ended it."""
     _worker: Worker | None = field(default=None, init=False)
     _has_worked: bool = field(default=False, init=False)
     _said: str = field(default="", init=False)
     _wait: float = field(default=_FIRST_WAIT_SECONDS, init=False)
 
-    async def to_end(self) -> SmartGlocalError | None:
+    async def to_end(self) -> SmartGlocalError | Ended | None:
         """Work until somebody says stop, or it is done; give what ended it early."""
         begun = time.perf_counter()
         with heeding((signal.SIGINT, signal.SIGTERM), self._heard):
@@ -73,7 +90,7 @@ class Shift:
     async def _work(self) -> None:
         terms, journal = self.terms, shared(self.terms.journal)
         async with (
-            client_of(terms.server) as client,
+            client_of(terms.server, self._outage.heed) as client,
             payouts_of(client, journal, terms.mode) as payouts,
         ):
             await self._run(payouts, journal)
@@ -108,16 +125,16 @@ class Shift:
                 if (halt := await journal.halted()) is not None:
                     self._failed(error_of(halt))
                 elif not await _open_at(journal, BatchState.RUNNING):
-                    for batch in await _open_at(journal, BatchState.PAUSED):
-                        why = f" ({batch.reason})" if batch.reason else ""
-                        self._complain(f"the batch {batch.name!r} is paused{why}")
+                    if paused := await _open_at(journal, BatchState.PAUSED):
+                        self._end(_paused(paused, self.terms.journal))
                     self._stop()
             took = time.perf_counter() - begun
 
     async def _again(self, error: Exception) -> None:
         """Wait a little after a failure; end where that is of no use."""
         if isinstance(error, SmartGlocalError):
-            if not isinstance(error, JournalUnusable) or self.terms.until_done:
+            is_waited_for = isinstance(error, JournalUnusable) and not isinstance(error, WrongSeal)
+            if not is_waited_for or self.terms.until_done:
                 self._end(error)
             self._complain(words_of(error))
         else:
@@ -135,8 +152,7 @@ class Shift:
     def _failed(self, error: SmartGlocalError) -> None:
         """Hear of a job that ended early, or of a database that is gone."""
         ends_by_itself = isinstance(error, Quarantined) and not self.terms.until_done
-        is_halted = isinstance(error, PayoutsHalted) and not ends_by_itself
-        if isinstance(error, Refused) or is_halted:
+        if isinstance(error, PayoutsHalted) and not ends_by_itself:
             self._end(error)
         else:
             self._complain(words_of(error))
@@ -145,7 +161,7 @@ class Shift:
         self._stop()
         remark(f"{one.name}: what is out is finished; once more ends it at once")
 
-    def _end(self, error: SmartGlocalError) -> None:
+    def _end(self, error: SmartGlocalError | Ended) -> None:
         self._error = self._error or error
         self._stop()
 
@@ -161,8 +177,12 @@ class Shift:
         if text == self._said or self._error is not None:
             return
         self._said = text
+        self.say("trouble", text)
+
+    def say(self, event: str, text: str) -> None:
+        """Say it on standard error, and as an event, too, where those are wanted."""
         if self.terms.as_json:
-            write_json({"event": "trouble", "message": text})
+            write_json({"event": event, "message": text})
         complain(text)
 
     def _tell_start(self) -> None:
@@ -183,6 +203,20 @@ class Shift:
         else:
             told = ", ".join(f"{count:,} {name}" for name, count in states.items())
             write_line(f"stopped after {seconds:,.1f} s: {told}")
+
+
+def _paused(batches: list[Batch], journal: str) -> Ended:
+    """Say that what is open waits for somebody to look."""
+    told = [
+        f"the batch {one.name!r} is paused" + (f" ({one.reason})" if one.reason else "")
+        for one in batches
+    ]
+    unpause = ["smartglocal", "payouts", "unpause", batches[0].name, "--journal", shown(journal)]
+    step = shlex.join(unpause)
+    words = "; ".join([*told, f"when its reason is looked into, next: {step}"])
+    listed = [{"batch": one.name, "reason": one.reason} for one in batches]
+    facts = {"type": "BatchPaused", "message": words, "batches": listed, "next": step}
+    return Ended(ExitCode.STOPPED, words, facts)
 
 
 async def _open_at(journal: PostgresJournal, state: BatchState) -> list[Batch]:

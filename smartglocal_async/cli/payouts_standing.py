@@ -12,6 +12,10 @@ from .failures import ExitCode
 from .payouts_journal import shown
 from .words import moment
 
+ABSENT: Final = (
+    "not begun, or their keys belong to another batch; `submit` of the file again says to which"
+)
+"""What there is to say of rows of a file that its batch doesn't have."""
 _NOT_PAID: Final = (PayoutState.FAILED, PayoutState.CANCELLED)
 
 
@@ -36,6 +40,11 @@ def code_of_counts(counts: Mapping[PayoutState, int], halt: Halt | None) -> Exit
     if counts.get(PayoutState.OPEN) or counts.get(PayoutState.UNKNOWN):
         return ExitCode.OUTCOME_UNKNOWN
     return ExitCode.FAILED if any(map(counts.get, _NOT_PAID)) else ExitCode.DONE
+
+
+def absent_from(batch: Batch | None, counts: Mapping[PayoutState, int]) -> int:
+    """Give how many rows of its file a batch doesn't have."""
+    return 0 if batch is None else max(0, batch.rows - sum(counts.values()))
 
 
 def halted_words(halt: Halt) -> str:

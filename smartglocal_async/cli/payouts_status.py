@@ -15,10 +15,12 @@ from ..retry import Timing
 from ..values.exactness import without_card_numbers
 from ..values.money import Amount
 from .failures import ExitCode, explained, unread_or_not
+from .payouts_batches import Counted, batches_of, show_batches
+from .payouts_crew import Crew, crew_facts
 from .payouts_journal import place_of, shown
 from .payouts_looking import looking
 from .payouts_options import BatchName, JournalAt, OptionalFile
-from .payouts_standing import code_of_counts, halted_words, known, utc
+from .payouts_standing import ABSENT, absent_from, code_of_counts, halted_words, known, utc
 from .payouts_watch import watch as watched
 from .payouts_wish import batch_of
 from .screen import AsJson, cell, console, counted, show, table, write_json
@@ -46,9 +48,18 @@ class Standing:
     name: str | None
     """Of the batch; None: all of the journal."""
     batch: Batch | None
+    batches: list[Counted] | None
+    """Each of the journal, where all of it is looked at and it has them."""
     summary: PayoutSummary
+    crew: Crew | None
+    """None: of a journal in a file nobody can tell."""
     cases: list[Case] = field(factory=list[Case])
     case_count: int = 0
+
+    @property
+    def absent(self) -> int:
+        """How many rows of its file the batch doesn't have."""
+        return absent_from(self.batch, self.summary.counts)
 
     @property
     def code(self) -> ExitCode:
@@ -67,11 +78,12 @@ def status(  # noqa: PLR0913 - one option per setting
 ) -> None:
     """Say how the payouts stand: counts, sums, a halt, and what needs a person.
 
-    Those of FILE, of a --batch, or of the whole journal. It reads the journal, also while `pay`
-    runs; nothing is sent. A journal in a database needs the project and the server of the
-    environment, and no key; one in a file needs neither. With --watch it looks again and again,
-    until nothing is open, and shows the rate and the time left of all workers together: a live
-    table, or a line of JSON for each look.
+    Those of FILE, of a --batch, or of the whole journal; of one in a database each batch is listed,
+    too. It reads the journal, also while `pay` runs; nothing is sent. A journal in a database needs
+    the project and the server of the environment, and no key; one in a file needs neither. With
+    --watch it looks again and again, until nothing is open, and shows the rate and the time left of
+    all workers together: a live table, or a line of JSON for each look. What isn't written down yet
+    is waited for.
 
     Exit codes: 0 all that were begun are paid. 1 some failed. 2 misuse. 3 some are open or
     unknown. 7 payouts are halted.
@@ -99,7 +111,9 @@ async def _look(journal: str, name: str | None) -> Standing:
     count = 0
     async with looking(journal) as book:
         batch = await known(book, name, journal)
+        batches = await batches_of(book) if name is None else None
         summary = await summary_of(book, name)
+        crew = await Crew.over(book)
         async for case in cases_of(book, name, Timing().now()):
             count += 1
             if len(cases) < _MOST_CASES:
@@ -108,7 +122,9 @@ async def _look(journal: str, name: str | None) -> Standing:
         journal=shown(journal),
         name=name,
         batch=batch,
+        batches=batches,
         summary=summary,
+        crew=crew,
         cases=cases,
         case_count=count,
     )
@@ -128,10 +144,16 @@ def _show(screen: Console, standing: Standing) -> None:
         if standing.batch.state is not BatchState.RUNNING:
             why = cell(standing.batch.reason or "")
             shown_table.add_row(standing.batch.state.value, "", why)
+        if standing.absent:
+            shown_table.add_row("not in the batch", f"{standing.absent:,}", cell(ABSENT))
     for state, count in _counts(standing).items():
         shown_table.add_row(state.value, f"{count:,}", cell(_sums(standing, state)))
     screen.print(cell(title, "bold"), soft_wrap=True)
     show(screen, shown_table)
+    if standing.batches:
+        show_batches(screen, standing.batches)
+    if standing.crew is not None:
+        screen.print(cell(standing.crew), soft_wrap=True)
     if standing.summary.halt is not None:
         screen.print(cell(halted_words(standing.summary.halt), "bold red"), soft_wrap=True)
     _show_cases(screen, standing)
@@ -179,8 +201,11 @@ def _facts(standing: Standing) -> dict[str, Any]:
         "reason": None if batch is None else batch.reason,
         "rows": None if batch is None else batch.rows,
         "totals": None if batch is None else dict(batch.totals),
+        "absent": None if batch is None else standing.absent,
         "counts": {state.value: count for state, count in _counts(standing).items()},
         "sums": sums,
+        "batches": standing.batches and [one.facts for one in standing.batches],
+        **crew_facts(standing.crew),
         "halt": halt and {"kind": halt.kind.value, "reason": halt.reason, "until": halt.until},
         "cases": [_case(case) for case in standing.cases],
         "case_count": standing.case_count,

@@ -95,8 +95,9 @@ def cancel(  # noqa: PLR0913 - one option per setting
 ) -> None:
     """Withdraw all of a batch for which nothing is out, for good; what is under way is finished.
 
-    What was withdrawn is never paid under its key. Needs the project and the server
-    of the environment, and no key. Exit code 1 if the answer was no.
+    What was withdrawn is never paid under its key, in no other batch either: to pay it after all,
+    submit it under new keys, as another batch. Needs the project and the server of the environment,
+    and no key. Exit code 1 if the answer was no.
     """
     with explained(as_json=as_json), named({"reason": "--reason"}), ended_by_signals():
         if not yes:

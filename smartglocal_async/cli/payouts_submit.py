@@ -3,23 +3,21 @@
 import asyncio
 import shlex
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import typer
 from attrs import frozen
 
 from ..client import SmartGlocal
-from ..errors import KeyReused, Misuse
+from ..errors import Misuse
 from ..journal.entries import BatchState
-from ..payouts.chunks import Submission
 from ..payouts.files import PayoutFile
 from ..payouts.protocol import Mode
 from ..payouts.stopping import StopOn
-from ..values.money import Amount
 from .errand import ended_by_signals
 from .failures import ExitCode, explained, unread_or_not
 from .naming import named
-from .payouts_asking import confirmed, needs_terminal
+from .payouts_asking import handed_over, needs_terminal
 from .payouts_batch import begun_before, known_batch
 from .payouts_check import EXPECT, ExpectTotal, File, amounts, looked
 from .payouts_client import client_of, payouts_of, server_of
@@ -37,11 +35,11 @@ from .payouts_options import (
     StopOnRefusal,
     Yes,
 )
+from .payouts_submission import PAID_AGAIN, Written, others_of, show_written
 from .payouts_wish import SPEND, batch_of, check_limits
-from .screen import AsJson, cell, console, counted, show, table, write_json
-from .words import money
+from .screen import AsJson, write_json
 
-_NEXT: Final = ("smartglocal", "payouts", "work")
+_WORK: Final = ("smartglocal", "payouts", "work")
 
 
 @frozen(kw_only=True)
@@ -58,8 +56,8 @@ class _Wish:
         return PayoutFile(self.path)
 
     @property
-    def next(self) -> str:
-        words = [*_NEXT, "--journal", shown(self.journal)]
+    def work(self) -> str:
+        words = [*_WORK, "--journal", shown(self.journal)]
         words += [] if self.mode is Mode.MANUAL else ["--confirm", self.mode.value]
         words += [] if self.server is None else ["--server", self.server]
         return shlex.join(words)
@@ -89,12 +87,15 @@ def submit(  # noqa: PLR0913 - one option per setting
     """Write a file into a journal, for any number of `work` to pay; nothing is sent.
 
     As with `pay`, all of it is looked at before, and you are asked. The same file again adds what
-    isn't there. The stop rules hold for all workers together: the batch is paused when one says so.
-    Needs the credentials of the environment, and SMARTGLOCAL_JOURNAL_KEY, which seals
-    the requests: workers have no file.
+    isn't there, and says how the rest stands. A key stays with the batch that it came with, and
+    what failed or was withdrawn is paid again only under a new key. The stop rules hold for all
+    workers together: the batch is paused when one says so. Needs the credentials of the
+    environment, and SMARTGLOCAL_JOURNAL_KEY, which seals the requests: workers have no file.
 
-    Exit codes: 0 written down. 1 the file isn't fit, the answer was no, or keys of it belong to
-    other orders, which are listed; all others are written down. 2 misuse.
+    Exit codes: 0 written down; all of it was paid, or will be. 1 the file isn't fit, the answer was
+    no, or some of it is paid by no worker: it failed or was withdrawn before, lies in no batch or
+    in one that was cancelled, or its keys belong to other orders, which are listed; all others are
+    written down. 2 misuse. 3 some are unknown.
     """
     with explained(as_json=as_json), named(), ended_by_signals():
         check_extra()
@@ -124,69 +125,37 @@ def submit(  # noqa: PLR0913 - one option per setting
         check_limits(stop_on.spend, found.totals)
         if not yes:
             before = asyncio.run(begun_before(client, wish, digest))
-            if not confirmed(found, before, server_of(server)):
+            if not handed_over(found, before, shown(journal), server_of(server)):
                 raise typer.Exit(ExitCode.FAILED)
         if wish.file.digest() != digest:
             raise Misuse(f"{wish.path}: was changed while it was looked at; run it again")
-        done, jobs = asyncio.run(_submitted(client, wish, digest))
+        written = asyncio.run(_submitted(client, wish, digest))
         with unread_or_not():
             if as_json:
-                write_json(_facts(done, jobs, wish))
+                write_json(written.as_dict())
             else:
-                _show(done, jobs, wish)
-        if done.refused_count:
-            raise typer.Exit(ExitCode.FAILED)
+                show_written(written)
+        if written.code:
+            raise typer.Exit(written.code)
 
 
-async def _submitted(client: SmartGlocal, wish: _Wish, digest: str) -> tuple[Submission, int]:
+async def _submitted(client: SmartGlocal, wish: _Wish, digest: str) -> Written:
     from ..integrations.cluster import enqueue_batch  # noqa: PLC0415 - an extra
 
     journal = shared(wish.journal)
     async with client, payouts_of(client, journal, wish.mode) as payouts:
         known = await known_batch(journal, wish.file, wish.batch, digest)
         if known is not None and known.state is BatchState.CANCELLED:
-            words = "was cancelled, which stays so; give another --batch NAME"
-            raise Misuse(f"the batch {wish.batch!r} {words}")
+            words = f"was cancelled, which stays so; what was withdrawn is {PAID_AGAIN}"
+            raise Misuse(f"the batch {wish.batch!r} {words}, as another --batch NAME")
         done = await payouts.submit(
             wish.file, wish.batch, digest=bytes.fromhex(digest), stop_on=wish.stop_on
         )
-        return done, await enqueue_batch(journal, wish.batch)
-
-
-def _show(done: Submission, jobs: int, wish: _Wish) -> None:
-    screen, sums = console(), done.batch.totals.items()
-    total = ", ".join(money(Amount(units, code)) for code, units in sums)
-    written = f"{counted(done.batch.rows, 'payout')}, {total or 'nothing'}, in the batch"
-    words = f"{written} {done.batch.name}; {counted(jobs, 'new job')} for workers"
-    screen.print(cell(words), soft_wrap=True)
-    if done.refused_count:
-        screen.print(cell("Refused: the key belongs to another order", "bold"), soft_wrap=True)
-        listed = table()
-        for column in ("Key", "What differs"):
-            listed.add_column(column, overflow="fold")
-        for one in done.refused:
-            listed.add_row(cell(one.key), cell(", ".join(one.differing_fields)))
-        show(screen, listed)
-        if done.refused_count > len(done.refused):
-            screen.print(cell(f"and {done.refused_count - len(done.refused):,} more"))
-    if done.batch.state is BatchState.PAUSED:
-        screen.print(cell(f"it is paused; to go on: {wish.unpause}"), soft_wrap=True)
-    screen.print(cell(f"next: {wish.next}"), soft_wrap=True)
-
-
-def _facts(done: Submission, jobs: int, wish: _Wish) -> dict[str, Any]:
-    return {
-        "batch": done.batch.name,
-        "rows": done.batch.rows,
-        "totals": dict(done.batch.totals),
-        "refused": [_refused(one) for one in done.refused],
-        "refused_count": done.refused_count,
-        "jobs": jobs,
-        "journal": shown(wish.journal),
-        "next": wish.next,
-        "exit_code": int(ExitCode.FAILED if done.refused_count else ExitCode.DONE),
-    }
-
-
-def _refused(error: KeyReused) -> dict[str, Any]:
-    return {"key": error.key, "differs": list(error.differing_fields)}
+        return Written(
+            done=done,
+            others=await others_of(done, journal),
+            jobs=await enqueue_batch(journal, wish.batch),
+            journal=shown(wish.journal),
+            work=wish.work,
+            unpause=wish.unpause,
+        )

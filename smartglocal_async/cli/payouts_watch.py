@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -12,43 +12,38 @@ from attrs import define, field, frozen
 from rich.console import Group, RenderableType
 from rich.live import Live
 
-from ..journal.entries import Batch, Halt
-from ..journal.limits import AtWork
+from ..journal.entries import Batch, BatchState, Halt
+from ..journal.limits import Limits
 from ..journal.postgres.journal import PostgresJournal
 from ..payouts.cases import Book
-from ..payouts.orders import PayoutState, state_of
+from ..payouts.orders import PayoutState
 from ..retry import Timing
 from .failures import ExitCode
+from .payouts_batches import SETTLED, Counted, counted_by_state, table_of_batches
+from .payouts_crew import Crew, crew_facts
 from .payouts_journal import shown
 from .payouts_looking import looking
-from .payouts_standing import code_of_counts, halted_words, known
-from .screen import cell, console, counted, show, table, write_json
+from .payouts_rate import Window, pace
+from .payouts_standing import ABSENT, code_of_counts, halted_words, known
+from .screen import cell, console, counted, show, write_json
 
-_LOOKS: Final = 16
-"""So many make up the rate: half a minute, at the usual pause."""
 _SHARE: Final = 10
 """A look may take this part of the time: counting millions is work for the database."""
-_SETTLED: Final = (
-    *(PayoutState.SUCCEEDED, PayoutState.FAILED, PayoutState.CANCELLED),
-    PayoutState.UNKNOWN,
-)
 
 
 @frozen(kw_only=True)
-class Row:
-    """One batch at one look."""
+class Row(Counted):
+    """One batch at one look; without a name it is all of the journal."""
 
-    name: str | None
-    """None: all of the journal."""
-    batch: Batch | None
-    counts: Counter[PayoutState]
+    held: str | None
+    """Why nothing of it is begun, in a word, if so; there is no rate then."""
     rate: float | None
     """Settled in a second, of late, by all workers."""
 
     @property
-    def open(self) -> int:
-        """How many aren't settled."""
-        return self.counts[PayoutState.OPEN]
+    def is_begun(self) -> bool:
+        """Whether anything of it is written down, or nothing will be."""
+        return bool(self.counts) or (self.batch is not None and self.batch.rows > 0)
 
     @property
     def eta_seconds(self) -> float | None:
@@ -61,14 +56,19 @@ class Look:
     """All that was seen."""
 
     rows: list[Row]
-    workers: tuple[AtWork, ...] | None
+    crew: Crew | None
     """None: of a journal in a file nobody can tell."""
     halt: Halt | None
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is open any more."""
-        return not any(row.open for row in self.rows)
+        """Whether nothing is open any more; before anything is written down it isn't."""
+        return self.is_begun and not any(row.open for row in self.rows)
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is anything to look at."""
+        return any(row.is_begun for row in self.rows)
 
     @property
     def code(self) -> ExitCode:
@@ -85,17 +85,17 @@ class Watch:
 
     book: Book
     name: str | None
-    _seen: dict[str | None, deque[tuple[float, int]]] = field(
-        factory=dict[str | None, deque[tuple[float, int]]], init=False
-    )
+    _seen: dict[str | None, Window] = field(factory=dict[str | None, Window], init=False)
 
     async def look(self) -> Look:
         """Look once."""
         shares = self.book if isinstance(self.book, PostgresJournal) else None
+        limits = None if shares is None else await shares.limits()
+        halt = await self.book.halted()
         return Look(
-            rows=[await self._row(name) for name in await self._names(shares)],
-            workers=None if shares is None else await shares.workers(),
-            halt=await self.book.halted(),
+            rows=[await self._row(name, limits, halt) for name in await self._names(shares)],
+            crew=await Crew.over(self.book),
+            halt=halt,
         )
 
     async def _names(self, journal: PostgresJournal | None) -> list[str | None]:
@@ -110,27 +110,27 @@ class Watch:
         ]
         return [*names] or [None]
 
-    async def _row(self, name: str | None) -> Row:
-        counts = Counter[PayoutState]()
-        for step, count in (await self.book.counts(batch=name)).items():
-            counts[state_of(step)] += count
-        return Row(
-            name=name,
-            batch=None if name is None else await self.book.batch(name),
-            counts=counts,
-            rate=self._rate(name, sum(counts[state] for state in _SETTLED)),
-        )
+    async def _row(self, name: str | None, limits: Limits | None, halt: Halt | None) -> Row:
+        counts = counted_by_state(await self.book.counts(batch=name))
+        batch = None if name is None else await self.book.batch(name)
+        held = _held(batch, halt)
+        settled = sum(counts[state] for state in SETTLED)
+        rate = self._seen.setdefault(name, Window()).rate((held, limits), settled)
+        rate = rate if held is None else None
+        return Row(name=name, batch=batch, counts=counts, held=held, rate=rate)
 
-    def _rate(self, name: str | None, settled: int) -> float | None:
-        now, new = time.monotonic(), deque[tuple[float, int]](maxlen=_LOOKS)
-        seen = self._seen.setdefault(name, new)
-        seen.append((now, settled))
-        since, before = seen[0]
-        return None if since == now else (settled - before) / (now - since)
+
+def _held(batch: Batch | None, halt: Halt | None) -> str | None:
+    if halt is not None:
+        return "halted"
+    state = BatchState.RUNNING if batch is None else batch.state
+    return None if state is BatchState.RUNNING else str(state.value)
 
 
 async def watch(journal: str, name: str | None, every: float, *, as_json: bool) -> ExitCode:
     """Look until nothing is open; give what that is for a shell.
+
+    What isn't written down yet is waited for.
 
     Raises:
         Misuse: there is no such batch.
@@ -166,51 +166,41 @@ def _screen(journal: str, *, as_json: bool) -> Generator[Callable[[Look], None]]
 
 
 def _drawn(look: Look) -> RenderableType:
-    drawn = table()
-    for column in ("Batch", "State"):
-        drawn.add_column(column, overflow="fold")
-    for column in ("Paid", "Failed", "Unknown", "Open", "Rate", "ETA"):
-        drawn.add_column(column, justify="right")
+    drawn = table_of_batches("Rate", "ETA")
     for row in look.rows:
-        counts = row.counts
-        failed = counts[PayoutState.FAILED] + counts[PayoutState.CANCELLED]
-        drawn.add_row(
-            cell("all" if row.name is None else row.name),
-            cell(_state(row.batch)),
-            *(f"{counts[PayoutState.SUCCEEDED]:,}", f"{failed:,}"),
-            *(f"{counts[PayoutState.UNKNOWN]:,}", f"{row.open:,}"),
-            *("" if row.rate is None else f"{row.rate:,.0f}/s", _time(row)),
-        )
-    said: list[RenderableType] = [drawn]
-    if look.workers is not None:
-        under_way = sum(worker.payouts for worker in look.workers)
-        at_work = f"{counted(len(look.workers), 'worker')} at work"
-        said.append(cell(f"{at_work}, {counted(under_way, 'payout')} under way"))
+        drawn.add_row(*row.cells("all"), pace(row.rate), _time(row))
+    said: list[RenderableType] = [
+        drawn,
+        *(cell(_absence(row)) for row in look.rows if row.absent),
+    ]
+    if not look.is_begun:
+        said.append(cell("nothing is written down yet; waiting for it"))
+    if look.crew is not None:
+        said.append(cell(look.crew))
     if look.halt is not None:
         said.append(cell(halted_words(look.halt), "bold red"))
     return Group(*said)
 
 
-def _state(batch: Batch | None) -> str:
-    if batch is None:
-        return ""
-    return batch.state.value + (f": {batch.reason}" if batch.reason else "")
+def _absence(row: Row) -> str:
+    return f"{counted(row.absent, 'row')} of the file not in {row.name}: {ABSENT}"
 
 
 def _time(row: Row) -> str:
-    if row.eta_seconds is None or not row.open:
+    if not row.open:
         return ""
+    if row.eta_seconds is None:
+        return row.held or ""
     return str(timedelta(seconds=round(row.eta_seconds)))
 
 
 def _facts(journal: str, look: Look) -> dict[str, Any]:
-    halt, workers = look.halt, look.workers
+    halt = look.halt
     return {
         "at": Timing().now().isoformat(),
         "journal": shown(journal),
         "batches": [_row_facts(row) for row in look.rows],
-        "workers": None if workers is None else len(workers),
-        "under_way": None if workers is None else sum(worker.payouts for worker in workers),
+        **crew_facts(look.crew),
         "halt": halt and {"kind": halt.kind.value, "reason": halt.reason, "until": halt.until},
     }
 
@@ -218,11 +208,7 @@ def _facts(journal: str, look: Look) -> dict[str, Any]:
 def _row_facts(row: Row) -> dict[str, Any]:
     rate, eta = row.rate, row.eta_seconds
     return {
-        "batch": row.name,
-        "state": None if row.batch is None else row.batch.state.value,
-        "reason": None if row.batch is None else row.batch.reason,
-        "rows": None if row.batch is None else row.batch.rows,
-        "counts": {state.value: row.counts[state] for state in (*_SETTLED, PayoutState.OPEN)},
+        **row.facts,
         "rate": None if rate is None else round(rate, 3),
         "eta_seconds": None if eta is None else round(eta, 3),
     }

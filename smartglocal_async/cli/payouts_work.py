@@ -37,10 +37,11 @@ def work(  # noqa: PLR0913 - one option per setting
     over. A database that is gone is waited for. Needs the credentials of the environment, and
     SMARTGLOCAL_JOURNAL_KEY.
 
-    Exit codes: 0 told to stop, or done. 1 our credentials are refused. 2 misuse. 3 ended at once.
-    7 payouts are halted.
+    Exit codes: 0 told to stop, or done. 1 our credentials are refused. 2 misuse, or requests that
+    another key sealed. 3 ended at once. 6 --until-done, and what is open is in a batch that is
+    paused. 7 payouts are halted.
     """
-    with explained(as_json=as_json), named(), ended_by_signals():
+    with explained(as_json=as_json, event="error"), named(), ended_by_signals():
         check_extra()
         _ = shared(journal)
         check_seal()

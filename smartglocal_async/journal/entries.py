@@ -98,6 +98,18 @@ NO_CHANGES: Final = Changes()
 
 
 @frozen
+class Learned:
+    """A step that was learned, and may be written with the one that follows it.
+
+    That is `Event.START_KNOWN` or `Event.CONFIRM_KNOWN`, where no session is learned with it:
+    whoever takes the entry over asks the provider in either case.
+    """
+
+    event: Event
+    changes: Changes = NO_CHANGES
+
+
+@frozen
 class OpenClaims:
     """What was taken of what is open."""
 

@@ -12,6 +12,10 @@ _LATE_SECONDS: Final = 0.03
 """So late may somebody ask, and lose nothing; no second has more than the rate, by that share."""
 _SHORTEST_WAIT_SECONDS: Final = 0.005
 _BUSY_WAIT_SECONDS: Final = 0.1
+BEAT_SECONDS: Final = 3.0
+"""How often a worker says that it is alive."""
+ALIVE_SECONDS: Final = 10.0
+"""After so long without a word it counts as dead."""
 
 
 def _rate(_instance: object, _attribute: "Attribute[float | None]", value: float | None) -> None:
@@ -41,13 +45,22 @@ class Limits:
 
 @frozen
 class AtWork:
-    """Somebody who has payouts under way."""
+    """Somebody who has payouts under way, or a worker that is alive and waits for some."""
 
     owner: str
     """Host, process and a random number, of one `Payouts`."""
     payouts: int
+    """That it has under way, or had when it died; 0: it has nothing to do."""
     seconds_left: float
     """Until the last of its leases ends: whoever is dead renews none."""
+    silent_seconds: float | None = None
+    """Since it last said that it is alive, as workers do every 3 seconds; None: it never does, as
+    `Payouts.run_chunk` in a job of another engine."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it is: a worker that was killed is silent for 10 seconds, others have a lease."""
+        return self.silent_seconds is None or abs(self.silent_seconds) <= ALIVE_SECONDS
 
 
 @define(kw_only=True)

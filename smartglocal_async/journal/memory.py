@@ -23,6 +23,7 @@ from .entries import (
     Entry,
     Halt,
     Kept,
+    Learned,
     NewEntry,
     OpenClaims,
 )
@@ -156,11 +157,17 @@ class MemoryJournal:
             return writing.claim(key, owner, lease_seconds, heeds_halt=heeds_halt)
 
     async def take(
-        self, new: NewEntry, owner: str, lease_seconds: float, *, heeds_halt: bool = True
+        self,
+        new: NewEntry,
+        owner: str,
+        lease_seconds: float,
+        *,
+        heeds_halt: bool = True,
+        intends: Event | None = None,
     ) -> Entry:
         """Accept and claim in one step."""
         with self._write() as writing:
-            return writing.take(new, owner, lease_seconds, heeds_halt=heeds_halt)
+            return writing.take(new, owner, lease_seconds, heeds_halt=heeds_halt, intends=intends)
 
     async def claim_open(
         self,
@@ -176,10 +183,17 @@ class MemoryJournal:
         with self._write() as writing:
             return writing.claim_open(page, owner, lease_seconds)
 
-    async def advance(self, entry: Entry, event: Event, changes: Changes = NO_CHANGES) -> Entry:
+    async def advance(
+        self,
+        entry: Entry,
+        event: Event,
+        changes: Changes = NO_CHANGES,
+        *,
+        learned: Learned | None = None,
+    ) -> Entry:
         """Write a step, and a line of the log with it."""
         with self._write() as writing:
-            return writing.advance(entry, event, changes)
+            return writing.advance(entry, event, changes, learned)
 
     async def renew(self, entry: Entry, lease_seconds: float) -> Entry:
         """Lengthen the lease, counted from now."""

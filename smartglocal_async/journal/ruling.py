@@ -8,10 +8,15 @@ from attrs import evolve
 from ..errors import Misuse
 from ..values.money import AmountDetails
 from .entries import Batch, BatchState, Entry
-from .states import STEPS, Event, Step
+from .states import STEPS, Step
 
 COVER_SECONDS: Final = 30.0
 """How old a balance may be: others may draw on it, too."""
+NEW_BATCH: Final = (
+    "go on without them, or cancel it and submit what is withdrawn then under new keys, as another "
+    "batch"
+)
+"""What can be done with a batch that was begun without rules: a key stays with its batch."""
 
 
 def named(found: Batch | None, given: Batch) -> Batch:
@@ -27,7 +32,7 @@ def named(found: Batch | None, given: Batch) -> Batch:
     if given.rules is not None and found.rules is None:
         raise Misuse(
             f"the batch {given.name!r} was begun without stop rules, and takes none now: "
-            "submit what is left under another name"
+            f"{NEW_BATCH}"
         )
     rules = found.rules if given.rules is None else given.rules
     return evolve(found, digest=given.digest, rows=given.rows, totals=given.totals, rules=rules)
@@ -86,10 +91,10 @@ def with_left(batch: Batch, entry: Entry) -> Batch:
     return evolve(batch, bound=_moved(batch.bound, entry, -1))
 
 
-def is_counted(entry: Entry, event: Event) -> bool:
-    """Say whether a batch takes an event of its entry into account."""
-    after = STEPS.get((entry.step, event))
-    return after is not None and (after.is_final or after is Step.UNKNOWN)
+COUNTED: Final = frozenset(
+    event for (_, event), after in STEPS.items() if after.is_final or after is Step.UNKNOWN
+)
+"""The events of an entry that its batch takes into account."""
 
 
 def with_settled(batch: Batch, entry: Entry, before: Step) -> Batch:

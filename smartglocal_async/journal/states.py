@@ -109,3 +109,7 @@ STEPS: Final[Mapping[tuple[Step, Event], Step]] = MappingProxyType(
     }
 )
 """(step, event) -> step. The documentation's diagram is drawn from it."""
+
+CAN_WAIT: Final = frozenset({Event.START_KNOWN, Event.CONFIRM_KNOWN})
+"""What may be written with the step that follows it: nothing is sent on the strength of it but a
+question, and whoever takes over without it asks, too."""

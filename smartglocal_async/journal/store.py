@@ -16,6 +16,7 @@ from .entries import (
     Entry,
     Halt,
     Kept,
+    Learned,
     NewEntry,
     OpenClaims,
 )
@@ -97,9 +98,19 @@ class Journal(Protocol):
         ...
 
     async def take(
-        self, new: NewEntry, owner: str, lease_seconds: float, *, heeds_halt: bool = True
+        self,
+        new: NewEntry,
+        owner: str,
+        lease_seconds: float,
+        *,
+        heeds_halt: bool = True,
+        intends: Event | None = None,
     ) -> Entry:
-        """Accept and claim in one commit; raises what the two would, and changes nothing then."""
+        """Accept and claim in one commit; raises what the two would, and changes nothing then.
+
+        ``intends`` is written in that commit, too, if nothing was ever intended for the entry: it
+        is at `Step.NEW`, and its ``attempts`` are none.
+        """
         ...
 
     async def claim_open(
@@ -122,15 +133,25 @@ class Journal(Protocol):
         """
         ...
 
-    async def advance(self, entry: Entry, event: Event, changes: Changes = NO_CHANGES) -> Entry:
+    async def advance(
+        self,
+        entry: Entry,
+        event: Event,
+        changes: Changes = NO_CHANGES,
+        *,
+        learned: Learned | None = None,
+    ) -> Entry:
         """Write a step, and a line of the log with it; a final step gives the entry back.
+
+        What was ``learned`` is written before it, in the same commit, with a line of its own.
 
         `Event.SESSION_CHOSEN` needs ``changes.session_id``. `Event.SESSION_LEFT` clears the
         session and the item, and counts the session as left. Elsewhere a session can be named only
         where none is known: of a one-step payout.
 
         Raises:
-            Misuse: the step isn't legal, or the session was used before; nothing is changed.
+            Misuse: the step isn't legal, or the session was used before, or what was learned isn't
+                of the kind that can wait; nothing is changed.
             LostLease: somebody else claimed the entry, it was given back, or it went on.
 
         """

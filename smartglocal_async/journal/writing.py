@@ -17,6 +17,7 @@ from ..errors import (
 )
 from .entries import (
     KEEP,
+    NO_CHANGES,
     Attempt,
     Batch,
     BatchState,
@@ -25,15 +26,16 @@ from .entries import (
     Halt,
     HaltKind,
     Kept,
+    Learned,
     NewEntry,
     OpenClaims,
 )
 from .leases import is_leased, lease_end, next_look
 from .packing import Page
 from .ruling import (
+    COUNTED,
     forbids,
     is_bound,
-    is_counted,
     is_covered,
     named,
     set_to,
@@ -41,7 +43,7 @@ from .ruling import (
     with_left,
     with_settled,
 )
-from .states import STEPS, Event, Step
+from .states import CAN_WAIT, STEPS, Event, Step
 
 _SENDS: Final = frozenset(
     {
@@ -53,6 +55,8 @@ _SENDS: Final = frozenset(
     }
 )
 """The events after which a call may be sent."""
+_INTENTS: Final = frozenset({Event.CREATE_INTENDED, Event.INIT_INTENDED})
+"""What may be written with a claim."""
 _LEARNS_SESSION: Final = frozenset({Step.SENT_ONE_STEP, Step.UNKNOWN})
 _HALTS: Final[Mapping[HaltKind, type[PayoutsHalted]]] = {
     HaltKind.MISMATCH: ConfirmationMismatch,
@@ -130,16 +134,34 @@ class Writing:
         self.rows.insert(entry)
         return entry
 
-    def take(self, new: NewEntry, owner: str, lease_seconds: float, *, heeds_halt: bool) -> Entry:
+    def take(
+        self,
+        new: NewEntry,
+        owner: str,
+        lease_seconds: float,
+        *,
+        heeds_halt: bool,
+        intends: Event | None,
+    ) -> Entry:
         """Write a new entry, or find the one that is there, and take it."""
+        if intends is not None and intends not in _INTENTS:
+            raise Misuse(f"{intends.value!r} can't be written with a claim: key {new.key!r}")
         found = self.rows.find(new.key)
+        if found is not None and _matched(found, new).step.is_final:
+            return found
+        entry = found or _entry(new, self.clock())
+        taken = self._leased(entry, owner, lease_seconds, heeds_halt=heeds_halt)
+        if intends is not None and entry.step is Step.NEW and not entry.attempts:
+            taken = self._intended(taken, intends)
         if found is not None:
-            return self._claimed(_matched(found, new), owner, lease_seconds, heeds_halt=heeds_halt)
-        claimed = self._leased(
-            _entry(new, self.clock()), owner, lease_seconds, heeds_halt=heeds_halt
-        )
-        self.rows.insert(claimed)
-        return claimed
+            return self._replace(found, taken)
+        self.rows.insert(taken)
+        return taken
+
+    def _intended(self, entry: Entry, event: Event) -> Entry:
+        after = _advanced(entry, event, NO_CHANGES, self.clock())
+        self.rows.log(_line(entry, after, event, NO_CHANGES))
+        return after
 
     def accept_many(self, news: Sequence[NewEntry]) -> tuple[Entry | KeyReused, ...]:
         """Write new entries, each as if alone."""
@@ -221,19 +243,25 @@ class Writing:
             self.rows.set_batch(with_begun(batch, found))
         return evolve(found, fence=found.fence + 1, owner=owner, leased_until=until)
 
-    def advance(self, entry: Entry, event: Event, changes: Changes) -> Entry:
-        """Write a step and a line of the log."""
-        if (entry.step, event) not in STEPS:
-            raise Misuse(f"{event.value!r} can't follow {entry.step.name}: key {entry.key!r}")
+    def advance(
+        self, entry: Entry, event: Event, changes: Changes, learned: Learned | None = None
+    ) -> Entry:
+        """Write a step and a line of the log; or two, of which the first was learned before."""
+        _check_step(_step_after(entry, learned), event, entry.key)
         found, now = self._held(entry), self.clock()
         if _place(found) != _place(entry):
             raise LostLease(entry.key, entry.fence)
-        after = _advanced(found, event, changes, now)
+        known = found
+        if learned is not None:
+            known = _advanced(found, learned.event, learned.changes, now)
+        after = _advanced(known, event, changes, now)
         if after.session_id not in {None, found.session_id}:
             self._use(str(after.session_id), after)
-        self.rows.log(_line(found, after, event, changes))
-        if is_counted(found, event) and (batch := self._ruled(after)) is not None:
-            self.rows.set_batch(with_settled(batch, after, found.step))
+        if learned is not None:
+            self.rows.log(_line(found, known, learned.event, learned.changes))
+        self.rows.log(_line(known, after, event, changes))
+        if event in COUNTED and (batch := self._ruled(after)) is not None:
+            self.rows.set_batch(with_settled(batch, after, known.step))
         return self._replace(found, after)
 
     def renew(self, entry: Entry, lease_seconds: float) -> Entry:
@@ -350,6 +378,21 @@ def _differing(found: Entry, new: NewEntry) -> tuple[str, ...]:
         return () if same or found.amount is None else ("amount_details",)
     differing = found.fingerprint.differing_fields(new.fingerprint)
     return differing if found.mode == new.mode else (*differing, "mode")
+
+
+def _step_after(entry: Entry, learned: Learned | None) -> Step:
+    """Give where an entry stands, with what was learned since it was written."""
+    if learned is None:
+        return entry.step
+    if learned.event not in CAN_WAIT or learned.changes.session_id is not KEEP:
+        raise Misuse(f"{learned.event.value!r} can't wait for another step: key {entry.key!r}")
+    _check_step(entry.step, learned.event, entry.key)
+    return STEPS[entry.step, learned.event]
+
+
+def _check_step(step: Step, event: Event, key: str) -> None:
+    if (step, event) not in STEPS:
+        raise Misuse(f"{event.value!r} can't follow {step.name}: key {key!r}")
 
 
 def _place(entry: Entry) -> tuple[Step, int, str | None]:

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 from attrs import define, field
 
 from ..errors import PayoutsHalted, SmartGlocalError
-from ..journal.entries import Changes, Entry, Halt, HaltKind
+from ..journal.entries import Changes, Entry, Halt, HaltKind, Learned, NewEntry
 from ..journal.states import Event
 from ..journal.store import Journal
 from ..journal.writing import error_of
@@ -95,10 +95,20 @@ class Desk:
             with suppress(SmartGlocalError):
                 await self.journal.slow_down(seconds)
 
-    async def write(self, entry: Entry, event: Event, changes: Changes) -> Entry:
-        """Write a step; it is on the disk when this returns."""
+    async def take(self, new: NewEntry, *, intends: Event | None) -> Entry:
+        """Accept and claim; what is intended is on the disk when this returns, if it was new."""
+        label = "the claim" if intends is None else intends.value
+        self.fault_point(f"before writing {label}")
+        taken = await self.journal.take(new, self.owner, self.lease_seconds, intends=intends)
+        self.fault_point(f"after writing {label}")
+        return taken
+
+    async def write(
+        self, entry: Entry, event: Event, changes: Changes, learned: Learned | None = None
+    ) -> Entry:
+        """Write a step, behind what was learned; it is on the disk when this returns."""
         self.fault_point(f"before writing {event.value}")
-        written = await self.journal.advance(entry, event, changes)
+        written = await self.journal.advance(entry, event, changes, learned=learned)
         self.fault_point(f"after writing {event.value}")
         return written
 

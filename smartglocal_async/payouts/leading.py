@@ -7,11 +7,12 @@ from typing import Final
 from attrs import define, field, frozen
 
 from ..codec import codec
-from ..errors import InProgress, LostLease, SmartGlocalError
+from ..errors import InProgress, LostLease, SmartGlocalError, WrongSeal
 from ..journal.entries import Entry, NewEntry
 from ..sealing import Seal
 from .desk import Desk
 from .orders import PayoutOrder, PayoutOutcome, outcome_of
+from .protocol import intends
 from .sending import Heard, Job, fingerprint_of
 from .turns import Turns
 from .working import Worker
@@ -143,8 +144,10 @@ class Lead:
         """Give the job of an entry that was claimed; one that can't be opened is given back."""
         try:
             return self._job(entry, None)
-        except SmartGlocalError:
-            await self.desk.journal.release(entry)
+        except SmartGlocalError as error:
+            # One that was damaged is so for all, and must not keep them from what comes behind it.
+            backs_off = not isinstance(error, WrongSeal)
+            await self.desk.journal.release(entry, backs_off=backs_off)
             raise
 
     async def _until_settled(self, job: Job, ends: float, new: NewEntry) -> PayoutOutcome:
@@ -166,12 +169,13 @@ class Lead:
     async def _work(
         self, job: Job, ends: float, new: NewEntry | None = None, heard: Heard | None = None
     ) -> PayoutOutcome:
-        desk, begun, heeds_halt = self.desk, self._now(), heard is None
-        journal, owner, seconds = desk.journal, desk.owner, desk.lease_seconds
-        if new is None:
-            entry = await journal.claim(job.key, owner, seconds, heeds_halt=heeds_halt)
+        desk, begun = self.desk, self._now()
+        seconds = desk.lease_seconds
+        if new is not None:
+            sends = desk.halted() is None and begun < ends
+            entry = await desk.take(new, intends=intends(desk.mode) if sends else None)
         else:
-            entry = await journal.take(new, owner, seconds, heeds_halt=heeds_halt)
+            entry = await desk.journal.claim(job.key, desk.owner, seconds, heeds_halt=heard is None)
         if entry.step.is_final:
             return outcome_of(entry, replayed=True)
         return await self._lead(Taken(entry, begun + seconds), job, ends, heard)
@@ -187,6 +191,7 @@ class Lead:
                 # What can't go on for want of its request is not taken up again at once, either.
                 pauses = worker.has_waited or worker.needs_request
                 with suppress(SmartGlocalError):
+                    await worker.keep()
                     await self.desk.journal.release(worker.entry, backs_off=pauses)
         return outcome_of(entry, needs_request=worker.needs_request)
 

@@ -205,6 +205,11 @@ class Payouts(SharedBatches):
         run = Resuming(self._open(), orders, deadline)
         return run.through(batch, concurrency, is_due=is_due)
 
+    @property
+    def owner(self) -> str:
+        """The name under which it has payouts: host, process and a random number."""
+        return self._open().desk.owner
+
     def stop(self, reason: str = "it was told to stop") -> None:
         """Begin nothing more, and wait for nothing: what is out is finished and written."""
         self._open().desk.stop(reason)

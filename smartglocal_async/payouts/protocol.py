@@ -120,6 +120,16 @@ def next_move(row: Row, news: News | None) -> Move:
     return _DECIDE[row.step](row, news)
 
 
+def intends(mode: Mode) -> Event | None:
+    """Give what may be written with the claim, where nothing was ever intended.
+
+    Whoever finds that a create was intended sends it, be it for the first time or again. What pays
+    at once can't be sent again, so that its intent is written when nothing else comes before it.
+    """
+    move = next_move(Row(mode), None)
+    return move.write if move.call is Call.CREATE else None
+
+
 def _new(row: Row, _news: News | None) -> Move:
     if row.session_no >= MOST_SESSIONS:
         return Move(Then.NEXT, write=Event.NOT_PAID)

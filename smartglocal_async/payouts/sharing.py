@@ -31,12 +31,13 @@ class SharedBatches(ABC):
         """Write a batch into the journal, its requests sealed, and send nothing.
 
         `run_chunk` pays it, here or in any number of other processes over the same journal. The
-        same source again adds what isn't there yet. ``digest`` is kept with the batch: the SHA-256
-        of a file, say. ``stop_on`` holds for all who work on the batch together: when a rule says
-        so, the batch is paused, and its ``reason`` says why; what is under way is finished, and
-        `unpause` goes on. No spending limit is passed, whatever is under way; what `pay`,
-        `pay_all` or `resume` begin of the batch counts, but isn't refused. Given again, other
-        rules take the place of the first ones; not given, those stay.
+        same source again adds what isn't there yet; a key stays with the batch that it came with,
+        and what failed or was withdrawn stays that, which `Submission.known` counts. ``digest`` is
+        kept with the batch: the SHA-256 of a file, say. ``stop_on`` holds for all who work on the
+        batch together: when a rule says so, the batch is paused, and its ``reason`` says why; what
+        is under way is finished, and `unpause` goes on. No spending limit is passed, whatever is
+        under way; what `pay`, `pay_all` or `resume` begin of the batch counts, but isn't refused.
+        Given again, other rules take the place of the first ones; not given, those stay.
 
         Raises:
             Misuse: there is no seal, so that nobody could pay without the source; or the batch is
@@ -99,7 +100,8 @@ class SharedBatches(ABC):
     async def cancel(self, batch: str, *, reason: str) -> int:
         """Withdraw all of a batch for which nothing is out, for good; give how many those are.
 
-        What is under way is finished; `resume` goes on with what was left open.
+        What is under way is finished; `resume` goes on with what was left open. What was withdrawn
+        is never paid under its key, in no other batch either: submit it under a new one.
 
         Raises:
             Misuse: there is no such batch.

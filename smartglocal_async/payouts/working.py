@@ -6,8 +6,8 @@ from typing import Final
 from attrs import define, field
 
 from ..errors import LostLease
-from ..journal.entries import KEEP, Changes, Entry, HaltKind
-from ..journal.states import Event, Step
+from ..journal.entries import KEEP, Changes, Entry, HaltKind, Learned
+from ..journal.states import CAN_WAIT, STEPS, Event, Step
 from .desk import Bell, Desk
 from .protocol import Call, Mode, Move, Row, Then, next_move
 from .sending import NEEDS_REQUEST, Heard, Job, Limits
@@ -26,6 +26,7 @@ class Worker:
 
     desk: Desk
     entry: Entry
+    """As it is written."""
     job: Job
     ends: float
     """When it has to stop, on the monotonic clock."""
@@ -35,6 +36,8 @@ class Worker:
     needs_request: bool = field(default=False, init=False)
     has_waited: bool = field(default=False, init=False)
     """Whether its last look showed nothing to do."""
+    _learned: Learned | None = field(default=None, init=False)
+    """What is known beyond that, and is written with what follows it, or when nothing does."""
     _made: Counter[Call] = field(factory=Counter[Call], init=False)
     _number: int = field(default=0, init=False)
     _pause: float = field(default=_FIRST_PAUSE_SECONDS, init=False)
@@ -56,16 +59,29 @@ class Worker:
             while (move := self._next()).then is not Then.DONE:
                 if not await self._make(move):
                     break
+            await self.keep()
         finally:
             if bells.get(key) is self._bell:  # News may have taken the key over meanwhile.
                 del bells[key]
         return self.entry
 
+    async def keep(self) -> None:
+        """Write what was learned; raises what `work` does."""
+        learned, self._learned = self._learned, None
+        if learned is not None:
+            self.entry = await self.desk.write(self.entry, learned.event, learned.changes)
+
+    @property
+    def _step(self) -> Step:
+        """Where the payout stands, by all that is known."""
+        entry, learned = self.entry, self._learned
+        return entry.step if learned is None else STEPS[entry.step, learned.event]
+
     def _next(self) -> Move:
         entry = self.entry
         if entry.step is Step.UNKNOWN and self.heard is None and entry.session_id is not None:
             return Move(Then.SEND, Call.STATUS)  # It costs nothing to look.
-        row = Row(Mode(entry.mode), entry.step, entry.session_no)
+        row = Row(Mode(entry.mode), self._step, entry.session_no)
         return next_move(row, None if self.heard is None else self.heard.news)
 
     async def _make(self, move: Move) -> bool:
@@ -86,6 +102,8 @@ class Worker:
         await self._keep_lease()
         if move.write is not None:
             await self._write(move)
+        elif move.call is not Call.STATUS:
+            await self.keep()
         return await self._send(move.call)
 
     def _may_send(self, call: Call) -> bool:
@@ -114,21 +132,28 @@ class Worker:
         event = move.write
         if event is None:
             return
-        before, heard, self.has_waited = self.entry, self.heard, False
-        self.entry = await self.desk.write(before, event, self._changes(event, heard))
+        before, step, self.has_waited = self.entry, self._step, False
+        changes = self._changes(event)
+        if event in CAN_WAIT and changes.session_id is KEEP:
+            await self.keep()
+            self._learned = Learned(event, changes)
+        else:
+            learned, self._learned = self._learned, None
+            self.entry = await self.desk.write(before, event, changes, learned)
         self._made.clear()
         if event is not Event.CREATE_INTENDED:
             self._pause = _FIRST_PAUSE_SECONDS
-        if event is Event.PAID and before.mode == Mode.MANUAL.value and before.step in _UNCONFIRMED:
+        if event is Event.PAID and before.mode == Mode.MANUAL.value and step in _UNCONFIRMED:
             words = f"the payout {before.key!r} was paid in {before.session_id}"
             await self.desk.brake(HaltKind.MISMATCH, words)
 
-    def _changes(self, event: Event, heard: Heard | None) -> Changes:
+    def _changes(self, event: Event) -> Changes:
+        heard = self.heard
         session = None if heard is None else heard.session
         ours = [] if session is None else self.job.meant.ours(session)
         item = ours[0] if ours else None
         learns = session is not None and self.entry.session_id is None
-        code, reason = _why(event, self.entry, heard)
+        code, reason = _why(event, self.entry.session_no, self._step, heard)
         if event in {Event.PAID, Event.NOT_PAID} and item is not None and item.error is not None:
             code, reason = item.error.code, item.error.description
         return Changes(
@@ -143,6 +168,7 @@ class Worker:
         self.has_waited = True
         if self.desk.stopping.is_set():
             return False
+        await self.keep()
         spread = self._pause * (0.5 + self.desk.timing.dice() / 2)
         most = min(self.desk.lease_seconds / 3, self.ends - self._now())
         self._pause = min(self._pause * _GROWTH, _LONGEST_PAUSE_SECONDS)
@@ -164,21 +190,21 @@ class Worker:
         return self.desk.timing.monotonic()
 
 
-def _why(event: Event, entry: Entry, heard: Heard | None) -> tuple[str | None, str | None]:
+def _why(event: Event, left: int, step: Step, heard: Heard | None) -> tuple[str | None, str | None]:
     """Give code and reason of what is written, as far as the last call told."""
     if event not in {Event.NOT_PAID, Event.PARKED}:
         return None, None
     code, said = (None, None) if heard is None else (heard.code, heard.reason)
     if event is Event.PARKED:
-        return code, _parked(entry, heard) + (f": {said}" if said else "")
+        return code, _parked(step, heard) + (f": {said}" if said else "")
     if code or said:
         return code, said
     if heard is None:
-        return None, f"{entry.session_no} sessions were left"
-    return None, f"its session is over at {entry.step.name}, and nothing was paid"
+        return None, f"{left} sessions were left"
+    return None, f"its session is over at {step.name}, and nothing was paid"
 
 
-def _parked(entry: Entry, heard: Heard | None) -> str:
+def _parked(step: Step, heard: Heard | None) -> str:
     shown = None if heard is None else heard.news.shown
     words = "its answer was lost" if shown is None else f"its session shows {shown.value!r}"
-    return f"at {entry.step.name}, {words}"
+    return f"at {step.name}, {words}"

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 from attrs import evolve, frozen
 
-from smartglocal_async.journal.states import STEPS, Event, Step
+from smartglocal_async.journal.states import CAN_WAIT, STEPS, Event, Step
 from smartglocal_async.payouts.protocol import Call, Came, Mode, Move, News, Row, Shown, Then
 from smartglocal_async.payouts.protocol import next_move as code_decides
 
@@ -55,12 +55,15 @@ class Worker(NamedTuple):
     """Whether it has the lease in truth: an old fence writes nothing any more."""
     phase: int
     step: Step
+    """By all that it knows."""
     number: int
     chosen: int | None
     news: int | None = None
     call: int | None = None
     session: int | None = None
     """The session that the news is about."""
+    learned: Event | None = None
+    """What it knows, and didn't write yet."""
 
 
 class World(NamedTuple):
@@ -204,40 +207,56 @@ class Rules:
         yield from self.let_time_pass(world)
 
     def work(self, world: World, place: int, worker: Worker) -> Iterator[World]:
-        """Decide, and write."""
+        """Decide, and write: all that is known, or what can wait not yet."""
         move, call = self.decide(worker.step, worker.number, worker.news)
-        if move.write is not None:
-            written = self.commit(world, worker, move.write)
+        event = move.write
+        if event in CAN_WAIT and worker.chosen is not None and worker.learned is None:
+            step = STEPS[worker.step, event]
+            yield self.go_on(world, place, worker._replace(step=step, learned=event), move, call)
+        if event is None and call == STATUS and worker.learned is not None:
+            yield self.go_on(world, place, worker, move, call)
+        events = tuple(one for one in (worker.learned, event) if one is not None)
+        if events:
+            written = self.commit(world, worker, events)
             if written is None:
                 yield put(world, place, None)  # Its lease is lost, and it stops.
                 return
             world = written
-            worker = worker._replace(step=world.step, number=world.number, chosen=world.chosen)
-            if not self.is_fenced and call not in MAKES:
-                worker = worker._replace(chosen=_meant(world, worker, move.write))
-        if move.then is Then.DONE:
-            yield put(world, place, None)
-        elif move.then is Then.NEXT:
-            yield put(world, place, worker._replace(news=None, session=None))
-        else:
-            aimed = worker._replace(phase=SENDING, call=call, news=None, session=worker.chosen)
-            yield put(world, place, aimed)
+            worker = worker._replace(
+                step=world.step, number=world.number, chosen=world.chosen, learned=None
+            )
+            if event is not None and not self.is_fenced and call not in MAKES:
+                worker = worker._replace(chosen=_meant(world, worker, event))
+        yield self.go_on(world, place, worker, move, call)
 
-    def commit(self, world: World, worker: Worker, event: Event) -> World | None:
-        """Write a step, if the fence allows it."""
+    def go_on(
+        self, world: World, place: int, worker: Worker, move: Move, call: int | None
+    ) -> World:
+        """Do what follows the writing."""
+        if move.then is Then.DONE:
+            return put(world, place, None)
+        if move.then is Then.NEXT:
+            return put(world, place, worker._replace(news=None, session=None))
+        aimed = worker._replace(phase=SENDING, call=call, news=None, session=worker.chosen)
+        return put(world, place, aimed)
+
+    def commit(self, world: World, worker: Worker, events: tuple[Event, ...]) -> World | None:
+        """Write steps at once, if the fence allows it."""
         if self.is_fenced and not worker.holds:
             return None
-        step = STEPS.get((world.step, event))
-        if step is None:
-            assert not (worker.holds and self.is_fenced), (world.step, event)
-            return None
-        number, chosen = world.number, world.chosen
-        if event is Event.SESSION_CHOSEN or (event is Event.START_KNOWN and chosen is None):
-            chosen = worker.session
-        if event is Event.SESSION_LEFT:
-            number, chosen = number + 1, None
         before = (world.step, world.number, world.chosen) if self.forgets else None
-        return world._replace(step=step, number=number, chosen=chosen, forgotten=before)
+        for event in events:
+            step = STEPS.get((world.step, event))
+            if step is None:
+                assert not (worker.holds and self.is_fenced), (world.step, event)
+                return None
+            number, chosen = world.number, world.chosen
+            if event is Event.SESSION_CHOSEN or (event is Event.START_KNOWN and chosen is None):
+                chosen = worker.session
+            if event is Event.SESSION_LEFT:
+                number, chosen = number + 1, None
+            world = world._replace(step=step, number=number, chosen=chosen)
+        return world._replace(forgotten=before)
 
     def send(self, world: World, place: int, worker: Worker) -> Iterator[World]:
         """Put a message on its way; a status is answered at once, or lost."""

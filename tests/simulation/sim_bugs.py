@@ -5,11 +5,12 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from attrs import evolve
+from sim_plan import Plan
 from sim_worker import Code, SimJournal, Store
 
 import smartglocal_async as sg
-from smartglocal_async.journal.entries import NO_CHANGES, Changes, Entry
-from smartglocal_async.journal.states import STEPS, Event, Step
+from smartglocal_async.journal.entries import NO_CHANGES, Changes, Entry, Learned
+from smartglocal_async.journal.states import Event, Step
 from smartglocal_async.journal.writing import Writing
 from smartglocal_async.payouts.protocol import Call, Came, Move, News, Row, Shown, Then
 from smartglocal_async.payouts.protocol import next_move as code_decides
@@ -23,17 +24,24 @@ class WritesAfterTheSend(SimJournal):
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
-        self._unwritten: dict[str, tuple[Entry, Event, Changes]] = {}
+        self._unwritten: dict[str, tuple[Entry, Event, Changes, Learned | None]] = {}
 
-    async def advance(self, entry: Entry, event: Event, changes: Changes = NO_CHANGES) -> Entry:
+    async def advance(
+        self,
+        entry: Entry,
+        event: Event,
+        changes: Changes = NO_CHANGES,
+        *,
+        learned: Learned | None = None,
+    ) -> Entry:
         """Write the step before this one; a last one is followed by none."""
         await self._catch_up(entry.key)
-        if STEPS[entry.step, event].is_final:
-            return await super().advance(entry, event, changes)
         rows: Any = self._rows
         draft = type(rows)(rows.clock, dict(rows.entries), dict(rows.sessions), [])
-        written = Writing(draft, self.clock).advance(entry, event, changes)
-        self._unwritten[entry.key] = entry, event, changes
+        written = Writing(draft, self.clock).advance(entry, event, changes, learned)
+        if written.step.is_final:
+            return await super().advance(entry, event, changes, learned=learned)
+        self._unwritten[entry.key] = entry, event, changes, learned
         return written
 
     async def renew(self, entry: Entry, lease_seconds: float) -> Entry:
@@ -48,28 +56,38 @@ class WritesAfterTheSend(SimJournal):
 
     async def _catch_up(self, key: str) -> None:
         if (late := self._unwritten.pop(key, None)) is not None:
-            _ = await super().advance(*late)
+            entry, event, changes, learned = late
+            _ = await super().advance(entry, event, changes, learned=learned)
 
 
 class _Unfenced(Writing):
     """Writes what is legal, for whoever asks."""
 
-    def advance(self, entry: Entry, event: Event, changes: Changes) -> Entry:
+    def advance(
+        self, entry: Entry, event: Event, changes: Changes, learned: Learned | None = None
+    ) -> Entry:
         """Write, whatever the fence says."""
         found = self.rows.find(entry.key)
         assert found is not None
         held = evolve(found, owner=found.owner or "nobody")
         self.rows.replace(found, held)
-        return super().advance(held, event, changes)
+        return super().advance(held, event, changes, learned)
 
 
 class LooksAtNoFence(SimJournal):
     """Whoever once had a row may write to it, and goes on with the session that it knows."""
 
-    async def advance(self, entry: Entry, event: Event, changes: Changes = NO_CHANGES) -> Entry:
+    async def advance(
+        self,
+        entry: Entry,
+        event: Event,
+        changes: Changes = NO_CHANGES,
+        *,
+        learned: Learned | None = None,
+    ) -> Entry:
         """Write, whatever the fence says."""
         try:
-            written = await super().advance(entry, event, changes)
+            written = await super().advance(entry, event, changes, learned=learned)
         except sg.Misuse:
             raise sg.LostLease(entry.key, entry.fence) from None
         chosen = event in {Event.SESSION_CHOSEN, Event.SESSION_LEFT}
@@ -123,12 +141,19 @@ def takes_a_lost_answer_for_a_refusal(row: Row, news: News | None) -> Move:
     return code_decides(row, news)
 
 
+def crowded(plan: Plan) -> Plan:
+    """Have several workers lose their leases to one another, often, and answers come late."""
+    weather = evolve(plan.weather, trouble=0.3, most_late_seconds=30.0)
+    crowd = evolve(plan, workers=3, lives=4, lease_seconds=2.0, death=0.9)
+    return evolve(crowd, weather=weather, journal_trouble=0.0)
+
+
 BUGS: Final[dict[str, Code]] = {
     "the journal is written after the send": Code(journal=WritesAfterTheSend),
     "the journal forgets its last commit": Code(forgets=True),
     "a start is sent again without asking": Code(decide=starts_again),
     "every try has a key of its own": Code(makes_keys=True),
-    "nobody looks at the fence": Code(journal=LooksAtNoFence),
+    "nobody looks at the fence": Code(journal=LooksAtNoFence, plan=crowded),
     "a new session without a cancel": Code(decide=leaves_at_once),
     "a webhook is believed": Code(payouts=BelievesWebhooks),
     "a lost answer is taken for a refusal": Code(decide=takes_a_lost_answer_for_a_refusal),

@@ -28,6 +28,10 @@ from .driver import QueueDriver
 RUN_CHUNK: Final = "run_chunk"
 CHUNK: Final = 500
 """Payouts that a job takes, at most."""
+_SMALL_CHUNK: Final = 10
+_MOST_SMALL_CHUNKS: Final = 32
+"""A small batch has a job for each ten payouts, up to so many, so that all workers have a part in
+it. A chunk takes its payouts little by little, so a job too many only finds nothing to take."""
 _MOST_JOBS: Final = 200
 """Jobs of a batch that wait or are worked on at a time. The schedule puts in what was worked off,
 so that ten million payouts are no twenty thousand jobs, of which a pause would make nothing."""
@@ -59,9 +63,10 @@ class Jobs:
         return self.queries.qbq.settings.channel
 
     async def put(self, batch: str) -> int:
-        """Put in a job for each 500 payouts of a batch that can be taken now; give how many.
+        """Put in jobs for what can be taken of a batch now; give how many.
 
-        Those that are there already are left as they are, and are not counted.
+        One for each 500 payouts, and more of a small batch. Those that are there already are left
+        as they are, and are not counted.
         """
         return await self._put(batch, await self._due(batch))
 
@@ -87,7 +92,7 @@ class Jobs:
         return await self.journal.count_open(CHUNK * _MOST_JOBS, batch=batch)
 
     async def _put(self, batch: str, due: int) -> int:
-        count = -(-due // CHUNK)
+        count = max(-(-due // CHUNK), min(-(-due // _SMALL_CHUNK), _MOST_SMALL_CHUNKS))
         if not count:
             return 0
         payload = json.dumps({"scope": self.journal.scope, "batch": batch}).encode()

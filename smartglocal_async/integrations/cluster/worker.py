@@ -11,7 +11,8 @@ from pgqueuer.applications import PgQueuer
 from pgqueuer.models import Job, Schedule
 from pgqueuer.types import QueueExecutionMode
 
-from ...errors import SmartGlocalError
+from ...errors import Refused, SmartGlocalError, WrongSeal
+from ...journal.limits import BEAT_SECONDS
 from ...journal.postgres.journal import PostgresJournal
 from ...payouts.orders import PayoutOutcome
 from ...payouts.payouts import Payouts
@@ -30,6 +31,7 @@ _LOOK: Final = timedelta(seconds=10)
 _BUSY_LOOK: Final = timedelta(seconds=1)
 _FIRST_REST_SECONDS: Final = 1.0
 _LONGEST_REST_SECONDS: Final = 30.0
+_LEAVE_SECONDS: Final = 2.0
 
 
 def _unheard(_error: SmartGlocalError) -> None:
@@ -44,7 +46,8 @@ class Worker(PgQueuer):
     """PgQueuer over the jobs of one journal; ``run`` it, or have ``pgq run`` do that.
 
     Set ``shutdown``, and it takes nothing more; what is out is finished and written. Cancelled, it
-    ends at once. A database that is gone is waited for.
+    ends at once. A database that is gone is waited for. While it runs, it says every 3 seconds in
+    the journal that it is alive (`PostgresJournal.workers`).
     """
 
     bench: "Bench"
@@ -59,9 +62,14 @@ class Worker(PgQueuer):
 
         How many jobs it takes, and how long it may be silent, isn't left to ``pgq run``: whoever
         takes more than he works on keeps them from others.
+
+        Raises:
+            Refused: our credentials are refused; what was begun stays open.
+            WrongSeal: a request was sealed with a key that isn't given.
+
         """
         self.qm.min_dequeue_poll_interval = _BUSY_LOOK
-        heeding = asyncio.ensure_future(self._heed())
+        beside = [asyncio.ensure_future(one) for one in (self._heed(), self._beat())]
         working = asyncio.ensure_future(
             super().run(
                 dequeue_timeout=_LOOK,
@@ -80,12 +88,30 @@ class Worker(PgQueuer):
             _ = await asyncio.wait([working])
             raise
         finally:
-            _ = heeding.cancel()
+            for one in beside:
+                _ = one.cancel()
+        _ = await asyncio.wait(beside)
+        await self._leave()
         working.result()
+        if self.bench.ended_by is not None:
+            raise self.bench.ended_by
 
     async def _heed(self) -> None:
         _ = await self.shutdown.wait()
         self.bench.payouts.stop("the worker was told to stop")
+
+    async def _beat(self) -> None:
+        journal, owner = self.bench.jobs.journal, self.bench.payouts.owner
+        while True:
+            # A database that is gone, or gives no right to that, is no reason to pay nothing.
+            with suppress(SmartGlocalError):
+                await journal.beat(owner)
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def _leave(self) -> None:
+        with suppress(SmartGlocalError, TimeoutError):
+            async with asyncio.timeout(_LEAVE_SECONDS):
+                await self.bench.jobs.journal.leave(self.bench.payouts.owner)
 
 
 @define(eq=False)
@@ -99,6 +125,8 @@ class Bench:
     failed: Callable[[SmartGlocalError], None]
     shutdown: Callable[[], asyncio.Event]
     places: asyncio.Semaphore = field(init=False)
+    ended_by: SmartGlocalError | None = field(default=None, init=False)
+    """What no other job would fare better with."""
     _at_work: set[asyncio.Task[object]] = field(factory=set[asyncio.Task[object]], init=False)
     _rest_seconds: float = field(default=_FIRST_REST_SECONDS, init=False)
 
@@ -112,6 +140,10 @@ class Bench:
         self._at_work.add(task)
         try:
             await self._pay(batch_in(job.payload, self.jobs.journal.scope))
+        except (Refused, WrongSeal) as error:
+            self.ended_by = self.ended_by or error
+            self.shutdown().set()
+            raise
         except SmartGlocalError as error:
             # PgQueuer lets the job go, and the schedule puts in another where it is worth while.
             self.failed(error)
@@ -165,7 +197,7 @@ async def worker_of(  # noqa: PLR0913 - settings, all named, all with a default
     ``concurrency`` is that of all its jobs together. ``every`` says, in the words of cron, when one
     of all workers looks for payouts without a job: one was lost, the queue's tables were emptied,
     a pause ended, a wait is over. ``told`` hears of every outcome, ``failed`` of what ended a job
-    early, and of a database that is gone.
+    early, and of a database that is gone; what ends the worker is raised by its ``run``.
 
     Raises:
         InvalidRequest: a concurrency that makes no sense.

@@ -10,6 +10,7 @@ _SCHEMES: Final = frozenset({"postgres", "postgresql"})
 _SCHEMA: Final = re.compile(r"[a-z_][a-z0-9_]{0,47}")
 _PORT: Final = 5432
 _DEFAULT_SCHEMA: Final = "smartglocal"
+_APPLICATION: Final = "smartglocal"
 _LEADS: Final = frozenset(
     {"database", "dbname", "host", "port", "schema", "sslmode", "target_session_attrs", "user"}
 )
@@ -51,6 +52,11 @@ def without_schema(dsn: str) -> str:
     """Give an address as the driver takes it, which knows nothing of our schema."""
     kept = [f"{name}={value}" for name, value in _asked(dsn) if name != "schema"]
     return "?".join([dsn.partition("?")[0], *(["&".join(kept)] if kept else [])])
+
+
+def application_in(dsn: str) -> str:
+    """Give the name under which our connections stand in ``pg_stat_activity``."""
+    return dict(parse_qsl(urlsplit(dsn).query)).get("application_name", _APPLICATION)
 
 
 def without_secrets(dsn: str) -> str:

@@ -1,13 +1,13 @@
 """Drafts, taken from the tables of PostgreSQL and written to them."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve, frozen
 
-from ..entries import Attempt, Batch, Entry, Halt
+from ..entries import Batch, Entry, Halt
 from ..packing import (
     BATCH,
     COLUMNS,
@@ -22,6 +22,7 @@ from ..packing import (
     halt_of,
     halt_text,
 )
+from .adding import Addition, add
 from .draft import Draft, Needs
 from .fleet import Fleet
 from .questions import Questions
@@ -31,13 +32,7 @@ if TYPE_CHECKING:
     from asyncpg import Connection
 
 
-class Raced(Exception):
-    """Another process wrote a row first that a draft holds for new: take another draft."""
-
-
-def _insert(table: str, columns: Sequence[str], then: str = "") -> str:
-    marks = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks}) {then}"
+_SESSION: Final = ("session_id", "key", "session_no")
 
 
 # Every name here is our own, and the schema's was looked at; what comes from outside is bound.
@@ -59,17 +54,18 @@ class Drafting:
         )
         opened, wait_seconds = await self._opened(connection, needs)
         keyed, free = tuple(map(entry_of, entries)), tuple(chain(*opened.values()))
-        now, halt, ruled = await self._meta(connection, _counting(needs, keyed, free))
+        counting = _counting(needs, keyed, free)
+        now, halt, ruled, users = await self._meta(connection, counting, needs.sessions)
         batches = await self._locked_batches(connection, needs.batches.union(ruled))
         if batches or needs.sets_halt:
             # Asked when the rows are ours: whoever waited for them has an old clock.
-            now, halt, _ = await self._meta(connection, frozenset(), locks=needs.sets_halt)
+            now, halt, *_ = await self._meta(connection, locks=needs.sets_halt)
         return Draft(
             now=now if self.clock is None else self.clock(),
             entries={entry.key: entry for entry in (*keyed, *free)},
             opened=opened,
             wait_seconds=wait_seconds,
-            users=await self._users(connection, needs),
+            users=dict(users),
             batches=batches,
             halted=halt_of(halt),
         )
@@ -102,17 +98,26 @@ class Drafting:
         )
 
     async def _meta(
-        self, connection: "Connection[Any]", batches: frozenset[str], *, locks: bool = False
-    ) -> "tuple[float, str | None, list[str]]":
-        """Give the time, the halt, and which of some batches have rules."""
+        self,
+        connection: "Connection[Any]",
+        batches: Iterable[str] = (),
+        sessions: Iterable[str] = (),
+        *,
+        locks: bool = False,
+    ) -> "tuple[float, str | None, list[str], list[tuple[str, str]]]":
+        """Give the time, the halt, which batches have rules, and whose some sessions are."""
         batch = f"SELECT name FROM {self.schema}.batch WHERE name = ANY($1) AND rules IS NOT NULL"
+        user = (
+            f"SELECT ARRAY[session_id, key] FROM {self.schema}.session WHERE session_id = ANY($2)"
+        )
         row = await connection.fetchrow(
-            f"SELECT {CLOCK}, halt, ARRAY({batch}) FROM {self.schema}.meta "
+            f"SELECT {CLOCK}, halt, ARRAY({batch}), ARRAY({user}) FROM {self.schema}.meta "
             f"{'FOR UPDATE' if locks else ''}",
             sorted(batches),
+            sorted(sessions),
         )
         assert row is not None  # noqa: S101 - it was there when the schema was opened
-        return row[0], row[1], row[2]
+        return row[0], row[1], row[2], row[3]
 
     async def _locked_batches(
         self, connection: "Connection[Any]", names: frozenset[str]
@@ -126,80 +131,44 @@ class Drafting:
         )
         return {batch.name: batch for batch in map(batch_of, rows)}
 
-    async def _users(self, connection: "Connection[Any]", needs: Needs) -> dict[str, str]:
-        if not needs.sessions:
-            return {}
-        rows = await connection.fetch(
-            f"SELECT session_id, key FROM {self.schema}.session WHERE session_id = ANY($1)",
-            sorted(needs.sessions),
-        )
-        return dict(rows)
-
-    async def save(self, connection: "Connection[Any]", draft: Draft) -> None:
-        """Write a draft.
+    async def save(
+        self, connection: "Connection[Any]", draft: Draft, writer: str, commits: int
+    ) -> None:
+        """Write a draft, and the number of the commit with it.
 
         Raises:
             Raced: another process wrote one of its new rows first.
+            ConnectionError: the writer's row is gone.
 
         """
-        new = [entry_row(draft.entries[key]) for key in sorted(draft.new_keys)]
-        await self._add(connection, f"{self.schema}.entry", COLUMNS, "key", new)
         changed = [
             (key, *entry_row(draft.entries[key], MOVING)) for key in sorted(draft.changed_keys)
         ]
         if changed:
             await connection.executemany(self._update, changed)
-        session = f"{self.schema}.session"
-        columns = ("session_id", "key", "session_no")
-        await self._add(connection, session, columns, "session_id", sorted(draft.new_sessions))
-        await self._save_rest(connection, draft)
-        await self._save_lines(connection, draft.lines)
+        if draft.is_halt_set:
+            await self.put_halt(connection, draft.halted)
+        for name in sorted(draft.set_batches & draft.old_batches):
+            _ = await connection.execute(self._update_batch, *batch_row(draft.batches[name]))
+        await add(connection, self.schema, _additions(draft), writer, commits)
 
     @property
     def _update(self) -> str:
         places = ", ".join(f"{name} = ${number}" for number, name in enumerate(MOVING, 2))
         return f"UPDATE {self.schema}.entry SET {places} WHERE key = $1"
 
-    async def _add(
-        self,
-        connection: "Connection[Any]",
-        table: str,
-        columns: Sequence[str],
-        unique: str,
-        rows: Sequence[Sequence[Any]],
-    ) -> None:
-        """Add rows; whoever adds one of them at the same time is waited for."""
-        if not rows:
-            return
-        then = f"ON CONFLICT ({unique}) DO NOTHING RETURNING {unique}"
-        added = await connection.fetchmany(_insert(table, columns, then), rows)
-        if len(added) < len(rows):
-            raise Raced
-
-    async def _save_rest(self, connection: "Connection[Any]", draft: Draft) -> None:
-        if draft.is_halt_set:
-            await self.put_halt(connection, draft.halted)
-        for name in sorted(draft.set_batches):
-            row = batch_row(draft.batches[name])
-            if name not in draft.old_batches:
-                await self._add(connection, f"{self.schema}.batch", BATCH, "name", [row])
-                continue
-            _ = await connection.execute(
-                f"UPDATE {self.schema}.batch SET digest = $2, rows = $3, totals = $4, "
-                "begun_at = $5, state = $6, reason = $7, rules = $8, bound = $9, paid = $10, "
-                "failures = $11, cover = $12, cover_at = $13 WHERE name = $1",
-                *row,
-            )
+    @property
+    def _update_batch(self) -> str:
+        return (
+            f"UPDATE {self.schema}.batch SET digest = $2, rows = $3, totals = $4, "
+            "begun_at = $5, state = $6, reason = $7, rules = $8, bound = $9, paid = $10, "
+            "failures = $11, cover = $12, cover_at = $13 WHERE name = $1"
+        )
 
     async def put_halt(self, connection: "Connection[Any]", halt: Halt | None) -> None:
         """Write a halt in the place of the last one."""
         text = None if halt is None else halt_text(halt)
         _ = await connection.execute(f"UPDATE {self.schema}.meta SET halt = $1", text)
-
-    async def _save_lines(self, connection: "Connection[Any]", lines: Sequence[Attempt]) -> None:
-        if lines:
-            statement = _insert(f"{self.schema}.attempt", LINE)
-            await connection.executemany(statement, [attempt_row(line) for line in lines])
 
     async def commits_of(self, connection: "Connection[Any]", writer: str) -> int | None:
         """Give the number of a writer's last commit; one that is under way is waited for."""
@@ -217,18 +186,24 @@ class Drafting:
             commits,
         )
 
-    async def sign(self, connection: "Connection[Any]", writer: str, commits: int) -> None:
-        """Write the number of a commit with it, by which it can be asked about later.
 
-        Raises:
-            ConnectionError: the writer's row is gone; whoever looks at a new connection learns why.
-
-        """
-        done = await connection.execute(
-            f"UPDATE {self.schema}.writer SET commits = $2 WHERE id = $1", writer, commits
-        )
-        if done != "UPDATE 1":
-            raise ConnectionError
+def _additions(draft: Draft) -> tuple[Addition, ...]:
+    """Give what is new of a draft; in one order for all, so that none waits in a circle."""
+    return (
+        Addition(
+            "entry", COLUMNS, [entry_row(draft.entries[key]) for key in sorted(draft.new_keys)]
+        ),
+        Addition("session", _SESSION, sorted(draft.new_sessions)),
+        Addition(
+            "batch",
+            BATCH,
+            [
+                batch_row(draft.batches[name])
+                for name in sorted(draft.set_batches - draft.old_batches)
+            ],
+        ),
+        Addition("attempt", LINE, [attempt_row(line) for line in draft.lines]),
+    )
 
 
 def _counting(needs: Needs, keyed: Iterable[Entry], free: Iterable[Entry]) -> frozenset[str]:

@@ -23,12 +23,13 @@ from ..entries import (
     Entry,
     Halt,
     Kept,
+    Learned,
     NewEntry,
     OpenClaims,
 )
 from ..limits import AtWork, Limits
 from ..packing import Page
-from ..ruling import is_counted
+from ..ruling import COUNTED
 from ..scopes import is_same
 from ..states import Event, Step
 from ..writing import Writing, holding
@@ -170,12 +171,20 @@ class PostgresJournal:
         )
 
     async def take(
-        self, new: NewEntry, owner: str, lease_seconds: float, *, heeds_halt: bool = True
+        self,
+        new: NewEntry,
+        owner: str,
+        lease_seconds: float,
+        *,
+        heeds_halt: bool = True,
+        intends: Event | None = None,
     ) -> Entry:
         """Accept and claim in one commit."""
         return await self._write(
             evolve(_accepts((new,)), counted=frozenset({new.key})),
-            lambda writing: writing.take(new, owner, lease_seconds, heeds_halt=heeds_halt),
+            lambda writing: writing.take(
+                new, owner, lease_seconds, heeds_halt=heeds_halt, intends=intends
+            ),
         )
 
     async def claim_open(
@@ -193,14 +202,23 @@ class PostgresJournal:
             Needs(pages=(page,)), lambda writing: writing.claim_open(page, owner, lease_seconds)
         )
 
-    async def advance(self, entry: Entry, event: Event, changes: Changes = NO_CHANGES) -> Entry:
+    async def advance(
+        self,
+        entry: Entry,
+        event: Event,
+        changes: Changes = NO_CHANGES,
+        *,
+        learned: Learned | None = None,
+    ) -> Entry:
         """Write a step, and a line of the log with it."""
         named = changes.session_id
         sessions = frozenset({named}) if isinstance(named, str) else frozenset[str]()
         keys = frozenset({entry.key})
-        counted = keys if is_counted(entry, event) else frozenset[str]()
+        counted = keys if event in COUNTED else frozenset[str]()
         needs = Needs(keys=keys, sessions=sessions, counted=counted)
-        return await self._write(needs, lambda writing: writing.advance(entry, event, changes))
+        return await self._write(
+            needs, lambda writing: writing.advance(entry, event, changes, learned)
+        )
 
     async def renew(self, entry: Entry, lease_seconds: float) -> Entry:
         """Lengthen the lease, counted from now."""
@@ -255,6 +273,10 @@ class PostgresJournal:
     async def counts(self, *, batch: str | None = None) -> Mapping[Step, int]:
         """Count the entries by step."""
         return await self._ask(lambda connection: self._questions.counts(connection, batch))
+
+    async def counts_by_batch(self) -> Mapping[str | None, Mapping[Step, int]]:
+        """Count the entries of each batch by step; those of no batch stand under None."""
+        return await self._ask(self._questions.counts_by_batch)
 
     async def sums(self, *, batch: str | None = None) -> Mapping[tuple[Step, str], int]:
         """Add up the amounts by step and currency."""
@@ -321,8 +343,22 @@ class PostgresJournal:
         above_zero("seconds", seconds)
         await self._ask(lambda connection: self._fleet.slow_down(connection, seconds))
 
+    async def beat(self, owner: str) -> None:
+        """Say that a worker is alive, as those of the cluster do every 3 seconds.
+
+        After 10 without a word it counts as dead. It is no payout's: no disk is waited for.
+        """
+        await self._ask(lambda connection: self._fleet.beat(connection, owner))
+
+    async def leave(self, owner: str) -> None:
+        """Say that a worker is at its end: it counts no more, at once."""
+        await self._ask(lambda connection: self._fleet.leave(connection, owner))
+
     async def workers(self) -> tuple[AtWork, ...]:
-        """Give those who have payouts under way, in whichever process, by name."""
+        """Give those who have payouts under way, and workers who are alive, by name.
+
+        In whichever process. A worker that died with payouts is there until their leases end.
+        """
         return await self._ask(self._fleet.workers)
 
     @property

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import asyncpg
 from attrs import define, field
 
+from .address import application_in
 from .faults import is_lost, is_passing
 
 if TYPE_CHECKING:
@@ -82,7 +83,10 @@ class Link:
         if self._connection is not None:
             return self._connection
         connection = await asyncpg.connect(
-            self.dsn, timeout=_CONNECT_SECONDS, command_timeout=self.answer_seconds
+            self.dsn,
+            timeout=_CONNECT_SECONDS,
+            command_timeout=self.answer_seconds,
+            server_settings={"application_name": application_in(self.dsn)},
         )
         try:
             await self.look(connection)

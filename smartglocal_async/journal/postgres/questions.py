@@ -112,6 +112,18 @@ class Questions:
         )
         return {Step(step): count for step, count in rows}
 
+    async def counts_by_batch(
+        self, connection: "Connection[Any]"
+    ) -> Mapping[str | None, Mapping[Step, int]]:
+        """Count the entries by batch and step."""
+        rows = await connection.fetch(
+            f"SELECT batch, step, count(*) FROM {self.schema}.entry GROUP BY batch, step"
+        )
+        counts = dict[str | None, dict[Step, int]]()
+        for batch, step, count in rows:
+            counts.setdefault(batch, {})[Step(step)] = count
+        return counts
+
     async def sums(
         self, connection: "Connection[Any]", batch: str | None
     ) -> Mapping[tuple[Step, str], int]:

@@ -50,6 +50,12 @@ CREATE TABLE {schema}.fleet (
 INSERT INTO {schema}.fleet DEFAULT VALUES;
 CREATE TABLE {schema}.writer (id text PRIMARY KEY, commits bigint NOT NULL);
 """
+_LATER: Final = "CREATE TABLE {schema}.worker (owner text PRIMARY KEY, seen_at float8 NOT NULL)"
+"""Added where it is missing: releases that don't know it do without, so the version is the same."""
+_LACKS_LATER: Final = """
+SELECT to_regclass($1 || '.worker') IS NULL AND has_schema_privilege($1, 'CREATE')
+    AND current_setting('transaction_read_only') = 'off'
+"""
 
 
 @frozen
@@ -61,7 +67,7 @@ class Identity:
 
 
 async def lay_out(connection: "Connection[Any]", schema: str, scope: str, name: str) -> None:
-    """Lay the tables out where there are none.
+    """Lay the tables out where there are none, and what came later where it may be added.
 
     Raises:
         JournalUnusable: the server is too old, or forgets; the text says which.
@@ -73,6 +79,8 @@ async def lay_out(connection: "Connection[Any]", schema: str, scope: str, name: 
         _ = await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", schema)
         if not await _is_there(connection, schema):
             await _make(connection, schema, scope)
+        if await connection.fetchval(_LACKS_LATER, schema):
+            _ = await connection.execute(_LATER.format(schema=schema))
 
 
 async def expect(connection: "Connection[Any]", schema: str, name: str) -> None:

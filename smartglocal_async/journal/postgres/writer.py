@@ -11,8 +11,9 @@ from attrs import define, field
 from ...errors import JournalUnusable, Misuse
 from ..entries import Halt, HaltKind
 from ..writing import Writing
+from .adding import Raced
 from .draft import Draft, Needs
-from .drafting import Drafting, Raced
+from .drafting import Drafting
 from .faults import ITS_OWN_FAULT, is_lost, unusable
 from .link import Link
 from .transaction import transaction
@@ -198,10 +199,9 @@ class Writer:
                 needs = Needs.of_all(job.needs for job in jobs)
                 draft = await self.drafting.take(connection, needs)
                 _decide(jobs, draft)
-                await self.drafting.save(connection, draft)
                 if draft.is_changed:
                     self._tries += 1
-                    await self.drafting.sign(connection, self.id, self._tries)
+                    await self.drafting.save(connection, draft, self.id, self._tries)
                 self.fault_point("written")
                 self._is_doubtful = draft.is_changed
         except Raced:

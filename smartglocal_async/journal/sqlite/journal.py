@@ -25,6 +25,7 @@ from ..entries import (
     Entry,
     Halt,
     Kept,
+    Learned,
     NewEntry,
     OpenClaims,
 )
@@ -131,11 +132,19 @@ class SQLiteJournal:
         )
 
     async def take(
-        self, new: NewEntry, owner: str, lease_seconds: float, *, heeds_halt: bool = True
+        self,
+        new: NewEntry,
+        owner: str,
+        lease_seconds: float,
+        *,
+        heeds_halt: bool = True,
+        intends: Event | None = None,
     ) -> Entry:
         """Accept and claim in one commit."""
         return await self._write(
-            lambda writing: writing.take(new, owner, lease_seconds, heeds_halt=heeds_halt)
+            lambda writing: writing.take(
+                new, owner, lease_seconds, heeds_halt=heeds_halt, intends=intends
+            )
         )
 
     async def claim_open(
@@ -151,9 +160,16 @@ class SQLiteJournal:
         page = Page(limit=limit, after=None, steps=steps, batch=batch)
         return await self._write(lambda writing: writing.claim_open(page, owner, lease_seconds))
 
-    async def advance(self, entry: Entry, event: Event, changes: Changes = NO_CHANGES) -> Entry:
+    async def advance(
+        self,
+        entry: Entry,
+        event: Event,
+        changes: Changes = NO_CHANGES,
+        *,
+        learned: Learned | None = None,
+    ) -> Entry:
         """Write a step, and a line of the log with it."""
-        return await self._write(lambda writing: writing.advance(entry, event, changes))
+        return await self._write(lambda writing: writing.advance(entry, event, changes, learned))
 
     async def renew(self, entry: Entry, lease_seconds: float) -> Entry:
         """Lengthen the lease, counted from now."""
