@@ -214,7 +214,7 @@ async def test_a_queue_whose_table_is_gone(fleet) -> None:
         words = "the queue, which holds no payout, beside the journal .*: a table of it is gone"
         with pytest.raises(sg.JournalUnusable, match=words):
             await jobs.put("night")
-    assert await enqueue_batch(fleet.journal, "night") == 1
+    assert await enqueue_batch(fleet.journal, "night") == await fleet.jobs() > 0
 
 
 async def test_a_job_of_somebody_else_is_let_go(fleet) -> None:
