@@ -384,9 +384,23 @@ async def test_what_can_not_be_withdrawn(payouts, journal):
     _ = await payouts._lead.accept(order())
     entry = await journal.claim("k-1", "the dead", 0.001)
     entry = await journal.advance(entry, Event.CREATE_INTENDED)
-    await journal.release(entry)
-    with pytest.raises(sg.Misuse, match="stands at CREATING: something may be out"):
+    chosen = sg.Changes(session_id="ps_9")
+    await journal.release(await journal.advance(entry, Event.SESSION_CHOSEN, chosen))
+    with pytest.raises(sg.Misuse, match="stands at STARTING: something may be out"):
         _ = await payouts.withdraw("k-1", reason="no")
+
+
+async def test_a_session_that_may_be_created_hinders_no_withdrawal(payouts, provider, journal):
+    """It moves no money: whoever had the payout can't choose that session any more."""
+    _ = await payouts._lead.accept(order())
+    entry = await journal.claim("k-1", "another", 60)
+    entry = await journal.advance(entry, Event.CREATE_INTENDED)
+    await journal.release(entry)
+    assert (await payouts.withdraw("k-1", reason="no")).state is sg.PayoutState.CANCELLED
+    with pytest.raises(sg.LostLease):
+        await journal.advance(entry, Event.SESSION_CHOSEN, sg.Changes(session_id="ps_9"))
+    assert (await payouts.pay(order())).replayed
+    assert provider.report().sessions == 0
 
 
 async def test_a_summary(payouts):

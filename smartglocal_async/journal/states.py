@@ -75,6 +75,7 @@ STEPS: Final[Mapping[tuple[Step, Event], Step]] = MappingProxyType(
         (Step.CREATING, Event.SESSION_CHOSEN): Step.STARTING,
         (Step.CREATING, Event.NOT_PAID): Step.FAILED,
         (Step.CREATING, Event.ADOPTED): Step.SUCCEEDED,
+        (Step.CREATING, Event.WITHDRAWN): Step.CANCELLED,
         (Step.STARTING, Event.START_KNOWN): Step.STARTED,
         (Step.STARTING, Event.LEAVE_INTENDED): Step.CANCELLING,
         (Step.STARTING, Event.SESSION_LEFT): Step.NEW,

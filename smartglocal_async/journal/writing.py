@@ -151,7 +151,8 @@ class Writing:
             return found
         entry = found or _entry(new, self.clock())
         taken = self._leased(entry, owner, lease_seconds, heeds_halt=heeds_halt)
-        if intends is not None and entry.step is Step.NEW and not entry.attempts:
+        is_new = entry.step is Step.NEW and not entry.attempts and entry.mode == new.mode
+        if intends is not None and is_new:
             taken = self._intended(taken, intends)
         if found is not None:
             return self._replace(found, taken)

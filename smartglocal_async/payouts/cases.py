@@ -144,7 +144,7 @@ def _impossible(entry: Entry, event: Event) -> str:
     if event is Event.WITHDRAWN:
         return (
             f"the payout {entry.key!r} stands at {entry.step.name}: something may be out for it, "
-            "so it can't be withdrawn; resume it, and withdraw it where that leaves it at NEW"
+            "so it can't be withdrawn; resume it, and withdraw it where nothing is started by then"
         )
     return (
         f"the payout {entry.key!r} stands at {entry.step.name}, where nothing was started for it; "

@@ -172,10 +172,10 @@ class Chunk:
 async def cancel(desk: Desk, batch: str, reason: str) -> int:
     """Have nothing more of a batch begun, and withdraw what wasn't; give how many those are."""
     _ = await desk.journal.set_batch_state(batch, BatchState.CANCELLED, reason)
-    new, withdrawn = frozenset({Step.NEW}), 0
+    steps, withdrawn = frozenset({Step.NEW, Step.CREATING}), 0
     found = each(
         lambda after: desk.journal.open_entries(
-            PAGE, after=after, steps=new, batch=batch, is_due=False
+            PAGE, after=after, steps=steps, batch=batch, is_due=False
         )
     )
     async with aclosing(found) as entries:

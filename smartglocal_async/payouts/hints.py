@@ -13,9 +13,9 @@ from .leading import Lead
 from .protocol import Call, Came, Mode, News, Shown
 from .reading import read_session
 from .sending import JOURNAL_FIELD, Heard
+from .working import learns
 
 _CANCEL_SECONDS: Final = 10.0
-_LEARNS: Final = frozenset({Step.SENT_ONE_STEP, Step.UNKNOWN})
 
 
 @frozen
@@ -96,8 +96,3 @@ class Hints:
             await desk.brake(HaltKind.MISMATCH if is_ours else HaltKind.FORGOT, words)
         elif is_ours and shown in {Shown.AWAITS_CONFIRM, Shown.NOT_OURS}:
             await desk.sender.cancel(session.id, _CANCEL_SECONDS)
-
-
-def learns(entry: Entry) -> bool:
-    """Say whether the session of an entry may come to be known by news."""
-    return entry.session_id is None and entry.step in _LEARNS

@@ -14,11 +14,12 @@ from ..journal.entries import Changes, Entry, NewEntry
 from ..journal.states import STEPS, Event, Step
 from ..values.answers import Session
 from ..values.statuses import SessionStatus
-from .hints import Hints, learns
+from .hints import Hints
 from .paging import PAGE, each
 from .protocol import Shown
 from .report import PayoutReport, ReportRow
 from .sending import JOURNAL_FIELD, KEY_FIELD
+from .working import learns
 
 _MOST_FINDINGS: Final = 1_000
 

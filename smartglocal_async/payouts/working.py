@@ -9,7 +9,7 @@ from ..errors import LostLease
 from ..journal.entries import KEEP, Changes, Entry, HaltKind, Learned
 from ..journal.states import CAN_WAIT, STEPS, Event, Step
 from .desk import Bell, Desk
-from .protocol import Call, Mode, Move, Row, Then, next_move
+from .protocol import Call, Mode, Move, Row, Shown, Then, next_move
 from .sending import NEEDS_REQUEST, Heard, Job, Limits
 
 _FIRST_PAUSE_SECONDS: Final = 0.2
@@ -17,6 +17,7 @@ _LONGEST_PAUSE_SECONDS: Final = 30.0
 _GROWTH: Final = 2.0
 _RENEW_BELOW: Final = 2 / 3
 _UNCONFIRMED: Final = frozenset({Step.STARTING, Step.CANCELLING, Step.STARTED})
+_LEARNS: Final = frozenset({Step.SENT_ONE_STEP, Step.UNKNOWN})
 _MAY_PAY: Final = frozenset({Call.CREATE, Call.START, Call.CONFIRM, Call.INIT})
 
 
@@ -56,14 +57,28 @@ class Worker:
         bells, key = self.desk.bells, self.entry.key
         bells[key] = self._bell
         try:
-            while (move := self._next()).then is not Then.DONE:
-                if not await self._make(move):
-                    break
-            await self.keep()
+            is_on = True
+            while is_on:
+                while (move := self._next()).then is not Then.DONE:
+                    if not await self._make(move):
+                        break
+                await self.keep()
+                is_on = self._has_late_news()
         finally:
             if bells.get(key) is self._bell:  # News may have taken the key over meanwhile.
                 del bells[key]
         return self.entry
+
+    def _has_late_news(self) -> bool:
+        """Take what was told meanwhile, if it ends the payout: nobody tells it again."""
+        heard, entry = self._bell.take(), self.entry
+        if heard is None or heard.session is None or entry.step.is_final:
+            return False
+        is_ours = entry.session_id == heard.session.id or learns(entry)
+        if not is_ours or heard.news.shown not in {Shown.PAID, Shown.DECLINED}:
+            return False
+        self.heard = heard
+        return True
 
     async def keep(self) -> None:
         """Write what was learned; raises what `work` does."""
@@ -188,6 +203,11 @@ class Worker:
 
     def _now(self) -> float:
         return self.desk.timing.monotonic()
+
+
+def learns(entry: Entry) -> bool:
+    """Say whether the session of an entry may come to be known by news."""
+    return entry.session_id is None and entry.step in _LEARNS
 
 
 def _why(event: Event, left: int, step: Step, heard: Heard | None) -> tuple[str | None, str | None]:

@@ -23,6 +23,10 @@ class Raced(Exception):
     """Another process wrote a row first that a draft holds for new: take another draft."""
 
 
+class Unsigned(ConnectionError):
+    """The row of the writer is gone; whoever looks at a new connection learns why."""
+
+
 @frozen
 class Addition:
     """Rows that are new in a table."""
@@ -30,6 +34,8 @@ class Addition:
     table: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
+    unique: str | None = None
+    """The column by which another process may have been first; None: there is none."""
 
 
 # Every name here is our own, and the schema's was looked at; what comes from outside is bound.
@@ -43,30 +49,34 @@ async def add(
 ) -> None:
     """Add rows, and write the number of the commit, by which it can be asked about later.
 
-    Whoever adds one of the rows at the same time is waited for.
+    Whoever adds one of the rows at the same time is waited for. A table without new rows has its
+    place in the statement, too, so that there is one statement only.
 
     Raises:
         Raced: another process added one of them first.
-        ConnectionError: the writer's row is gone; whoever looks at a new connection learns why.
+        Unsigned: the writer's row is gone.
 
     """
-    filled = [one for one in additions if one.rows]
+    told = tuple(additions)
     given: list[Any] = [writer, commits]
     parts = [f"signed AS (UPDATE {schema}.writer SET commits = $2 WHERE id = $1 RETURNING 1)"]
-    for one in filled:
-        kinds = (f"{_TYPES.get(name, 'text')}[]" for name in one.columns)
-        arrays = (f"${place}::{kind}" for place, kind in enumerate(kinds, len(given) + 1))
-        parts.append(
-            f"new_{one.table} AS (INSERT INTO {schema}.{one.table} ({', '.join(one.columns)}) "
-            f"SELECT * FROM unnest({', '.join(arrays)}) ON CONFLICT DO NOTHING RETURNING 1)"
-        )
-        given.extend(zip(*one.rows, strict=True))
-    names = ("signed", *(f"new_{one.table}" for one in filled))
+    for one in told:
+        parts.append(f"new_{one.table} AS ({_insert(schema, one, len(given) + 1)} RETURNING 1)")
+        given.extend(zip(*one.rows, strict=True) if one.rows else [()] * len(one.columns))
+    names = ("signed", *(f"new_{one.table}" for one in told))
     counts = ", ".join(f"(SELECT count(*) FROM {name})" for name in names)
     done = await connection.fetchrow(f"WITH {', '.join(parts)} SELECT {counts}", *given)
     assert done is not None  # noqa: S101 - it is one row, whatever was done
     signed, *added = done
     if not signed:
-        raise ConnectionError
-    if added != [len(one.rows) for one in filled]:
+        raise Unsigned
+    if added != [len(one.rows) for one in told]:
         raise Raced
+
+
+def _insert(schema: str, one: Addition, first: int) -> str:
+    kinds = (f"{_TYPES.get(name, 'text')}[]" for name in one.columns)
+    arrays = ", ".join(f"${place}::{kind}" for place, kind in enumerate(kinds, first))
+    then = "" if one.unique is None else f" ON CONFLICT ({one.unique}) DO NOTHING"
+    into = f"{schema}.{one.table} ({', '.join(one.columns)})"
+    return f"INSERT INTO {into} SELECT * FROM unnest({arrays}){then}"

@@ -1,12 +1,15 @@
 """Drafts, taken from the tables of PostgreSQL and written to them."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve, frozen
 
+from ...idempotency import Fingerprint
 from ..entries import Batch, Entry, Halt
 from ..packing import (
     BATCH,
@@ -22,7 +25,7 @@ from ..packing import (
     halt_of,
     halt_text,
 )
-from .adding import Addition, add
+from .adding import Addition, Unsigned, add
 from .draft import Draft, Needs
 from .fleet import Fleet
 from .questions import Questions
@@ -44,6 +47,26 @@ class Drafting:
     schema: str
     clock: Callable[[], float] | None = None
     """None: the database's."""
+
+    async def warm(self, connection: "Connection[Any]") -> None:
+        """Use each statement once, for nobody, before rows are locked.
+
+        The driver prepares one with no end that the server would take for idle: a process that is
+        stopped then would hold its locks for as long.
+        """
+        nobody = os.urandom(8).hex()
+        just = frozenset({nobody})
+        draft = await self.take(connection, Needs(keys=just, sessions=just, batches=just))
+        nothing = Fingerprint(())
+        draft.entries[nobody] = Entry(
+            key=nobody, mode="", fingerprint=nothing, created_at=0, updated_at=0
+        )
+        draft.batches[nobody] = Batch(name=nobody)
+        draft.changed_keys.add(nobody)
+        draft.set_batches.add(nobody)
+        draft.old_batches = just
+        with suppress(Unsigned):
+            await self.save(connection, draft, nobody, 0)
 
     async def take(self, connection: "Connection[Any]", needs: Needs) -> Draft:
         """Read and lock what is needed, in one order for all, so that none waits in a circle."""
@@ -138,7 +161,7 @@ class Drafting:
 
         Raises:
             Raced: another process wrote one of its new rows first.
-            ConnectionError: the writer's row is gone.
+            Unsigned: the writer's row is gone.
 
         """
         changed = [
@@ -189,19 +212,12 @@ class Drafting:
 
 def _additions(draft: Draft) -> tuple[Addition, ...]:
     """Give what is new of a draft; in one order for all, so that none waits in a circle."""
+    entries = [entry_row(draft.entries[key]) for key in sorted(draft.new_keys)]
+    names = sorted(draft.set_batches - draft.old_batches)
     return (
-        Addition(
-            "entry", COLUMNS, [entry_row(draft.entries[key]) for key in sorted(draft.new_keys)]
-        ),
-        Addition("session", _SESSION, sorted(draft.new_sessions)),
-        Addition(
-            "batch",
-            BATCH,
-            [
-                batch_row(draft.batches[name])
-                for name in sorted(draft.set_batches - draft.old_batches)
-            ],
-        ),
+        Addition("entry", COLUMNS, entries, "key"),
+        Addition("session", _SESSION, sorted(draft.new_sessions), "session_id"),
+        Addition("batch", BATCH, [batch_row(draft.batches[name]) for name in names], "name"),
         Addition("attempt", LINE, [attempt_row(line) for line in draft.lines]),
     )
 

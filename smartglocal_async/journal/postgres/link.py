@@ -86,6 +86,8 @@ class Link:
             self.dsn,
             timeout=_CONNECT_SECONDS,
             command_timeout=self.answer_seconds,
+            # None is prepared anew while it holds locks.
+            max_cached_statement_lifetime=0,
             server_settings={"application_name": application_in(self.dsn)},
         )
         try:

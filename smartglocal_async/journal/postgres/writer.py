@@ -88,6 +88,7 @@ class Writer:
         halted (`JournalForgot`).
         """
         async with transaction(connection, self.level):
+            await self.drafting.warm(connection)
             found = await self.drafting.commits_of(connection, self.id)
             is_forgotten = self._commits is not None and (found is None or found < self._commits)
             if is_forgotten:
