@@ -205,6 +205,44 @@ async def test_it_warns_when_it_is_left_open(schema) -> None:
     assert any(schema in str(one.message) for one in caught if one.category is sg.LeftOpen)
 
 
+async def prepared(connection) -> set[str]:
+    """Give the statements that a connection has ready."""
+    rows = await connection.fetch("SELECT statement FROM pg_prepared_statements")
+    return {row[0] for row in rows}
+
+
+async def test_nothing_is_prepared_while_rows_are_locked(schema) -> None:
+    """A process that is stopped meanwhile would hold them, and no timeout of the server sees it."""
+    async with opened(schema) as journal:
+        link = journal._now_open.writer.link
+        _ = await link.through(prepared)
+        ready = await link.through(prepared)
+        rules = sg.BatchRules(spend={"usd": 10_000})
+        await journal.put_batch(sg.Batch(name="b", rules=rules))
+        intends = Event.CREATE_INTENDED
+        entry = await journal.take(
+            new("a", batch="b", amount=1, currency="usd"), "me", LEASE, intends=intends
+        )
+        entry = await journal.renew(entry, LEASE)
+        chosen = sg.Changes(session_id="s-a")
+        entry = await journal.advance(entry, Event.SESSION_CHOSEN, chosen)
+        await journal.advance(entry, Event.PAID)
+        await bring(journal, Step.CONFIRMED, "c")
+        await journal.accept_many([new(f"k{n}") for n in range(3)])
+        assert await link.through(prepared) == ready
+        assert (await journal.batch("b")).paid == {"usd": 1}
+
+
+async def test_a_database_that_numbers_rows_twice(schema) -> None:
+    """As one that took over without its sequences: that is no race, and isn't tried for ever."""
+    async with opened(schema) as journal:
+        await journal.accept(new("a"))
+        await execute("ALTER SEQUENCE {name}.entry_number_seq RESTART", name=schema)
+        with pytest.raises(sg.Misuse, match="23505"):
+            await journal.accept(new("b"))
+        assert await journal.find("b") is None
+
+
 # --- What is shared ----------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ import smartglocal_async as sg
 from smartglocal_async import emulator
 from smartglocal_async.emulator import Confirmation, Fault, FaultKind
 from smartglocal_async.journal.states import Event
+from smartglocal_async.payouts.hints import Hints
 
 AUTOMATIC = emulator.Rules(confirmation=Confirmation.AUTOMATIC)
 INIT = "session/init/payout"
@@ -401,6 +402,28 @@ async def test_a_session_that_may_be_created_hinders_no_withdrawal(payouts, prov
         await journal.advance(entry, Event.SESSION_CHOSEN, sg.Changes(session_id="ps_9"))
     assert (await payouts.pay(order())).replayed
     assert provider.report().sessions == 0
+
+
+async def test_news_that_come_while_a_payout_is_parked(run_provider, connect):
+    """They are written, as nobody tells them again: the answer was lost, and it was paid."""
+
+    class Told(sg.MemoryJournal):
+        async def advance(self, entry, event, *args, **options):
+            if event is Event.PARKED:
+                session = await api.session.status(sg.SessionRef(provider.session_ids[-1]))
+                assert await Hints(payouts._lead).take(session)
+            return await super().advance(entry, event, *args, **options)
+
+    lost = Fault(FaultKind.AFTER, nth=(1,), key="k-1", operation="session/init/payout")
+    rules = emulator.Rules(confirmation=Confirmation.AUTOMATIC)
+    provider = run_provider(rules=rules, faults=emulator.FaultScript([lost]))
+    api = connect(provider, settings=QUICK)
+    journal, mode = Told(unsafe=True), sg.Mode.ONE_STEP
+    async with sg.Payouts(api, journal, mode=mode, accept_unknown=True) as payouts:
+        outcome = await payouts.pay(order())
+        lines = [line.event for line in await journal.history("k-1")]
+    assert outcome.is_paid
+    assert lines == [Event.INIT_INTENDED, Event.PARKED, Event.PAID]
 
 
 async def test_a_summary(payouts):

@@ -127,6 +127,8 @@ class Variant:
     forgets: bool = False
     """A crash may take the journal's last commit with it."""
     is_fenced: bool = True
+    waits: frozenset[Event] = CAN_WAIT
+    """What may be written with the step that follows it."""
 
 
 @frozen
@@ -176,6 +178,7 @@ class Rules:
         """Take the variant, and remember its decisions: they depend on nothing else."""
         self.mode, self.provider, self.bounds = variant.mode, variant.provider, variant.bounds
         self.forgets, self.is_fenced = variant.forgets, variant.is_fenced
+        self.waits = variant.waits
         by_mode = variant.mode is not Mode.MANUAL
         own = variant.provider.confirms_itself
         self.confirms_itself = by_mode if own is None else own
@@ -210,9 +213,12 @@ class Rules:
         """Decide, and write: all that is known, or what can wait not yet."""
         move, call = self.decide(worker.step, worker.number, worker.news)
         event = move.write
-        if event in CAN_WAIT and worker.chosen is not None and worker.learned is None:
-            step = STEPS[worker.step, event]
-            yield self.go_on(world, place, worker._replace(step=step, learned=event), move, call)
+        if event in self.waits and worker.learned is None:
+            chosen = worker.session if event is Event.SESSION_CHOSEN else worker.chosen
+            if chosen is not None:
+                step = STEPS[worker.step, event]
+                knows = worker._replace(step=step, learned=event, chosen=chosen)
+                yield self.go_on(world, place, knows, move, call)
         if event is None and call == STATUS and worker.learned is not None:
             yield self.go_on(world, place, worker, move, call)
         events = tuple(one for one in (worker.learned, event) if one is not None)
@@ -251,7 +257,9 @@ class Rules:
                 assert not (worker.holds and self.is_fenced), (world.step, event)
                 return None
             number, chosen = world.number, world.chosen
-            if event is Event.SESSION_CHOSEN or (event is Event.START_KNOWN and chosen is None):
+            if event is Event.SESSION_CHOSEN and worker.learned is event:
+                chosen = worker.chosen
+            elif event is Event.SESSION_CHOSEN or (event is Event.START_KNOWN and chosen is None):
                 chosen = worker.session
             if event is Event.SESSION_LEFT:
                 number, chosen = number + 1, None
@@ -523,6 +531,9 @@ UNSAFE: Final[dict[str, Variant]] = {
         bounds=QUICK,
     ),
     "automatic, the journal forgets": Variant(mode=_AUTOMATIC, forgets=True),
+    "automatic, the choice of a session waits": Variant(
+        mode=_AUTOMATIC, waits=CAN_WAIT | {Event.SESSION_CHOSEN}
+    ),
     "automatic, no fence": Variant(mode=_AUTOMATIC, is_fenced=False),
     "manual, no fence": Variant(mode=_MANUAL, is_fenced=False, bounds=QUICK),
 }
