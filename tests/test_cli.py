@@ -4,8 +4,11 @@ import errno
 import io
 import os
 import pty
+import re
 import subprocess
 import sys
+import tomllib
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -86,6 +89,27 @@ def test_process_without_the_extra_says_what_to_install(name):
     assert done.stderr.count("\n") == 1
     assert f"{name} is missing" in done.stderr or f"{name}." in done.stderr
     assert 'pip install "smartglocal-async[cli]"' in done.stderr
+
+
+def test_the_other_extras_are_not_needed():
+    """The extra `cli` alone is what the demo of the README installs."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    own = set(map(name_of, [*project["dependencies"], *extras["cli"]]))
+    listed = chain.from_iterable(extras[extra] for extra in extras if extra not in {"cli", "dev"})
+    others = set(map(name_of, listed)) - own - {"smartglocal_async"}
+    assert {"asyncpg", "pgqueuer"} <= others
+    blocked = f"import sys; sys.modules.update(dict.fromkeys({sorted(others)}))"
+    program = f"{blocked}; from smartglocal_async.cli import app; print(app.app)"
+    done = subprocess.run(
+        (sys.executable, "-c", program), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def name_of(requirement: str) -> str:
+    """Give the module that a requirement brings."""
+    return re.split(r"[^A-Za-z0-9_-]", requirement)[0].lower().replace("-", "_")
 
 
 def test_missing_extra_ends_main(monkeypatch, capsys):

@@ -4,8 +4,6 @@ import contextlib
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, Final
 
-from asyncpg.exceptions import InFailedSQLTransactionError
-
 if TYPE_CHECKING:
     from asyncpg import Connection
 
@@ -34,6 +32,9 @@ async def transaction(connection: "Connection[Any]", level: str) -> AsyncGenerat
         raise
     # PostgreSQL answers the commit of what had failed with this other word, and no error.
     if await connection.execute("COMMIT") != "COMMIT":
+        # Imported when it is raised: the package works without the extra.
+        from asyncpg.exceptions import InFailedSQLTransactionError  # noqa: PLC0415
+
         raise InFailedSQLTransactionError
 
 
