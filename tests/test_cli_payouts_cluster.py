@@ -31,6 +31,7 @@ SELECT pg_notify('ch_pgqueuer_{name}', json_build_object('channel', 'c', 'operat
 'sent_at', now(), 'table', 'pgqueuer', 'type', 'table_changed_event')::text)
 """
 CREW = ("workers", "at_work", "dead", "under_way")
+HEAD = ["Batch", "State", "Paid", "Failed", "Withdrawn", "Unknown", "Open"]
 HANG = Fault(FaultKind.HANG, rate=1.0, operation="session/confirm")
 
 
@@ -661,13 +662,19 @@ def test_all_batches_of_a_journal(shop):
         "failed": 1,
     }
     shown = [line.split() for line in till(*status, exits=3).stdout.splitlines()]
-    head = ["Batch", "State", "Paid", "Failed", "Unknown", "Open", "In", "the", "file"]
+    head = [*HEAD, "In", "the", "file"]
     assert shown[(begin := shown.index(head)) + 2 : begin + 5] == [
-        ["a.csv", "running", "2", "1", "0", "0", "3"],
-        ["b.csv", "running", "2", "1", "0", "0", "3"],
-        ["p.csv", "paused:", "look", "0", "0", "0", "2", "2"],
+        ["a.csv", "running", "2", "1", "0", "0", "0", "3"],
+        ["b.csv", "running", "2", "1", "0", "0", "0", "3"],
+        ["p.csv", "paused:", "look", "0", "0", "0", "0", "2", "2"],
     ]
     assert till.json(*status, "--batch", "p.csv", exits=3)["batches"] is None
+
+    till("cancel", "p.csv", "--journal", at, "--yes", "--reason", "no")
+    row = ["p.csv", "cancelled:", "no", "0", "0", "2", "0", "0"]
+    assert [*row, "2"] in [line.split() for line in till(*status, exits=1).stdout.splitlines()]
+    watched = till(*status, "--batch", "p.csv", "--watch", exits=1).stdout
+    assert row in [line.split() for line in watched.splitlines()]
 
 
 async def test_payouts_of_no_batch_are_listed(connect, provider, schema, capsys):
@@ -721,7 +728,7 @@ def test_what_is_paused_has_no_time_left(shop):
     for _ in range(2):
         while not (line := watch.stdout.readline()).startswith("  p.csv"):
             assert watch.poll() is None
-        assert line.split() == ["p.csv", "paused:", "no", "0", "0", "0", "3", "paused"]
+        assert line.split() == ["p.csv", "paused:", "no", *"0000", "3", "paused"]
 
 
 async def test_the_rate_begins_anew(connect, provider, schema):
@@ -777,8 +784,8 @@ def test_a_table_of_what_is_over(shop):
     till("work", "--journal", at, "--until-done")
     shown = till("status", "--journal", at, "--watch", "--batch", "p.csv", exits=1).stdout
     head, _, row, said, *_ = [line.split() for line in shown.splitlines() if line.strip()]
-    assert head == ["Batch", "State", "Paid", "Failed", "Unknown", "Open", "Rate", "ETA"]
-    assert row == ["p.csv", "running", "2", "1", "0", "0"]
+    assert head == [*HEAD, "Rate", "ETA"]
+    assert row == ["p.csv", "running", "2", "1", "0", "0", "0"]
     assert " ".join(said) == "0 workers alive, 0 at work, 0 payouts under way"
     assert "all" in till("status", "--journal", at, "--watch", exits=1).stdout
     assert "--watch" in till("status", "--journal", at, "--every", "1", exits=2).stderr
