@@ -208,9 +208,32 @@ async def test_rows_of_no_batch(connect, provider, schema):
     assert (written.code, written.elsewhere) == (1, {None: {sg.PayoutState.OPEN: 1}})
 
 
+def empty_journal(till, at: str) -> str:
+    """Have a worker make a journal; give what it said beside its lines."""
+    worker = till.child("work", "--journal", at)
+    assert worker.stdout is not None
+    assert worker.stdout.readline().startswith("working on ")
+    worker.terminate()
+    _, said = worker.communicate(timeout=60)
+    assert worker.returncode == 0, said
+    return said
+
+
+def test_a_worker_before_the_first_submit(shop):
+    """It makes the journal, and says that nothing is in it."""
+    till, at = shop
+    until_done = ("work", "--journal", at, "--until-done")
+    words = f"{at}: nothing was submitted to it yet"
+    assert words in empty_journal(till, at)
+    assert words in till(*until_done).stderr
+    till("submit", str(till.has(rows(1))), "--journal", at, "--yes")
+    assert till(*until_done).stderr == ""
+
+
 def test_nothing_is_open(shop):
     """A worker that is to work until it's done ends at once."""
     till, at = shop
+    _ = empty_journal(till, at)
     told = lines(till("work", "--journal", at, "--until-done", "--json").stdout)
     assert [one["event"] for one in told] == ["started", "stopped"]
     assert (told[1]["succeeded"], told[1]["exit_code"]) == (0, 0)
@@ -315,6 +338,7 @@ def test_a_journal_that_nobody_can_share(shop, verb):
         ("lift", "--yes"),
         ("quarantine",),
         ("reconcile", "r.csv"),
+        ("work", "--until-done"),
     ],
 )
 def test_a_schema_that_is_mistyped(shop, schema, words):
@@ -639,7 +663,7 @@ def test_a_worker_that_died_with_payouts(till, schema, monkeypatch):
 def test_all_batches_of_a_journal(shop):
     """Without a name each is listed with its counts, the last one at the end."""
     till, at = shop
-    till("work", "--journal", at, "--until-done")
+    _ = empty_journal(till, at)
     assert till.json("status", "--journal", at)["batches"] == []
     for name in ("a", "b"):
         file = till.has(rows(3, k1=DECLINED).replace("\nk", f"\n{name}"), f"{name}.csv")
@@ -662,7 +686,7 @@ def test_all_batches_of_a_journal(shop):
         "failed": 1,
     }
     shown = [line.split() for line in till(*status, exits=3).stdout.splitlines()]
-    head = [*HEAD, "In", "the", "file"]
+    head = [*HEAD, "Rows"]
     assert shown[(begin := shown.index(head)) + 2 : begin + 5] == [
         ["a.csv", "running", "2", "1", "0", "0", "0", "3"],
         ["b.csv", "running", "2", "1", "0", "0", "0", "3"],
@@ -699,7 +723,7 @@ async def test_payouts_of_no_batch_are_listed(connect, provider, schema, capsys)
 def test_the_watch_begins_before_the_submit(shop):
     """It waits for what is to be written down, and then to the end of it."""
     till, at = shop
-    till("work", "--journal", at, "--until-done")  # It makes the journal; a look makes none.
+    _ = empty_journal(till, at)
     watch = till.child("status", "--journal", at, "--watch", "--every", "0.1", "--json")
     assert watch.stdout is not None
     [first] = json.loads(watch.stdout.readline())["batches"]

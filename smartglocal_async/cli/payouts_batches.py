@@ -108,7 +108,7 @@ def counted_by_state(steps: Mapping[Step, int]) -> Counter[PayoutState]:
 
 def show_batches(screen: Console, found: list[Counted]) -> None:
     """Show the batches that were begun last, the last one at the end."""
-    drawn = table_of_batches("In the file")
+    drawn = table_of_batches("Rows")
     for one in found[-_MOST_BATCHES:]:
         rows = "" if one.batch is None else f"{one.batch.rows:,}"
         drawn.add_row(*one.cells("(none)"), rows)
