@@ -557,6 +557,8 @@ def test_credentials_that_are_refused(shop):
     (till.folder / "shop.pem").write_bytes(sg.PrivateKey.generate().pem())
     done = till("work", "--journal", at, exits=1)
     assert "signature" in done.stderr.lower()
+    check = "check that SMARTGLOCAL_PRIVATE_KEY is the key of SMARTGLOCAL_PROJECT at this server"
+    assert f"; {check}, `smartglocal doctor` tries them" in done.stderr
     assert till.provider.report().moved == 0
 
 
