@@ -70,6 +70,12 @@ class Written:
         )
 
     @property
+    def is_all_elsewhere(self) -> bool:
+        """Whether the batch has none of it: all rows belong to other batches, or to none."""
+        own = any(name == self.done.batch.name for name, _ in self.done.known)
+        return not self.done.new_count and not own and bool(self.done.known)
+
+    @property
     def next(self) -> str | None:
         """The command that pays it, where there is something to pay."""
         return self.work if self.done.new_count or self.states[PayoutState.OPEN] else None
@@ -128,6 +134,11 @@ def show_written(written: Written) -> None:
     """Show what was written down, and what to do next."""
     screen, batch = console(), written.done.batch
     total = ", ".join(money(Amount(units, code)) for code, units in batch.totals.items())
+    if written.is_all_elsewhere:
+        words = (
+            f"nothing is new in the batch {batch.name}: all of it lies elsewhere, as listed below"
+        )
+        screen.print(cell(words, "bold"), soft_wrap=True)
     what = f"{counted(batch.rows, 'payout')}, {total or 'nothing'}, as the batch {batch.name}"
     screen.print(cell(f"{what}; {counted(written.jobs, 'new job')} for workers"), soft_wrap=True)
     _show_rows(screen, written)
