@@ -159,12 +159,19 @@ def test_rows_of_another_batch(shop):
     till, at = shop
     till("submit", str(till.has(rows(5))), "--journal", at, "--yes", "--batch", "night")
     till("pause", "night", "--journal", at)
+    mistaken = ("submit", str(till.has(rows(5))), "--journal", at, "--yes", "--batch", "dya")
+    for _ in range(2):
+        shown = till(*mistaken).stdout
+        _, _, shown = shown.partition("nothing is new in the batch dya: all of it lies elsewhere")
+        assert "5 payouts, 510.00 USD, as the batch dya; 0 new jobs" in shown
     again = ("submit", str(till.has(rows(6))), "--journal", at, "--yes", "--batch", "day")
     told = till.json(*again)
     assert (told["new"], told["open"], told["jobs"], told["exit_code"]) == (1, 5, 1, 0)
     [other] = told["elsewhere"]
     assert (other["batch"], other["state"], other["counts"]["open"]) == ("night", "paused", 5)
-    told = table_of(till(*again).stdout)
+    shown = till(*again).stdout
+    assert "lies elsewhere" not in shown
+    told = table_of(shown)
     assert (told["new"], told["open before"]) == ("0", "6 5 in the batch night (paused)")
     status = till.json("status", "--journal", at, "--batch", "day", exits=3)
     assert (status["rows"], status["absent"], status["counts"]["open"]) == (6, 5, 1)
@@ -491,7 +498,30 @@ def test_a_batch_is_paused_and_goes_on(shop):
     again = till("submit", "q.csv", "--journal", at, "--yes", exits=2)
     assert "was cancelled, which stays so" in again.stderr
     assert "paid again only under new keys, as another --batch NAME" in again.stderr
-    assert "no batch" in till("pause", "nothing", "--journal", at, exits=2).stderr
+
+
+@pytest.mark.parametrize("words", [("pause",), ("unpause",), ("cancel", "--yes")])
+def test_a_batch_that_is_mistyped(shop, words):
+    """The journal is named, and so are the batches that it has, those begun last."""
+    till, at = shop
+    _ = empty_journal(till, at)
+    mistyped = (*words, "nihgt", "--journal", at)
+    missing = f"the journal {at} has no batch 'nihgt'; "
+    assert f"{missing}nothing was submitted to it yet" in till(*mistyped, exits=2).stderr
+    for n in range(7):
+        till("submit", str(till.has(rows(1))), "--journal", at, "--yes", "--batch", f"b{n}")
+        if n == 1:
+            assert f"{missing}it has 'b0', 'b1'\n" in till(*mistyped, exits=2).stderr
+    listed = "it has 'b2', 'b3', 'b4', 'b5', 'b6' and 2 more, which `payouts status` lists"
+    assert f"{missing}{listed}" in till(*mistyped, exits=2).stderr
+
+
+def test_a_batch_of_a_file_s_journal_that_is_mistyped(till):
+    """Nobody can list those; it is told what they are called."""
+    till.opens()
+    till("pay", str(till.has(rows(1))), "--yes")
+    told = till("pause", "nihgt", "--journal", "p.csv.journal", exits=2).stderr
+    assert "the journal p.csv.journal has no batch 'nihgt'; a batch is called as its file" in told
 
 
 def test_a_batch_that_was_paused_before(shop):
