@@ -555,6 +555,43 @@ def test_a_limit_that_holds_on(shop):
     assert moved(till, 4) == [1] * 4
 
 
+def test_the_stop_rules_are_shown(shop):
+    """As the file is submitted and as it stands, with what a limit leaves; without any, nothing."""
+    till, at = shop
+    till.monkeypatch.setenv("COLUMNS", "160")
+    submits = ("submit", str(till.has(rows(4))), "--journal", at, "--yes")
+    stands = ("status", "--journal", at, "--batch", "p.csv")
+    given = ("--stop-on-refusal", "--stop-after-failures", "3", "--stop-on-low-balance")
+    shown = till(*submits, "--spend-limit", "250.00usd", *given).stdout
+    spend = "before more than 250.00 USD is spent, of which {left} USD is left"
+    others = (
+        "after the first that failed; after 3 in a row that were not paid; "
+        "before one that the wallets can't pay"
+    )
+    assert f"it stops {spend.format(left='250.00')}; {others}\n" in shown
+    facts = {
+        "spend_limit": {"usd": 25_000},
+        "spend_left": {"usd": 25_000},
+        "stop_on_refusal": True,
+        "stop_after_failures": 3,
+        "stop_on_low_balance": True,
+    }
+    assert till.json(*submits)["stop_rules"] == facts
+    till("submit", "p.csv", "--journal", at, "--yes", "--spend-limit", "250.00usd")
+    till("work", "--journal", at, "--until-done", "--concurrency", "1", exits=6)
+    status = till.json(*stands, exits=3)
+    only = {"stop_on_refusal": False, "stop_after_failures": None, "stop_on_low_balance": False}
+    assert status["stop_rules"] == {**facts, "spend_left": {"usd": 4900}, **only}
+    assert table_of(till(*stands, exits=3).stdout)["it stops"] == spend.format(left="49.00")
+
+    file = till.has(rows(2).replace("\nk", "\nq"), "q.csv")
+    told = till.json("submit", str(file), "--journal", at, "--yes")
+    assert told["stop_rules"] is None
+    status = ("status", "--journal", at, "--batch", "q.csv")
+    assert till.json(*status, exits=3)["stop_rules"] is None
+    assert "it stops" not in till(*status, exits=3).stdout
+
+
 def test_the_limits_of_all_workers(shop):
     """They are shown, and changed one by one."""
     till, at = shop
@@ -695,6 +732,7 @@ def test_a_worker_that_died_with_payouts(till, schema, monkeypatch):
 def test_all_batches_of_a_journal(shop):
     """Without a name each is listed with its counts, the last one at the end."""
     till, at = shop
+    till.monkeypatch.setenv("COLUMNS", "100")
     _ = empty_journal(till, at)
     assert till.json("status", "--journal", at)["batches"] == []
     for name in ("a", "b"):

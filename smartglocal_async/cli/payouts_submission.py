@@ -13,6 +13,7 @@ from ..payouts.chunks import Submission
 from ..payouts.orders import PayoutState
 from ..values.money import Amount
 from .failures import ExitCode
+from .payouts_rules import rules_facts, rules_words
 from .payouts_standing import code_of_counts
 from .screen import cell, console, counted, show, table
 from .words import money
@@ -101,6 +102,7 @@ class Written:
             "batch": done.batch.name,
             "rows": done.batch.rows,
             "totals": dict(done.batch.totals),
+            "stop_rules": rules_facts(done.batch),
             "new": done.new_count,
             **{state.value: states[state] for state in _NAMES},
             "elsewhere": [self._facts_of(name) for name in self.elsewhere],
@@ -143,6 +145,8 @@ def show_written(written: Written) -> None:
     screen.print(cell(f"{what}; {counted(written.jobs, 'new job')} for workers"), soft_wrap=True)
     _show_rows(screen, written)
     _show_refused(screen, written.done)
+    if rules := rules_words(batch):
+        screen.print(cell(f"it stops {rules}"), soft_wrap=True)
     if batch.state is BatchState.PAUSED:
         screen.print(cell(f"it is paused; to go on: {written.unpause}"), soft_wrap=True)
     if written.next is not None:
