@@ -815,6 +815,7 @@ def test_the_watch_begins_before_the_submit(shop):
 def test_what_is_paused_has_no_time_left(shop):
     """The word stands in its place."""
     till, at = shop
+    till.monkeypatch.setenv("COLUMNS", "100")
     till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
     till("pause", "p.csv", "--journal", at, "--reason", "no")
     watch = till.child("status", "--journal", at, "--watch", "--every", "0.1")
