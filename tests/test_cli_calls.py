@@ -815,3 +815,14 @@ def test_refusals_are_told_as_json(run, provider, arguments):
     result = run(provider, *arguments, "--json", env=dict([provider_of_another]))
     assert result.exit_code == 1
     assert json.loads(result.stdout)["error"]["outcome"] == "refused"
+
+
+def test_a_partner_that_nobody_knows(run, run_provider, monkeypatch):
+    """The variables to look at are named, in words and in JSON."""
+    provider = run_provider()
+    monkeypatch.setenv("SMARTGLOCAL_PROJECT", "another")
+    told = run(provider, "wallet", "balance", "--json")
+    assert told.exit_code == 1
+    check = "check SMARTGLOCAL_PROJECT, and that it belongs to this server"
+    assert check in told.stderr
+    assert check in json.loads(told.stdout)["error"]["message"]

@@ -31,6 +31,7 @@ SELECT pg_notify('ch_pgqueuer_{name}', json_build_object('channel', 'c', 'operat
 'sent_at', now(), 'table', 'pgqueuer', 'type', 'table_changed_event')::text)
 """
 CREW = ("workers", "at_work", "dead", "under_way")
+HEAD = ["Batch", "State", "Paid", "Failed", "Withdrawn", "Unknown", "Open"]
 HANG = Fault(FaultKind.HANG, rate=1.0, operation="session/confirm")
 
 
@@ -158,12 +159,19 @@ def test_rows_of_another_batch(shop):
     till, at = shop
     till("submit", str(till.has(rows(5))), "--journal", at, "--yes", "--batch", "night")
     till("pause", "night", "--journal", at)
+    mistaken = ("submit", str(till.has(rows(5))), "--journal", at, "--yes", "--batch", "dya")
+    for _ in range(2):
+        shown = till(*mistaken).stdout
+        _, _, shown = shown.partition("nothing is new in the batch dya: all of it lies elsewhere")
+        assert "5 payouts, 510.00 USD, as the batch dya; 0 new jobs" in shown
     again = ("submit", str(till.has(rows(6))), "--journal", at, "--yes", "--batch", "day")
     told = till.json(*again)
     assert (told["new"], told["open"], told["jobs"], told["exit_code"]) == (1, 5, 1, 0)
     [other] = told["elsewhere"]
     assert (other["batch"], other["state"], other["counts"]["open"]) == ("night", "paused", 5)
-    told = table_of(till(*again).stdout)
+    shown = till(*again).stdout
+    assert "lies elsewhere" not in shown
+    told = table_of(shown)
     assert (told["new"], told["open before"]) == ("0", "6 5 in the batch night (paused)")
     status = till.json("status", "--journal", at, "--batch", "day", exits=3)
     assert (status["rows"], status["absent"], status["counts"]["open"]) == (6, 5, 1)
@@ -207,9 +215,32 @@ async def test_rows_of_no_batch(connect, provider, schema):
     assert (written.code, written.elsewhere) == (1, {None: {sg.PayoutState.OPEN: 1}})
 
 
+def empty_journal(till, at: str) -> str:
+    """Have a worker make a journal; give what it said beside its lines."""
+    worker = till.child("work", "--journal", at)
+    assert worker.stdout is not None
+    assert worker.stdout.readline().startswith("working on ")
+    worker.terminate()
+    _, said = worker.communicate(timeout=60)
+    assert worker.returncode == 0, said
+    return said
+
+
+def test_a_worker_before_the_first_submit(shop):
+    """It makes the journal, and says that nothing is in it."""
+    till, at = shop
+    until_done = ("work", "--journal", at, "--until-done")
+    words = f"{at}: nothing was submitted to it yet"
+    assert words in empty_journal(till, at)
+    assert words in till(*until_done).stderr
+    till("submit", str(till.has(rows(1))), "--journal", at, "--yes")
+    assert till(*until_done).stderr == ""
+
+
 def test_nothing_is_open(shop):
     """A worker that is to work until it's done ends at once."""
     till, at = shop
+    _ = empty_journal(till, at)
     told = lines(till("work", "--journal", at, "--until-done", "--json").stdout)
     assert [one["event"] for one in told] == ["started", "stopped"]
     assert (told[1]["succeeded"], told[1]["exit_code"]) == (0, 0)
@@ -314,6 +345,7 @@ def test_a_journal_that_nobody_can_share(shop, verb):
         ("lift", "--yes"),
         ("quarantine",),
         ("reconcile", "r.csv"),
+        ("work", "--until-done"),
     ],
 )
 def test_a_schema_that_is_mistyped(shop, schema, words):
@@ -466,7 +498,30 @@ def test_a_batch_is_paused_and_goes_on(shop):
     again = till("submit", "q.csv", "--journal", at, "--yes", exits=2)
     assert "was cancelled, which stays so" in again.stderr
     assert "paid again only under new keys, as another --batch NAME" in again.stderr
-    assert "no batch" in till("pause", "nothing", "--journal", at, exits=2).stderr
+
+
+@pytest.mark.parametrize("words", [("pause",), ("unpause",), ("cancel", "--yes")])
+def test_a_batch_that_is_mistyped(shop, words):
+    """The journal is named, and so are the batches that it has, those begun last."""
+    till, at = shop
+    _ = empty_journal(till, at)
+    mistyped = (*words, "nihgt", "--journal", at)
+    missing = f"the journal {at} has no batch 'nihgt'; "
+    assert f"{missing}nothing was submitted to it yet" in till(*mistyped, exits=2).stderr
+    for n in range(7):
+        till("submit", str(till.has(rows(1))), "--journal", at, "--yes", "--batch", f"b{n}")
+        if n == 1:
+            assert f"{missing}it has 'b0', 'b1'\n" in till(*mistyped, exits=2).stderr
+    listed = "it has 'b2', 'b3', 'b4', 'b5', 'b6' and 2 more, which `payouts status` lists"
+    assert f"{missing}{listed}" in till(*mistyped, exits=2).stderr
+
+
+def test_a_batch_of_a_file_s_journal_that_is_mistyped(till):
+    """Nobody can list those; it is told what they are called."""
+    till.opens()
+    till("pay", str(till.has(rows(1))), "--yes")
+    told = till("pause", "nihgt", "--journal", "p.csv.journal", exits=2).stderr
+    assert "the journal p.csv.journal has no batch 'nihgt'; a batch is called as its file" in told
 
 
 def test_a_batch_that_was_paused_before(shop):
@@ -498,6 +553,43 @@ def test_a_limit_that_holds_on(shop):
     assert till.json("unpause", "p.csv", "--journal", at)["spend_left"] == {"usd": 79900}
     till("work", "--journal", at, "--until-done")
     assert moved(till, 4) == [1] * 4
+
+
+def test_the_stop_rules_are_shown(shop):
+    """As the file is submitted and as it stands, with what a limit leaves; without any, nothing."""
+    till, at = shop
+    till.monkeypatch.setenv("COLUMNS", "160")
+    submits = ("submit", str(till.has(rows(4))), "--journal", at, "--yes")
+    stands = ("status", "--journal", at, "--batch", "p.csv")
+    given = ("--stop-on-refusal", "--stop-after-failures", "3", "--stop-on-low-balance")
+    shown = till(*submits, "--spend-limit", "250.00usd", *given).stdout
+    spend = "before more than 250.00 USD is spent, of which {left} USD is left"
+    others = (
+        "after the first that failed; after 3 in a row that were not paid; "
+        "before one that the wallets can't pay"
+    )
+    assert f"it stops {spend.format(left='250.00')}; {others}\n" in shown
+    facts = {
+        "spend_limit": {"usd": 25_000},
+        "spend_left": {"usd": 25_000},
+        "stop_on_refusal": True,
+        "stop_after_failures": 3,
+        "stop_on_low_balance": True,
+    }
+    assert till.json(*submits)["stop_rules"] == facts
+    till("submit", "p.csv", "--journal", at, "--yes", "--spend-limit", "250.00usd")
+    till("work", "--journal", at, "--until-done", "--concurrency", "1", exits=6)
+    status = till.json(*stands, exits=3)
+    only = {"stop_on_refusal": False, "stop_after_failures": None, "stop_on_low_balance": False}
+    assert status["stop_rules"] == {**facts, "spend_left": {"usd": 4900}, **only}
+    assert table_of(till(*stands, exits=3).stdout)["it stops"] == spend.format(left="49.00")
+
+    file = till.has(rows(2).replace("\nk", "\nq"), "q.csv")
+    told = till.json("submit", str(file), "--journal", at, "--yes")
+    assert told["stop_rules"] is None
+    status = ("status", "--journal", at, "--batch", "q.csv")
+    assert till.json(*status, exits=3)["stop_rules"] is None
+    assert "it stops" not in till(*status, exits=3).stdout
 
 
 def test_the_limits_of_all_workers(shop):
@@ -532,6 +624,8 @@ def test_credentials_that_are_refused(shop):
     (till.folder / "shop.pem").write_bytes(sg.PrivateKey.generate().pem())
     done = till("work", "--journal", at, exits=1)
     assert "signature" in done.stderr.lower()
+    check = "check that SMARTGLOCAL_PRIVATE_KEY is the key of SMARTGLOCAL_PROJECT at this server"
+    assert f"; {check}, `smartglocal doctor` tries them" in done.stderr
     assert till.provider.report().moved == 0
 
 
@@ -638,7 +732,8 @@ def test_a_worker_that_died_with_payouts(till, schema, monkeypatch):
 def test_all_batches_of_a_journal(shop):
     """Without a name each is listed with its counts, the last one at the end."""
     till, at = shop
-    till("work", "--journal", at, "--until-done")
+    till.monkeypatch.setenv("COLUMNS", "100")
+    _ = empty_journal(till, at)
     assert till.json("status", "--journal", at)["batches"] == []
     for name in ("a", "b"):
         file = till.has(rows(3, k1=DECLINED).replace("\nk", f"\n{name}"), f"{name}.csv")
@@ -661,13 +756,19 @@ def test_all_batches_of_a_journal(shop):
         "failed": 1,
     }
     shown = [line.split() for line in till(*status, exits=3).stdout.splitlines()]
-    head = ["Batch", "State", "Paid", "Failed", "Unknown", "Open", "In", "the", "file"]
+    head = [*HEAD, "Rows"]
     assert shown[(begin := shown.index(head)) + 2 : begin + 5] == [
-        ["a.csv", "running", "2", "1", "0", "0", "3"],
-        ["b.csv", "running", "2", "1", "0", "0", "3"],
-        ["p.csv", "paused:", "look", "0", "0", "0", "2", "2"],
+        ["a.csv", "running", "2", "1", "0", "0", "0", "3"],
+        ["b.csv", "running", "2", "1", "0", "0", "0", "3"],
+        ["p.csv", "paused:", "look", "0", "0", "0", "0", "2", "2"],
     ]
     assert till.json(*status, "--batch", "p.csv", exits=3)["batches"] is None
+
+    till("cancel", "p.csv", "--journal", at, "--yes", "--reason", "no")
+    row = ["p.csv", "cancelled:", "no", "0", "0", "2", "0", "0"]
+    assert [*row, "2"] in [line.split() for line in till(*status, exits=1).stdout.splitlines()]
+    watched = till(*status, "--batch", "p.csv", "--watch", exits=1).stdout
+    assert row in [line.split() for line in watched.splitlines()]
 
 
 async def test_payouts_of_no_batch_are_listed(connect, provider, schema, capsys):
@@ -692,7 +793,7 @@ async def test_payouts_of_no_batch_are_listed(connect, provider, schema, capsys)
 def test_the_watch_begins_before_the_submit(shop):
     """It waits for what is to be written down, and then to the end of it."""
     till, at = shop
-    till("work", "--journal", at, "--until-done")  # It makes the journal; a look makes none.
+    _ = empty_journal(till, at)
     watch = till.child("status", "--journal", at, "--watch", "--every", "0.1", "--json")
     assert watch.stdout is not None
     [first] = json.loads(watch.stdout.readline())["batches"]
@@ -714,6 +815,7 @@ def test_the_watch_begins_before_the_submit(shop):
 def test_what_is_paused_has_no_time_left(shop):
     """The word stands in its place."""
     till, at = shop
+    till.monkeypatch.setenv("COLUMNS", "100")
     till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
     till("pause", "p.csv", "--journal", at, "--reason", "no")
     watch = till.child("status", "--journal", at, "--watch", "--every", "0.1")
@@ -721,7 +823,7 @@ def test_what_is_paused_has_no_time_left(shop):
     for _ in range(2):
         while not (line := watch.stdout.readline()).startswith("  p.csv"):
             assert watch.poll() is None
-        assert line.split() == ["p.csv", "paused:", "no", "0", "0", "0", "3", "paused"]
+        assert line.split() == ["p.csv", "paused:", "no", *"0000", "3", "paused"]
 
 
 async def test_the_rate_begins_anew(connect, provider, schema):
@@ -777,8 +879,8 @@ def test_a_table_of_what_is_over(shop):
     till("work", "--journal", at, "--until-done")
     shown = till("status", "--journal", at, "--watch", "--batch", "p.csv", exits=1).stdout
     head, _, row, said, *_ = [line.split() for line in shown.splitlines() if line.strip()]
-    assert head == ["Batch", "State", "Paid", "Failed", "Unknown", "Open", "Rate", "ETA"]
-    assert row == ["p.csv", "running", "2", "1", "0", "0"]
+    assert head == [*HEAD, "Rate", "ETA"]
+    assert row == ["p.csv", "running", "2", "1", "0", "0", "0"]
     assert " ".join(said) == "0 workers alive, 0 at work, 0 payouts under way"
     assert "all" in till("status", "--journal", at, "--watch", exits=1).stdout
     assert "--watch" in till("status", "--journal", at, "--every", "1", exits=2).stderr

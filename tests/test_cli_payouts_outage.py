@@ -51,6 +51,21 @@ def test_a_fault_now_and_then(heard):
     assert heard.said == []
 
 
+def test_one_that_hangs(heard):
+    """Near the end of a batch nobody else is on the way; two say no more than one."""
+    heard.attempt(Happened.UNKNOWN, 15, took=15.0)
+    heard.attempt(Happened.UNKNOWN, 30, took=15.0)
+    assert heard.said == []
+
+
+def test_a_machine_that_slept(heard):
+    """All that was out ends at once, however long ago it began; what follows comes through."""
+    for _ in range(64):
+        heard.attempt(Happened.UNKNOWN, 46, took=46.0)
+    heard.attempt(Happened.ACCEPTED, 46.2, http_status=200)
+    assert heard.said == []
+
+
 def test_nothing_comes_through(heard):
     """It is told every 10 seconds at most, with the count and the cause, and so is its end."""
     for tenth in range(250):
@@ -76,10 +91,11 @@ def test_nothing_comes_through(heard):
     ],
 )
 def test_the_cause(heard, facts, words):
-    """One that took long is told of as it ends."""
-    heard.attempt(Happened.UNKNOWN, 15, took=15.0, **facts)
+    """It is the last one's."""
+    for at in (15, 30, 45):
+        heard.attempt(Happened.UNKNOWN, at, took=15.0, **facts)
     (said,) = heard.said
-    assert said.endswith(f"1 attempt in vain in 15 s, the last: {words}")
+    assert said.endswith(f"3 attempts in vain in 45 s, the last: {words}")
 
 
 @pytest.mark.thorough

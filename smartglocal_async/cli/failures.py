@@ -54,6 +54,15 @@ _CODES: Final[Mapping[type[Exception], ExitCode]] = {
 }
 
 
+# Where the provider doesn't know who calls, what it is told that by.
+_TO_CHECK: Final[Mapping[str, str]] = {
+    "authentication_error": (
+        "check that SMARTGLOCAL_PRIVATE_KEY is the key of SMARTGLOCAL_PROJECT at this server"
+    ),
+    "identification_error": "check SMARTGLOCAL_PROJECT, and that it belongs to this server",
+}
+
+
 @frozen
 class Ended(Exception):
     """A command that ends short of its answer, and what there is to say of its call."""
@@ -132,7 +141,9 @@ def code_of(error: Exception) -> ExitCode:
 
 
 def words_of(error: Exception) -> str:
-    """Give the words of an error, with the file that it is about."""
+    """Give the words of an error, with the file that it is about, or the variables to look at."""
+    if isinstance(error, CallFailed) and (check := _TO_CHECK.get(error.code or "")):
+        return f"{error}; {check}, `smartglocal doctor` tries them"
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename is not None else ""
         return f"{where}{error.strerror}"

@@ -21,6 +21,13 @@ SETTLED: Final = (
     *(PayoutState.SUCCEEDED, PayoutState.FAILED, PayoutState.CANCELLED),
     PayoutState.UNKNOWN,
 )
+_COLUMNS: Final[Mapping[PayoutState, str]] = {
+    PayoutState.SUCCEEDED: "Paid",
+    PayoutState.FAILED: "Failed",
+    PayoutState.CANCELLED: "Withdrawn",
+    PayoutState.UNKNOWN: "Unknown",
+    PayoutState.OPEN: "Open",
+}
 _MOST_BATCHES: Final = 100
 
 
@@ -58,11 +65,9 @@ class Counted:
 
     def cells(self, nameless: str) -> list[Text]:
         """Give it as a row of a table, with a word for what has no name."""
-        counts = self.counts
-        failed = counts[PayoutState.FAILED] + counts[PayoutState.CANCELLED]
-        numbers = (counts[PayoutState.SUCCEEDED], failed, counts[PayoutState.UNKNOWN], self.open)
+        numbers = (cell(f"{self.counts[state]:,}") for state in _COLUMNS)
         name = nameless if self.name is None else self.name
-        return [cell(name), cell(_state(self.batch)), *(cell(f"{number:,}") for number in numbers)]
+        return [cell(name), cell(_state(self.batch)), *numbers]
 
 
 def table_of_batches(*more: str) -> Table:
@@ -70,7 +75,7 @@ def table_of_batches(*more: str) -> Table:
     drawn = table()
     for column in ("Batch", "State"):
         drawn.add_column(column, overflow="fold")
-    for column in ("Paid", "Failed", "Unknown", "Open", *more):
+    for column in (*_COLUMNS.values(), *more):
         drawn.add_column(column, justify="right")
     return drawn
 
@@ -103,7 +108,7 @@ def counted_by_state(steps: Mapping[Step, int]) -> Counter[PayoutState]:
 
 def show_batches(screen: Console, found: list[Counted]) -> None:
     """Show the batches that were begun last, the last one at the end."""
-    drawn = table_of_batches("In the file")
+    drawn = table_of_batches("Rows")
     for one in found[-_MOST_BATCHES:]:
         rows = "" if one.batch is None else f"{one.batch.rows:,}"
         drawn.add_row(*one.cells("(none)"), rows)

@@ -11,7 +11,10 @@ from ..settings import AttemptDetails
 from .screen import counted
 
 _PATIENCE_SECONDS: Final = 5.0
-"""So long nothing has come through before it is worth a word: single faults are retried."""
+"""So long attempts end in vain before it is worth a word: single faults are retried, and those that
+end at once, as after a sleep of this machine, say nothing of the attempts that follow."""
+_PATIENCE_COUNT: Final = 3
+"""So many of them in a row, at least."""
 _EVERY_SECONDS: Final = 10.0
 _IN_VAIN: Final = frozenset({Happened.NOT_SENT, Happened.MISCONFIGURED, Happened.UNKNOWN})
 
@@ -29,6 +32,8 @@ class Outage:
     """Attempts in vain, one after the other."""
     _since: float = field(default=0.0, init=False)
     """When the first of them began, or the last one that came through ended."""
+    _first_at: float = field(default=0.0, init=False)
+    """When the first of them ended."""
     _told_at: float | None = field(default=None, init=False)
 
     def heed(self, attempt: AttemptDetails) -> None:
@@ -42,8 +47,9 @@ class Outage:
         now = self.clock()
         if not self._count:
             self._since = max(self._since, now - attempt.elapsed_seconds)
+            self._first_at = now
         self._count += 1
-        if now - self._since < _PATIENCE_SECONDS:
+        if self._count < _PATIENCE_COUNT or now - self._first_at < _PATIENCE_SECONDS:
             return
         if self._told_at is None or now - self._told_at >= _EVERY_SECONDS:
             self._told_at = now

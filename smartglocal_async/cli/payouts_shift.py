@@ -88,7 +88,8 @@ class Shift:
         return self._error
 
     async def _work(self) -> None:
-        terms, journal = self.terms, shared(self.terms.journal)
+        terms = self.terms
+        journal = shared(terms.journal, may_make=not terms.until_done)
         async with (
             client_of(terms.server, self._outage.heed) as client,
             payouts_of(client, journal, terms.mode) as payouts,
@@ -109,6 +110,8 @@ class Shift:
             if not self._has_worked:
                 self._has_worked = True
                 self._tell_start()
+                if not await journal.batches():
+                    remark(f"{shown(self.terms.journal)}: nothing was submitted to it yet")
             watching = asyncio.ensure_future(self._until_done(journal))
             try:
                 await worker.run()

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 import typer
 from attrs import field, frozen
 from rich.console import Console
+from rich.table import Table
 
 from ..errors import InvalidRequest
 from ..journal.entries import Batch, BatchState
@@ -20,6 +21,7 @@ from .payouts_crew import Crew, crew_facts
 from .payouts_journal import place_of, shown
 from .payouts_looking import looking
 from .payouts_options import BatchName, JournalAt, OptionalFile
+from .payouts_rules import rules_facts, rules_words
 from .payouts_standing import ABSENT, absent_from, code_of_counts, halted_words, known, utc
 from .payouts_watch import watch as watched
 from .payouts_wish import batch_of
@@ -138,14 +140,7 @@ def _show(screen: Console, standing: Standing) -> None:
     shown_table.add_column(justify="right")
     shown_table.add_column(overflow="fold")
     if standing.batch is not None:
-        sums = standing.batch.totals.items()
-        total = ", ".join(money(Amount(units, code)) for code, units in sums)
-        shown_table.add_row("in the file", f"{standing.batch.rows:,}", cell(total))
-        if standing.batch.state is not BatchState.RUNNING:
-            why = cell(standing.batch.reason or "")
-            shown_table.add_row(standing.batch.state.value, "", why)
-        if standing.absent:
-            shown_table.add_row("not in the batch", f"{standing.absent:,}", cell(ABSENT))
+        _show_batch(shown_table, standing, standing.batch)
     for state, count in _counts(standing).items():
         shown_table.add_row(state.value, f"{count:,}", cell(_sums(standing, state)))
     screen.print(cell(title, "bold"), soft_wrap=True)
@@ -157,6 +152,17 @@ def _show(screen: Console, standing: Standing) -> None:
     if standing.summary.halt is not None:
         screen.print(cell(halted_words(standing.summary.halt), "bold red"), soft_wrap=True)
     _show_cases(screen, standing)
+
+
+def _show_batch(shown_table: Table, standing: Standing, batch: Batch) -> None:
+    total = ", ".join(money(Amount(units, code)) for code, units in batch.totals.items())
+    shown_table.add_row("in the file", f"{batch.rows:,}", cell(total))
+    if batch.state is not BatchState.RUNNING:
+        shown_table.add_row(batch.state.value, "", cell(batch.reason or ""))
+    if rules := rules_words(batch):
+        shown_table.add_row("it stops", "", cell(rules))
+    if standing.absent:
+        shown_table.add_row("not in the batch", f"{standing.absent:,}", cell(ABSENT))
 
 
 def _show_cases(screen: Console, standing: Standing) -> None:
@@ -201,6 +207,7 @@ def _facts(standing: Standing) -> dict[str, Any]:
         "reason": None if batch is None else batch.reason,
         "rows": None if batch is None else batch.rows,
         "totals": None if batch is None else dict(batch.totals),
+        "stop_rules": rules_facts(batch),
         "absent": None if batch is None else standing.absent,
         "counts": {state.value: count for state, count in _counts(standing).items()},
         "sums": sums,

@@ -1,7 +1,7 @@
 """``payouts pause``, ``unpause``, ``cancel`` and ``limits``: what all workers heed."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, Final, TypeVar
 
 import typer
@@ -11,20 +11,23 @@ from ..errors import InvalidRequest
 from ..journal.entries import Batch, BatchState
 from ..journal.limits import Limits
 from ..journal.ruling import left_to_spend
+from ..payouts.payouts import Payouts
 from ..values.exactness import above_zero
 from ..values.money import Amount
 from .errand import ended_by_signals
 from .failures import ExitCode, explained, unread_or_not
 from .naming import named
 from .payouts_asking import agreed, needs_terminal
-from .payouts_client import done_with, keyless
+from .payouts_client import keyless
 from .payouts_cluster import shared
 from .payouts_journal import existing, journal_of
 from .payouts_options import BatchArgument, NeededJournal, Server, SharedJournal, Yes
+from .payouts_standing import batch_named
 from .screen import AsJson, counted, printable, write_json, write_line
 from .words import money
 
 N = TypeVar("N", int, float)
+T = TypeVar("T")
 Why = Annotated[str, typer.Option("--reason", help="Why; it is kept with the batch.")]
 WhyPaused = Annotated[
     str | None,
@@ -79,7 +82,8 @@ def unpause(
     Needs the project and the server of the environment, and no key.
     """
     with explained(as_json=as_json), named(), ended_by_signals():
-        done = done_with(journal, server, lambda payouts: payouts.unpause(batch))
+        existing(journal)
+        done = asyncio.run(_steered(journal, server, batch, lambda one: one.unpause(batch)))
         words = [_words(done, done.state.value), *_limit_words(done)]
         _tell(done, {"spend_left": left_to_spend(done)}, words, as_json=as_json)
 
@@ -104,7 +108,10 @@ def cancel(  # noqa: PLR0913 - one option per setting
             needs_terminal()
             if not agreed(f"Withdraw what wasn't begun of the batch {batch!r}, for good?"):
                 raise typer.Exit(ExitCode.FAILED)
-        count = done_with(journal, server, lambda payouts: payouts.cancel(batch, reason=reason))
+        existing(journal)
+        count = asyncio.run(
+            _steered(journal, server, batch, lambda one: one.cancel(batch, reason=reason))
+        )
         with unread_or_not():
             if as_json:
                 write_json({"batch": batch, "state": "cancelled", "withdrawn": count})
@@ -172,15 +179,25 @@ def _number(option: str, text: str | None, kind: Callable[[str], N]) -> N:
     return number
 
 
+async def _steered(
+    text: str, server: str | None, name: str, act: Callable[[Payouts], Awaitable[T]]
+) -> T:
+    """Do something with a batch that is there."""
+    journal = journal_of(text, may_make=False)
+    async with keyless(journal, server) as payouts:
+        _ = await batch_named(journal, name, text)
+        return await act(payouts)
+
+
 async def _paused(
     text: str, server: str | None, name: str, reason: str | None
 ) -> tuple[Batch, bool]:
     """Pause a batch, and say whether it was paused: then another reason has to be given by name."""
     journal = journal_of(text, may_make=False)
     async with keyless(journal, server) as payouts:
-        found = await journal.batch(name)
-        was_paused = found is not None and found.state is BatchState.PAUSED
-        if found is not None and was_paused and reason is None:
+        found = await batch_named(journal, name, text)
+        was_paused = found.state is BatchState.PAUSED
+        if was_paused and reason is None:
             return found, True
         return await payouts.pause(name, reason=reason or _REASON), was_paused
 

@@ -13,6 +13,7 @@ from ..payouts.chunks import Submission
 from ..payouts.orders import PayoutState
 from ..values.money import Amount
 from .failures import ExitCode
+from .payouts_rules import rules_facts, rules_words
 from .payouts_standing import code_of_counts
 from .screen import cell, console, counted, show, table
 from .words import money
@@ -70,6 +71,12 @@ class Written:
         )
 
     @property
+    def is_all_elsewhere(self) -> bool:
+        """Whether the batch has none of it: all rows belong to other batches, or to none."""
+        own = any(name == self.done.batch.name for name, _ in self.done.known)
+        return not self.done.new_count and not own and bool(self.done.known)
+
+    @property
     def next(self) -> str | None:
         """The command that pays it, where there is something to pay."""
         return self.work if self.done.new_count or self.states[PayoutState.OPEN] else None
@@ -95,6 +102,7 @@ class Written:
             "batch": done.batch.name,
             "rows": done.batch.rows,
             "totals": dict(done.batch.totals),
+            "stop_rules": rules_facts(done.batch),
             "new": done.new_count,
             **{state.value: states[state] for state in _NAMES},
             "elsewhere": [self._facts_of(name) for name in self.elsewhere],
@@ -128,10 +136,17 @@ def show_written(written: Written) -> None:
     """Show what was written down, and what to do next."""
     screen, batch = console(), written.done.batch
     total = ", ".join(money(Amount(units, code)) for code, units in batch.totals.items())
+    if written.is_all_elsewhere:
+        words = (
+            f"nothing is new in the batch {batch.name}: all of it lies elsewhere, as listed below"
+        )
+        screen.print(cell(words, "bold"), soft_wrap=True)
     what = f"{counted(batch.rows, 'payout')}, {total or 'nothing'}, as the batch {batch.name}"
     screen.print(cell(f"{what}; {counted(written.jobs, 'new job')} for workers"), soft_wrap=True)
     _show_rows(screen, written)
     _show_refused(screen, written.done)
+    if rules := rules_words(batch):
+        screen.print(cell(f"it stops {rules}"), soft_wrap=True)
     if batch.state is BatchState.PAUSED:
         screen.print(cell(f"it is paused; to go on: {written.unpause}"), soft_wrap=True)
     if written.next is not None:

@@ -34,12 +34,13 @@ def work(  # noqa: PLR0913 - one option per setting
     """Pay what `submit` wrote down, together with all other workers, until it is told to stop.
 
     A first Ctrl-C or SIGTERM finishes what is out, a second one ends at once: then others take it
-    over. A database that is gone is waited for. Needs the credentials of the environment, and
-    SMARTGLOCAL_JOURNAL_KEY.
+    over. A database that is gone is waited for. It may be started before the first `submit`, and
+    makes the journal then; with --until-done there has to be one. Needs the credentials of the
+    environment, and SMARTGLOCAL_JOURNAL_KEY.
 
-    Exit codes: 0 told to stop, or done. 1 our credentials are refused. 2 misuse, or requests that
-    another key sealed. 3 ended at once. 6 --until-done, and what is open is in a batch that is
-    paused. 7 payouts are halted.
+    Exit codes: 0 told to stop, or done. 1 our credentials are refused. 2 misuse, --until-done and
+    no journal, or requests that another key sealed. 3 ended at once. 6 --until-done, and what is
+    open is in a batch that is paused. 7 payouts are halted.
     """
     with explained(as_json=as_json, event="error"), named(), ended_by_signals():
         check_extra()
