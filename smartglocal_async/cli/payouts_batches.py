@@ -11,9 +11,8 @@ from rich.text import Text
 
 from ..journal.entries import Batch
 from ..journal.postgres.journal import PostgresJournal
-from ..journal.states import Step
 from ..payouts.cases import Book
-from ..payouts.orders import PayoutState, state_of
+from ..payouts.orders import PayoutState, counted_by_state
 from .payouts_standing import absent_from
 from .screen import cell, show, table
 
@@ -96,14 +95,6 @@ async def batches_of(book: Book) -> list[Counted] | None:
         )
         for name in names
     ]
-
-
-def counted_by_state(steps: Mapping[Step, int]) -> Counter[PayoutState]:
-    """Give counts by step as counts by state."""
-    counts = Counter[PayoutState]()
-    for step, count in steps.items():
-        counts[state_of(step)] += count
-    return counts
 
 
 def show_batches(screen: Console, found: list[Counted]) -> None:

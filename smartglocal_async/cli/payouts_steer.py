@@ -62,8 +62,9 @@ def pause(
     the environment, whose the journal is, and no key.
     """
     with explained(as_json=as_json), named({"reason": "--reason"}), ended_by_signals():
-        existing(journal)
-        done, was_paused = asyncio.run(_paused(journal, server, batch, reason))
+        done, was_paused = _steered(
+            journal, server, batch, lambda payouts, found: _paused(payouts, found, reason)
+        )
         state = "paused already" if was_paused else done.state.value
         _tell(done, {"was_paused": was_paused}, [_words(done, state)], as_json=as_json)
 
@@ -82,8 +83,7 @@ def unpause(
     Needs the project and the server of the environment, and no key.
     """
     with explained(as_json=as_json), named(), ended_by_signals():
-        existing(journal)
-        done = asyncio.run(_steered(journal, server, batch, lambda one: one.unpause(batch)))
+        done = _steered(journal, server, batch, lambda payouts, _: payouts.unpause(batch))
         words = [_words(done, done.state.value), *_limit_words(done)]
         _tell(done, {"spend_left": left_to_spend(done)}, words, as_json=as_json)
 
@@ -108,9 +108,8 @@ def cancel(  # noqa: PLR0913 - one option per setting
             needs_terminal()
             if not agreed(f"Withdraw what wasn't begun of the batch {batch!r}, for good?"):
                 raise typer.Exit(ExitCode.FAILED)
-        existing(journal)
-        count = asyncio.run(
-            _steered(journal, server, batch, lambda one: one.cancel(batch, reason=reason))
+        count = _steered(
+            journal, server, batch, lambda payouts, _: payouts.cancel(batch, reason=reason)
         )
         with unread_or_not():
             if as_json:
@@ -179,27 +178,26 @@ def _number(option: str, text: str | None, kind: Callable[[str], N]) -> N:
     return number
 
 
-async def _steered(
-    text: str, server: str | None, name: str, act: Callable[[Payouts], Awaitable[T]]
+def _steered(
+    text: str, server: str | None, name: str, act: Callable[[Payouts, Batch], Awaitable[T]]
 ) -> T:
     """Do something with a batch that is there."""
-    journal = journal_of(text, may_make=False)
-    async with keyless(journal, server) as payouts:
-        _ = await batch_named(journal, name, text)
-        return await act(payouts)
+    existing(text)
+
+    async def steered() -> T:
+        journal = journal_of(text, may_make=False)
+        async with keyless(journal, server) as payouts:
+            return await act(payouts, await batch_named(journal, name, text))
+
+    return asyncio.run(steered())
 
 
-async def _paused(
-    text: str, server: str | None, name: str, reason: str | None
-) -> tuple[Batch, bool]:
+async def _paused(payouts: Payouts, found: Batch, reason: str | None) -> tuple[Batch, bool]:
     """Pause a batch, and say whether it was paused: then another reason has to be given by name."""
-    journal = journal_of(text, may_make=False)
-    async with keyless(journal, server) as payouts:
-        found = await batch_named(journal, name, text)
-        was_paused = found.state is BatchState.PAUSED
-        if was_paused and reason is None:
-            return found, True
-        return await payouts.pause(name, reason=reason or _REASON), was_paused
+    was_paused = found.state is BatchState.PAUSED
+    if was_paused and reason is None:
+        return found, True
+    return await payouts.pause(found.name, reason=reason or _REASON), was_paused
 
 
 def _limit_words(batch: Batch) -> list[str]:

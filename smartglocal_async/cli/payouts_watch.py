@@ -16,10 +16,10 @@ from ..journal.entries import Batch, BatchState, Halt
 from ..journal.limits import Limits
 from ..journal.postgres.journal import PostgresJournal
 from ..payouts.cases import Book
-from ..payouts.orders import PayoutState
+from ..payouts.orders import PayoutState, counted_by_state
 from ..retry import Timing
 from .failures import ExitCode
-from .payouts_batches import SETTLED, Counted, counted_by_state, table_of_batches
+from .payouts_batches import SETTLED, Counted, table_of_batches
 from .payouts_crew import Crew, crew_facts
 from .payouts_journal import shown
 from .payouts_looking import looking

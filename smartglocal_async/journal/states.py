@@ -111,6 +111,8 @@ STEPS: Final[Mapping[tuple[Step, Event], Step]] = MappingProxyType(
 )
 """(step, event) -> step. The documentation's diagram is drawn from it."""
 
+LEARNS_SESSION: Final = frozenset({Step.SENT_ONE_STEP, Step.UNKNOWN})
+"""Where a session may come to be known that wasn't chosen."""
 CAN_WAIT: Final = frozenset({Event.START_KNOWN, Event.CONFIRM_KNOWN})
 """What may be written with the step that follows it: nothing is sent on the strength of it but a
 question, and whoever takes over without it asks, too."""

@@ -43,7 +43,7 @@ from .ruling import (
     with_left,
     with_settled,
 )
-from .states import CAN_WAIT, STEPS, Event, Step
+from .states import CAN_WAIT, LEARNS_SESSION, STEPS, Event, Step
 
 _SENDS: Final = frozenset(
     {
@@ -57,7 +57,6 @@ _SENDS: Final = frozenset(
 """The events after which a call may be sent."""
 _INTENTS: Final = frozenset({Event.CREATE_INTENDED, Event.INIT_INTENDED})
 """What may be written with a claim."""
-_LEARNS_SESSION: Final = frozenset({Step.SENT_ONE_STEP, Step.UNKNOWN})
 _HALTS: Final[Mapping[HaltKind, type[PayoutsHalted]]] = {
     HaltKind.MISMATCH: ConfirmationMismatch,
     HaltKind.FORGOT: JournalForgot,
@@ -429,7 +428,7 @@ def _session(found: Entry, event: Event, changes: Changes) -> str | None:
         return named
     if named is KEEP or named == found.session_id:
         return None if event is Event.SESSION_LEFT else found.session_id
-    learns = found.step in _LEARNS_SESSION or event is Event.ADOPTED
+    learns = found.step in LEARNS_SESSION or event is Event.ADOPTED
     if found.session_id is None and learns:
         return named
     raise Misuse(f"{event.value!r} can't name another session: key {found.key!r}")

@@ -11,7 +11,7 @@ from ..errors import InvalidRequest, Misuse
 from ..journal.entries import EVERY_STEP, WORKABLE, Attempt, Batch, Changes, Entry, Halt
 from ..journal.states import STEPS, Event, Step
 from .desk import Desk
-from .orders import PayoutOutcome, PayoutState, outcome_of, state_of
+from .orders import PayoutOutcome, PayoutState, counted_by_state, outcome_of, state_of
 from .paging import PAGE, each
 
 _LONGEST_REASON: Final = 500
@@ -92,9 +92,8 @@ class Book(Protocol):
 
 async def summary_of(book: Book, batch: str | None) -> PayoutSummary:
     """Count what there is."""
-    counts, sums = Counter[PayoutState](), Counter[tuple[PayoutState, str]]()
-    for step, count in (await book.counts(batch=batch)).items():
-        counts[state_of(step)] += count
+    counts = counted_by_state(await book.counts(batch=batch))
+    sums = Counter[tuple[PayoutState, str]]()
     for (step, currency), amount in (await book.sums(batch=batch)).items():
         sums[state_of(step), currency] += amount
     return PayoutSummary(counts=counts, sums=sums, halt=await book.halted())

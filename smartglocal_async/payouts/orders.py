@@ -1,6 +1,7 @@
 """What is to be paid out, and what became of it."""
 
 import enum
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
@@ -120,6 +121,14 @@ _STATES: Final = {
 def state_of(step: Step) -> PayoutState:
     """Give the state of a step."""
     return _STATES.get(step, PayoutState.OPEN)
+
+
+def counted_by_state(steps: Mapping[Step, int]) -> Counter[PayoutState]:
+    """Give counts by step as counts by state."""
+    counts = Counter[PayoutState]()
+    for step, count in steps.items():
+        counts[state_of(step)] += count
+    return counts
 
 
 def outcome_of(

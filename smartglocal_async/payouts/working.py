@@ -7,7 +7,7 @@ from attrs import define, field
 
 from ..errors import LostLease
 from ..journal.entries import KEEP, Changes, Entry, HaltKind, Learned
-from ..journal.states import CAN_WAIT, STEPS, Event, Step
+from ..journal.states import CAN_WAIT, LEARNS_SESSION, STEPS, Event, Step
 from .desk import Bell, Desk
 from .protocol import Call, Mode, Move, Row, Shown, Then, next_move
 from .sending import NEEDS_REQUEST, Heard, Job, Limits
@@ -17,7 +17,6 @@ _LONGEST_PAUSE_SECONDS: Final = 30.0
 _GROWTH: Final = 2.0
 _RENEW_BELOW: Final = 2 / 3
 _UNCONFIRMED: Final = frozenset({Step.STARTING, Step.CANCELLING, Step.STARTED})
-_LEARNS: Final = frozenset({Step.SENT_ONE_STEP, Step.UNKNOWN})
 _MAY_PAY: Final = frozenset({Call.CREATE, Call.START, Call.CONFIRM, Call.INIT})
 
 
@@ -207,7 +206,7 @@ class Worker:
 
 def learns(entry: Entry) -> bool:
     """Say whether the session of an entry may come to be known by news."""
-    return entry.session_id is None and entry.step in _LEARNS
+    return entry.session_id is None and entry.step in LEARNS_SESSION
 
 
 def _why(event: Event, left: int, step: Step, heard: Heard | None) -> tuple[str | None, str | None]:

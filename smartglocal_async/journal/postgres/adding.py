@@ -1,9 +1,12 @@
 """What a draft adds to the tables, and the number of its commit, in one statement."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
+
+from ..packing import BATCH, COLUMNS, LINE
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -28,24 +31,33 @@ class Unsigned(ConnectionError):
 
 
 @frozen
-class Addition:
-    """Rows that are new in a table."""
-
-    table: str
+class _Table:
+    name: str
     columns: Sequence[str]
-    rows: Sequence[Sequence[Any]]
     unique: str | None = None
     """The column by which another process may have been first; None: there is none."""
 
 
-# Every name here is our own, and the schema's was looked at; what comes from outside is bound.
-# ruff: noqa: S608
-async def add(
+_TABLES: Final = (
+    _Table("entry", COLUMNS, "key"),
+    _Table("session", ("session_id", "key", "session_no"), "session_id"),
+    _Table("batch", BATCH, "name"),
+    _Table("attempt", LINE),
+)
+
+_Rows = Iterable[Sequence[Any]]
+
+
+async def add(  # noqa: PLR0913 - a list for each table
     connection: "Connection[Any]",
     schema: str,
-    additions: Iterable[Addition],
     writer: str,
     commits: int,
+    *,
+    entries: _Rows,
+    sessions: _Rows,
+    batches: _Rows,
+    attempts: _Rows,
 ) -> None:
     """Add rows, and write the number of the commit, by which it can be asked about later.
 
@@ -57,26 +69,36 @@ async def add(
         Unsigned: the writer's row is gone.
 
     """
-    told = tuple(additions)
+    told = [tuple(rows) for rows in (entries, sessions, batches, attempts)]
     given: list[Any] = [writer, commits]
-    parts = [f"signed AS (UPDATE {schema}.writer SET commits = $2 WHERE id = $1 RETURNING 1)"]
-    for one in told:
-        parts.append(f"new_{one.table} AS ({_insert(schema, one, len(given) + 1)} RETURNING 1)")
-        given.extend(zip(*one.rows, strict=True) if one.rows else [()] * len(one.columns))
-    names = ("signed", *(f"new_{one.table}" for one in told))
-    counts = ", ".join(f"(SELECT count(*) FROM {name})" for name in names)
-    done = await connection.fetchrow(f"WITH {', '.join(parts)} SELECT {counts}", *given)
+    for table, rows in zip(_TABLES, told, strict=True):
+        given.extend(zip(*rows, strict=True) if rows else [()] * len(table.columns))
+    done = await connection.fetchrow(_statement(schema), *given)
     assert done is not None  # noqa: S101 - it is one row, whatever was done
     signed, *added = done
     if not signed:
         raise Unsigned
-    if added != [len(one.rows) for one in told]:
+    if added != [len(rows) for rows in told]:
         raise Raced
 
 
-def _insert(schema: str, one: Addition, first: int) -> str:
-    kinds = (f"{_TYPES.get(name, 'text')}[]" for name in one.columns)
+# Every name here is our own, and the schema's was looked at; what comes from outside is bound.
+# ruff: noqa: S608
+@lru_cache
+def _statement(schema: str) -> str:
+    parts = [f"signed AS (UPDATE {schema}.writer SET commits = $2 WHERE id = $1 RETURNING 1)"]
+    place = 3
+    for table in _TABLES:
+        parts.append(f"new_{table.name} AS ({_insert(schema, table, place)} RETURNING 1)")
+        place += len(table.columns)
+    names = ("signed", *(f"new_{table.name}" for table in _TABLES))
+    counts = ", ".join(f"(SELECT count(*) FROM {name})" for name in names)
+    return f"WITH {', '.join(parts)} SELECT {counts}"
+
+
+def _insert(schema: str, table: _Table, first: int) -> str:
+    kinds = (f"{_TYPES.get(name, 'text')}[]" for name in table.columns)
     arrays = ", ".join(f"${place}::{kind}" for place, kind in enumerate(kinds, first))
-    then = "" if one.unique is None else f" ON CONFLICT ({one.unique}) DO NOTHING"
-    into = f"{schema}.{one.table} ({', '.join(one.columns)})"
+    then = "" if table.unique is None else f" ON CONFLICT ({table.unique}) DO NOTHING"
+    into = f"{schema}.{table.name} ({', '.join(table.columns)})"
     return f"INSERT INTO {into} SELECT * FROM unnest({arrays}){then}"

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
@@ -14,7 +14,6 @@ from ..entries import Batch, Entry, Halt
 from ..packing import (
     BATCH,
     COLUMNS,
-    LINE,
     MOVING,
     Page,
     attempt_row,
@@ -25,7 +24,7 @@ from ..packing import (
     halt_of,
     halt_text,
 )
-from .adding import Addition, Unsigned, add
+from .adding import Unsigned, add
 from .draft import Draft, Needs
 from .fleet import Fleet
 from .questions import Questions
@@ -33,9 +32,6 @@ from .schema import CLOCK
 
 if TYPE_CHECKING:
     from asyncpg import Connection
-
-
-_SESSION: Final = ("session_id", "key", "session_no")
 
 
 # Every name here is our own, and the schema's was looked at; what comes from outside is bound.
@@ -173,7 +169,20 @@ class Drafting:
             await self.put_halt(connection, draft.halted)
         for name in sorted(draft.set_batches & draft.old_batches):
             _ = await connection.execute(self._update_batch, *batch_row(draft.batches[name]))
-        await add(connection, self.schema, _additions(draft), writer, commits)
+        # In one order for all, so that none waits in a circle.
+        await add(
+            connection,
+            self.schema,
+            writer,
+            commits,
+            entries=[entry_row(draft.entries[key]) for key in sorted(draft.new_keys)],
+            sessions=sorted(draft.new_sessions),
+            batches=[
+                batch_row(draft.batches[name])
+                for name in sorted(draft.set_batches - draft.old_batches)
+            ],
+            attempts=map(attempt_row, draft.lines),
+        )
 
     @property
     def _update(self) -> str:
@@ -208,18 +217,6 @@ class Drafting:
             writer,
             commits,
         )
-
-
-def _additions(draft: Draft) -> tuple[Addition, ...]:
-    """Give what is new of a draft; in one order for all, so that none waits in a circle."""
-    entries = [entry_row(draft.entries[key]) for key in sorted(draft.new_keys)]
-    names = sorted(draft.set_batches - draft.old_batches)
-    return (
-        Addition("entry", COLUMNS, entries, "key"),
-        Addition("session", _SESSION, sorted(draft.new_sessions), "session_id"),
-        Addition("batch", BATCH, [batch_row(draft.batches[name]) for name in names], "name"),
-        Addition("attempt", LINE, [attempt_row(line) for line in draft.lines]),
-    )
 
 
 def _counting(needs: Needs, keyed: Iterable[Entry], free: Iterable[Entry]) -> frozenset[str]:
