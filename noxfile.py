@@ -1,6 +1,8 @@
-"""One session per gate, the cheapest first; ``nox`` runs all but the four that are long."""
+"""One session for each check, the fastest first; ``nox`` runs all but those that take long."""
 
+import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,59 +12,79 @@ import nox
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
 CODE = ("smartglocal_async", "tests", "examples", "benchmarks", "noxfile.py")
-FEWER = {"SMARTGLOCAL_EXAMPLES": "20"}  # All are tried once, by `pytest --cov`.
+FEWER = {"SMARTGLOCAL_EXAMPLES": "20"}  # The test command of the README runs all of them once.
 RUFF = "ruff==0.17.6"  # Pinned, so that new rules arrive on purpose.
 
-PROOF = (
-    *("tests/model", "tests/test_payouts_faults.py", "tests/test_worst_provider.py", "tests/crash"),
-    *("tests/simulation", "tests/test_power_loss.py", "tests/test_journal_crash.py"),
+# The tests of the code that calls aiohttp, attrs, cattrs, tenacity or cryptography.
+WITH_DEPENDENCIES = (
+    *("tests/codec", "tests/models", "tests/integrations", "tests/payouts/test_payouts.py"),
+    *("tests/emulator/test_http.py", "tests/webhooks", "tests/validation"),
+    *(str(file) for file in sorted(Path("tests").glob("test_*.py"))),
 )
+PROOF = (
+    *(
+        "tests/proof/model",
+        "tests/proof/test_payout_faults.py",
+        "tests/proof/test_worst_provider.py",
+        "tests/proof/crash",
+    ),
+    *(
+        "tests/proof/simulation",
+        "tests/proof/test_power_loss.py",
+        "tests/proof/test_journal_crash.py",
+    ),
+)
+ONE_CHANGE = "smartglocal_async.recovery.x_of_confirm__mutmut_1"
 WHOLE = {"SMARTGLOCAL_LARGE_SEARCH": "1", "SMARTGLOCAL_EVERY_POINT": "1"}
 
 nox.needs_version = ">=2025.10"
-# The interpreter that runs nox is left to `pytest --cov`, which follows.
-HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
-nox.options.sessions = (
-    *("format", "lint", "layers", "types", "docs", "lowest"),
-    *(f"tests-{python}" for python in PYTHONS if python != HERE),
-)
-# A machine that lacks one of the interpreters passes it over with a word, in CI too.
+nox.options.sessions = ("format", "lint", "layers", "types", "docs", "bench", "lowest", "newest")
+# A missing interpreter is skipped with a message, in CI too.
 nox.options.error_on_missing_interpreters = False
 nox.options.download_python = "never"
 nox.options.default_venv_backend = "uv|virtualenv"  # An environment in five seconds, not in thirty.
 nox.options.error_on_external_run = True
+# uv has its own certificate authorities; those of the system may include a company's.
+_ = os.environ.setdefault("UV_SYSTEM_CERTS", "true")
 
-# pyenv puts shims on the path that fail for every version but the chosen one; what it has
-# installed is found in its own folders.
+# The shims that pyenv puts on the path fail for every version but the selected one. The
+# interpreters that it installed are in its own folders.
 PYENV = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions"
 INSTALLED = [str(folder) for python in PYTHONS for folder in sorted(PYENV.glob(f"{python}.*/bin"))]
 os.environ["PATH"] = os.pathsep.join([*INSTALLED, os.environ["PATH"]])
+NEWEST = next((python for python in PYTHONS[::-1] if shutil.which(f"python{python}")), PYTHONS[-1])
 
 
 @nox.session
-def format(session: nox.Session) -> None:  # noqa: A001 - the name of the gate
-    """The code is laid out by one hand."""
+def format(session: nox.Session) -> None:  # noqa: A001 - the name of the session
+    """Check the format of the code."""
     session.install(RUFF)
     session.run("ruff", "format", "--check", *CODE)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Every rule of ruff but the ones that pyproject.toml gives a reason for."""
+    """Check every rule of ruff, except those for which pyproject.toml states a reason."""
     session.install(RUFF)
     session.run("ruff", "check", *CODE)
 
 
 @nox.session
 def layers(session: nox.Session) -> None:
-    """Imports point down, and each library has its one home."""
+    """Check the import contracts: the layers, and which modules use a library."""
     session.install(".[cli]", "pytest", "import-linter>=2.16")
     session.run("lint-imports")
 
 
 @nox.session
+def house(session: nox.Session) -> None:
+    """Check sizes, names and words by the rules of the layout."""
+    session.run("python", "tests/support/house.py")
+
+
+@nox.session
 def types(session: nox.Session) -> None:
-    """Both checkers agree, in their strictest mode."""
+    """Check the types with mypy and pyright, in their strict modes."""
     session.install(".[dev]", "orjson", "mypy>=2.4", "pyright[nodejs]>=1.1.414")
     session.run("mypy")
     session.run("pyright")
@@ -70,57 +92,114 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The documentation builds, and every link in it leads somewhere."""
+    """Build the documentation; a broken link is an error."""
     session.install(".[cli]", "pytest", "mkdocs>=1.6", "mkdocstrings[python]>=1")
     session.run("mkdocs", "build", "--strict", "--quiet")
 
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """The tests pass on every interpreter that is installed, and on the newest typer."""
+    """Run the tests on every interpreter that is installed, with the newest typer."""
     session.install("-e", ".[dev]")
-    session.install("--upgrade", "typer")  # The extra `cluster` holds it back.
-    session.run("pytest", "-n", "auto", "-m", "not thorough", *session.posargs, env=FEWER)
+    session.install("--upgrade", "typer")  # The extra `cluster` requires an older one.
+    session.run("pytest", "-n", "auto", "-m", "not slow", *session.posargs, env=FEWER)
+
+
+@nox.session(python=NEWEST)
+def newest(session: nox.Session) -> None:
+    """Run the tests on the newest interpreter with eager tasks, and with the newest typer.
+
+    With `asyncio.eager_task_factory` a task begins to run when it is created.
+    """
+    session.install("-e", ".[dev]")
+    session.install("--upgrade", "typer")
+    env = {**FEWER, "SMARTGLOCAL_EAGER": "1"}
+    session.run("pytest", "-n", "auto", "-m", "not slow", *session.posargs, env=env)
+
+
+@nox.session(python=NEWEST)
+def eager(session: nox.Session) -> None:
+    """Run the whole suite with eager tasks, including slow tests and proofs."""
+    session.install("-e", ".[dev]")
+    session.run("pytest", "-n", "auto", *session.posargs, env={"SMARTGLOCAL_EAGER": "1"})
 
 
 @nox.session(python=PYTHONS[0])
 def lowest(session: nox.Session) -> None:
-    """The tests pass on the lowest versions that the package says it works with."""
+    """Test the code that uses a dependency with the lowest versions that the package allows."""
     session.install("-e", ".[dev]", *lowest_versions())
-    session.run("pytest", "-n", "auto", "-m", "not thorough", *session.posargs, env=FEWER)
+    tests = session.posargs or WITH_DEPENDENCIES
+    session.run("pytest", "-n", "auto", "-m", "not slow", *tests, env=FEWER)
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure the goals, each as a ratio inside one run."""
-    session.install(".[cli,fast,postgres]", "orjson")
-    session.run("python", "-m", "benchmarks", *session.posargs)
+    """Count the instructions of one call; fail over 3 % above benchmarks/instructions.json."""
+    if shutil.which("valgrind") is None:
+        session.skip("valgrind isn't installed")
+    kept = json.loads(Path("benchmarks/instructions.json").read_text("utf-8"))
+    figures = kept.get(f"{sys.version_info.major}.{sys.version_info.minor}", {"libraries": {}})
+    # The libraries that the figures were kept with: a newer one may take more for its own work.
+    pins = [f"{name}=={version}" for name, version in figures["libraries"].items()]
+    session.install(".", *pins)
+    session.run("python", "-m", "benchmarks.instructions")
 
 
 @nox.session
 def simulate(session: nox.Session) -> None:
-    """Payouts on a virtual clock, 100,000 times; ``-- FIRST NUMBER`` takes other seeds."""
+    """Simulate 100,000 runs on a virtual clock; ``-- FIRST NUMBER`` selects the seeds."""
     session.install("-e", ".")
     seeds = session.posargs or ("0", "100000")
-    session.run("python", "tests/simulation/simulate.py", *seeds)
+    session.run("python", "tests/proof/simulation/simulate.py", *seeds)
 
 
 @nox.session
 def chaos(session: nox.Session) -> None:
-    """30,000 payouts by eight workers in a storm; ``-- --payouts N --seed N`` has another one."""
+    """Run 30,000 payouts, eight workers, and faults; ``-- --payouts N --seed N`` changes that."""
     session.install("-e", ".[dev]")
-    session.run("python", "tests/chaos/storm.py", *session.posargs, env={"PYTHONPATH": "tests"})
+    session.run(
+        "python",
+        "tests/proof/chaos/chaos_driver.py",
+        *session.posargs,
+        env={"PYTHONPATH": "tests/support"},
+    )
+
+
+@nox.session
+def kills(session: nox.Session) -> None:
+    """Run 600 payouts under all faults while processes are killed, 20 times on each journal."""
+    session.install("-e", ".[dev]")
+    driver = "tests/proof/chaos/kill_driver.py"
+    session.run("python", driver, *session.posargs, env={"PYTHONPATH": "tests/support"})
 
 
 @nox.session
 def proof(session: nox.Session) -> None:
-    """Count the tables of docs/explanation/proof.md; ``-- FILE`` says where to write them."""
+    """Write the tables of docs/explanation/proof.md; ``-- FILE`` names another file."""
     session.install("-e", ".[dev]")
     file = session.posargs[0] if session.posargs else "proof.md"
-    session.run("pytest", "-n", "auto", "-q", *PROOF, env={**WHOLE, "SMARTGLOCAL_PROOF": file})
+    env = {**WHOLE, "SMARTGLOCAL_PROOF": file}
+    session.run("pytest", "-n", "auto", "-q", "-o", "timeout=1200", *PROOF, env=env)
+
+
+@nox.session
+def mutation(session: nox.Session) -> None:
+    """Run the mutation tests of the code that moves money; ``-- PATTERN`` selects some mutants."""
+    session.install("-e", ".[dev]", "mutmut==3.8.1")
+    # mutmut makes the mutants, finds which tests reach which function, and tests one mutant.
+    # tests/support/mutating.py tests all others, without starting pytest anew for each.
+    session.run("mutmut", "run", "--max-children", "1", ONE_CHANGE)
+    mutmut = PROJECT["tool"]["mutmut"]
+    tests = (*mutmut["pytest_add_cli_args"], *mutmut["pytest_add_cli_args_test_selection"])
+    patterns = " ".join(session.posargs or ("*",))
+    env = {"PYTHONPATH": os.pathsep.join((".", "tests/support")), "SMARTGLOCAL_MUTANTS": patterns}
+    with session.chdir("mutants"):
+        plugin = ("--rootdir=.", "-q", "--tb=no", "-p", "mutating")
+        session.run("python", "-m", "pytest", *plugin, *tests, env=env)
+    session.run("python", "tests/support/mutants.py")
 
 
 def lowest_versions() -> Iterator[str]:
-    """Pin what the package itself needs to the floors in pyproject.toml."""
+    """Yield the package's own dependencies, pinned to the lower bounds in pyproject.toml."""
     for requirement in PROJECT["project"]["dependencies"]:
         yield requirement.replace(">=", "==")

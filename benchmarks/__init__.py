@@ -1,1 +1,1 @@
-"""What a call costs: ratios between contenders that take turns in one run; no timed tests."""
+"""What a call costs: ratios between clients that take turns in one run; no timed tests."""

@@ -1,13 +1,15 @@
-"""The server of every contender: a process of its own that reads a request and answers."""
+"""The server of all clients: a process of its own that reads a request and answers."""
 
 import asyncio
 import contextlib
+import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine, Generator, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Final, cast
 
@@ -26,7 +28,7 @@ _REPLY: Final = (
 
 
 def size_of_message(buffer: bytes) -> int | None:
-    """Give the length of the first HTTP message in the buffer; None while it isn't whole."""
+    """Return the length of the first HTTP message in the buffer; None if it isn't complete."""
     end = buffer.find(_END_OF_HEAD)
     if end < 0:
         return None
@@ -38,22 +40,27 @@ def size_of_message(buffer: bytes) -> int | None:
 
 
 class _Answering(asyncio.Protocol):
-    """Answer every request alike, and look at none."""
+    """Answers every request alike, without reading it."""
 
-    def __init__(self, delay_seconds: float) -> None:
+    def __init__(self, delay_seconds: float, requests: Iterator[int], fault_every: int) -> None:
         self._buffer = b""
         self._transport: asyncio.WriteTransport | None = None
         self._delay_seconds = delay_seconds
+        self._requests = requests
+        self._fault_every = fault_every
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's own transports have the methods of this class, and not its name.
+        # uvloop's own transports have the methods of this class, but not its type.
         self._transport = cast("asyncio.WriteTransport", transport)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         while (size := size_of_message(self._buffer)) is not None:
             self._buffer = self._buffer[size:]
-            if self._delay_seconds:
+            if self._fault_every and not next(self._requests) % self._fault_every:
+                if self._transport is not None:
+                    self._transport.abort()
+            elif self._delay_seconds:
                 loop = asyncio.get_running_loop()
                 _ = loop.call_later(self._delay_seconds, self._answer)
             else:
@@ -64,14 +71,24 @@ class _Answering(asyncio.Protocol):
             self._transport.write(_REPLY)
 
 
-def serving(core: int | None, delay_seconds: float = 0.0) -> AbstractContextManager[str]:
-    """Give the address of a server in another process; it ends with the block."""
-    return running("benchmarks.server", core, str(delay_seconds))
+def serving(
+    core: int | None,
+    delay_seconds: float = 0.0,
+    fault_every: int = 0,
+    certificate: Path | None = None,
+) -> AbstractContextManager[str]:
+    """Return the address of a server in another process; it ends with the block.
+
+    It resets the connection of each ``fault_every``-th request, if that isn't 0, and speaks TLS
+    with a certificate whose file has its key, too.
+    """
+    options = (str(delay_seconds), str(fault_every), str(certificate or ""))
+    return running("benchmarks.server", core, *options)
 
 
 @contextlib.contextmanager
 def running(module: str, core: int | None, *options: str) -> Generator[str]:
-    """Run a module's server on this core, and give the address that it prints."""
+    """Run a module's server on this core, and yield the address that it prints."""
     place = "" if core is None else str(core)
     command = [sys.executable, "-m", module, place, *options]
     with subprocess.Popen(  # noqa: S603 - a module of this folder
@@ -82,24 +99,27 @@ def running(module: str, core: int | None, *options: str) -> Generator[str]:
         try:
             yield process.stdout.readline().decode().strip()
         finally:
-            process.stdin.close()  # It ends when its input does, and so with this process too.
+            process.stdin.close()  # It ends when its input ends, and so with this process, too.
             try:
                 _ = process.wait(_GRACE_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
 
 
-async def _serve(delay_seconds: float) -> None:
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(
-        partial(_Answering, delay_seconds), "127.0.0.1", 0, backlog=1024
-    )
-    await until_the_end(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+async def _serve(delay_seconds: float, fault_every: int, certificate: str) -> None:
+    loop, tls = asyncio.get_running_loop(), None
+    if certificate:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(certificate)
+    answering = partial(_Answering, delay_seconds, count(1), fault_every)
+    server = await loop.create_server(answering, "127.0.0.1", 0, backlog=1024, ssl=tls)
+    port: int = server.sockets[0].getsockname()[1]
+    await until_the_end(f"https://localhost:{port}" if certificate else f"http://127.0.0.1:{port}")
     server.close()
 
 
 async def until_the_end(url: str) -> None:
-    """Print where the server of this process is, and wait for the end of its input."""
+    """Print the address of this process's server, and wait for the end of its input."""
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     print(url, flush=True)
 
@@ -114,7 +134,7 @@ async def until_the_end(url: str) -> None:
 
 
 def run_on(core: str, serve: Coroutine[None, None, None]) -> None:
-    """Run a server on a core, on the quickest event loop at hand."""
+    """Run a server on a core, on the quickest available event loop."""
     pin(int(core) if core else None)
     quickest = list(event_loops().values())[-1]
     with asyncio.Runner(loop_factory=quickest) as runner:
@@ -122,4 +142,4 @@ def run_on(core: str, serve: Coroutine[None, None, None]) -> None:
 
 
 if __name__ == "__main__":
-    run_on(sys.argv[1], _serve(float(sys.argv[2])))
+    run_on(sys.argv[1], _serve(float(sys.argv[2]), int(sys.argv[3]), sys.argv[4]))

@@ -1,4 +1,4 @@
-"""The work that is compared: one request and one answer, the same for every contender."""
+"""The work that is compared: one request and one answer, the same for every client."""
 
 import json
 from typing import Any, Final
@@ -7,7 +7,7 @@ PATH: Final = "/api/v1/session/create"
 SESSION_ID: Final = "ps_3230"
 PROJECT: Final = "your_project_name"
 SIGNATURE: Final = "x" * 344
-"""As long as a signature of 2048 bits, for those who do not sign."""
+"""As long as a signature of 2048 bits, for clients that don't sign."""
 
 AMOUNT, CURRENCY = 10_000, "usd"
 METADATA: Final = {
@@ -27,11 +27,11 @@ ANSWER: Final = b"""{
 "updated_at": "2024-05-27T02:03:00.000000Z"
 }
 }"""
-"""The page's example."""
+"""The example of the provider's page."""
 
 
 def document(key: str) -> dict[str, Any]:
-    """Give the page's example request as a dict, its metadata an order with a key."""
+    """Return the page's example request as a dict, its metadata an order with a key."""
     return {
         "amount_details": {"amount": AMOUNT, "currency": CURRENCY},
         "metadata": {**METADATA, "idempotency_key": key},
@@ -42,7 +42,7 @@ BODY: Final = json.dumps(document(KEY), separators=(",", ":")).encode()
 
 
 def headers(signature: str) -> dict[str, str]:
-    """Give the headers that every call carries."""
+    """Return the headers of every call."""
     return {
         "Content-Type": "application/json",
         "X-PARTNER-PROJECT": PROJECT,

@@ -1,4 +1,4 @@
-"""Create a session for each order of a batch, and list what went wrong."""
+"""Create a session for each order of a batch, and print the errors."""
 
 import asyncio
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import smartglocal_async as sg
 
 
 def requests() -> Iterator[sg.CreateSession]:
-    """Give the orders one by one; a file or a table can be read here as it is sent."""
+    """Yield the orders one by one; read a file or a table here."""
     for number in range(1, 201):
         yield sg.CreateSession(
             amount_details=sg.AmountDetails(100 * number, "eur"),
@@ -17,7 +17,7 @@ def requests() -> Iterator[sg.CreateSession]:
 
 
 async def main() -> None:
-    """Create them, at most 64 at once."""
+    """Create the sessions, at most 64 at once."""
     created = 0
     async with (
         sg.SmartGlocal.from_env() as api,

@@ -1,4 +1,4 @@
-"""Create one session with the credentials in the environment, and say what came of it."""
+"""Create one session with the credentials in the environment, and print the result."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ async def main() -> None:
         except sg.Refused as error:
             print(f"refused: {error.code} ({error.description})")
         except sg.OutcomeUnknown as error:
-            print(f"may exist by now; repeat with key {error.key}")
+            print(f"may exist; repeat with key {error.key}")
         else:
             print(f"{session.id} is {session.status}")
 

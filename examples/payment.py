@@ -1,7 +1,7 @@
-"""Take a payment: create its session, get the widget's token, and follow it to the end.
+"""Take a payment: create its session, get the widget's token, and act until it is final.
 
-The payer's part is played by the widget in their browser; run it against the emulator with
-``smartglocal emulator``, and the started payment below stands for it.
+In production the payer enters the card into the widget in the browser. Here the program starts the
+payment itself, so that it runs against ``smartglocal emulator``.
 """
 
 import asyncio
@@ -12,14 +12,14 @@ AMOUNT = sg.AmountDetails.of("25.00", "eur")
 
 
 async def main() -> None:
-    """Take 25 EUR for an order, and give 5 EUR back."""
+    """Take 25 EUR for an order, and refund 5 EUR."""
     order = sg.CreateSession(amount_details=AMOUNT, customer=sg.Customer(reference="customer-3"))
     async with sg.SmartGlocal.from_env() as api:
         session = await api.session.create(order, key="order-7")
         ref = sg.SessionRef(session.id)
-        widget = sg.AcquiringWidget(session_id=session.id, locale="en")
+        widget = sg.models.AcquiringWidget(session_id=session.id, locale="en")
         token = await api.token.issue(sg.IssueToken(acquiring_widget=widget))
-        print(f"{session.id}: give the widget its token of {len(token.public_token)} characters")
+        print(f"{session.id}: pass the widget its token of {len(token.public_token)} characters")
 
         _ = await api.session.start_payment(
             sg.StartPayment(
@@ -38,7 +38,7 @@ async def main() -> None:
 
 
 async def follow(api: sg.SmartGlocal, ref: sg.SessionRef) -> sg.Session:
-    """Do what the session awaits from the merchant until it is final."""
+    """Confirm or capture whenever the session waits for it; return the final session."""
     while not (session := await api.session.wait(ref, until=is_our_turn)).is_final:
         if session.next_action == sg.NextAction.CONFIRM:
             _ = await api.session.confirm(ref)
@@ -48,10 +48,10 @@ async def follow(api: sg.SmartGlocal, ref: sg.SessionRef) -> sg.Session:
 
 
 def is_our_turn(session: sg.Session) -> bool:
-    """Say whether the merchant has something to do.
+    """Return whether the session is final or waits for the merchant.
 
-    With 3-D Secure the payer has, at times: send them to ``customer_interaction.redirect``, and
-    wait on.
+    With 3-D Secure it may wait for the payer instead: send them to
+    ``customer_interaction.redirect`` and keep waiting.
     """
     return session.is_final or session.next_action is not None
 

@@ -1,6 +1,6 @@
-"""An aiohttp service that awaits a payment session in a request handler.
+"""An aiohttp service that creates a payment session in a request handler.
 
-POST /orders/<id> with ``{"amount": "100.00", "currency": "usd"}`` answers with the session.
+POST /orders/<id> with ``{"amount": "100.00", "currency": "usd"}`` returns the session.
 Run it with a port: ``python web_service.py 8000``.
 """
 
@@ -16,7 +16,7 @@ API = web.AppKey("api", sg.SmartGlocal)
 
 
 async def lifetime(app: web.Application) -> AsyncIterator[None]:
-    """Keep one client for the life of the service; let what is in flight end before it stops."""
+    """Keep one client while the service runs; on shutdown, wait for calls in flight."""
     app[API] = sg.SmartGlocal.from_env()
     await app[API].warm_up(4)
     yield
@@ -36,7 +36,7 @@ async def order(request: web.Request) -> web.Response:
     except (sg.InvalidRequest, sg.KeyReused) as error:
         return problem(400, str(error))
     except sg.Refused as error:
-        # What the payer can mend is told; a signature that is refused is our own affair.
+        # 503: try again later. 502: the provider refused, for the reason in the code.
         return problem(503 if error.is_throttled else 502, error.code or "refused")
     except (sg.CallFailed, sg.PoolClosed):
         return problem(503, "try again in a moment, with the same order id")
@@ -44,12 +44,12 @@ async def order(request: web.Request) -> web.Response:
 
 
 def amount_of(wanted: dict[str, Any]) -> sg.AmountDetails:
-    """Read the amount of an order."""
+    """Return the amount of an order."""
     return sg.AmountDetails.of(wanted["amount"], wanted["currency"])
 
 
 def problem(status: int, text: str) -> web.Response:
-    """Say what is wrong."""
+    """Return an error response."""
     return web.json_response({"error": text}, status=status)
 
 

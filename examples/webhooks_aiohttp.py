@@ -1,7 +1,7 @@
 """An aiohttp service that receives webhooks.
 
-Run it with a port: ``python webhooks_aiohttp.py 8000``; the provider's public key is in the file
-that SMARTGLOCAL_WEBHOOK_KEY names.
+Run it with a port: ``python webhooks_aiohttp.py 8000``. SMARTGLOCAL_WEBHOOK_KEY is the path of
+the provider's public key.
 """
 
 import sys
@@ -13,7 +13,7 @@ from smartglocal_async.integrations.aiohttp_web import webhook_lifetime, webhook
 
 
 def handlers(webhooks: sg.Webhooks) -> None:
-    """Say what is done with each event; your code goes here."""
+    """Register a handler for each event; your code goes here."""
 
     @webhooks.on(sg.PaymentFinished)
     async def _(event: sg.PaymentFinished) -> None:

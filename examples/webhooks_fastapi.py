@@ -1,7 +1,7 @@
 """A FastAPI service that receives webhooks.
 
-Run it with a port: ``python webhooks_fastapi.py 8000``; the provider's public key is in the file
-that SMARTGLOCAL_WEBHOOK_KEY names.
+Run it with a port: ``python webhooks_fastapi.py 8000``. SMARTGLOCAL_WEBHOOK_KEY is the path of
+the provider's public key.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""SmartGlocal: the client of one project, composed of everything below in one visible order."""
+"""`SmartGlocal`, the client of one project: puts pool, signer, retry and codec together."""
 
 import os
 from collections.abc import Mapping
@@ -6,17 +6,23 @@ from typing import Any, Self, TypeVar, overload
 
 from attrs import frozen
 
-from .caller import Caller
-from .codec import codec
-from .flights import Flights
-from .freezing import CallOptions, Freezer
-from .home import until_idle
-from .middlewares.signer import PoolSigner, SignRequests
-from .operations import FreeRequest, Repeat, free_operation
-from .pool import PoolStats, SessionPool
-from .resources import FpsCalls, RecurrentCalls, TokenCalls, WalletCalls
+from .call import CallRunner
+from .codec import ApiVersion
+from .in_flight import InFlight
+from .operations import FreeRequest, HttpMethod, Repeat, free_operation
+from .request import CallOptions, RequestBuilder
+from .resources import (
+    ExchangeRateCalls,
+    FpsCalls,
+    RecurrentCalls,
+    SberPayCalls,
+    SessionCalls,
+    SessionWaits,
+    TokenCalls,
+    WalletCalls,
+)
 from .retry import Retrier
-from .sessions import SessionCalls
+from .session_pool import PoolStats, SessionPool, until_idle
 from .settings import (
     Credentials,
     Given,
@@ -25,9 +31,9 @@ from .settings import (
     from_environment,
     read_credentials,
 )
+from .signer import PoolSigner, SignRequests
 from .signing import PrivateKey
 from .transport import Middleware
-from .waiting import Waiting
 
 T = TypeVar("T")
 
@@ -39,17 +45,17 @@ class ClientStats:
     pool: PoolStats
     retries: int
     budget_tokens: int
-    """What is left for retries; at zero, failures are final at once."""
+    """Tokens that are left for retries; with none, a failed call isn't retried."""
 
 
 class SmartGlocal:
     """The client of one project at one server.
 
     ``private_key`` is the path of a PEM file, PEM as bytes, a `PrivateKey`, or any `Signer`;
-    ``server`` is `DEMO`, `LIVE` or an address. It may be built before an event loop runs, be
-    used from several loops, and with or without ``async with``; without, end with ``await
-    api.close()``. A ``pool`` given here is shared, and stays open. The key file is read and
-    decrypted here, at once, so that an error shows where it was made.
+    ``server`` is `DEMO`, `LIVE` or an address. A client may be made before an event loop runs, and
+    be used from several loops. Use it with ``async with``, or call ``await api.close()`` at the
+    end. A ``pool`` that is passed in is shared, and stays open. The key file is read and decrypted
+    when the client is made.
 
     Raises:
         InvalidCredentials: a key, project, server or version that can't be used.
@@ -66,6 +72,10 @@ class SmartGlocal:
     """The calls under ``recurrent/``."""
     fps: FpsCalls
     """The calls under ``fps/``."""
+    sberpay: SberPayCalls
+    """The calls under ``sberpay/``."""
+    exchange_rate: ExchangeRateCalls
+    """The call ``exchange_rate``."""
 
     def __init__(  # noqa: PLR0913 - what a client is made of, all but three with a default
         self,
@@ -94,21 +104,22 @@ class SmartGlocal:
             raise credentials
         self._owns_pool = pool is None
         self._pool = pool or SessionPool()
-        # Freeze and retry stand outside this chain, in the caller: a middleware never sees a
-        # body that is cut short. The signer is innermost: it signs what leaves.
+        # Building and retrying a request happen outside this chain, in the caller: a middleware
+        # never receives an incomplete body. The signer is innermost, so it signs the bytes sent.
         chain: tuple[Middleware, ...] = (
             *self._pool.foreign_middlewares(),
             _signer(credentials, self._pool),
         )
-        self._caller = caller = Caller(
-            Freezer(settings, credentials, codec(credentials.version), chain),
+        self._caller = caller = CallRunner(
+            RequestBuilder(settings, credentials, chain),
             self._pool,
             Retrier(settings.retry, settings.timing),
-            Flights(settings.remembered_keys),
+            InFlight(settings.remembered_keys),
         )
-        self.session = SessionCalls(caller, Waiting(caller))
+        self.session = SessionCalls(caller, SessionWaits(caller))
         self.wallet, self.token = WalletCalls(caller), TokenCalls(caller)
         self.recurrent, self.fps = RecurrentCalls(caller), FpsCalls(caller)
+        self.sberpay, self.exchange_rate = SberPayCalls(caller), ExchangeRateCalls(caller)
 
     @classmethod
     def from_env(
@@ -127,8 +138,11 @@ class SmartGlocal:
             InvalidCredentials: one is missing or can't be used; the text names it.
 
         """
-        # No default: a signature that is printed would show all of the environment.
-        found = from_environment(os.environ if environment is None else environment)
+        # os.environ is no default value: printing the signature would show the environment.
+        try:
+            found = from_environment(os.environ if environment is None else environment)
+        finally:
+            del environment  # It holds the passphrase, which an error's frames must not show.
         return cls(
             found.project,
             found.private_key,
@@ -148,6 +162,9 @@ class SmartGlocal:
         *,
         answer: None = None,
         repeat: Repeat = Repeat.MOVES_MONEY,
+        version: ApiVersion | None = None,
+        method: HttpMethod = "POST",
+        success_field: str | None = None,
         key: str | None = None,
         deadline: float | None = None,
         attempts: int | None = None,
@@ -162,12 +179,15 @@ class SmartGlocal:
         answer: type[T],
         answer_field: str | None = "session",
         repeat: Repeat = Repeat.MOVES_MONEY,
+        version: ApiVersion | None = None,
+        method: HttpMethod = "POST",
+        success_field: str | None = None,
         key: str | None = None,
         deadline: float | None = None,
         attempts: int | None = None,
     ) -> T: ...
 
-    async def call(  # noqa: PLR0913 - what a row of the table would say
+    async def call(  # noqa: PLR0913 - the fields of an operation, and the options of every call
         self,
         path: str,
         body: Mapping[str, Any],
@@ -175,23 +195,39 @@ class SmartGlocal:
         answer: Any = None,
         answer_field: str | None = "session",
         repeat: Repeat = Repeat.MOVES_MONEY,
+        version: ApiVersion | None = None,
+        method: HttpMethod = "POST",
+        success_field: str | None = None,
         key: str | None = None,
         deadline: float | None = None,
         attempts: int | None = None,
     ) -> Any:
-        """Make a call that has no method here; signed and retried like the others.
+        """Make a call that has no method here; it is signed and retried like the others.
 
-        ``path`` is what follows ``api/v1/``, ``body`` goes out as it is. Gives what the envelope
-        holds beside its status; or a record of type ``answer``, read from its ``answer_field``. As
-        long as ``repeat`` doesn't say that a repeat is harmless, a lost answer is never followed
-        by a second call: `OutcomeUnknown`. ``key`` is sent as a header alone.
+        ``path`` is what follows ``api/v1/``; ``body`` is sent unchanged. Returns the fields of the
+        envelope except its status, or a record of type ``answer`` from its ``answer_field``.
+        Unless ``repeat`` is `Repeat.HARMLESS`, the call isn't sent again after a lost answer. An
+        answer about another session than the ``session_id`` of the body counts as lost. ``key`` is
+        sent in the header only.
+
+        ``version`` is that of the path; without it, the client's. ``method`` is the HTTP method;
+        a GET sends and signs its body too. Some good answers have no ``status``: name a member of
+        such an answer as ``success_field``.
 
         Raises:
-            InvalidRequest: the path or the body can't be sent.
-            NotSent, Refused, OutcomeUnknown: as every call.
+            InvalidRequest: the path, the version, the method or the body can't be sent.
+            NotSent, Refused, OutcomeUnknown: as from every call.
 
         """
-        operation = free_operation(path, answer, answer_field, repeat)
+        operation = free_operation(
+            path,
+            answer,
+            answer_field,
+            repeat,
+            version=version,
+            method=method,
+            success_field=success_field,
+        )
         options = CallOptions(key=key, deadline=deadline, attempts=attempts)
         request = FreeRequest(body)
         del body
@@ -205,10 +241,10 @@ class SmartGlocal:
 
     async def warm_up(self, connections: int = 1) -> None:
         """Open connections now, so that the first calls don't wait for them."""
-        await self._pool.warm_up(str(self._caller.freezer.credentials.server), connections)
+        await self._pool.warm_up(str(self._caller.requests.credentials.server), connections)
 
     async def drain(self, timeout_seconds: float | None = None) -> int:
-        """Take no new calls and wait for those in flight; give the number still out."""
+        """Accept no new calls, and wait for those in flight; return how many are left."""
         if self._owns_pool:
             return await self._pool.drain(timeout_seconds)
         if self._caller.state == "open":
@@ -216,13 +252,13 @@ class SmartGlocal:
         return await until_idle(lambda: self._caller.calls, timeout_seconds)
 
     async def close(self) -> None:
-        """Take no more calls, and close the client's own pool; one handed in stays open."""
+        """Accept no more calls, and close the pool, unless it was passed in."""
         self._caller.state = "closed"
         if self._owns_pool:
             await self._pool.close()
 
     def stats(self) -> ClientStats:
-        """Count what is going on, and what went on."""
+        """Return the current counts of the client and its pool."""
         return ClientStats(
             pool=self._pool.stats(),
             retries=self._caller.retries,
@@ -231,13 +267,13 @@ class SmartGlocal:
 
     def __repr__(self) -> str:
         caller = getattr(self, "_caller", None)
-        if not isinstance(caller, Caller):
-            return "SmartGlocal(not built)"  # A traceback of its own construction shows it.
-        credentials = caller.freezer.credentials
+        if not isinstance(caller, CallRunner):
+            return "SmartGlocal(not built)"  # As in a traceback of its own __init__.
+        credentials = caller.requests.credentials
         return f"SmartGlocal({credentials.project!r}, server={str(credentials.server)!r})"
 
 
 def _signer(credentials: Credentials, pool: SessionPool) -> SignRequests:
     key = credentials.key
-    signer = PoolSigner.over(pool, key) if isinstance(key, PrivateKey) else key
+    signer = PoolSigner(pool, key) if isinstance(key, PrivateKey) else key
     return SignRequests(credentials.project, signer, credentials.submerchant)

@@ -1,22 +1,24 @@
-"""What one logical call came to: the facts gathered over its attempts, and the error they make."""
+"""The result of a call: what is known over its attempts, and the error that follows from it."""
 
 from typing import Generic
 
 from attrs import define, frozen
 
-from .envelope import Happened, Verdict
+from .envelope import AttemptResult, Verdict
 from .errors import CallFailed, CallOutcome, NotSent, OutcomeUnknown, Refused, SmartGlocalError
+from .models.answers import Session
+from .models.requests import CreateSession
 from .operations import Answer, Request
-from .values.answers import Session
-from .values.requests import CreateSession
 
-MAY_BE_PROCESSED = frozenset({Happened.UNKNOWN, Happened.NO_EFFECT, Happened.ARRIVED})
-_TURNED_AWAY = frozenset({Happened.REFUSED, Happened.REFUSED_FOR_NOW})
+MAY_BE_PROCESSED = frozenset(
+    {AttemptResult.UNKNOWN, AttemptResult.NO_EFFECT, AttemptResult.ARRIVED}
+)
+_TURNED_AWAY = frozenset({AttemptResult.REFUSED, AttemptResult.REFUSED_FOR_NOW})
 
 
 @define(eq=False)
 class CallRecord:
-    """What is known of one call while it runs."""
+    """What is known about a call while it runs."""
 
     operation: str
     key: str | None
@@ -26,8 +28,8 @@ class CallRecord:
     unsettled: Verdict | None = None
     """The last attempt that may have been processed."""
 
-    def note(self, verdict: Verdict) -> Verdict:
-        """Take in what an attempt came to, and give it on."""
+    def add(self, verdict: Verdict) -> Verdict:
+        """Record the verdict of an attempt, and return it."""
         self.session_id = self.session_id or verdict.session_id
         if verdict.happened in MAY_BE_PROCESSED:
             self.unsettled = verdict
@@ -36,7 +38,7 @@ class CallRecord:
     def failure(
         self, last: Verdict, stopped_by: str | None, now: float, *, is_read: bool
     ) -> CallFailed:
-        """Make the error that the caller gets; of a read, only the last attempt counts."""
+        """Return the error to raise; for a read, only the last attempt counts."""
         earlier = None if last is self.unsettled else self.unsettled
         return self._kind(last, None if is_read else earlier)(
             self.operation,
@@ -52,10 +54,11 @@ class CallRecord:
             last.cause if earlier is None else _both(earlier, last),
             stopped_by,
             last.retry_after_seconds,
+            last.happened is AttemptResult.MISCONFIGURED,
         )
 
     def _kind(self, last: Verdict, earlier: Verdict | None) -> type[CallFailed]:
-        # One attempt that may have been processed outweighs later ones that surely were not.
+        # If any attempt may have been processed, the outcome is unknown, whatever followed.
         if earlier is not None or last.happened in MAY_BE_PROCESSED:
             return OutcomeUnknown
         return Refused if last.happened in _TURNED_AWAY else NotSent
@@ -72,9 +75,9 @@ def _briefly(verdict: Verdict) -> str:
     return verdict.cause or verdict.code or verdict.happened.value
 
 
-@frozen
-class Settled(Generic[Answer]):
-    """A call that succeeded, with what it took."""
+@define
+class CallResult(Generic[Answer]):
+    """The answer of a call that succeeded, and how it was obtained."""
 
     answer: Answer
     key: str | None
@@ -84,10 +87,10 @@ class Settled(Generic[Answer]):
 
 @frozen(kw_only=True)
 class Outcome(Generic[Request]):
-    """What one item of a batch came to: ``session`` or ``error``, never both."""
+    """The outcome of one request of a batch: either ``session`` or ``error``."""
 
     index: int
-    """Place of the request in what was given, from 0."""
+    """Position of the request in the source, from 0."""
     request: Request
     session: Session | None = None
     error: SmartGlocalError | None = None
@@ -97,7 +100,7 @@ class Outcome(Generic[Request]):
 
     @property
     def outcome(self) -> CallOutcome:
-        """What surely happened; a request that was never sent counts as not sent."""
+        """What is certain about the call; a request that wasn't sent at all counts as not sent."""
         if self.session is not None:
             return CallOutcome.SUCCEEDED
         return getattr(self.error, "outcome", CallOutcome.NOT_SENT)
@@ -106,11 +109,11 @@ class Outcome(Generic[Request]):
 def outcome_of(
     index: int,
     request: CreateSession,
-    result: Settled[Session] | SmartGlocalError,
+    result: CallResult[Session] | SmartGlocalError,
     key: str | None = None,
 ) -> Outcome[CreateSession]:
-    """Put an item's result beside its request."""
-    if isinstance(result, Settled):
+    """Return the outcome of a request, from its result."""
+    if isinstance(result, CallResult):
         return Outcome(
             index=index,
             request=request,

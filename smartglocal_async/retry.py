@@ -11,15 +11,15 @@ from typing import Any, Final
 from attrs import Attribute, define, field, frozen
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
-from .envelope import Happened, Verdict
+from .envelope import AttemptResult, Verdict
+from .models.validators import above_zero
 from .operations import Repeat
-from .values.exactness import above_zero
 
 _MOST_DOUBLINGS: Final = 60  # Far beyond any cap, and short of what a float can hold.
 
 
 class Action(enum.Enum):
-    """What may follow an attempt that came to nothing."""
+    """What may follow an attempt that failed."""
 
     REPEAT = "send again"
     REPEAT_LATER = "send again after a longer wait"
@@ -27,21 +27,21 @@ class Action(enum.Enum):
     STOP = "stop"
 
 
-ACTIONS: Final[Mapping[tuple[Happened, Repeat], Action]] = {
-    (Happened.NOT_SENT, Repeat.HARMLESS): Action.REPEAT,
-    (Happened.NOT_SENT, Repeat.MOVES_MONEY): Action.REPEAT,
-    (Happened.MISCONFIGURED, Repeat.HARMLESS): Action.STOP,
-    (Happened.MISCONFIGURED, Repeat.MOVES_MONEY): Action.STOP,
-    (Happened.UNKNOWN, Repeat.HARMLESS): Action.REPEAT,
-    (Happened.UNKNOWN, Repeat.MOVES_MONEY): Action.ASK,
-    (Happened.NO_EFFECT, Repeat.HARMLESS): Action.REPEAT,
-    (Happened.NO_EFFECT, Repeat.MOVES_MONEY): Action.REPEAT,
-    (Happened.ARRIVED, Repeat.HARMLESS): Action.ASK,
-    (Happened.ARRIVED, Repeat.MOVES_MONEY): Action.ASK,
-    (Happened.REFUSED_FOR_NOW, Repeat.HARMLESS): Action.REPEAT_LATER,
-    (Happened.REFUSED_FOR_NOW, Repeat.MOVES_MONEY): Action.REPEAT_LATER,
-    (Happened.REFUSED, Repeat.HARMLESS): Action.STOP,
-    (Happened.REFUSED, Repeat.MOVES_MONEY): Action.STOP,
+ACTIONS: Final[Mapping[tuple[AttemptResult, Repeat], Action]] = {
+    (AttemptResult.NOT_SENT, Repeat.HARMLESS): Action.REPEAT,
+    (AttemptResult.NOT_SENT, Repeat.MOVES_MONEY): Action.REPEAT,
+    (AttemptResult.MISCONFIGURED, Repeat.HARMLESS): Action.STOP,
+    (AttemptResult.MISCONFIGURED, Repeat.MOVES_MONEY): Action.STOP,
+    (AttemptResult.UNKNOWN, Repeat.HARMLESS): Action.REPEAT,
+    (AttemptResult.UNKNOWN, Repeat.MOVES_MONEY): Action.ASK,
+    (AttemptResult.NO_EFFECT, Repeat.HARMLESS): Action.REPEAT,
+    (AttemptResult.NO_EFFECT, Repeat.MOVES_MONEY): Action.REPEAT,
+    (AttemptResult.ARRIVED, Repeat.HARMLESS): Action.ASK,
+    (AttemptResult.ARRIVED, Repeat.MOVES_MONEY): Action.ASK,
+    (AttemptResult.REFUSED_FOR_NOW, Repeat.HARMLESS): Action.REPEAT_LATER,
+    (AttemptResult.REFUSED_FOR_NOW, Repeat.MOVES_MONEY): Action.REPEAT_LATER,
+    (AttemptResult.REFUSED, Repeat.HARMLESS): Action.STOP,
+    (AttemptResult.REFUSED, Repeat.MOVES_MONEY): Action.STOP,
 }
 """What happened, and what a repeat would do: nothing else decides about a retry."""
 
@@ -54,31 +54,31 @@ def _positive(_instance: object, attribute: "Attribute[Any]", value: object) -> 
 class RetryPolicy:
     """How often, how long and how patiently a call is tried; ``print()`` it to read it.
 
-    Waits are full jitter: anything from nothing to ``first_wait_seconds``, doubled for every
-    attempt up to ``longest_wait_seconds``. After HTTP 429 they start at
-    ``throttled_first_wait_seconds``. The numbers are the AWS SDKs' defaults since November 2026.
+    Waits are full jitter: anything from nothing to ``initial_delay_seconds``, doubled for every
+    attempt up to ``max_delay_seconds``. After HTTP 429 they start at
+    ``throttled_initial_delay_seconds``. The numbers are the AWS SDKs' defaults since November 2026.
     """
 
     attempts: int = field(default=3, validator=_positive)
-    first_wait_seconds: float = field(default=0.05, validator=_positive)
-    longest_wait_seconds: float = field(default=20.0, validator=_positive)
-    throttled_first_wait_seconds: float = field(default=1.0, validator=_positive)
-    longest_retry_after_seconds: float = field(default=60.0, validator=_positive)
+    initial_delay_seconds: float = field(default=0.05, validator=_positive)
+    max_delay_seconds: float = field(default=20.0, validator=_positive)
+    throttled_initial_delay_seconds: float = field(default=1.0, validator=_positive)
+    max_retry_after_seconds: float = field(default=60.0, validator=_positive)
     """A ``Retry-After`` above this ends the call at once; one below is obeyed."""
     deadline_seconds: float = field(default=30.0, validator=_positive)
     """For the whole call: attempts, waits, connecting, reading."""
     attempt_timeout_seconds: float = field(default=15.0, validator=_positive)
     budget_tokens: int = field(default=500, validator=_positive)
-    """Shared by all calls of a client; a retry takes ``budget_cost``, a success gives it back,
-    and a success at the first attempt gives one."""
+    """Shared by all calls of a client; a retry takes ``budget_cost``, which a success returns; a
+    success at the first attempt adds one."""
     budget_cost: int = field(default=14, validator=_positive)
 
     def __str__(self) -> str:
         rows = [("what happened", "a repeat is harmless", "a repeat moves money")]
         rows += [
             (happened.value, *(ACTIONS[happened, repeat].value for repeat in Repeat))
-            for happened in Happened
-            if happened is not Happened.ACCEPTED
+            for happened in AttemptResult
+            if happened is not AttemptResult.ACCEPTED
         ]
         widths = [max(len(cell) for cell in column) + 2 for column in zip(*rows, strict=True)]
         table = [
@@ -88,15 +88,25 @@ class RetryPolicy:
         return "\n".join([*table, "", *self._numbers()])
 
     def _numbers(self) -> list[str]:
-        first, throttled = self.first_wait_seconds, self.throttled_first_wait_seconds
+        first, throttled = self.initial_delay_seconds, self.throttled_initial_delay_seconds
         return [
             f"attempts     {self.attempts}, each up to {self.attempt_timeout_seconds:g} s",
             f"deadline     {self.deadline_seconds:g} s for all of them and the waits between",
             f"waits        full jitter from {first:g} s, from {throttled:g} s after 429",
-            f"             doubled for each attempt, up to {self.longest_wait_seconds:g} s",
-            f"Retry-After  obeyed up to {self.longest_retry_after_seconds:g} s",
+            f"             doubled for each attempt, up to {self.max_delay_seconds:g} s",
+            f"Retry-After  obeyed up to {self.max_retry_after_seconds:g} s",
             f"budget       {self.budget_tokens} tokens, {self.budget_cost} a retry",
         ]
+
+
+# Functions of this module, which settings that are pickled can name; `random.random` would take
+# the state of its generator along, and all processes would throw the same.
+def _random() -> float:
+    return random.random()  # noqa: S311 - spreads waits, and guards no secret
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)  # noqa: TID251 - the clock itself
 
 
 @frozen(kw_only=True)
@@ -105,9 +115,9 @@ class Timing:
 
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    dice: Callable[[], float] = random.random
+    random: Callable[[], float] = _random
     """Uniform in [0, 1); spreads the waits, and guards no secret."""
-    now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))  # noqa: TID251 - the clock itself
+    now: Callable[[], datetime] = _utc_now
 
     async def sleep_unless(self, rung: asyncio.Event, seconds: float) -> None:
         """Sleep, or be woken by the event."""
@@ -121,6 +131,10 @@ class Timing:
             _ = await asyncio.wait({sleep, woken})
 
 
+class OutOfBudget(Exception):
+    """The retry budget can't pay for a retry that is about to be sent."""
+
+
 @define(eq=False)
 class RetryBudget:
     """A bucket of tokens that keeps an outage from becoming a storm of retries."""
@@ -132,15 +146,20 @@ class RetryBudget:
     def __attrs_post_init__(self) -> None:
         self.tokens = self.capacity
 
+    @property
+    def can_pay(self) -> bool:
+        """Whether there is enough for a retry."""
+        return self.tokens >= self.cost
+
     def take(self) -> bool:
         """Pay for a retry; False when the bucket can't."""
-        if self.tokens < self.cost:
+        if not self.can_pay:
             return False
         self.tokens -= self.cost
         return True
 
     def succeeded(self, *, after_retry: bool) -> None:
-        """Give back what the last retry took, or one token for a success without any."""
+        """Return what the last retry took, or add one token after a success without any."""
         self.tokens = min(self.capacity, self.tokens + (self.cost if after_retry else 1))
 
 
@@ -152,69 +171,116 @@ class Retrier:
     timing: Timing
     budget: RetryBudget = field(init=False)
     paused_until: float = field(default=0.0, init=False)
+    held: int = field(default=0, init=False)
+    """Calls that wait to send: for a pause to end, or between two attempts."""
+    _pause_seconds: float = field(default=0.0, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.budget = RetryBudget(self.policy.budget_tokens, self.policy.budget_cost)
 
     async def wait_for_pause(self, deadline: float) -> bool:
         """Sit out the pause that a 429 asked of the whole client; False if it outlasts the call."""
-        while (left := self.paused_until - self.timing.monotonic()) > 0:
-            now = self.timing.monotonic()
+        while (left := self.paused_until - (now := self.timing.monotonic())) > 0:
             if now + left >= deadline:
                 return False
-            # The dice keep those who waited together from leaving together.
-            spread = min(self.policy.throttled_first_wait_seconds, (deadline - now - left) / 2)
-            await self.timing.sleep(left + self.timing.dice() * spread)
+            self.held += 1
+            try:
+                await self.timing.sleep(left)
+                # All that waited wake up at once: by now their number is known.
+                room = deadline - self.timing.monotonic()
+                spread = min(self._spread(self.held, self._pause_seconds), max(0.0, room / 2))
+                await self.timing.sleep(self.timing.random() * spread)
+            finally:
+                self.held -= 1
         return True
 
-    def heed(self, verdict: Verdict) -> float | None:
-        """Pause the client for as long as a 429 asked, up to the policy's patience; give that."""
-        patience = self.policy.longest_retry_after_seconds
+    def _spread(self, calls: int, pause_seconds: float) -> float:
+        """Return over how many seconds calls leave after a pause that kept all of them back.
+
+        As long as the pause itself, where many wait: what gathered in five seconds leaves in five,
+        beside what comes by then. A few leave sooner.
+        """
+        return min(pause_seconds, calls * self.policy.throttled_initial_delay_seconds)
+
+    def pause_client(self, verdict: Verdict) -> float | None:
+        """Pause all calls of the client if a 429 asks for it; return the seconds, or None.
+
+        It is paused for as long as the answer asked, up to ``max_retry_after_seconds``.
+        """
+        patience = self.policy.max_retry_after_seconds
         asked = verdict.retry_after_seconds
-        if verdict.happened is not Happened.REFUSED_FOR_NOW or asked is None:
+        if verdict.happened is not AttemptResult.REFUSED_FOR_NOW or asked is None:
             return None
         pause = min(asked, patience)
-        self.paused_until = max(self.paused_until, self.timing.monotonic() + pause)
+        until = self.timing.monotonic() + pause
+        if until > self.paused_until:
+            self.paused_until, self._pause_seconds = until, pause
         return pause
+
+    def pay(self) -> None:
+        """Pay for a retry, as it is sent: one that is cancelled in its wait costs nothing.
+
+        Raises:
+            OutOfBudget: the budget can't pay for it; it must not be sent.
+
+        """
+        if not self.budget.take():
+            raise OutOfBudget
 
     async def go_on(
         self, first: Verdict, again: Callable[[], Awaitable[Verdict]], rules: "CallRules"
     ) -> tuple[Verdict, str | None]:
-        """Repeat a call whose first attempt came to nothing.
+        """Repeat a call whose first attempt failed.
 
-        Gives the last verdict, and what stopped the call short of success: ``attempts``,
-        ``retry_after``, ``deadline``, ``budget``, or None where a repeat was out of the question.
+        Returns the last verdict, and what stopped the call short of success: ``attempts``,
+        ``retry_after``, ``deadline``, ``budget``, or None if a repeat was out of the question.
         """
         brakes = _Brakes(self, rules)
-        replayed = [first]
+        is_first, last = True, first
 
         async def attempt() -> Verdict:
             # tenacity is woken by the first failure only: a call that succeeds at once would
             # pay it a third of its time. The first verdict is handed in as its first attempt.
-            return replayed.pop() if replayed else await again()
+            nonlocal is_first, last
+            if is_first:
+                is_first = False
+                return last
+            try:
+                last = await again()
+            except OutOfBudget:
+                brakes.is_out_of_budget = True
+            return last
 
         tenacity = AsyncRetrying(
             retry=retry_if_result(lambda verdict: _may_repeat(verdict, rules.repeat)),
             wait=lambda state: self._wait(state, rules.deadline),
             stop=brakes,
-            sleep=self.timing.sleep,
+            sleep=self._sleep,
             retry_error_callback=_last_verdict,
         )
-        last: Verdict = await tenacity(attempt)
-        return last, last.ends_call or brakes.stopped_by
+        verdict: Verdict = await tenacity(attempt)
+        return verdict, verdict.ends_call or brakes.stopped_by
+
+    async def _sleep(self, seconds: float) -> None:
+        self.held += 1
+        try:
+            await self.timing.sleep(seconds)
+        finally:
+            self.held -= 1
 
     def _wait(self, state: RetryCallState, deadline: float) -> float:
         policy, verdict = self.policy, _last_verdict(state)
         later = ACTIONS[verdict.happened, Repeat.HARMLESS] is Action.REPEAT_LATER
-        base = policy.throttled_first_wait_seconds if later else policy.first_wait_seconds
+        base = policy.throttled_initial_delay_seconds if later else policy.initial_delay_seconds
         doublings = min(state.attempt_number - 1, _MOST_DOUBLINGS)
-        doubled = min(policy.longest_wait_seconds, base * 2.0**doublings)
+        doubled = min(policy.max_delay_seconds, base * 2.0**doublings)
         if (asked := verdict.retry_after_seconds) is None:
-            return self.timing.dice() * doubled
+            return self.timing.random() * doubled
         # On top of what was asked, or all that were turned away together would come together;
         # but half of what the deadline leaves after it is for the attempt itself.
+        spread = max(doubled, self._spread(self.held, asked))
         room = deadline - self.timing.monotonic() - asked
-        return asked + self.timing.dice() * (min(doubled, room / 2) if room > 0 else doubled)
+        return asked + self.timing.random() * (min(spread, room / 2) if room > 0 else spread)
 
 
 @frozen
@@ -234,6 +300,8 @@ class _Brakes:
     retrier: Retrier
     rules: CallRules
     stopped_by: str | None = None
+    is_out_of_budget: bool = False
+    """Whether others spent the rest of the budget while this call waited."""
 
     def __call__(self, state: RetryCallState) -> bool:
         self.stopped_by = self._reason(state)
@@ -243,16 +311,17 @@ class _Brakes:
         policy, timing = self.retrier.policy, self.retrier.timing
         if state.attempt_number >= self.rules.attempts:
             return "attempts"
-        if (_last_verdict(state).retry_after_seconds or 0.0) > policy.longest_retry_after_seconds:
+        if (_last_verdict(state).retry_after_seconds or 0.0) > policy.max_retry_after_seconds:
             return "retry_after"
         if timing.monotonic() + state.upcoming_sleep >= self.rules.deadline:
             return "deadline"
-        # Last, for the budget pays as it is asked.
-        return None if self.retrier.budget.take() else "budget"
+        if self.is_out_of_budget or not self.retrier.budget.can_pay:
+            return "budget"
+        return None
 
 
 def _may_repeat(verdict: Verdict, repeat: Repeat) -> bool:
-    if verdict.happened is Happened.ACCEPTED or verdict.ends_call is not None:
+    if verdict.happened is AttemptResult.ACCEPTED or verdict.ends_call is not None:
         return False
     return ACTIONS[verdict.happened, repeat] in {Action.REPEAT, Action.REPEAT_LATER}
 

@@ -1,4 +1,4 @@
-"""The provider's two servers (its page of the format), and the one way to write an address."""
+"""The provider's two servers (its page of the format), and the normal form of an address."""
 
 from typing import Final
 
@@ -10,9 +10,15 @@ LIVE: Final = "https://proxy.smart-glocal.com"
 """The live server: money moves."""
 
 
-def plain(address: URL) -> URL:
-    """Give the address of a server as it is written once: with no slash behind, nor what follows.
+def normalized(address: URL) -> URL:
+    """Return the normal form of a server's address: without a slash at the end, query or fragment.
 
-    Small letters for the host, and no port where it is the usual one, are what a URL has by itself.
+    yarl itself writes the host in lower case and leaves out the default port.
     """
     return address.with_path(address.raw_path.rstrip("/"), encoded=True)
+
+
+def without_root(address: URL) -> URL:
+    """Return an address without the dot that a full host name may end in: it is the same server."""
+    host = address.host or ""
+    return address.with_host(host.removesuffix(".")) if host.endswith(".") else address

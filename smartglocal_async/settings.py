@@ -1,8 +1,8 @@
-"""Settings of a client, and the credentials it works with: read and checked at construction."""
+"""Settings and credentials of a client, checked at construction."""
 
 import enum
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, cast, get_args
@@ -11,18 +11,20 @@ from attrs import field, frozen
 from yarl import URL
 
 from .codec import ApiVersion
-from .envelope import Happened
+from .envelope import AttemptResult
+from .error_codes import KNOWN_CODES, REFUSAL_CODES
 from .errors import InvalidCredentials, InvalidRequest
+from .idempotency import DEFAULT_KEY_FIELD
+from .models.validators import above_zero, mask, plain_function
+from .operations import HttpMethod
 from .retry import RetryPolicy, Timing
-from .servers import plain
-from .signing import PrivateKey, Signer
-from .values.exactness import above_zero, mask
+from .servers import DEMO, normalized
+from .signing import PrivateKey, Signer, read_pem
 
-_NEEDED: Final = ("PROJECT", "PRIVATE_KEY", "SERVER")
-_NEEDED_WITHOUT_KEY: Final = ("PROJECT", "SERVER")
-_VARIABLES: Final = (*_NEEDED, "PRIVATE_KEY_PASSPHRASE", "SUBMERCHANT", "API_VERSION")
-# No longer than this in any of our errors: a path that long is a key, most likely.
-_LONGEST_PATH: Final = 1_000
+_REQUIRED: Final = ("PROJECT", "PRIVATE_KEY", "SERVER")
+_REQUIRED_WITHOUT_KEY: Final = ("PROJECT", "SERVER")
+_VARIABLES: Final = (*_REQUIRED, "PRIVATE_KEY_PASSPHRASE", "SUBMERCHANT", "API_VERSION")
+_KEY_HINT: Final = "; make a pair with: smartglocal keygen"
 
 KeySource = Path | str | bytes | PrivateKey | Signer
 
@@ -30,10 +32,10 @@ KeySource = Path | str | bytes | PrivateKey | Signer
 class HeaderUse(enum.Enum):
     """Which calls carry the header ``X-PARTNER-IDEMPOTENCY-KEY``.
 
-    The provider asks for a key with ``session/init/*`` and does not say where it goes; the
-    header is what public integrations send. On the sister platform a used key is refused.
-    Whether a key used with one call is free for another is unknown, so the header of a call that
-    follows a session's first one says which it is: ``order-7/confirm``.
+    The provider requires a key for ``session/init/*`` but does not say where to send it; public
+    integrations use the header. The sister platform refuses a used key. Whether a key used with one
+    call may be used with another is unknown, so the header of each call that follows a session's
+    first one has a suffix: ``order-7/confirm``.
     """
 
     OFF = "off"
@@ -42,78 +44,111 @@ class HeaderUse(enum.Enum):
 
 
 class RuleUse(enum.Enum):
-    """What becomes of a request that breaks a rule of the provider's pages.
+    """What happens to a request that breaks a rule of the provider's pages.
 
-    The pages may change, and the provider knows best; a record's own types and mandatory fields
-    are checked in any case.
+    The pages may be out of date. Types and mandatory fields of the models are always checked.
     """
 
     REFUSE = "refuse"
-    """`InvalidRequest`, before anything is sent; what is only advice is warned of."""
+    """Raise `InvalidRequest` before anything is sent; warn of broken advice."""
     WARN = "warn"
-    """A `RuleBroken` warning for each, and the request is sent."""
+    """Warn with `RuleBroken` for each, and send the request."""
     OFF = "off"
-    """No rule is looked at."""
+    """Check no rule."""
 
 
 @frozen(kw_only=True)
 class AttemptDetails:
-    """What one attempt came to; handed to `Settings.on_attempt`, and free of secrets."""
+    """The result of one attempt, passed to `Settings.on_attempt`; it holds no secrets."""
 
     operation: str
     key: str | None
     attempt: int
     """1 for the first of a call."""
-    happened: Happened | None
-    """None when the caller's cancellation or deadline struck while it was out."""
+    happened: AttemptResult | None
+    """None if the attempt was cancelled, or its deadline ended, while it was in flight."""
     cause: str | None
     code: str | None
     http_status: int | None
     elapsed_seconds: float
 
 
+def _codes(codes: object) -> frozenset[str]:
+    """Return the codes as a set; a single string, which would become letters, is refused."""
+    if isinstance(codes, Iterable) and not isinstance(codes, str):
+        found = tuple(cast("Iterable[object]", codes))
+        texts = [code for code in found if isinstance(code, str) and code]
+        if len(texts) == len(found):
+            return frozenset(texts)
+    raise InvalidRequest("Settings.refusal_codes", "expected a set of codes, each a text")
+
+
+def _methods(methods: Mapping[str, HttpMethod]) -> dict[str, HttpMethod]:
+    # For callers without a type checker, as above.
+    if not isinstance(methods, Mapping) or not all(  # pyright: ignore[reportUnnecessaryIsInstance]
+        path and method in get_args(HttpMethod) for path, method in methods.items()
+    ):
+        raise InvalidRequest("Settings.http_methods", "expected paths, each with POST or GET")
+    return dict(methods)
+
+
 @frozen(kw_only=True)
 class Settings:
-    """How a client behaves; each is a safe default where the provider's documents are silent."""
+    """How a client behaves; the defaults are safe where the provider's documents say nothing."""
 
     retry: RetryPolicy = field(factory=RetryPolicy)
     timing: Timing = field(factory=Timing)
     on_attempt: Callable[[AttemptDetails], None] | None = None
-    """Told about every attempt as it ends; it must not block."""
-    key_field: str = "idempotency_key"
-    """Where in the metadata the key travels."""
+    """Called with every attempt as it ends; it must not block."""
+    key_field: str = DEFAULT_KEY_FIELD
+    """The metadata field that carries the key."""
     metadata_is_key: bool = False
-    """Whether metadata that is text or a whole number is unique per order, and so the key."""
+    """Whether metadata that is text or an integer is unique per order, and used as the key."""
     idempotency_header: HeaderUse = HeaderUse.MONEY
     rules: RuleUse = RuleUse.REFUSE
-    """What becomes of a request without a field that a country's page asks for, or the like."""
+    """What happens to a request that lacks a field which a country's page requires, or the like."""
+    refusal_codes: frozenset[str] = field(default=frozenset(), converter=_codes)
+    """More codes of the provider after which no money moves, beside those documented in
+    `smartglocal_async.error_codes`: an error with one of them is a refusal. Any other code of a
+    call that moves money leaves its outcome unknown."""
     bodiless: bytes = b"[]"
-    """What a call without a request (``fps/banks``) sends and signs; the sister platform's SDK
-    sends an empty list. Unknown for this provider."""
+    """The body that a call without a request (``fps/banks``) sends and signs. The sister platform's
+    SDK sends an empty list; what this provider expects is unknown."""
+    http_methods: Mapping[str, HttpMethod] = field(
+        factory=dict[str, HttpMethod], converter=_methods, hash=False
+    )
+    """Calls by path, each with the HTTP method that it is made with. The provider's pages show
+    ``sberpay/push`` as a GET and say that all requests are POST; whether ``exchange_rate``, which
+    is a GET, may be a POST is unknown: ``{"sberpay/push": "GET"}``."""
     remembered_keys: int = 10_000
-    """How many of the caller's keys a client keeps, to refuse one that comes with another
-    request."""
-    most_request_bytes: int = 1_000_000
+    """How many keys of calls a client remembers, to refuse one that is used with another request:
+    this many of calls that move money, and this many of others. The key of a call that may have
+    moved money is also kept until its outcome is known. 10,000 keys take less than 2 MB."""
+    max_request_bytes: int = 1_000_000
     """The provider's limit is unknown; a larger request is refused before it is signed."""
-    most_answer_bytes: int = 4_000_000
+    max_response_bytes: int = 4_000_000
     allow_plain_http: bool = False
-    """Whether a server other than this machine may be reached without TLS."""
+    """Whether a server other than this machine may be used without TLS."""
 
     def __attrs_post_init__(self) -> None:
-        for name, wanted in _SETTINGS_ARE:
+        for name, wanted in _SETTING_TYPES:
             value = getattr(self, name)
             if not isinstance(value, wanted):
                 problem = f"expected {wanted.__name__}, got {type(value).__name__}"
                 raise InvalidRequest(f"Settings.{name}", problem)
-        if not (self.on_attempt is None or callable(self.on_attempt)):
-            raise InvalidRequest("Settings.on_attempt", "must be callable")
+        if self.on_attempt is not None:
+            plain_function("Settings.on_attempt", self.on_attempt)
+        if known := sorted(self.refusal_codes & _NO_REFUSALS):
+            problem = f"{known[0]} is documented to leave the outcome open"
+            raise InvalidRequest("Settings.refusal_codes", problem)
         if not self.key_field:
             raise InvalidRequest("Settings.key_field", "is empty; give the name of a field")
-        for name in ("remembered_keys", "most_request_bytes", "most_answer_bytes"):
+        for name in ("remembered_keys", "max_request_bytes", "max_response_bytes"):
             above_zero(f"Settings.{name}", getattr(self, name), whole=True)
 
 
-_SETTINGS_ARE: Final = (
+_NO_REFUSALS: Final = KNOWN_CODES.keys() - REFUSAL_CODES
+_SETTING_TYPES: Final = (
     ("retry", RetryPolicy),
     ("timing", Timing),
     ("key_field", str),
@@ -127,7 +162,7 @@ _SETTINGS_ARE: Final = (
 
 @frozen(kw_only=True)
 class Credentials:
-    """Who calls whom, in whose name."""
+    """The checked credentials of a client, and the server that it calls."""
 
     project: str
     key: PrivateKey | Signer
@@ -135,14 +170,14 @@ class Credentials:
     submerchant: str | None
     version: ApiVersion
 
-    def url(self, path: str) -> URL:
-        """Give the address of a call, such as ``<server>/api/v1/session/create``."""
-        return self.server / "api" / self.version / path
+    def url(self, path: str, version: ApiVersion | None = None) -> URL:
+        """Return the address of a call, such as ``<server>/api/v1/session/create``."""
+        return self.server / "api" / (version or self.version) / path
 
 
 @frozen(kw_only=True)
 class Given:
-    """What a client was given; not checked yet."""
+    """The arguments of a client, not checked yet."""
 
     project: str
     private_key: KeySource = field(repr=mask)
@@ -153,21 +188,25 @@ class Given:
 
 
 def read_credentials(given: Given, *, allow_plain_http: bool) -> Credentials | InvalidCredentials:
-    """Check what a client was given; the error is returned, for the caller to raise.
+    """Check a client's arguments; return the error instead of raising it.
 
-    The frames down from here hold the key's text, and tools that record the variables of a
-    traceback would write it down. Returned, the error has no such frames.
+    The frames of this function hold the key's text and its passphrase, and tools that record the
+    variables of a traceback would store them. A new error that the caller raises has no such frames
+    and no cause that has them.
     """
     try:
         return _checked(given, allow_plain_http=allow_plain_http)
     except InvalidCredentials as error:
-        return error.with_traceback(None)
+        problem, setting = error.problem, error.setting
+    return InvalidCredentials(problem, setting)
 
 
 def _checked(given: Given, *, allow_plain_http: bool) -> Credentials:
     version, submerchant = given.api_version, given.submerchant
     if version not in get_args(ApiVersion):
-        raise InvalidCredentials(f"api_version must be 'v1' or 'v2', got {version!r}")
+        raise InvalidCredentials(
+            f"api_version must be 'v1' or 'v2', got {version!r}", "api_version"
+        )
     return Credentials(
         project=_header_text("project", given.project),
         key=_read_key(given.private_key, given.passphrase),
@@ -179,7 +218,8 @@ def _checked(given: Given, *, allow_plain_http: bool) -> Credentials:
 
 def _header_text(name: str, value: object) -> str:
     if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
-        raise InvalidCredentials(f"{name} must be printable ASCII text, as the manager gave it")
+        problem = f"{name} must be printable ASCII text, as the manager gave it"
+        raise InvalidCredentials(problem, name)
     return value
 
 
@@ -188,45 +228,40 @@ def _read_key(source: KeySource, passphrase: str | bytes | None) -> PrivateKey |
     if isinstance(source, bytes):
         return PrivateKey.from_pem(source, secret)
     if isinstance(source, Path | str):
-        return _key_in_file(Path(source), secret)
+        return _key_in_file(source, secret)
     if isinstance(source, PrivateKey) or callable(getattr(source, "sign", None)):
         return source
     raise InvalidCredentials(
         "private_key must be a path, PEM bytes, or an object with `async def sign(body)`; "
-        f"got {type(source).__name__}"
+        f"got {type(source).__name__}",
+        "private_key",
     )
 
 
-def _key_in_file(path: Path, passphrase: bytes | None) -> PrivateKey:
-    if "-----BEGIN" in str(path) or len(str(path)) > _LONGEST_PATH:
-        # A key given as text would be quoted in the error, as the name of a file.
-        raise InvalidCredentials("the private key was given as text; give a path, or PEM as bytes")
+def _key_in_file(path: Path | str, passphrase: bytes | None) -> PrivateKey:
+    pem = read_pem(path, "the private key", _KEY_HINT, "private_key")
     try:
-        return PrivateKey.from_pem(path.read_bytes(), passphrase)
+        return PrivateKey.from_pem(pem, passphrase)
     except InvalidCredentials as error:
-        raise InvalidCredentials(f"{path}: {error}") from None
-    except OSError as error:
-        raise InvalidCredentials(
-            f"the private key {path} can't be read: {error.strerror}; "
-            "make a pair with: smartglocal keygen"
-        ) from None
+        raise InvalidCredentials(f"{path}: {error.problem}", error.setting) from None
 
 
 def _read_server(server: object, *, allow_plain_http: bool) -> URL:
     try:
         given = URL(server if isinstance(server, str) else "")
-        url = plain(given)
+        url = normalized(given)
     except ValueError:
         given = url = URL()
     has_more = given.query or given.fragment or given.user or given.password
     if url.scheme not in {"http", "https"} or not url.host or has_more:
         raise InvalidCredentials(
-            "server must be an address like https://host (sg.DEMO and sg.LIVE are two)"
+            f"server must be an address like https://host, such as {DEMO}", "server"
         )
     if url.scheme == "http" and not (allow_plain_http or _is_loopback(url.host)):
         raise InvalidCredentials(
-            f"server {url.host} would be reached without TLS; use https, or "
-            "Settings(allow_plain_http=True) inside a network you trust"
+            f"server {url.host} would be reached without TLS; use https://. Plain HTTP is for "
+            "this machine; inside a network you trust, allow_plain_http of the client allows it",
+            "server",
         )
     return url
 
@@ -240,49 +275,59 @@ def _is_loopback(host: str) -> bool:
 
 @frozen(kw_only=True)
 class Environment(Given):
-    """A client's arguments, as the variables ``SMARTGLOCAL_*`` hold them."""
+    """A client's arguments, read from the variables ``SMARTGLOCAL_*``."""
 
     private_key: Path
     passphrase: str | None = field(default=None, repr=mask)
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Environment:
-    """Read the client's arguments from the environment.
+    """Read a client's arguments from the environment.
 
     Raises:
-        InvalidCredentials: a variable that is needed is missing; the text names all of them.
+        InvalidCredentials: required variables are missing; the text names all of them.
 
     """
-    said = _said(environment, _NEEDED)
+    values, missing = _variables(environment, _REQUIRED)
+    del environment  # The frames of an error must not show the passphrase.
+    if missing:
+        del values
+        raise InvalidCredentials(missing)
     return Environment(
-        project=said["PROJECT"],
-        private_key=Path(said["PRIVATE_KEY"]),
-        server=said["SERVER"],
-        passphrase=said["PRIVATE_KEY_PASSPHRASE"] or None,
-        submerchant=said["SUBMERCHANT"] or None,
-        api_version=said["API_VERSION"] or "v1",
+        project=values["PROJECT"],
+        private_key=Path(values["PRIVATE_KEY"]),
+        server=values["SERVER"],
+        passphrase=values["PRIVATE_KEY_PASSPHRASE"] or None,
+        submerchant=values["SUBMERCHANT"] or None,
+        api_version=values["API_VERSION"] or "v1",
     )
 
 
 def without_key(environment: Mapping[str, str], signer: Signer) -> Given:
-    """Read them for somebody who brings the signer along; the key isn't looked at.
+    """Read the arguments except the key, for a client with a signer of its own.
 
     Raises:
-        InvalidCredentials: a variable that is needed is missing; the text names all of them.
+        InvalidCredentials: required variables are missing; the text names all of them.
 
     """
-    said = _said(environment, _NEEDED_WITHOUT_KEY)
+    values, missing = _variables(environment, _REQUIRED_WITHOUT_KEY)
+    del environment
+    if missing:
+        del values
+        raise InvalidCredentials(missing)
     return Given(
-        project=said["PROJECT"],
+        project=values["PROJECT"],
         private_key=signer,
-        server=said["SERVER"],
-        submerchant=said["SUBMERCHANT"] or None,
-        api_version=said["API_VERSION"] or "v1",
+        server=values["SERVER"],
+        submerchant=values["SUBMERCHANT"] or None,
+        api_version=values["API_VERSION"] or "v1",
     )
 
 
-def _said(environment: Mapping[str, str], needed: Collection[str]) -> dict[str, str]:
-    said = {name: environment.get(f"SMARTGLOCAL_{name}") or "" for name in _VARIABLES}
-    if missing := [f"SMARTGLOCAL_{name}" for name in needed if not said[name]]:
-        raise InvalidCredentials(f"set {', '.join(missing)} in the environment")
-    return said
+def _variables(
+    environment: Mapping[str, str], required: Collection[str]
+) -> tuple[dict[str, str], str]:
+    """Return the variables by name, and the message for missing ones, else empty."""
+    values = {name: environment.get(f"SMARTGLOCAL_{name}") or "" for name in _VARIABLES}
+    missing = [f"SMARTGLOCAL_{name}" for name in required if not values[name]]
+    return values, f"set {', '.join(missing)} in the environment" if missing else ""

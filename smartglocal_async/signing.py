@@ -1,4 +1,4 @@
-"""RSA-SHA256 over raw bytes, as the header ``X-PARTNER-SIGN`` carries it; no I/O.
+"""RSA-SHA256 over raw bytes, as the header ``X-PARTNER-SIGN`` carries it.
 
 PKCS#1 v1.5 padding, standard Base64 in one line. The provider's page names the header, RSA
 and the serialised body; hash and encoding are documented by the sister platform, the padding
@@ -8,6 +8,7 @@ give the same signature, so one signature serves every attempt of a call.
 
 import base64
 import binascii
+from pathlib import Path
 from typing import Final, NoReturn, Protocol, Self
 
 from attrs import field, frozen
@@ -22,11 +23,13 @@ MINIMUM_KEY_BITS: Final = 2048
 _PUBLIC_EXPONENT: Final = 65537
 _PADDING: Final = padding.PKCS1v15()
 _HASH: Final = hashes.SHA256()
+_LONGEST_PATH: Final = 1_000
+"""A path that is longer is a key, most likely, and must not be quoted in an error."""
 _MAKE_ONE: Final = "make a pair with: smartglocal keygen"
 
 
 class Signer(Protocol):
-    """Turn a body into the value of ``X-PARTNER-SIGN``: standard Base64 in one line.
+    """Turns a body into the value of ``X-PARTNER-SIGN``: standard Base64 in one line.
 
     An HSM or a key management service fits as well as a PEM file: any object with this
     coroutine method will do. What it raises ends the call as not sent.
@@ -35,6 +38,32 @@ class Signer(Protocol):
     async def sign(self, body: bytes) -> str:
         """Return the Base64 of the RSA-SHA256 (PKCS#1 v1.5) signature of ``body``."""
         ...
+
+
+def read_pem(
+    source: bytes | Path | str, name: str, advice: str = "", setting: str | None = None
+) -> bytes:
+    """Return the PEM of a key, which is given as bytes or as the path of a file.
+
+    ``name`` says which key it is, such as "the private key". No frame and no context of an error
+    from here holds what was given.
+
+    Raises:
+        InvalidCredentials: the key itself was given as text, or the file can't be read; ``advice``
+            is appended to the second. The error has the ``setting``.
+
+    """
+    if isinstance(source, bytes):
+        return source
+    if "-----BEGIN" in str(source) or len(str(source)) > _LONGEST_PATH:
+        del source
+        problem = f"{name} was given as text; give a path, or PEM as bytes"
+        raise InvalidCredentials(problem, setting)
+    try:
+        return Path(source).read_bytes()
+    except OSError as error:
+        problem = f"{name} {source} can't be read: {error.strerror}{advice}"
+    raise InvalidCredentials(problem, setting)
 
 
 class SignerFailed(Exception):
@@ -57,8 +86,8 @@ class PublicKey:
         """
         key = _read_public(pem)
         del pem
-        if isinstance(key, str):
-            raise InvalidCredentials(f"the public key {key}")
+        if isinstance(key, InvalidCredentials):
+            raise InvalidCredentials(f"the public key {key.problem}", key.setting)
         return cls(key)
 
     @property
@@ -67,13 +96,13 @@ class PublicKey:
         return self._key.key_size
 
     def pem(self) -> bytes:
-        """Give the key as PEM SubjectPublicKeyInfo (``BEGIN PUBLIC KEY``)."""
+        """Return the key as PEM SubjectPublicKeyInfo (``BEGIN PUBLIC KEY``)."""
         return self._key.public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
 
     def verifies(self, body: bytes, signature: str) -> bool:
-        """Say whether ``signature`` (Base64) is this key's over exactly ``body``."""
+        """Return whether ``signature`` (Base64) is this key's over exactly ``body``."""
         try:
             raw = base64.b64decode(signature, validate=True)
             self._key.verify(raw, body, _PADDING, _HASH)
@@ -101,8 +130,8 @@ class PrivateKey:
         """
         key = _read_private(pem, passphrase)
         del pem, passphrase
-        if isinstance(key, str):
-            raise InvalidCredentials(f"the private key {key}")
+        if isinstance(key, InvalidCredentials):
+            raise InvalidCredentials(f"the private key {key.problem}", key.setting)
         return cls(key)
 
     @classmethod
@@ -125,7 +154,7 @@ class PrivateKey:
         return PublicKey(self._key.public_key())
 
     def pem(self, passphrase: bytes | None = None) -> bytes:
-        """Give the key as PEM PKCS#8, encrypted when there is a passphrase."""
+        """Return the key as PEM PKCS#8, encrypted when there is a passphrase."""
         encryption: serialization.KeySerializationEncryption = (
             serialization.BestAvailableEncryption(passphrase)
             if passphrase
@@ -157,7 +186,7 @@ class PrivateKey:
             good = False
         if not good:
             raise InvalidCredentials(
-                f"the private key is damaged: its parts don't fit; {_MAKE_ONE}"
+                f"the private key is damaged: its parts don't fit; {_MAKE_ONE}", "private_key"
             )
         return self
 
@@ -165,20 +194,24 @@ class PrivateKey:
         raise TypeError("a private key isn't pickled; hand over the path of its file instead")
 
 
-def _read_public(pem: bytes) -> rsa.RSAPublicKey | str:
+def _read_public(pem: bytes) -> rsa.RSAPublicKey | InvalidCredentials:
+    """Return the key, or the error instead of raising it: its frames would hold the PEM."""
     if b"PRIVATE KEY" in pem:
         private = _read_private(pem, None)
-        return private if isinstance(private, str) else private.public_key()
+        return private if isinstance(private, InvalidCredentials) else private.public_key()
     try:
         key = serialization.load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm):
-        return "isn't PEM (-----BEGIN PUBLIC KEY-----)"
-    return key if isinstance(key, rsa.RSAPublicKey) else "isn't RSA; the provider takes RSA only"
+        return InvalidCredentials("isn't PEM (-----BEGIN PUBLIC KEY-----)", "public_key")
+    if isinstance(key, rsa.RSAPublicKey):
+        return key
+    return InvalidCredentials("isn't RSA; the provider takes RSA only", "public_key")
 
 
-def _read_private(pem: bytes, passphrase: bytes | None) -> rsa.RSAPrivateKey | str:
+def _read_private(pem: bytes, passphrase: bytes | None) -> rsa.RSAPrivateKey | InvalidCredentials:
+    """Return the key, or the error instead of raising it: its frames would hold the PEM."""
     if b"PUBLIC KEY" in pem:
-        return f"is a public key; give the private half, or {_MAKE_ONE}"
+        return _bad_key(f"is a public key; give the private half, or {_MAKE_ONE}")
     try:
         # Skips the 50 ms primality check: the merchant's own key is not an attacker's,
         # and `prove` tests on a thread that its parts belong together.
@@ -187,18 +220,27 @@ def _read_private(pem: bytes, passphrase: bytes | None) -> rsa.RSAPrivateKey | s
         )
     except TypeError:
         return (
-            "is encrypted; give its passphrase"
+            _bad_passphrase("is encrypted; give its passphrase")
             if passphrase is None
-            else "isn't encrypted, but a passphrase was given; leave it out"
+            else _bad_passphrase("isn't encrypted, but a passphrase was given; leave it out")
         )
     except (ValueError, UnsupportedAlgorithm):
         return (
-            f"can't be read: it isn't PEM (-----BEGIN PRIVATE KEY-----); {_MAKE_ONE}"
+            _bad_key(f"can't be read: it isn't PEM (-----BEGIN PRIVATE KEY-----); {_MAKE_ONE}")
             if passphrase is None
-            else "can't be read: the passphrase is wrong, or it isn't PEM"
+            else _bad_passphrase("can't be read: the passphrase is wrong, or it isn't PEM")
         )
     if not isinstance(key, rsa.RSAPrivateKey):
-        return f"isn't RSA; the provider takes RSA only; {_MAKE_ONE}"
+        return _bad_key(f"isn't RSA; the provider takes RSA only; {_MAKE_ONE}")
     if key.key_size < MINIMUM_KEY_BITS:
-        return f"has {key.key_size} bits; {MINIMUM_KEY_BITS} or more are needed; {_MAKE_ONE}"
+        least = f"{MINIMUM_KEY_BITS} or more are needed"
+        return _bad_key(f"has {key.key_size} bits; {least}; {_MAKE_ONE}")
     return key
+
+
+def _bad_key(problem: str) -> InvalidCredentials:
+    return InvalidCredentials(problem, "private_key")
+
+
+def _bad_passphrase(problem: str) -> InvalidCredentials:
+    return InvalidCredentials(problem, "private_key_passphrase")

@@ -1,122 +1,118 @@
-"""Keys, a running emulator and a client of it, on asyncio and on uvloop."""
+"""Fixtures: keys, a running emulator and its client, on asyncio and on uvloop."""
 
 import asyncio
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import uvloop
+from clock import Clock
 from merchant import Merchant, merchant_of
 from paying import QUICK
 from postgres_schemas import execute, missing, new_schema
-from proving import as_markdown
+from proof_tables import as_markdown
 from till import Till
 
 import smartglocal_async as sg
 from smartglocal_async import emulator
 
-# Installed, the package brings its pytest plugin along; in a bare checkout it is named by hand.
-PLUGIN = (
-    []
-    if any(point.name == "smartglocal" for point in entry_points(group="pytest11"))
-    else ["-p", "smartglocal_async.testing"]
-)
+# A script that makes samples, and the plugin of `nox -s mutation`: each needs a library of its own.
+collect_ignore = ["samples/files/make.py", "support/mutating.py"]
 
-# A shell has its background jobs ignore SIGINT, and nohup SIGHUP; a command inherits what is
-# ignored. The commands under test must hear both.
+# A shell makes background jobs ignore SIGINT, and nohup makes them ignore SIGHUP; child processes
+# inherit this. The commands under test must receive both.
 for _number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, lambda *_: None)
 
 
-# What talks to an event loop by itself: its sockets, timers, threads and tasks.
-ON_BOTH_LOOPS = frozenset(
-    {
-        "test_batch",
-        "test_cancellation",
-        "test_client",
-        "test_create_many",
-        "test_flights",
-        "test_inbox",
-        "test_integrations",
-        "test_journal_postgres",
-        "test_journal_sqlite",
-        "test_mocked",
-        "test_payouts",
-        "test_payouts_batch",
-        "test_pool",
-        "test_retry",
-        "test_signer",
-        "test_transport",
-        "test_waiting",
-    }
-)
-
-
 def pytest_asyncio_loop_factories(config, item) -> dict[str, Callable[[], Any]]:  # noqa: ARG001
-    """Run asynchronous tests on asyncio, and those of what talks to it on uvloop, too."""
-    loops = {"asyncio": asyncio.new_event_loop}
-    return loops | ({"uvloop": uvloop.new_event_loop} if item.path.stem in ON_BOTH_LOOPS else {})
+    """Run asynchronous tests on asyncio, and those marked ``both_loops`` also on uvloop.
+
+    The mark is for tests with sockets, timers, threads and tasks of their own.
+    """
+    loops: dict[str, Callable[[], Any]] = {"asyncio": asyncio.new_event_loop}
+    if item.get_closest_marker("both_loops") is not None:
+        loops["uvloop"] = (
+            with_eager_tasks(uvloop.new_event_loop) if IS_EAGER else uvloop.new_event_loop
+        )
+    return loops
+
+
+def with_eager_tasks(make: Callable[[], Any]) -> Callable[[], Any]:
+    """Return a function that makes an event loop with eager tasks."""
+
+    def new_event_loop() -> Any:
+        loop = make()
+        loop.set_task_factory(asyncio.eager_task_factory)
+        return loop
+
+    return new_event_loop
+
+
+# With SMARTGLOCAL_EAGER=1 (Python 3.12 and later) every event loop of the tests has eager tasks:
+# those of asynchronous tests, of `asyncio.run`, and of the emulator in its thread.
+IS_EAGER = os.environ.get("SMARTGLOCAL_EAGER") == "1"
+if IS_EAGER:
+    asyncio.new_event_loop = asyncio.events.new_event_loop = with_eager_tasks(
+        asyncio.new_event_loop
+    )
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Have twice as many workers as cores: half of the time goes by in waiting for processes."""
+    """Return twice the number of cores, because tests wait for processes half of the time."""
     return 2 * (os.cpu_count() or 1)
 
 
-@pytest.hookimpl(wrapper=True, trylast=True)
-def pytest_runtest_call(item) -> Iterator[None]:
-    """Trace nothing of what is marked ``no_cover``.
+_SLOW_FACTOR: Final = 6
 
-    pytest-cov stops its own measurement; in a worker of pytest-xdist another one goes on.
+
+def pytest_collection_modifyitems(config, items) -> None:
+    """Limit the time of each test; mark the tests on uvloop and the proof tests as slow.
+
+    The limit is a signal, which fails the test with its traceback. On uvloop the signal is lost in
+    the loop, so there the process ends with the traceback of each thread, and pytest-xdist names
+    the test and starts another process.
     """
-    tracer = sys.gettrace()
-    if tracer is None or item.get_closest_marker("no_cover") is None:
-        return (yield)
-    sys.settrace(None)
-    try:
-        return (yield)
-    finally:
-        sys.settrace(tracer)
-
-
-def pytest_collection_modifyitems(items) -> None:
-    """Have what runs on uvloop run once, on the interpreter that measures coverage."""
+    limit = float(config.getini("timeout"))
     for item in items:
         spec = getattr(item, "callspec", None)
-        if spec is not None and "uvloop" in spec.id.split("-"):
-            item.add_marker(pytest.mark.thorough)
+        is_on_uvloop = spec is not None and "uvloop" in spec.id.split("-")
+        if is_on_uvloop or item.get_closest_marker("proof") is not None:
+            item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("timeout") is None:
+            times = 1 if item.get_closest_marker("slow") is None else _SLOW_FACTOR
+            method = "thread" if is_on_uvloop else "signal"
+            item.add_marker(pytest.mark.timeout(times * limit, method=method))
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
-    """Write what the tests counted as the tables of the proof, where a file is named for them."""
+    """Write the counts of the tests as tables to the file in SMARTGLOCAL_PROOF, if it is set."""
     file = os.environ.get("SMARTGLOCAL_PROOF")
     if file is not None:
         passed = terminalreporter.getreports("passed")
-        told = [note for report in passed for note in report.user_properties if note[0] == "proof"]
+        notes = [note for report in passed for note in report.user_properties if note[0] == "proof"]
         now = datetime.now(UTC)  # noqa: TID251 - the day of the run
-        text = as_markdown((note for _, note in told), now)
+        text = as_markdown((note for _, note in notes), now)
         _ = Path(file).write_text(text, encoding="utf-8")
         terminalreporter.write(f"\n{text}")
 
 
 @pytest.fixture
 def prove(record_property) -> Callable[[str, str, Mapping[str, int]], None]:
-    """Give a function that notes counts for a row of a table of the proof."""
+    """Return a function that records counts for a row of a table of results."""
     return lambda table, row, counts: record_property("proof", (table, row, dict(counts)))
 
 
 @pytest.fixture
 def schema() -> Iterator[str]:
-    """Give the name of a schema that isn't there; it is dropped at the end."""
+    """Return the name of a new schema; it is dropped at the end."""
     name = new_schema()
     yield name
     if missing() is None:
@@ -125,13 +121,13 @@ def schema() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def key() -> sg.PrivateKey:
-    """Give the partner's private key; making one takes a while, so all tests share it."""
+    """Return the partner's private key; all tests share it, because generating one is slow."""
     return sg.PrivateKey.generate()
 
 
 @pytest.fixture
 def run_provider(key) -> Iterator[Callable[..., emulator.Provider]]:
-    """Give a function that starts an emulator registered with `key`; all stop at the end."""
+    """Return a function that starts an emulator registered with `key`; all stop at the end."""
     with contextlib.ExitStack() as stack:
         yield lambda **options: stack.enter_context(
             emulator.run_in_thread(**{"public_key": key.public, **options})
@@ -140,13 +136,13 @@ def run_provider(key) -> Iterator[Callable[..., emulator.Provider]]:
 
 @pytest.fixture
 def provider(run_provider) -> emulator.Provider:
-    """Give an emulator without faults."""
+    """Return an emulator without faults."""
     return run_provider()
 
 
 @pytest.fixture
 async def connect(key) -> AsyncIterator[Callable[..., sg.SmartGlocal]]:
-    """Give a function that makes a client of an emulator; all close at the end."""
+    """Return a function that makes a client of an emulator; all close at the end."""
     async with contextlib.AsyncExitStack() as stack:
 
         def make(provider: emulator.Provider, **options: Any) -> sg.SmartGlocal:
@@ -159,13 +155,13 @@ async def connect(key) -> AsyncIterator[Callable[..., sg.SmartGlocal]]:
 
 @pytest.fixture
 def api(connect, provider) -> sg.SmartGlocal:
-    """Give a client of the emulator without faults."""
+    """Return a client of the emulator without faults."""
     return connect(provider)
 
 
 @pytest.fixture
 async def merchant(run_provider, connect) -> AsyncIterator[Callable[..., Any]]:
-    """Give a function that starts a provider with these options, and a merchant of it."""
+    """Return a function that starts a provider with these options, and a merchant of it."""
     async with contextlib.AsyncExitStack() as stack:
 
         async def make(*, api_version: str = "v1", **options: Any) -> Merchant:
@@ -178,48 +174,26 @@ async def merchant(run_provider, connect) -> AsyncIterator[Callable[..., Any]]:
 
 @pytest.fixture
 def till(key, tmp_path, monkeypatch, run_provider) -> Iterator[Till]:
-    """Give the command line of a shop that pays out of files in a folder of its own."""
+    """Return a command line for payout files, with a folder and an emulator of its own."""
     till = Till(tmp_path, key, monkeypatch, run_provider)
     yield till
     till.closes()
 
 
 @pytest.fixture
-def journal() -> sg.MemoryJournal:
-    """Give a journal that says that it is durable."""
-    return sg.MemoryJournal(unsafe=True)
+def journal() -> sg.journal.MemoryJournal:
+    """Return a memory journal that claims to be durable."""
+    return sg.journal.MemoryJournal(unsafe=True)
 
 
 @pytest.fixture
 async def payouts(connect, provider, journal) -> AsyncIterator[sg.Payouts]:
-    """Give payouts over the emulator, open, that hardly wait."""
+    """Return open payouts over the emulator, with short waits."""
     async with sg.Payouts(connect(provider, settings=QUICK), journal) as payouts:
         yield payouts
 
 
-class Clock:
-    """A clock that only moves when somebody sleeps; keeps every wait it was asked for."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.waits: list[float] = []
-
-    def monotonic(self) -> float:
-        """Give the time, in seconds."""
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        """Move on at once, and note the wait."""
-        self.waits.append(seconds)
-        self.now += seconds
-        await asyncio.sleep(0)
-
-    def timing(self, dice: Callable[[], float] = lambda: 0.5) -> sg.Timing:
-        """Give the client's settings of time and chance over this clock."""
-        return sg.Timing(monotonic=self.monotonic, sleep=self.sleep, dice=dice)
-
-
 @pytest.fixture
 def clock() -> Clock:
-    """Give a clock set by hand."""
+    """Return a clock that a test advances."""
     return Clock()

@@ -5,10 +5,13 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 import pytest
+from pooled import place
 
 import smartglocal_async as sg
 from smartglocal_async.emulator import Fault, FaultKind, FaultScript
-from smartglocal_async.pool import SessionPool
+from smartglocal_async.session_pool import SessionPool
+
+pytestmark = pytest.mark.both_loops
 
 REQUEST: Final = sg.CreateSession(amount_details=sg.AmountDetails(10_000, "usd"))
 FAULTS: Final = FaultScript(
@@ -18,7 +21,7 @@ MOST_POINTS: Final = 200
 
 
 class Sweep:
-    """Counts suspensions over all tasks of some work, and cancels it at one of them."""
+    """Counts the suspensions of all tasks, and cancels the work at one of them."""
 
     def __init__(self, point: int, *, late: bool) -> None:
         self.left = point
@@ -26,12 +29,12 @@ class Sweep:
         self.work: asyncio.Task[Any] | None = None
 
     def suspended(self, awaited: asyncio.Future[Any] | None) -> None:
-        """Cancel the work now, or when what is awaited has come and the wake-up is under way."""
+        """Cancel the work now, or once the awaited result is there and the wake-up scheduled."""
         self.left -= 1
         if self.left != -1 or self.work is None:
             return
         if self.late and awaited is not None:
-            # Before the task's own callback: it was added first.
+            # Before the task's own callback, because it was added first.
             awaited.add_done_callback(lambda _: self.work.cancel())
         else:
             self.work.cancel()
@@ -39,7 +42,7 @@ class Sweep:
     def make_task(
         self, loop: asyncio.AbstractEventLoop, coro: Any, **options: Any
     ) -> asyncio.Task[Any]:
-        """Make a task whose suspensions are counted here."""
+        """Make a task whose suspensions are counted."""
         return asyncio.Task(Stepping(self, coro), loop=loop, **options)
 
 
@@ -51,11 +54,11 @@ class Stepping(Coroutine[Any, Any, Any]):
         self.inner = inner
 
     def send(self, value: Any) -> Any:
-        """Go on to the next suspension."""
+        """Continue to the next suspension."""
         return self._report(self.inner.send(value))
 
     def throw(self, *error: Any) -> Any:
-        """Go on with an error."""
+        """Continue with an error."""
         return self._report(self.inner.throw(*error))
 
     def close(self) -> None:
@@ -71,9 +74,9 @@ class Stepping(Coroutine[Any, Any, Any]):
 
 
 async def cancel_at(point: int, work: Coroutine[Any, Any, Any], *, late: bool) -> bool:
-    """Cancel work at its suspension of that number, in whichever of its tasks; say if it was.
+    """Cancel work at its n-th suspension, in any of its tasks; return whether it was cancelled.
 
-    ``late`` cancels when what it waits for has just come: the wake-up is under way.
+    ``late`` cancels when the awaited result has just arrived and the wake-up is scheduled.
     """
     loop = asyncio.get_running_loop()
     sweep = Sweep(point, late=late)
@@ -89,14 +92,14 @@ async def cancel_at(point: int, work: Coroutine[Any, Any, Any], *, late: bool) -
 
 
 async def assert_clean(pool: SessionPool, limit: int) -> None:
-    """Nothing of a call may be left: no place taken, no count, no task, no connection held."""
+    """Check that nothing of a call is left: no place, no count, no task, no connection."""
     stats = pool.stats()
     assert (stats.calls, stats.sending, stats.waiting) == (0, 0, 0)
     assert asyncio.all_tasks() == {asyncio.current_task()}
     if stats.loops:
-        home = await pool.enter()
-        assert home.gate._value == limit
-        assert not home.session.connector._acquired
+        loop_state = await pool.enter()
+        assert (loop_state.sending, loop_state.waiting, loop_state.limit) == (0, 0, limit)
+        assert not loop_state.session.connector._acquired
 
 
 lates = pytest.mark.parametrize("late", [False, True], ids=["while waiting", "while waking"])
@@ -108,7 +111,7 @@ class TestSweep:
     @lates
     @pytest.mark.parametrize("has_key", [False, True], ids=["no key", "own key"])
     async def test_a_call(self, run_provider, connect, clock, *, has_key: bool, late: bool) -> None:
-        """Wherever it strikes, the cancellation arrives, and the client works on."""
+        """The cancellation is raised at any point, and the client still works."""
         provider = run_provider(faults=FAULTS)
         for point in range(MOST_POINTS):
             async with SessionPool(2) as pool:
@@ -129,7 +132,7 @@ class TestSweep:
 
     @lates
     async def test_a_batch(self, run_provider, connect, clock, *, late: bool) -> None:
-        """A batch that is cancelled anywhere leaves nothing running."""
+        """A batch that is cancelled at any point leaves nothing running."""
         provider = run_provider(faults=FAULTS)
 
         async def settle(api: sg.SmartGlocal) -> int:
@@ -151,20 +154,20 @@ class TestSweep:
 
     @lates
     async def test_waiting_for_a_place(self, *, late: bool) -> None:
-        """A place that is granted just as its waiter leaves goes to the next."""
+        """A place that is assigned just as its waiter is cancelled goes to the next."""
 
         async def attempt() -> None:
-            async with home.slot(10):
+            async with place(loop_state, 10):
                 await asyncio.sleep(0)
 
         async with SessionPool(1) as pool:
-            home = await pool.enter()
+            loop_state = await pool.enter()
             for point in range(MOST_POINTS):
                 go_on = asyncio.Event()
                 async with asyncio.TaskGroup() as group:
 
                     async def hold(go_on: asyncio.Event = go_on) -> None:
-                        async with home.slot(10):
+                        async with place(loop_state, 10):
                             await go_on.wait()
 
                     group.create_task(hold())
@@ -181,11 +184,11 @@ class TestSweep:
 
 
 class TestTimeout:
-    """The caller's own clock."""
+    """The caller's own time-out."""
 
     @pytest.mark.parametrize("own_key", [None, "order-1"])
     async def test_is_honoured(self, run_provider, connect, own_key: str | None) -> None:
-        """``asyncio.timeout`` around a call ends it, though the client would wait longer."""
+        """``asyncio.timeout`` around a call ends it, even if the client would wait longer."""
         hangs = Fault(FaultKind.HANG, key='"slow shop"', rate=1)
         provider = run_provider(faults=FaultScript((hangs,)))
         async with SessionPool() as pool:
@@ -197,7 +200,7 @@ class TestTimeout:
             assert (await api.session.create(REQUEST)).id
 
     async def test_while_waiting_to_try_again(self, run_provider, connect) -> None:
-        """A wait between attempts is left at once."""
+        """A wait between attempts ends at once."""
         fault = Fault(FaultKind.THROTTLE, rate=1, seconds=20)
         waiting = asyncio.Event()
 

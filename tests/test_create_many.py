@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import gc
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import Any, Final
 
@@ -12,42 +12,44 @@ from rawserver import good, serve
 
 import smartglocal_async as sg
 from smartglocal_async.emulator import Fault, FaultKind, FaultScript
-from smartglocal_async.pool import SessionPool
+from smartglocal_async.session_pool import SessionPool
+
+pytestmark = pytest.mark.both_loops
 
 REQUEST: Final = sg.CreateSession(amount_details=sg.AmountDetails(10_000, "usd"))
 FIELD: Final = "idempotency_key"
 
 
 def order(number: int) -> sg.CreateSession:
-    """Give the request of one order."""
+    """Return the request of one order."""
     return sg.CreateSession(
         amount_details=sg.AmountDetails(100 + number, "usd"), metadata={FIELD: f"order-{number}"}
     )
 
 
 def generated(number: int) -> Iterator[sg.CreateSession]:
-    """Give requests one by one."""
+    """Yield requests."""
     yield from map(order, range(number))
 
 
 async def streamed(number: int) -> AsyncIterator[sg.CreateSession]:
-    """Give requests one by one, as from a database."""
+    """Yield requests, as from a database."""
     for each in generated(number):
         await asyncio.sleep(0)
         yield each
 
 
-class Stamp:
-    """A signer that costs nothing; no raw server checks it."""
+class FakeSigner:
+    """A signer that does no work; no raw server checks the signature."""
 
     async def sign(self, body: bytes) -> str:
-        """Sign nothing."""
+        """Return a constant signature."""
         del body
         return "c3RhbXA="
 
 
 async def assert_nothing_is_left(pool: SessionPool) -> None:
-    """No task, no place taken, no connection held by an answer that nobody read."""
+    """Check that no task, place or connection is left in use."""
     stats = pool.stats()
     assert (stats.calls, stats.sending, stats.waiting) == (0, 0, 0)
     assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -55,10 +57,10 @@ async def assert_nothing_is_left(pool: SessionPool) -> None:
 
 
 class TestThousand:
-    """A thousand at once, while one attempt in ten goes wrong."""
+    """A thousand orders at once, while one attempt in ten fails."""
 
     async def test_one_session_per_order(self, run_provider, connect, clock) -> None:
-        """Every order has its session, no order has two, and nothing is left behind."""
+        """Every order has one session, and nothing is left behind."""
         provider = run_provider(faults=FaultScript.drops(0.1, seed=7))
         policy = sg.RetryPolicy(attempts=8, deadline_seconds=1e6, budget_tokens=10_000)
         settings = sg.Settings(retry=policy, timing=clock.timing())
@@ -90,7 +92,7 @@ class TestThousand:
 
 
 class TestSources:
-    """Where requests come from."""
+    """Sources of requests."""
 
     @pytest.mark.parametrize(
         "make",
@@ -105,7 +107,7 @@ class TestSources:
     )
     @pytest.mark.parametrize("concurrency", [1, 3, 64])
     async def test_any_iterable(self, api, make: Callable[[], Any], concurrency: int) -> None:
-        """Any iterable will do, with more places than items or fewer."""
+        """Any iterable, with more places than items or fewer."""
         outcomes = [each async for each in api.session.create_many(make(), concurrency=concurrency)]
 
         by_index = {each.index: each for each in outcomes}
@@ -115,12 +117,12 @@ class TestSources:
         assert all(each.request == order(each.index) for each in outcomes)
         assert all(each.error is None and each.attempts == 1 for each in outcomes)
 
-    async def test_nothing_at_all(self, api) -> None:
+    async def test_no_requests(self, api) -> None:
         """No requests, no outcomes."""
         assert [each async for each in api.session.create_many([])] == []
 
     async def test_pulled_only_as_fast_as_fetched(self) -> None:
-        """However long the source, only a bounded number of its items is ever out."""
+        """However long the source is, only a bounded number of its items is in use."""
         concurrency, pulled = 3, 0
 
         def endless() -> Iterator[sg.CreateSession]:
@@ -130,7 +132,7 @@ class TestSources:
                 yield REQUEST
 
         with serve(good) as server:
-            async with sg.SmartGlocal("demo", Stamp(), server.url) as api:
+            async with sg.SmartGlocal("demo", FakeSigner(), server.url) as api:
                 outcomes = api.session.create_many(endless(), concurrency=concurrency)
                 async with contextlib.aclosing(outcomes):
                     assert pulled == 0
@@ -140,7 +142,7 @@ class TestSources:
 
     @pytest.mark.parametrize("is_async", [False, True])
     async def test_a_source_that_breaks(self, api, provider, *, is_async: bool) -> None:
-        """What was taken is settled and given; then the source's own exception is raised."""
+        """Items already taken are settled and returned; then the source's exception is raised."""
 
         def broken() -> Iterator[sg.CreateSession]:
             yield from generated(5)
@@ -166,7 +168,7 @@ class TestSources:
 
     @pytest.mark.parametrize("concurrency", [0, -1, True, 1.5, "2", None])
     async def test_a_wrong_concurrency(self, api, concurrency: Any) -> None:
-        """A number of workers that is none is refused."""
+        """An invalid number of workers is refused."""
         with pytest.raises(sg.InvalidRequest, match="concurrency"):
             await anext(aiter(api.session.create_many([REQUEST], concurrency=concurrency)))
 
@@ -175,7 +177,7 @@ class TestOutcomes:
     """Each request has its own outcome."""
 
     async def test_one_failure_stops_no_other(self, run_provider, connect, clock) -> None:
-        """Refused, lost, invalid and good ones stand side by side, each with its facts."""
+        """Refused, lost, invalid and successful requests each have their own outcome."""
         faults = FaultScript(
             (
                 Fault(FaultKind.REDIRECT, key="refused", rate=1),
@@ -207,7 +209,7 @@ class TestOutcomes:
         ]
 
     async def test_keys_of_the_callers_choice(self, api, provider) -> None:
-        """A function gives each request its key."""
+        """A function sets the key of each request."""
         amounts = range(1, 5)
         requests = [sg.CreateSession(amount_details=sg.AmountDetails(n, "usd")) for n in amounts]
 
@@ -222,7 +224,7 @@ class TestOutcomes:
         assert all(provider.order(f"amount-{n}").made == 1 for n in amounts)
 
     async def test_one_key_for_two_requests(self, api) -> None:
-        """The second request under a key is an outcome of its own: refused, not sent."""
+        """The second request with a key is refused and not sent."""
         outcomes = [
             each
             async for each in api.session.create_many(
@@ -240,7 +242,7 @@ class TestOutcomes:
         assert [type(each.error) for each in again] == [sg.KeyReused]
 
     async def test_keys_that_break(self, api) -> None:
-        """A request for which the caller's own function raises fails alone."""
+        """A request fails alone if the key function raises for it."""
 
         def keys(request: sg.CreateSession) -> str:
             if request.metadata[FIELD] == "order-3":
@@ -257,10 +259,10 @@ class TestOutcomes:
 
 
 class TestEnd:
-    """Leaving before all is done."""
+    """Leaving before the end."""
 
     async def test_early(self, run_provider, connect) -> None:
-        """Left early, everything that is out ends at once."""
+        """All calls in flight end at once."""
         provider = run_provider(faults=FaultScript((Fault(FaultKind.HANG, key="order-3", rate=1),)))
         api = connect(provider)
 
@@ -273,10 +275,35 @@ class TestEnd:
         await assert_nothing_is_left(api._pool)
         assert (await api.session.create(REQUEST)).id
 
+    async def test_early_closes_an_asynchronous_generator(self, api) -> None:
+        """The source of the requests may hold a cursor or a connection."""
+        closed = []
+
+        async def requests() -> AsyncGenerator[sg.CreateSession]:
+            try:
+                while True:
+                    yield REQUEST
+            finally:
+                closed.append(True)
+
+        async with contextlib.aclosing(api.session.create_many(requests())) as outcomes:
+            async for _ in outcomes:
+                break
+        assert closed == [True]
+
+    async def test_async_keys_are_refused(self, api) -> None:
+        """They would have to be awaited."""
+
+        async def key(_request: sg.CreateSession) -> str:
+            return "k"
+
+        with pytest.raises(sg.InvalidRequest, match="keys: is an async function"):
+            api.session.create_many([REQUEST], keys=key)
+
     async def test_cancelled(self, run_provider, connect) -> None:
-        """A cancelled batch takes its calls with it."""
+        """A cancelled batch cancels its calls."""
         arrived, loop = asyncio.Semaphore(0), asyncio.get_running_loop()
-        # uvloop walks the stack in debug mode, and CPython 3.12.1 and 3.13.0 crash on this one.
+        # In debug mode uvloop walks the stack, and CPython 3.12.1 and 3.13.0 crash on this one.
         loop.set_debug(False)
         provider = run_provider(
             faults=FaultScript((Fault(FaultKind.HANG, rate=1),)),
@@ -298,7 +325,7 @@ class TestEnd:
         await assert_nothing_is_left(api._pool)
 
     async def test_a_pool_that_closes(self, api) -> None:
-        """A client that is closed half-way ends the batch; the rest of it is not tried."""
+        """A client that is closed in the middle ends the batch; the rest isn't tried."""
         outcomes = api.session.create_many(generated(100), concurrency=1)
         await anext(outcomes)
         await api.drain()

@@ -1,21 +1,20 @@
-"""What the documentation says is what runs."""
+"""The documentation matches the code."""
 
 import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import attrs
 import pytest
-from conftest import PLUGIN
+from places import ROOT
+from plugin import PLUGIN
 
 import smartglocal_async as sg
 from smartglocal_async import emulator
 
-pytestmark = pytest.mark.thorough
+pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(
     r"^```python(?: title=\"(?P<file>[^\"]+)\")?\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
@@ -36,7 +35,7 @@ QUOTED = [
 
 @pytest.fixture
 def home(tmp_path, key, monkeypatch):
-    """Give a folder with `shop.pem`, and an emulator that the environment points to."""
+    """Return a folder with `shop.pem`, and an emulator that the environment points to."""
     (tmp_path / "shop.pem").write_bytes(key.pem())
     monkeypatch.chdir(tmp_path)
     with (
@@ -53,13 +52,13 @@ def home(tmp_path, key, monkeypatch):
 @pytest.mark.parametrize("code", [s for s in SNIPPETS if "def test_" not in s.values[0]])
 @pytest.mark.filterwarnings("ignore::smartglocal_async.errors.LeftOpen")
 def test_snippets_run(code, home):  # noqa: ARG001
-    """Every Python block of the documentation runs as it stands."""
+    """Every Python block of the documentation runs."""
     exec(compile(code, "<snippet>", "exec"), {"__name__": "snippet"})  # noqa: S102
 
 
 @pytest.mark.parametrize("code", [s for s in SNIPPETS if "def test_" in s.values[0]])
 def test_test_snippets_pass(code, tmp_path):
-    """The tests that the documentation shows pass, with nothing but the plugin."""
+    """The tests in the documentation pass with only the plugin."""
     (tmp_path / "test_snippet.py").write_text(code, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(
@@ -74,7 +73,7 @@ def test_test_snippets_pass(code, tmp_path):
 
 @pytest.mark.parametrize(("code", "file"), QUOTED)
 def test_quoted_files_are_quoted_whole(code, file):
-    """A block that names an example shows that example, to the letter."""
+    """A block that names an example has exactly its text."""
     assert code == file.read_text(encoding="utf-8")
 
 
@@ -96,7 +95,7 @@ def test_examples_run(example, said, home):
 
 
 async def test_the_web_service_answers(home, monkeypatch):  # noqa: ARG001
-    """The example service creates one session per order, and says what it refuses."""
+    """The example service creates one session per order, and reports what it refuses."""
     monkeypatch.syspath_prepend(str(ROOT / "examples"))
     import web_service  # noqa: PLC0415
     from aiohttp.test_utils import TestClient, TestServer  # noqa: PLC0415
@@ -108,22 +107,23 @@ async def test_the_web_service_answers(home, monkeypatch):  # noqa: ARG001
         changed = await client.post("/orders/7", json={**order, "amount": "100.01"})
         assert first == again == {"session": "ps_1", "status": "created"}
         assert changed.status == 400
-        assert "amount_details.amount" in await changed.text()
+        assert "differ: amount_details" in await changed.text()
         for nonsense in (b"", b"[]", b"{}", b'{"amount": "1", "currency": 7}'):
             assert (await client.post("/orders/8", data=nonsense)).status == 400
 
 
-def test_the_policy_is_printed_as_it_is():
-    """The page on retries shows the table that the code prints."""
+def test_retry_page_shows_the_policy():
+    """The page on retries has the table that the code prints."""
     page = (ROOT / "docs/reference/retries.md").read_text(encoding="utf-8")
     assert f"```text\n{sg.RetryPolicy()}\n```" in page
 
 
 def test_ci_runs_the_readme_command():
-    """The script of the gates runs the README's test command, and nothing else."""
+    """The CI script begins with the README's test command."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     script = (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()
-    assert f"```sh\n{script[-1]}\n```" in readme
+    [command] = [line for line in script if "pip install" in line]
+    assert f"```sh\n{command}\n```" in readme
 
 
 def test_links_lead_to_files():
@@ -134,7 +134,7 @@ def test_links_lead_to_files():
 
 
 def test_the_emulator_page_lists_every_fault():
-    """The page on the emulator has a row for each fault, and for each field of one."""
+    """The page on the emulator has a row for each fault and each field of a fault."""
     page = (ROOT / "docs/reference/emulator.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([a-z_0-9]+)` \|", page, re.MULTILINE)
     assert [row for row in rows if row in set(emulator.FaultKind)] == list(emulator.FaultKind)
@@ -143,18 +143,19 @@ def test_the_emulator_page_lists_every_fault():
 
 
 def test_the_command_line_page_names_every_command():
-    """The page on the command line lists the commands that there are, and no others."""
+    """The page on the command line lists exactly the existing commands."""
     typer = pytest.importorskip("typer")
     from smartglocal_async.cli.app import app  # noqa: PLC0415
 
-    group = typer.main.get_command(app)
-    names = {
-        f"{name} {inner}".strip()
-        for name, command in group.commands.items()
-        for inner in getattr(command, "commands", {"": None})
-    }
+    def below(node: object) -> list[str]:
+        inner = getattr(node, "commands", None)
+        if inner is None:
+            return [""]
+        return [f"{name} {rest}".strip() for name in inner for rest in below(inner[name])]
+
+    names = set(below(typer.main.get_command(app)))
     page = (ROOT / "docs/reference/command-line.md").read_text(encoding="utf-8")
     listed = re.findall(
-        r"^\| `smartglocal ([a-z]+(?: [a-z]+(?:-[a-z]+)*)?)(?=[ `])", page, re.MULTILINE
+        r"^\| `smartglocal ([a-z-]+(?: [a-z]+(?:-[a-z]+)*){0,2})(?=[ `])", page, re.MULTILINE
     )
     assert set(listed) == names

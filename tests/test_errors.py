@@ -1,4 +1,4 @@
-"""Errors: one tree, split by what the caller may do next; they copy, pickle and keep quiet."""
+"""Errors: one tree, split by what the caller may do next; they copy, pickle and hide secrets."""
 
 import copy
 import inspect
@@ -17,7 +17,7 @@ FACTS: Final = {
     "session_id": "ps_1",
     "code": "invalid_request",
     "description": "check request",
-    "code_class": sg.CodeClass.PERMANENT,
+    "code_class": sg.errors.CodeClass.PERMANENT,
     "http_status": 400,
     "content_type": "text/html",
     "attempts": 2,
@@ -25,6 +25,7 @@ FACTS: Final = {
     "cause": "an empty answer",
     "stopped_by": "attempts",
     "retry_after_seconds": 3.0,
+    "is_misconfigured": False,
 }
 ALL: Final = [
     sg.SmartGlocalError("text"),
@@ -32,24 +33,28 @@ ALL: Final = [
     sg.InvalidRequest("a.b", "is wrong"),
     sg.InvalidCredentials("text"),
     sg.KeyReused("k", ("a", "b")),
+    sg.KeyReused("k", ("request",), is_compared=False),
     sg.PoolClosed("text"),
     sg.NotSent("session/create"),
     sg.NotSent(**FACTS),
     sg.Refused(**FACTS),
     sg.OutcomeUnknown(**FACTS),
-    sg.StillOpen("ps_1", "in_progress", 300.0, "the last look failed"),
+    sg.errors.StillOpen("ps_1", "in_progress", 300.0, "the last poll failed"),
     sg.InProgress("k", "worker-1", 12.5),
-    sg.LostLease("k", 3),
+    sg.errors.LostLease("k", 3),
     sg.JournalUnusable("text"),
-    sg.WrongSeal("text"),
+    sg.errors.JournalBusy("payouts.db", "4711"),
+    sg.errors.WrongJournalKey("text"),
+    errors.SessionTaken("ps_1", "k-2"),
     sg.PayoutsHalted("the payout 'k' was paid", 1.5),
-    sg.ConfirmationMismatch("the payout 'k' was paid"),
-    sg.JournalForgot("nobody knows the session ps_1"),
-    sg.Quarantined("restored", 1.5),
+    sg.errors.ConfirmationMismatch("the payout 'k' was paid"),
+    sg.PayoutConflict("the payout 'k' is written as FAILED"),
+    sg.errors.JournalForgot("nobody knows the session ps_1"),
+    sg.errors.Quarantined("restored", 1.5),
     sg.BatchStopped("told to", 7),
-    sg.WebhookRefused(sg.WebhookFault.NOT_AN_EVENT, "$.type: is missing"),
+    sg.WebhookRefused(sg.errors.WebhookFault.NOT_AN_EVENT, "$.type: is missing"),
     sg.RuleBroken("text"),
-    sg.LeftOpen("text"),
+    sg.errors.LeftOpen("text"),
 ]
 each: Final = pytest.mark.parametrize("error", ALL, ids=lambda error: type(error).__name__)
 
@@ -67,28 +72,31 @@ each: Final = pytest.mark.parametrize("error", ALL, ids=lambda error: type(error
         (sg.NotSent, sg.CallFailed),
         (sg.Refused, sg.CallFailed),
         (sg.OutcomeUnknown, sg.CallFailed),
-        (sg.StillOpen, sg.SmartGlocalError),
+        (sg.errors.StillOpen, sg.SmartGlocalError),
         (sg.InProgress, sg.SmartGlocalError),
-        (sg.LostLease, sg.SmartGlocalError),
+        (sg.errors.LostLease, sg.SmartGlocalError),
         (sg.JournalUnusable, sg.SmartGlocalError),
-        (sg.WrongSeal, sg.JournalUnusable),
+        (sg.errors.WrongJournalKey, sg.JournalUnusable),
+        (sg.errors.JournalBusy, sg.JournalUnusable),
+        (errors.SessionTaken, sg.Misuse),
         (sg.PayoutsHalted, sg.SmartGlocalError),
-        (sg.ConfirmationMismatch, sg.PayoutsHalted),
-        (sg.JournalForgot, sg.PayoutsHalted),
-        (sg.Quarantined, sg.PayoutsHalted),
+        (sg.errors.ConfirmationMismatch, sg.PayoutsHalted),
+        (sg.PayoutConflict, sg.PayoutsHalted),
+        (sg.errors.JournalForgot, sg.PayoutsHalted),
+        (sg.errors.Quarantined, sg.PayoutsHalted),
         (sg.BatchStopped, sg.SmartGlocalError),
         (sg.WebhookRefused, sg.SmartGlocalError),
         (sg.RuleBroken, UserWarning),
-        (sg.LeftOpen, ResourceWarning),
+        (sg.errors.LeftOpen, ResourceWarning),
     ],
 )
 def test_the_tree(error, parent) -> None:
-    """Each error has one parent, and that parent is the advice."""
+    """Each error has one parent, which says what the caller may do next."""
     assert error.__bases__ == (parent,)
 
 
 def test_the_tree_has_no_other_branch() -> None:
-    """A new error appears here first."""
+    """A new error must be added here first."""
     found = {
         value
         for value in vars(errors).values()
@@ -98,7 +106,7 @@ def test_the_tree_has_no_other_branch() -> None:
 
 
 def test_no_error_is_an_os_error() -> None:
-    """An OSError that a middleware raises would come out as one of aiohttp's."""
+    """An OSError of a middleware would be converted into one of aiohttp's."""
     assert not any(isinstance(error, OSError | ValueError) for error in ALL)
 
 
@@ -111,7 +119,7 @@ def test_no_error_is_an_os_error() -> None:
     ],
 )
 def test_a_failed_call_tells_its_outcome(error, outcome) -> None:
-    """By class and by field, for those who match and those who log."""
+    """The outcome is in the class and in a field."""
     assert error.outcome is outcome
     assert error("session/create").outcome is outcome
 
@@ -126,20 +134,20 @@ def same(one: BaseException, other: BaseException) -> bool:
 @each
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_errors_pickle(error, protocol) -> None:
-    """An error crosses the border of a process with everything it knows."""
+    """An error keeps all its fields between processes."""
     assert same(pickle.loads(pickle.dumps(error, protocol)), error)  # noqa: S301
 
 
 @each
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
 def test_errors_copy(error, duplicate) -> None:
-    """As frameworks do that raise one error in several places."""
+    """Frameworks that raise one error in several places copy it."""
     assert same(duplicate(error), error)
 
 
 @each
 def test_errors_take_notes_and_causes(error) -> None:
-    """A frozen error can still be raised, chained and noted."""
+    """A frozen error can still be raised, chained and annotated."""
     error = copy.copy(error)
     error.add_note("while paying")
     with pytest.raises(type(error)) as caught:
@@ -150,20 +158,20 @@ def test_errors_take_notes_and_causes(error) -> None:
 
 @each
 def test_errors_can_be_kept_in_a_set(error) -> None:
-    """An error is itself, and equal to no other."""
+    """An error is equal only to itself."""
     assert len({error, copy.copy(error)}) == 2
 
 
 @pytest.mark.parametrize("name", [f.name for f in attrs.fields(sg.CallFailed)])
 def test_the_facts_of_a_failed_call_do_not_change(name) -> None:
-    """What is known is known."""
+    """The fields of a failed call can't be changed."""
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         setattr(sg.Refused(**FACTS), name, None)
 
 
 @pytest.mark.parametrize(("name", "value"), FACTS.items())
 def test_every_fact_has_its_field(name, value) -> None:
-    """A handler reads facts, not text."""
+    """A handler reads fields, not text."""
     assert getattr(sg.OutcomeUnknown(**FACTS), name) == value
 
 
@@ -192,22 +200,30 @@ def test_every_fact_has_its_field(name, value) -> None:
             sg.KeyReused("k", ("a", "b")),
             (
                 "the key 'k' was used with another request; these fields differ: a, b. "
-                "Take a new key for a new request, and never for a debt that this key may have "
+                "Use a new key for a new request, but never for a debt that this key may have "
                 "paid."
             ),
         ),
         (
-            sg.StillOpen("ps_1", "in_progress", 300.0),
-            "the session ps_1 is in_progress still; waited 300.0 s",
-        ),
-        (
-            sg.StillOpen("ps_1", None, 1.25, "the last look failed: no"),
-            "the session ps_1 is unseen still; the last look failed: no; waited 1.2 s",
-        ),
-        (
-            sg.StillOpen("ps_1", "error", 2.0),
+            sg.KeyReused("k", ("request",), is_compared=False),
             (
-                "the session ps_1 is error still; that status is not final: don't pay again, and "
+                "the key 'k' was paid, by a report that doesn't show for which order; so it isn't "
+                "known whether this is the same order, and nothing was sent. Compare payee and sum "
+                "by hand, and never use a new key for a debt that this key may have paid."
+            ),
+        ),
+        (
+            sg.errors.StillOpen("ps_1", "in_progress", 300.0),
+            "the session ps_1 is still in_progress; waited 300.0 s",
+        ),
+        (
+            sg.errors.StillOpen("ps_1", None, 1.25, "the last poll failed: no"),
+            "the session ps_1 is still unseen; the last poll failed: no; waited 1.2 s",
+        ),
+        (
+            sg.errors.StillOpen("ps_1", "error", 2.0),
+            (
+                "the session ps_1 is still error; that status is not final: don't pay again, and "
                 "ask the provider's support; waited 2.0 s"
             ),
         ),
@@ -216,15 +232,15 @@ def test_every_fact_has_its_field(name, value) -> None:
             "the key 'order-1' is with worker-1, for 12.5 s at most",
         ),
         (
-            sg.LostLease("order-1", 3),
-            "the lease on the key 'order-1' is lost: fence 3 holds no longer",
+            sg.errors.LostLease("order-1", 3),
+            "the lease on the key 'order-1' is lost: fence 3 isn't valid any more",
         ),
         (
-            sg.WebhookRefused(sg.WebhookFault.NO_SIGNATURE),
+            sg.WebhookRefused(sg.errors.WebhookFault.NO_SIGNATURE),
             "the webhook is refused: it carries no X-PARTNER-SIGN",
         ),
         (
-            sg.WebhookRefused(sg.WebhookFault.NOT_AN_EVENT, "$.type: is missing"),
+            sg.WebhookRefused(sg.errors.WebhookFault.NOT_AN_EVENT, "$.type: is missing"),
             (
                 "the webhook is refused: it is signed JSON, but no event that can be read "
                 "($.type: is missing)"
@@ -233,17 +249,17 @@ def test_every_fact_has_its_field(name, value) -> None:
     ],
 )
 def test_texts(error, text) -> None:
-    """Facts in words, one sentence each; never a body."""
+    """The fields in one sentence each; never a body."""
     assert str(error) == text
 
 
 def test_a_failed_call_has_no_place_for_a_body() -> None:
-    """What is not a field can't be logged by mistake."""
+    """Values that are no field can't be logged by mistake."""
     assert {f.name for f in attrs.fields(sg.CallFailed)} == set(FACTS)
 
 
-def test_the_words_of_the_outcomes() -> None:
-    """The values are what a log or a table of orders keeps; they don't change."""
+def test_values_of_the_outcomes() -> None:
+    """The values are stored in logs and tables, so they don't change."""
     assert {o.name: o.value for o in sg.CallOutcome} == {
         "NOT_SENT": "not_sent",
         "REFUSED": "refused",
@@ -252,13 +268,13 @@ def test_the_words_of_the_outcomes() -> None:
     }
 
 
-def test_the_words_of_the_webhook_faults() -> None:
-    """Five ways in which something that came is no webhook; none of them quotes it."""
-    assert [fault.name for fault in sg.WebhookFault] == [
+def test_values_of_the_webhook_faults() -> None:
+    """The five reasons why a webhook is refused; none of them quotes it."""
+    assert [fault.name for fault in sg.errors.WebhookFault] == [
         "NO_SIGNATURE",
         "BAD_SIGNATURE",
         "TOO_LARGE",
         "NOT_JSON",
         "NOT_AN_EVENT",
     ]
-    assert len({fault.value for fault in sg.WebhookFault}) == 5
+    assert len({fault.value for fault in sg.errors.WebhookFault}) == 5

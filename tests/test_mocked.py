@@ -1,23 +1,24 @@
 """The client over mocked answers: envelope, HTTP statuses, retry table.
 
-aioresponses stands in for `ClientSession._request`, so nothing below it runs: no middleware, no
-signature, no socket. What is tested here is what a client makes of an *answer*.
+aioresponses replaces `ClientSession._request`, so nothing below it runs: no middleware, no
+signature, no socket. These tests cover how a client interprets an *answer*.
 """
 
 import json
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Final
 
 import aiohttp
 import pytest
 from aioresponses import aioresponses
 from aioresponses_shim import MockedProvider
+from places import SAMPLES
 
 import smartglocal_async as sg
 from smartglocal_async.operations import SESSION_CREATE
 
-SAMPLES: Final = Path(__file__).parent / "samples"
+pytestmark = pytest.mark.both_loops
+
 CREATE: Final = f"{sg.DEMO}/api/v1/session/create"
 STATUS: Final = f"{sg.DEMO}/api/v1/session/status"
 OK: Final = (SAMPLES / "session-create.ok.json").read_bytes()
@@ -27,34 +28,34 @@ ORDER: Final = sg.CreateSession(amount_details=sg.AmountDetails(10_000, "usd"), 
 
 
 def envelope(code: str, description: str = "no") -> bytes:
-    """Give an error envelope."""
+    """Return an error envelope."""
     error = {"code": code, "description": description}
     return json.dumps({"status": "error", "error": error}).encode()
 
 
 @pytest.fixture
 def mocked() -> Iterator[MockedProvider]:
-    """Give mocked answers for every session of aiohttp."""
+    """Return mocked answers for every session of aiohttp."""
     with MockedProvider() as mocked:
         yield mocked
 
 
 @pytest.fixture
 async def client(key, clock) -> AsyncIterator[sg.SmartGlocal]:
-    """Give a client of the demo server on a clock set by hand."""
+    """Return a client of the demo server on a test clock."""
     settings = sg.Settings(timing=clock.timing())
     async with sg.SmartGlocal("demo", key, sg.DEMO, settings=settings) as client:
         yield client
 
 
 def sent(mocked: MockedProvider) -> list[bytes]:
-    """Give the bodies that were sent, in order."""
+    """Return the bodies that were sent, in order."""
     calls = [call for calls in mocked.requests.values() for call in calls]
     return [call.kwargs["data"].decode().encode() for call in calls]
 
 
 async def test_the_shim_is_still_needed() -> None:
-    """When this fails, aioresponses works on this aiohttp again: delete aioresponses_shim.py."""
+    """If this fails, aioresponses supports this aiohttp again: delete aioresponses_shim.py."""
     with aioresponses() as plain:
         plain.post(CREATE, body=OK)
         async with aiohttp.ClientSession() as session:
@@ -63,7 +64,7 @@ async def test_the_shim_is_still_needed() -> None:
 
 
 async def test_mocks_run_no_middleware(mocked, client) -> None:
-    """Why nothing about signatures can be tested here: the signer is never asked."""
+    """The signer is never called, so signatures can't be tested with mocks."""
     mocked.post(CREATE, body=OK)
 
     await client.session.create(ORDER)
@@ -72,7 +73,7 @@ async def test_mocks_run_no_middleware(mocked, client) -> None:
 
 
 async def test_the_pages_request_gets_the_pages_answer(mocked, client) -> None:
-    """The provider's own example, byte for byte both ways."""
+    """The provider's own example, byte for byte in both directions."""
     mocked.post(CREATE, body=OK)
 
     session = await client.session.create(ORDER)
@@ -82,7 +83,7 @@ async def test_the_pages_request_gets_the_pages_answer(mocked, client) -> None:
 
 
 async def test_the_answer_as_printed_is_no_json(mocked, client) -> None:
-    """The page's answer has a comma too many; served so, nobody knows what was done."""
+    """The example has a comma too many; as an answer, its outcome is unknown."""
     printed = (SAMPLES / "session-create.ok.as-printed.txt").read_bytes()
     mocked.post(CREATE, body=printed, repeat=True)
 
@@ -99,11 +100,11 @@ async def test_the_pages_refusal_reaches_the_caller(mocked, client) -> None:
         await client.session.create(ORDER, key="order-1")
     error = caught.value
     assert (error.code, error.description) == ("error code", "error description")
-    assert (error.code_class, error.attempts) == (sg.CodeClass.UNRECOGNISED, 1)
+    assert (error.code_class, error.attempts) == (sg.errors.CodeClass.UNRECOGNISED, 1)
     assert (error.key, error.http_status, error.stopped_by) == ("order-1", 200, None)
 
 
-# Answer of every attempt -> what the caller gets, attempts made, what stopped them.
+# Answer of every attempt -> result for the caller, number of attempts, what stopped them.
 ANSWERS: Final = [
     (200, envelope("invalid_request"), sg.Refused, 1, None),
     (400, envelope("invalid_request"), sg.Refused, 1, None),
@@ -133,8 +134,8 @@ ANSWERS: Final = [
 
 
 @pytest.mark.parametrize("row", ANSWERS)
-async def test_what_an_answer_comes_to(mocked, client, row) -> None:
-    """Envelope before status, status before nothing; only what is safe is asked again."""
+async def test_result_of_each_answer(mocked, client, row) -> None:
+    """The envelope decides before the status; only safe calls are retried."""
     status, body, error, attempts, stopped_by = row
     mocked.post(CREATE, status=status, body=body, repeat=True, headers={"Location": CREATE})
 
@@ -158,7 +159,7 @@ async def test_an_ok_envelope_is_a_session_whatever_the_status(mocked, client, s
     [(503, HTML), (429, HTML), (200, b""), (200, envelope("internal_error")), (200, OK[:-3])],
 )
 async def test_a_repeat_sends_the_same_bytes(mocked, client, status, body) -> None:
-    """Every attempt of one call is the same request, key included; the second answer counts."""
+    """Every attempt of a call sends the same request, key included; the second answer counts."""
     mocked.post(CREATE, status=status, body=body)
     mocked.post(CREATE, body=OK)
 
@@ -175,7 +176,7 @@ async def test_a_repeat_sends_the_same_bytes(mocked, client, status, body) -> No
     [({}, [0.5]), ({"Retry-After": "7"}, [7.5]), ({"Retry-After": "0"}, [0.5])],
 )
 async def test_retry_after_is_obeyed(mocked, client, clock, retry_after, waits) -> None:
-    """The provider's wish counts, and our own wait comes on top."""
+    """Retry-After is the minimum, and the client's own wait is added."""
     mocked.post(CREATE, status=429, headers=retry_after)
     mocked.post(CREATE, body=OK)
 
@@ -185,10 +186,10 @@ async def test_retry_after_is_obeyed(mocked, client, clock, retry_after, waits) 
 
 
 @pytest.mark.parametrize(("retry_after", "stopped_by"), [("61", "retry_after"), ("30", "deadline")])
-async def test_impatience_ends_the_call_at_once(
+async def test_too_long_a_wait_ends_the_call(
     mocked, client, clock, retry_after, stopped_by
 ) -> None:
-    """A wait above the policy's patience, or beyond the deadline, is not begun."""
+    """A wait beyond the policy's limit or the deadline doesn't start."""
     mocked.post(CREATE, status=429, headers={"Retry-After": retry_after})
 
     with pytest.raises(sg.Refused) as caught:
@@ -199,7 +200,7 @@ async def test_impatience_ends_the_call_at_once(
 
 
 async def test_an_unreadable_session_keeps_its_id(mocked, client) -> None:
-    """A session that exists and can't be read is named in the error, to ask for later."""
+    """The error has the id of a session that exists and can't be read."""
     mocked.post(CREATE, body=b'{"status":"ok","session":{"id":"ps_7","status":7}}', repeat=True)
 
     with pytest.raises(sg.OutcomeUnknown) as caught:
@@ -209,9 +210,9 @@ async def test_an_unreadable_session_keeps_its_id(mocked, client) -> None:
 
 
 async def test_an_answer_over_the_limit_is_not_read(mocked, key, clock) -> None:
-    """A body too large is dropped, not parsed; what was done is unknown."""
+    """A body that is too large isn't parsed; the outcome is unknown."""
     mocked.post(CREATE, body=OK, repeat=True)
-    settings = sg.Settings(timing=clock.timing(), most_answer_bytes=len(OK) - 1)
+    settings = sg.Settings(timing=clock.timing(), max_response_bytes=len(OK) - 1)
     async with sg.SmartGlocal("demo", key, sg.DEMO, settings=settings) as client:
         with pytest.raises(sg.OutcomeUnknown) as caught:
             await client.session.create(ORDER, attempts=1)
@@ -219,7 +220,7 @@ async def test_an_answer_over_the_limit_is_not_read(mocked, key, clock) -> None:
 
 
 async def test_status_is_the_second_row(mocked, client) -> None:
-    """`session/status` sends the id alone and takes the same envelope."""
+    """`session/status` sends only the id, and reads the same envelope."""
     mocked.post(STATUS, body=OK)
 
     session = await client.session.status(sg.SessionRef("ps_3230"))
@@ -237,7 +238,7 @@ async def test_v2_has_its_own_address_and_names(mocked, key) -> None:
     assert json.loads(sent(mocked)[0]).keys() == {"payout_details", "metadata"}
 
 
-async def test_a_batch_puts_each_answer_beside_its_request(mocked, client) -> None:
+async def test_batch_returns_each_answer_with_its_request(mocked, client) -> None:
     """One refusal among many is an outcome of its own."""
     mocked.post(CREATE, body=ERROR)
     mocked.post(CREATE, body=OK, repeat=True)
@@ -253,5 +254,5 @@ async def test_a_batch_puts_each_answer_beside_its_request(mocked, client) -> No
 
 
 def test_the_samples_are_of_this_operation() -> None:
-    """The mocked address is the one that the operation's row names."""
+    """The mocked address is that of the operation."""
     assert CREATE.endswith(SESSION_CREATE.path)

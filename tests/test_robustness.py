@@ -1,4 +1,4 @@
-"""What other people's code and odd answers must not do to a call."""
+"""Foreign code and unusual answers must not break a call."""
 
 import asyncio
 import json
@@ -21,15 +21,15 @@ OK: Final = b'{"status":"ok","session":{"id":"ps_1","status":"created"}}'
 REFUSAL: Final = b'{"status":"error","error":{"code":"invalid_request","description":"why"}}'
 
 
-class Stamp:
-    """A signer that costs nothing."""
+class FakeSigner:
+    """A signer that does no work."""
 
     async def sign(self, body: bytes) -> str:
-        """Give the same word for everything."""
+        """Return a constant signature."""
         return f"signed{len(body)}"
 
 
-def saying(said: bytes):
+def with_answer(said: bytes):
     """Answer every request with the same bytes."""
 
     def meet(peer: Peer) -> None:
@@ -40,8 +40,8 @@ def saying(said: bytes):
 
 
 def client(url: str, signer: Any = None, **options: Any) -> sg.SmartGlocal:
-    """Make a client with a signer of its own."""
-    return sg.SmartGlocal("demo", signer or Stamp(), url, **options)
+    """Make a client with a given signer."""
+    return sg.SmartGlocal("demo", signer or FakeSigner(), url, **options)
 
 
 @pytest.mark.parametrize(
@@ -49,16 +49,16 @@ def client(url: str, signer: Any = None, **options: Any) -> sg.SmartGlocal:
     ["9" * 400, "Mon, 01 Jan 2024 00:00:00 +999999999999999999", "soon", "-1", "1.5"],
 )
 async def test_an_odd_retry_after_is_ignored(retry_after) -> None:
-    """A header that can't be read spoils no answer that can."""
-    with serve(saying(answer(OK, "200 OK", f"Retry-After: {retry_after}"))) as server:
+    """An unreadable header doesn't affect the answer."""
+    with serve(with_answer(answer(OK, "200 OK", f"Retry-After: {retry_after}"))) as server:
         async with client(server.url) as api:
             assert (await api.session.create(REQUEST)).id == "ps_1"
 
 
 async def test_an_answer_that_cannot_be_read_is_not_asked_for_again() -> None:
-    """The session exists; a repeat would make another, and be read no better."""
+    """The session exists; a repeat would create another, and couldn't be read either."""
     odd = {"status": "ok", "session": {"id": "ps_7", "status": 7}}
-    with serve(saying(answer(json.dumps(odd).encode()))) as server:
+    with serve(with_answer(answer(json.dumps(odd).encode()))) as server:
         async with client(server.url) as api:
             with pytest.raises(sg.OutcomeUnknown, match="status: expected str") as caught:
                 await api.session.create(REQUEST)
@@ -67,8 +67,8 @@ async def test_an_answer_that_cannot_be_read_is_not_asked_for_again() -> None:
     assert len(server.requests) == 1
 
 
-async def test_a_hook_that_raises_decides_nothing(provider, connect, caplog) -> None:
-    """The session is made, the key is remembered, and the log names the exception's class."""
+async def test_hook_that_raises_changes_nothing(provider, connect, caplog) -> None:
+    """The session is created, the key is remembered, and the log has the exception's class."""
 
     def hook(details: sg.AttemptDetails) -> None:
         raise LookupError(details.key)
@@ -84,7 +84,7 @@ async def test_a_hook_that_raises_decides_nothing(provider, connect, caplog) -> 
 
 
 async def until(what: Callable[[], object]) -> None:
-    """Let the others work until something is so."""
+    """Run the event loop until a condition holds."""
     while not what():  # noqa: ASYNC110 - nothing tells
         await asyncio.sleep(0.001)
 
@@ -93,7 +93,7 @@ HANG: Final = FaultScript((Fault(FaultKind.HANG, key="slow", rate=1),))
 
 
 async def test_a_key_that_never_left_is_free(run_provider, connect) -> None:
-    """Cancelled while it waited for a place, a call leaves its key to another request."""
+    """A call cancelled while it waited for a place frees its key."""
     async with sg.SessionPool(1) as pool:
         api = connect(run_provider(faults=HANG), pool=pool)
         async with asyncio.TaskGroup() as group:
@@ -110,7 +110,7 @@ async def test_a_key_that_never_left_is_free(run_provider, connect) -> None:
 async def test_a_turn_that_comes_after_the_deadline_is_not_taken(
     run_provider, connect, clock
 ) -> None:
-    """Whoever queued too long for a place sends nothing with it."""
+    """A call that waited too long for a place sends nothing."""
     async with sg.SessionPool(1) as pool:
         provider = run_provider(faults=HANG)
         api = connect(provider, pool=pool, settings=sg.Settings(timing=clock.timing()))
@@ -129,7 +129,7 @@ async def test_a_turn_that_comes_after_the_deadline_is_not_taken(
 
 
 async def outcome(call: Awaitable[sg.Session]) -> sg.Session | sg.CallFailed:
-    """Give what a call comes to, its error too."""
+    """Return the result of a call, or its error."""
     try:
         return await call
     except sg.CallFailed as error:
@@ -138,7 +138,7 @@ async def outcome(call: Awaitable[sg.Session]) -> sg.Session | sg.CallFailed:
 
 @pytest.mark.parametrize("fields", [3, 200])
 async def test_the_order_of_fields_makes_no_other_request(api, fields) -> None:
-    """Metadata that comes back from a database in another order is the same metadata."""
+    """Metadata that a database returns in another order is the same metadata."""
     metadata = {f"field{number}": {"a": number, "b": {"c": 1, "d": 2}} for number in range(fields)}
     turned = {name: dict(reversed(item.items())) for name, item in reversed(metadata.items())}
     await api.session.create(sg.CreateSession(metadata=metadata), key="a")
@@ -148,8 +148,8 @@ async def test_the_order_of_fields_makes_no_other_request(api, fields) -> None:
         await api.session.create(sg.CreateSession(metadata={**turned, "field0": 9}), key="a")
 
 
-async def test_a_pause_that_ends_in_time_is_sat_out(run_provider, connect, clock) -> None:
-    """The dice never make a call late that had the time."""
+async def test_pause_that_ends_in_time_is_waited_for(run_provider, connect, clock) -> None:
+    """The jitter never makes a call miss its deadline."""
     throttle = FaultScript((Fault(FaultKind.THROTTLE, nth=(1,), seconds=9),))
     settings = sg.Settings(timing=clock.timing(lambda: 0.999))
     api = connect(run_provider(faults=throttle), settings=settings)
@@ -159,10 +159,10 @@ async def test_a_pause_that_ends_in_time_is_sat_out(run_provider, connect, clock
 
 
 class Stubborn:
-    """A signer that turns its cancellation into something else."""
+    """A signer that converts its cancellation into another error."""
 
     async def sign(self, body: bytes) -> str:  # noqa: ARG002
-        """Wait, and answer a cancellation with an error."""
+        """Wait, and raise another error when cancelled."""
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -170,8 +170,8 @@ class Stubborn:
         return ""
 
 
-async def test_a_batch_is_left_though_its_work_is_stubborn(provider) -> None:
-    """Work that swallows its cancellation delays the end, and takes no other item."""
+async def test_leaving_a_batch_whose_work_ignores_cancellation(provider) -> None:
+    """Work that ignores its cancellation delays the end, and takes no other item."""
     taken = []
 
     def source():
@@ -188,7 +188,7 @@ async def test_a_batch_is_left_though_its_work_is_stubborn(provider) -> None:
 
 
 async def test_a_batch_whose_workers_are_cancelled_says_so(run_provider, connect) -> None:
-    """Whoever cancels every task of the loop ends the batch too."""
+    """Cancelling every task of the loop ends the batch, too."""
     hang = FaultScript((Fault(FaultKind.HANG, rate=1),))
     api = connect(run_provider(faults=hang))
     reading = asyncio.ensure_future(anext(api.session.create_many([REQUEST] * 9, concurrency=3)))
@@ -201,15 +201,15 @@ async def test_a_batch_whose_workers_are_cancelled_says_so(run_provider, connect
 
 
 class Cancelling:
-    """Something that waits for what somebody else has cancelled."""
+    """Something that awaits a future cancelled elsewhere."""
 
     async def sign(self, body: bytes) -> str:  # noqa: ARG002
-        """Wait in vain."""
+        """Await a cancelled future."""
         await self.wait()
         return ""
 
     async def wait(self) -> None:
-        """Await a future that is cancelled already."""
+        """Await a future that is already cancelled."""
         future = asyncio.get_running_loop().create_future()
         future.cancel()
         await future
@@ -223,7 +223,7 @@ async def test_a_signer_that_is_cancelled_ends_its_call_alone(provider) -> None:
 
 
 async def test_a_source_that_is_cancelled_ends_the_batch(api) -> None:
-    """What it waited for was cancelled; the batch settles what is out, and says so."""
+    """The batch settles the calls in flight, and raises an error."""
 
     async def source():
         yield REQUEST
@@ -237,7 +237,7 @@ async def test_a_source_that_is_cancelled_ends_the_batch(api) -> None:
 
 @pytest.mark.parametrize("value", ["", "two\nlines", b"bytes", None, "é"])
 async def test_a_signature_is_text_in_one_line(provider, value) -> None:
-    """What a signer gives is looked at before it becomes a header."""
+    """The result of a signer is checked before it becomes a header."""
 
     class Odd:
         async def sign(self, body: bytes) -> Any:  # noqa: ARG002
@@ -250,7 +250,7 @@ async def test_a_signature_is_text_in_one_line(provider, value) -> None:
 
 
 async def test_draining_settles_a_batch(provider, connect) -> None:
-    """What the provider was sent is told to the caller, and then that no more was taken."""
+    """The caller gets the results of sent calls, and then an error that no more were taken."""
     api = connect(provider)
     outcomes: list[sg.Outcome[sg.CreateSession]] = []
 
@@ -272,7 +272,7 @@ async def test_draining_settles_a_batch(provider, connect) -> None:
 
 
 async def test_clients_of_one_pool_drain_alone(provider, connect) -> None:
-    """Draining or closing one client leaves the others at work."""
+    """Draining or closing one client doesn't affect the others."""
     async with sg.SessionPool() as pool:
         one, other = connect(provider, pool=pool), connect(provider, pool=pool)
         assert await one.drain() == 0
@@ -285,8 +285,8 @@ async def test_clients_of_one_pool_drain_alone(provider, connect) -> None:
 
 
 async def test_a_session_that_raises_for_status_changes_nothing() -> None:
-    """A refusal is a refusal, whatever the caller's own session does with HTTP 400."""
-    with serve(saying(answer(REFUSAL, "400 Bad Request"))) as server:
+    """A refusal stays a refusal, whatever the caller's session does with HTTP 400."""
+    with serve(with_answer(answer(REFUSAL, "400 Bad Request"))) as server:
         async with (
             aiohttp.ClientSession(raise_for_status=True) as session,
             client(server.url, pool=sg.SessionPool(session=session)) as api,
@@ -297,7 +297,7 @@ async def test_a_session_that_raises_for_status_changes_nothing() -> None:
 
 
 async def test_sessions_that_cannot_serve_are_refused() -> None:
-    """A session that would hand over compressed bytes, or is closed, is named."""
+    """A session that returns compressed bytes, or is closed, is refused."""
     async with aiohttp.ClientSession(auto_decompress=False) as session:
         with pytest.raises(sg.InvalidRequest, match="must decompress"):
             sg.SessionPool(session=session)
@@ -330,7 +330,7 @@ def test_a_child_process_signs_with_threads_of_its_own(provider, key) -> None:
 
 
 async def test_draining_waits_for_calls_of_other_threads(run_provider, connect) -> None:
-    """And a loop that ends meanwhile neither hangs it nor cancels it."""
+    """A loop that ends meanwhile neither blocks nor cancels it."""
     slow = FaultScript((Fault(FaultKind.SLOW, rate=1, seconds=0.2),))
     api = connect(run_provider(faults=slow))
     settled: list[str] = []
@@ -348,8 +348,8 @@ async def test_draining_waits_for_calls_of_other_threads(run_provider, connect) 
     thread.join()
 
 
-async def test_a_read_is_judged_by_its_last_attempt(run_provider, connect, clock) -> None:
-    """A lost answer to a question leaves nothing open; the refusal names the session."""
+async def test_last_attempt_decides_about_a_read(run_provider, connect, clock) -> None:
+    """A lost answer to a read leaves nothing open; the refusal names the session."""
     lost = FaultScript((Fault(FaultKind.SERVER_ERROR, nth=(1,)),))
     api = connect(run_provider(faults=lost), settings=sg.Settings(timing=clock.timing()))
 
@@ -359,8 +359,8 @@ async def test_a_read_is_judged_by_its_last_attempt(run_provider, connect, clock
     assert (caught.value.attempts, caught.value.session_id) == (2, "ps_404")
 
 
-async def test_a_throttled_call_is_told_apart(run_provider, connect, clock) -> None:
-    """HTTP 429 to the end is a refusal that says so."""
+async def test_throttled_call_has_its_own_error(run_provider, connect, clock) -> None:
+    """A call with HTTP 429 to the end raises its own kind of refusal."""
     throttle = FaultScript((Fault(FaultKind.THROTTLE, rate=1, seconds=0),))
     api = connect(run_provider(faults=throttle), settings=sg.Settings(timing=clock.timing()))
 
@@ -371,7 +371,7 @@ async def test_a_throttled_call_is_told_apart(run_provider, connect, clock) -> N
 
 
 async def test_a_pause_beyond_the_deadline_costs_no_budget(run_provider, connect, clock) -> None:
-    """A call that sends nothing takes nothing from those that will."""
+    """A call that sends nothing costs no budget."""
     throttle = FaultScript((Fault(FaultKind.THROTTLE, nth=(1,), seconds=50),))
     api = connect(run_provider(faults=throttle), settings=sg.Settings(timing=clock.timing()))
     with pytest.raises(sg.Refused):
@@ -395,13 +395,13 @@ async def test_a_pause_beyond_the_deadline_costs_no_budget(run_provider, connect
         {"metadata_is_key": "no"},
         {"idempotency_header": "always"},
         {"remembered_keys": 0},
-        {"most_answer_bytes": -5},
-        {"most_request_bytes": 1.5},
+        {"max_response_bytes": -5},
+        {"max_request_bytes": 1.5},
         {"allow_plain_http": 1},
     ],
 )
 def test_settings_are_checked(options) -> None:
-    """A setting of the wrong kind is named before it is used."""
+    """A setting of the wrong type is refused before it is used."""
     with pytest.raises(sg.InvalidRequest, match=f"Settings.{next(iter(options))}"):
         sg.Settings(**options)
 
@@ -418,13 +418,13 @@ def test_settings_are_checked(options) -> None:
     ],
 )
 def test_pools_are_checked(options) -> None:
-    """So is an option of a pool."""
+    """The same for the options of a pool."""
     with pytest.raises(sg.InvalidRequest, match=f"SessionPool.{next(iter(options))}"):
         sg.SessionPool(**options)
 
 
 def test_a_key_given_as_text_is_not_quoted(key) -> None:
-    """The body of a PEM file, given for its path, is in no error."""
+    """The text of a PEM file, passed as a path, is in no error."""
     body = "".join(key.pem().decode().splitlines()[1:-1])
     with pytest.raises(sg.InvalidCredentials, match="was given as text") as caught:
         client(sg.DEMO, body)
@@ -432,7 +432,7 @@ def test_a_key_given_as_text_is_not_quoted(key) -> None:
 
 
 async def test_leaving_a_batch_early_ends_its_calls(provider, connect) -> None:
-    """Nothing is in flight any more when the block ends."""
+    """Nothing is in flight when the block ends."""
     api = connect(provider)
     async with aclosing(api.session.create_many([REQUEST] * 50, concurrency=8)) as outcomes:
         assert (await anext(outcomes)).session

@@ -1,29 +1,30 @@
-"""No secret in a log, an error, a repr, a traceback or a pickle: seeded, then hunted."""
+"""No secret in a log, an error, a repr, a traceback or a pickle."""
 
 import asyncio
-import gc
 import json
 import logging
 import pickle
 import traceback
-import types
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from paying import order
 from rawserver import Peer, answer, serve
+from secret_search import SecretSearch
 
 import smartglocal_async as sg
 from smartglocal_async.emulator import Fault, FaultKind, FaultScript
-from smartglocal_async.pool import SessionPool
+from smartglocal_async.evidence import check_unmarked
+from smartglocal_async.journal.postgres.address import check_schema, name_of, without_secrets
+from smartglocal_async.session_pool import SessionPool
 
 CARD: Final = "4929717384915026"
 CODE: Final = "cvv-90125"
 CARD_TOKEN: Final = "tkn_5f0c1b7ad9"  # noqa: S105 - a seed
 PHRASE: Final = "tomato-anvil-lamp"
-HERE: Final = str(Path(__file__).parent)
 
 PAYMENT: Final = sg.CreateSession(
     amount_details=sg.AmountDetails(10_000, "usd"),
@@ -36,94 +37,27 @@ USD: Final = sg.AmountDetails(1, "usd")
 WHO: Final = sg.Customer(reference="user123")
 
 
-class Hunt:
-    """Gathers everything that anybody might write down, and looks for the seeds in it."""
-
-    def __init__(self, secrets: set[str]) -> None:
-        self.secrets = secrets
-        self.found: list[str] = []
-
-    def look(self, where: str, text: str) -> None:
-        """Look for every seed in a text."""
-        self.found += [f"{secret[:12]}... in {where}" for secret in self.secrets if secret in text]
-
-    def look_at_error(self, error: BaseException) -> None:
-        """Look at an error, at those behind it, at the frames it came through, at its pickle."""
-        behind: list[BaseException | None] = [error]
-        seen: set[int] = set()
-        while behind:
-            each = behind.pop()
-            if each is None or id(each) in seen:
-                continue
-            seen.add(id(each))
-            name = type(each).__name__
-            self.look(f"str of {name}", str(each))
-            self.look(f"repr of {name}", repr(each))
-            self.look(f"args of {name}", repr(each.args))
-            self.look_at_frames(name, each.__traceback__)
-            behind += [each.__cause__, each.__context__, *getattr(each, "exceptions", ())]
-        if isinstance(error, sg.SmartGlocalError):
-            self.look("pickle", pickle.dumps(error).decode("latin-1"))
-
-    def look_at_frames(self, name: str, passed: types.TracebackType | None) -> None:
-        """Look at the variables of each frame that isn't the test's own."""
-        while passed is not None:
-            code = passed.tb_frame.f_code
-            if not code.co_filename.startswith(HERE):
-                for variable, value in passed.tb_frame.f_locals.items():
-                    self.look(f"{name}: {variable} of {code.co_qualname}", safe_repr(value))
-            passed = passed.tb_next
-
-    def look_at_objects(self, *roots: object) -> None:
-        """Look at the repr of every object of the package that can be reached."""
-        ways: list[object] = list(roots)
-        seen: set[int] = set()
-        while ways:
-            each = ways.pop()
-            if id(each) in seen or isinstance(each, type | types.ModuleType | types.FunctionType):
-                continue
-            seen.add(id(each))
-            is_ours = type(each).__module__.startswith("smartglocal_async")
-            if is_ours:
-                self.look(f"repr of {type(each).__name__}", repr(each))
-            if is_ours or isinstance(each, dict | list | tuple | set):
-                ways += gc.get_referents(each)
-
-    def look_at_logs(self, records: list[logging.LogRecord]) -> None:
-        """Look at every line, and at what travels with it."""
-        for record in records:
-            self.look(f"log of {record.name}", f"{record.getMessage()} {vars(record)!r}")
-
-
-def safe_repr(value: object) -> str:
-    """Give a repr, as tools that write down variables do."""
-    try:
-        return repr(value)
-    except Exception as error:  # noqa: BLE001 - any, of any object
-        return type(error).__name__
-
-
 @pytest.fixture
-def hunt(key, caplog) -> Iterator[Hunt]:
-    """Log everything, and find nothing in the end."""
+def leaks(key, caplog) -> Iterator[SecretSearch]:
+    """Record all logs; fail if a secret was found at the end."""
     pem = key.pem().decode().splitlines()
     caplog.set_level(logging.DEBUG)
-    hunt = Hunt({CARD, CODE, CARD_TOKEN, PHRASE, *pem[1:-1]})
-    yield hunt
-    hunt.look_at_logs(caplog.records)
-    assert hunt.found == []
+    leaks = SecretSearch({CARD, CODE, CARD_TOKEN, PHRASE, *pem[1:-1]})
+    yield leaks
+    leaks.search_logs(caplog.records)
+    assert leaks.found == []
 
 
 @pytest.fixture
 async def client(key, clock):
-    """Give a function that makes a client whose key came with a passphrase."""
+    """Return a function that makes a client whose key has a passphrase."""
     async with SessionPool() as pool:
 
         def make(url: str, **options: Any) -> sg.SmartGlocal:
             settings = sg.Settings(
                 timing=clock.timing(),
                 retry=sg.RetryPolicy(attempts=2, attempt_timeout_seconds=1.0),
-                rules=sg.RuleUse.OFF,  # A code of three digits would be found by chance.
+                rules=sg.RuleUse.OFF,  # A code of three digits would match by chance.
                 **options,
             )
             pem = key.pem(PHRASE.encode())
@@ -132,30 +66,32 @@ async def client(key, clock):
         yield make
 
 
-async def come_of(hunt: Hunt, api: sg.SmartGlocal, request: Any, **options: Any) -> Any:
-    """Make a call, look at all that came of it, and give the error if there was one."""
+async def search_call(
+    leaks: SecretSearch, api: sg.SmartGlocal, request: Any, **options: Any
+) -> Any:
+    """Make a call, search its results for secrets, and return its error if there was one."""
     error: BaseException | None = None
     try:
         session = await api.session.create(request, **options)
-        hunt.look("repr of the session", repr(session))
+        leaks.search("repr of the session", repr(session))
     except sg.SmartGlocalError as failure:
         error = failure
-        hunt.look_at_error(failure)
+        leaks.search_error(failure)
     outcomes = [each async for each in api.session.create_many([request])]
-    hunt.look_at_objects(api, outcomes, error)
+    leaks.search_objects(api, outcomes, error)
     for outcome in outcomes:
         if outcome.error is not None:
-            hunt.look_at_error(outcome.error)
+            leaks.search_error(outcome.error)
     return error
 
 
 class TestFailures:
-    """Whatever goes wrong on the way."""
+    """Failed calls."""
 
     @pytest.mark.parametrize("kind", list(FaultKind))
     @pytest.mark.parametrize("request_", [PAYMENT, TOKENED], ids=["card", "token"])
-    async def test_every_fault(self, run_provider, client, hunt, kind, request_) -> None:
-        """No fault brings a secret to light, and neither does success."""
+    async def test_every_fault(self, run_provider, client, leaks, kind, request_) -> None:
+        """Neither a fault nor a success shows a secret."""
         hangs = kind is FaultKind.HANG
         fault = Fault(kind, rate=1, seconds=0.001)
         provider = run_provider(faults=FaultScript((fault,)))
@@ -164,20 +100,20 @@ class TestFailures:
             options = {"deadline": 0.2}
             with pytest.raises(sg.OutcomeUnknown) as failed:
                 await api.session.create(request_, **options)
-            hunt.look_at_error(failed.value)
-            hunt.look_at_objects(api)
+            leaks.search_error(failed.value)
+            leaks.search_objects(api)
         else:
-            await come_of(hunt, api, request_, key="order-1")
+            await search_call(leaks, api, request_, key="order-1")
 
     @pytest.mark.parametrize("place", ["refused", "no such name"])
-    async def test_nobody_there(self, client, hunt, place: str) -> None:
-        """An error that says where it tried says nothing of what."""
+    async def test_unreachable_server(self, client, leaks, place: str) -> None:
+        """The error has the address and nothing of the request."""
         url = "http://127.0.0.1:9" if place == "refused" else "https://nowhere.invalid"
 
-        assert type(await come_of(hunt, client(url), PAYMENT)) is sg.NotSent
+        assert type(await search_call(leaks, client(url), PAYMENT)) is sg.NotSent
 
-    async def test_cancelled(self, run_provider, client, hunt) -> None:
-        """A call that was cancelled leaves nothing in its traceback."""
+    async def test_cancelled(self, run_provider, client, leaks) -> None:
+        """The traceback of a cancelled call has no secret."""
         arrived, loop = asyncio.Event(), asyncio.get_running_loop()
         provider = run_provider(
             faults=FaultScript((Fault(FaultKind.HANG, rate=1),)),
@@ -188,10 +124,10 @@ class TestFailures:
         call.cancel()
         with pytest.raises(asyncio.CancelledError) as cancelled:
             await call
-        hunt.look_at_error(cancelled.value)
+        leaks.search_error(cancelled.value)
 
-    async def test_a_talkative_signer(self, hunt, clock) -> None:
-        """A signer that quotes the body and its key is not quoted."""
+    async def test_signer_that_quotes_its_input(self, leaks, clock) -> None:
+        """The message of a signer that quotes the body and its key isn't shown."""
 
         class Talkative:
             async def sign(self, body: bytes) -> str:
@@ -199,13 +135,13 @@ class TestFailures:
 
         settings = sg.Settings(timing=clock.timing(), rules=sg.RuleUse.OFF)
         async with sg.SmartGlocal("demo", Talkative(), sg.DEMO, settings=settings) as api:
-            assert type(await come_of(hunt, api, PAYMENT)) is sg.NotSent
+            assert type(await search_call(leaks, api, PAYMENT)) is sg.NotSent
 
-    async def test_the_signature(self, key, client, hunt) -> None:
-        """The signature that left is in nothing that stays."""
+    async def test_the_signature(self, key, client, leaks) -> None:
+        """The signature isn't kept anywhere."""
         with serve(Peer.read_request) as server:
             api = client(server.url)
-            error = await come_of(hunt, api, PAYMENT, key="order-1")
+            error = await search_call(leaks, api, PAYMENT, key="order-1")
 
         signatures = {key.sign(body) for _, body in server.requests}
         assert type(error) is sg.OutcomeUnknown
@@ -213,21 +149,21 @@ class TestFailures:
             any(signature.encode() in head for signature in signatures)
             for head, _ in server.requests
         )
-        hunt.secrets |= signatures
-        hunt.look_at_error(error)
-        hunt.look_at_objects(api, error)
+        leaks.secrets |= signatures
+        leaks.search_error(error)
+        leaks.search_objects(api, error)
 
 
 def refusal(**error: Any) -> bytes:
-    """Give a refusal in the provider's form."""
+    """Return a refusal in the provider's form."""
     return answer(json.dumps({"status": "error", "error": error}).encode(), "400 Bad Request")
 
 
 GROUPED: Final = f"{CARD[:4]} {CARD[4:8]} {CARD[8:12]} {CARD[12:]}"
 
 
-class TestEchoes:
-    """A server that says back what it was told."""
+class TestQuotingServer:
+    """A server that returns what it received."""
 
     @pytest.mark.parametrize(
         "said",
@@ -255,8 +191,8 @@ class TestEchoes:
         ],
         ids=lambda said: said[:90].decode().replace("\r\n", " "),
     )
-    async def test_are_not_passed_on(self, client, hunt, said: bytes) -> None:
-        """What an answer quotes of a request ends here."""
+    async def test_are_not_passed_on(self, client, leaks, said: bytes) -> None:
+        """Parts of the request that an answer quotes aren't passed on."""
 
         def echo(peer: Peer) -> None:
             peer.read_request()
@@ -264,13 +200,23 @@ class TestEchoes:
             peer.finish()
 
         with serve(echo) as server:
-            error = await come_of(hunt, client(server.url), PAYMENT)
+            error = await search_call(leaks, client(server.url), PAYMENT)
 
         assert isinstance(error, sg.CallFailed)
 
 
+def variables(path: Path, phrase: str) -> dict[str, str]:
+    """Return the environment of a client whose key has a passphrase."""
+    return {
+        "SMARTGLOCAL_PROJECT": "demo",
+        "SMARTGLOCAL_PRIVATE_KEY": str(path),
+        "SMARTGLOCAL_PRIVATE_KEY_PASSPHRASE": phrase,
+        "SMARTGLOCAL_SERVER": sg.DEMO,
+    }
+
+
 class TestMisuse:
-    """What the caller gets wrong."""
+    """Mistakes of the caller."""
 
     @pytest.mark.parametrize(
         "make",
@@ -292,25 +238,25 @@ class TestMisuse:
             ),
         ],
     )
-    def test_invalid_values(self, hunt, make: Callable[[], object]) -> None:
+    def test_invalid_values(self, leaks, make: Callable[[], object]) -> None:
         """A record that refuses a value doesn't show it."""
         with pytest.raises(sg.InvalidRequest) as refused:
             make()
 
         error = refused.value
-        hunt.look("str", str(error))
-        hunt.look("repr", repr(error) + repr(error.args))
-        hunt.look("pickle", pickle.dumps(error).decode("latin-1"))
+        leaks.search("str", str(error))
+        leaks.search("repr", repr(error) + repr(error.args))
+        leaks.search("pickle", pickle.dumps(error).decode("latin-1"))
         assert error.__cause__ is None
         assert error.__suppress_context__ or error.__context__ is None
 
     @pytest.mark.parametrize("number", [f"{CARD} ", int(CARD)])
-    def test_a_card_that_is_refused(self, hunt, number) -> None:
-        """A number with a slip of the pen is a number still: not even a variable holds it."""
+    def test_a_card_that_is_refused(self, leaks, number) -> None:
+        """A mistyped number is still a card number: not even a variable contains it."""
         with pytest.raises(sg.InvalidRequest) as refused:
             sg.BankCard(number=number, security_code=CODE)
 
-        hunt.look_at_error(refused.value)
+        leaks.search_error(refused.value)
 
     @pytest.mark.parametrize(
         ("record", "fields"),
@@ -343,53 +289,53 @@ class TestMisuse:
             (sg.Customer, {"contacts": [CARD]}),
             (sg.TokenRef, {"token": [CARD_TOKEN]}),
             (sg.DisableRecurrent, {"recurrent": CARD_TOKEN}),
-            (sg.DescribeToken, {"public_token": CARD_TOKEN}),
-            (sg.DescribeToken, {"card": sg.EncryptedCard(number_hash="h"), "public_token": CARD}),
+            (sg.GetTokenInfo, {"public_token": CARD_TOKEN}),
+            (sg.GetTokenInfo, {"card": sg.EncryptedCard(number_hash="h"), "public_token": CARD}),
             (sg.IssueToken, {"tokenize_widget": CARD_TOKEN}),
-            (sg.TokenizeWidget, {"locale": [CARD_TOKEN]}),
-            (sg.AcquiringWidget, {"session_id": [CARD_TOKEN]}),
-            (sg.FpsNoAccountWidget, {"session_id": [CARD_TOKEN]}),
-            (sg.AskBalance, {"request_datetime": CARD}),
+            (sg.models.TokenizeWidget, {"locale": [CARD_TOKEN]}),
+            (sg.models.AcquiringWidget, {"session_id": [CARD_TOKEN]}),
+            (sg.models.FpsNoAccountWidget, {"session_id": [CARD_TOKEN]}),
+            (sg.GetBalance, {"request_datetime": CARD}),
         ],
     )
-    def test_a_request_that_is_refused(self, hunt, record, fields) -> None:
-        """The frames of the construction would hold what was given: they are not left."""
+    def test_a_request_that_is_refused(self, leaks, record, fields) -> None:
+        """The frames of the constructor would contain the values, so they are removed."""
         with pytest.raises(sg.InvalidRequest) as refused:
             record(**fields)
-        hunt.look_at_error(refused.value)
+        leaks.search_error(refused.value)
 
         with pytest.raises(TypeError, match="misspelt") as unknown:
             record(**fields, misspelt=CARD)
-        hunt.look_at_error(unknown.value)
+        leaks.search_error(unknown.value)
 
-    def test_a_card_with_a_field_misspelt(self, hunt) -> None:
-        """Python's own complaint about the call doesn't carry the number either."""
+    def test_a_card_with_a_field_misspelt(self, leaks) -> None:
+        """Python's own error about the call doesn't contain the number either."""
         with pytest.raises(TypeError, match="expiry") as refused:
             sg.BankCard(number=CARD, security_code=CODE, expiry="05/25")
 
-        hunt.look_at_error(refused.value)
+        leaks.search_error(refused.value)
 
     @pytest.mark.parametrize(
         ("options", "settings"),
         [
             ({"key": ""}, {}),
             ({"key": 7}, {}),
-            ({}, {"most_request_bytes": 10}),
+            ({}, {"max_request_bytes": 10}),
             ({"deadline": 0}, {}),
         ],
     )
-    async def test_calls_that_are_not_made(self, client, hunt, options, settings) -> None:
+    async def test_calls_that_are_not_made(self, client, leaks, options, settings) -> None:
         """A call that is refused before it is sent doesn't show its request."""
         api = client(sg.DEMO, **settings)
 
         with pytest.raises(sg.InvalidRequest) as refused:
             await api.session.create(PAYMENT, **options)
 
-        hunt.look_at_error(refused.value)
-        hunt.look_at_objects(api)
+        leaks.search_error(refused.value)
+        leaks.search_objects(api)
 
-    async def test_metadata_that_changed(self, client, hunt) -> None:
-        """Metadata that was JSON when it was given, and isn't any more, is named by its path."""
+    async def test_metadata_that_changed(self, client, leaks) -> None:
+        """The error names the path in metadata that is no longer JSON."""
         metadata: dict[str, Any] = {"note": "x"}
         request = sg.CreateSession(
             payment_details=sg.BankCard(number=CARD, security_code=CODE), metadata=metadata
@@ -399,21 +345,21 @@ class TestMisuse:
         with pytest.raises(sg.InvalidRequest, match=r"metadata\.at") as refused:
             await client(sg.DEMO).session.create(request)
 
-        hunt.look_at_error(refused.value)
+        leaks.search_error(refused.value)
 
-    async def test_a_key_used_again(self, client, provider, hunt) -> None:
-        """Of two requests under one key, only the names of the fields are told."""
+    async def test_a_key_used_again(self, client, provider, leaks) -> None:
+        """The error names only the fields in which the two requests differ."""
         api = client(provider.url)
         await api.session.create(PAYMENT, key="order-1")
         other = sg.CreateSession(
             amount_details=PAYMENT.amount_details, payment_details=sg.BankCard(number="4" * 16)
         )
 
-        with pytest.raises(sg.KeyReused, match=r"card\.number") as refused:
+        with pytest.raises(sg.KeyReused, match=r"payment_details") as refused:
             await api.session.create(other, key="order-1")
 
-        hunt.look_at_error(refused.value)
-        hunt.look_at_objects(api)
+        leaks.search_error(refused.value)
+        leaks.search_objects(api)
 
     @pytest.mark.parametrize(
         "make",
@@ -440,18 +386,56 @@ class TestMisuse:
             "a wrong submerchant",
         ],
     )
-    def test_credentials(self, key, hunt, make) -> None:
-        """A key that can't be used is not shown, and neither is its passphrase."""
+    def test_credentials(self, key, leaks, make) -> None:
+        """Neither an unusable key nor its passphrase is shown."""
         source, options = make(key.pem(PHRASE.encode()), key.pem())
-        hunt.secrets |= set(key.pem(PHRASE.encode()).decode().splitlines()[1:-1])
+        leaks.secrets |= set(key.pem(PHRASE.encode()).decode().splitlines()[1:-1])
 
         with pytest.raises(sg.InvalidCredentials) as refused:
             sg.SmartGlocal("demo", source, sg.DEMO, **options)
 
-        hunt.look_at_error(refused.value)
+        leaks.search_error(refused.value)
+
+    @pytest.mark.parametrize(
+        ("file", "phrase"),
+        [
+            ("none.pem", PHRASE),
+            ("folder", PHRASE),
+            ("shop.pem", f"{PHRASE}!"),
+            ("plain.pem", PHRASE),
+            ("cut.pem", PHRASE),
+            ("x" * 1_001, PHRASE),
+        ],
+    )
+    @pytest.mark.parametrize("by_environment", [False, True])
+    def test_a_key_in_a_file(self, key, leaks, tmp_path, file, phrase, by_environment) -> None:  # noqa: PLR0913, PLR0917
+        """No frame of the error or its causes has a passphrase, right or wrong."""
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "shop.pem").write_bytes(key.pem(PHRASE.encode()))
+        (tmp_path / "plain.pem").write_bytes(key.pem())
+        (tmp_path / "cut.pem").write_bytes(key.pem(PHRASE.encode())[:400])
+        path = tmp_path / file
+        if by_environment:
+            with pytest.raises(sg.InvalidCredentials) as refused:
+                sg.SmartGlocal.from_env(environment=variables(path, phrase))
+        else:
+            with pytest.raises(sg.InvalidCredentials) as refused:
+                sg.SmartGlocal("demo", path, sg.DEMO, passphrase=phrase)
+
+        leaks.search_error(refused.value)
+
+    @pytest.mark.parametrize("missing", ["PROJECT", "PRIVATE_KEY", "SERVER"])
+    def test_a_variable_that_is_missing(self, leaks, missing) -> None:
+        """The frames have nothing of the environment, which has the passphrase."""
+        environment = variables(Path("shop.pem"), PHRASE)
+        del environment[f"SMARTGLOCAL_{missing}"]
+        with pytest.raises(sg.InvalidCredentials, match=missing) as refused:
+            sg.SmartGlocal.from_env(environment=environment)
+
+        leaks.search_error(refused.value)
 
     def test_a_client_that_was_not_built(self) -> None:
-        """A traceback with its variables can be written where a client was refused."""
+        """A traceback of a refused client can be logged with its variables."""
         with pytest.raises(sg.InvalidCredentials) as refused:
             sg.SmartGlocal("demo", b"", sg.DEMO)
 
@@ -459,9 +443,95 @@ class TestMisuse:
         assert "isn't PEM" in "".join(told.format())
 
 
-async def test_a_broken_rule_shows_no_value(hunt, key) -> None:
-    """It names the field and the page; nothing of the card, in text or in the traceback."""
+async def test_a_broken_rule_shows_no_value(leaks, key) -> None:
+    """The error names the field and the page, and nothing of the card."""
     async with sg.SmartGlocal("demo", key, sg.DEMO) as api:
-        error = await come_of(hunt, api, PAYMENT)
+        error = await search_call(leaks, api, PAYMENT)
     assert type(error) is sg.InvalidRequest
     assert error.field.startswith("payment_details.card.bank_card.")
+
+
+PASSWORD: Final = "pw-marmot-7311"  # noqa: S105 - a seed
+
+
+@pytest.mark.parametrize(
+    ("dsn", "options"),
+    [
+        (f"postgres://bob:{PASSWORD}@[::1/x", {}),
+        (f"postgres://bob:{PASSWORD}/@127.0.0.1/x", {}),
+        (f"postgres://bob:{PASSWORD}@a@127.0.0.1/x", {}),
+        (f"mysql://bob:{PASSWORD}@127.0.0.1/x", {}),
+        (f"postgres://bob:{PASSWORD}@127.0.0.1/x?schema=a", {"schema": "b"}),
+        (f"postgres://bob:{PASSWORD}@127.0.0.1/x?schema=A", {}),
+        (f"postgres://bob:{PASSWORD}@127.0.0.1/x", {"schema": "A"}),
+        (f"postgres://bob:{PASSWORD}@127.0.0.1/x", {"patience_seconds": 0}),
+        (f"postgres://bob:{PASSWORD}@127.0.0.1/x", {"unknown": 1}),
+    ],
+)
+def test_no_password_of_a_database(dsn, options) -> None:
+    """An address that is refused is in no frame of the error."""
+    leaks = SecretSearch({PASSWORD})
+    with pytest.raises((sg.InvalidRequest, TypeError)) as refused:
+        _ = sg.PostgresJournal(dsn, **options)
+    leaks.search_error(refused.value)
+    assert leaks.found == []
+
+
+@pytest.mark.parametrize(
+    ("function", "dsn"),
+    [
+        (lambda dsn: name_of(dsn, "a"), "[::1/x"),
+        (lambda dsn: check_schema(dsn, "a"), "[::1]/x?schema=b"),
+        (without_secrets, "[::1/x"),
+    ],
+)
+def test_no_password_in_the_frames_of_an_address(function, dsn) -> None:
+    """Also where a command reads it, before there is a journal."""
+    leaks = SecretSearch({PASSWORD})
+    with pytest.raises(sg.InvalidRequest) as refused:
+        _ = function(f"postgres://bob:{PASSWORD}@{dsn}")
+    leaks.search_error(refused.value)
+    assert leaks.found == []
+
+
+async def test_no_password_of_a_database_that_refuses() -> None:
+    """Nothing listens there: the driver's frames, which have the address, are dropped."""
+    leaks = SecretSearch({PASSWORD})
+    address = f"postgres://bob:{PASSWORD}@127.0.0.1:1/x"
+    journal = sg.PostgresJournal(address, patience_seconds=0.1)
+    with pytest.raises(sg.JournalUnusable) as refused:
+        await journal.open("scope")
+    leaks.search_error(refused.value)
+    leaks.search("repr", repr(journal))
+    assert leaks.found == []
+
+
+SEED: Final = "note-heron-5520"
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"a": SEED, "b": object()},
+        {"a": SEED, "b": float("nan")},
+        {"a": [SEED, {"b": "\ud800"}]},
+        [SEED],
+        SEED,
+    ],
+)
+def test_no_metadata_of_an_order_that_is_refused(metadata) -> None:
+    """Only the path to what is wrong is named."""
+    leaks = SecretSearch({SEED})
+    with pytest.raises(sg.InvalidRequest) as refused:
+        _ = order(metadata=metadata)
+    leaks.search_error(refused.value)
+    assert [one for one in leaks.found if "evolve" not in one] == []
+
+
+def test_no_metadata_of_an_order_with_one_of_our_fields() -> None:
+    """The field is named, and neither its value nor another one's."""
+    leaks = SecretSearch({SEED})
+    with pytest.raises(sg.InvalidRequest, match="payout_key") as refused:
+        check_unmarked({"note": SEED, "payout_key": SEED})
+    leaks.search_error(refused.value)
+    assert leaks.found == []

@@ -1,5 +1,9 @@
-"""Credentials and settings: what is refused, with which words, and what the environment holds."""
+"""Credentials and settings: what is refused, the messages, and the environment variables."""
 
+import functools
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -10,11 +14,11 @@ import smartglocal_async as sg
 from smartglocal_async.settings import Environment, Given, from_environment, read_credentials
 
 KEYGEN: Final = "make a pair with: smartglocal keygen"
-SERVER_RULE: Final = "server must be an address like https://host (sg.DEMO and sg.LIVE are two)"
+SERVER_RULE: Final = f"server must be an address like https://host, such as {sg.DEMO}"
 
 
 def read(key, **changed):
-    """Read credentials that are good but for what is changed."""
+    """Read credentials that are valid except for these changes."""
     arguments = {
         "project": "demo",
         "private_key": key,
@@ -29,7 +33,7 @@ def read(key, **changed):
 
 
 def refused(key, **changed) -> str:
-    """Give the words of a refusal."""
+    """Return the message of a refusal."""
     error = read(key, **changed)
     assert type(error) is sg.InvalidCredentials
     assert error.__traceback__ is None
@@ -38,7 +42,7 @@ def refused(key, **changed) -> str:
 
 @pytest.fixture(scope="module")
 def pem_file(key, tmp_path_factory) -> Path:
-    """Give a file with the private key."""
+    """Return a file with the private key."""
     path = tmp_path_factory.mktemp("keys") / "private.pem"
     path.write_bytes(key.pem())
     return path
@@ -53,30 +57,30 @@ def test_where_a_key_may_come_from(key, pem_file, as_source) -> None:
 
 @pytest.mark.parametrize("passphrase", ["p\u00e4ss", "p\u00e4ss".encode()])
 def test_a_passphrase_is_text_or_bytes(key, tmp_path, passphrase) -> None:
-    """Text is taken as UTF-8."""
+    """Text is encoded as UTF-8."""
     path = tmp_path / "private.pem"
     path.write_bytes(key.pem("p\u00e4ss".encode()))
     assert read(path, passphrase=passphrase).key.sign(b"") == key.sign(b"")
 
 
 class Hsm:
-    """A signer that is no file."""
+    """A signer that isn't a file."""
 
     async def sign(self, body: bytes) -> str:
-        """Sign nothing."""
+        """Return a constant signature."""
         return body.hex()
 
 
 def test_a_key_or_a_signer_is_taken_as_it_is(key) -> None:
-    """Anything that signs will do."""
+    """Anything with a `sign` method."""
     hsm = Hsm()
     assert read(key).key is key
     assert read(hsm).key is hsm
 
 
 @pytest.mark.parametrize("source", [None, 7, object(), ["private.pem"], bytearray(b"-----BEGIN")])
-def test_what_is_no_key(source) -> None:
-    """The refusal lists what there is to choose from."""
+def test_invalid_keys(source) -> None:
+    """The error lists the possible forms."""
     assert refused(source) == (
         "private_key must be a path, PEM bytes, or an object with `async def sign(body)`; "
         f"got {type(source).__name__}"
@@ -84,7 +88,7 @@ def test_what_is_no_key(source) -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path) -> None:
-    """The path, why, and how to make one."""
+    """The error has the path, the reason, and how to make a key."""
     path = tmp_path / "private.pem"
     assert (
         refused(path)
@@ -94,7 +98,7 @@ def test_a_file_that_is_not_there(tmp_path) -> None:
 
 
 def test_a_key_given_as_text_is_not_quoted(key) -> None:
-    """It would stand in the error as the name of a file."""
+    """The error would show it as the name of a file."""
     assert refused(key.pem().decode()) == (
         "the private key was given as text; give a path, or PEM as bytes"
     )
@@ -105,14 +109,14 @@ def test_a_key_given_as_text_is_not_quoted(key) -> None:
     "value", ["", "a\nb", "a\r\nX-EVIL: 1", "pr\u00f6ject", "a\x00", 7, b"demo"]
 )
 def test_header_texts(key, name, value) -> None:
-    """What goes into a header is printable ASCII, and not empty."""
+    """Header values are printable ASCII, and not empty."""
     assert refused(key, **{name: value}) == (
         f"{name} must be printable ASCII text, as the manager gave it"
     )
 
 
 def test_a_project_is_needed_and_a_submerchant_is_not(key) -> None:
-    """None is no project; absent is absent."""
+    """A project is required, a submerchant is optional."""
     assert refused(key, project=None).startswith("project must be")
     assert read(key).submerchant is None
     assert read(key, submerchant="legal entity").submerchant == "legal entity"
@@ -120,7 +124,7 @@ def test_a_project_is_needed_and_a_submerchant_is_not(key) -> None:
 
 @pytest.mark.parametrize("version", ["v3", "1", "", None, 1, "V1", ["v1"]])
 def test_versions(key, version) -> None:
-    """Two versions are known; the refusal names both, and what it got."""
+    """Two versions are known; the error names both and the value."""
     assert refused(key, api_version=version) == (
         f"api_version must be 'v1' or 'v2', got {version!r}"
     )
@@ -146,8 +150,8 @@ def test_versions(key, version) -> None:
         b"https://host",
     ],
 )
-def test_what_is_no_server(key, server) -> None:
-    """An address has a scheme and a host, and neither a query nor a name and password."""
+def test_invalid_servers(key, server) -> None:
+    """An address has a scheme and a host, and no query and no credentials."""
     assert refused(key, server=server) == SERVER_RULE
 
 
@@ -167,7 +171,7 @@ def test_what_is_no_server(key, server) -> None:
     ],
 )
 def test_addresses_of_calls(key, server, url) -> None:
-    """The version stands between the server and the method."""
+    """The version is between the server and the method."""
     assert str(read(key, server=server).url("session/create")) == url
     assert str(read(key, server=server, api_version="v2").url("session/create")) == url.replace(
         "v1", "v2"
@@ -176,21 +180,21 @@ def test_addresses_of_calls(key, server, url) -> None:
 
 @pytest.mark.parametrize("server", ["http://demo.smart-glocal.com", "http://10.0.0.1:8080"])
 def test_no_plain_http_to_other_machines(key, server) -> None:
-    """Unless it is asked for, inside a network one trusts."""
-    assert "would be reached without TLS; use https, or Settings(allow_plain_http=True)" in refused(
-        key, server=server
-    )
+    """Unless it is allowed, inside a trusted network."""
+    words = refused(key, server=server)
+    assert "would be reached without TLS; use https://. Plain HTTP is for this machine" in words
+    assert "inside a network you trust, allow_plain_http of the client allows it" in words
     assert str(read(key, server=server, allow_plain_http=True).server).startswith(server)
 
 
 def test_a_client_raises_what_was_refused(key) -> None:
-    """The one door; the traceback holds no frame that knew the key."""
+    """The traceback has no frame with the key."""
     with pytest.raises(sg.InvalidCredentials, match="project must be"):
         sg.SmartGlocal("", key, sg.DEMO)
 
 
 def test_credentials_show_no_key(key) -> None:
-    """Nor does the client."""
+    """Neither do clients."""
     assert repr(read(key).key) == "PrivateKey()"
     assert repr(sg.SmartGlocal("demo", key, sg.DEMO)) == (
         "SmartGlocal('demo', server='https://demo.smart-glocal.com')"
@@ -218,7 +222,7 @@ NEEDED: Final = {
     ],
 )
 def test_what_the_environment_holds(more, fields) -> None:
-    """Three variables are needed; an empty one is an absent one."""
+    """Three variables are required; an empty one counts as missing."""
     expected = Environment(
         project="demo", private_key=Path("/keys/private.pem"), server=sg.DEMO, **fields
     )
@@ -244,7 +248,7 @@ def test_what_the_environment_holds(more, fields) -> None:
 )
 @pytest.mark.parametrize("value", [None, ""])
 def test_what_the_environment_lacks(missing, text, value) -> None:
-    """All that is missing is told at once."""
+    """All missing variables are in one error."""
     held = {**NEEDED, **{f"SMARTGLOCAL_{name}": value for name in missing}}
     held = {name: text for name, text in held.items() if text is not None}
     with pytest.raises(sg.InvalidCredentials) as caught:
@@ -253,14 +257,14 @@ def test_what_the_environment_lacks(missing, text, value) -> None:
 
 
 def test_the_environment_shows_no_passphrase() -> None:
-    """Its repr tells that there is one, and no more."""
+    """Its repr shows that there is one, and nothing else."""
     found = from_environment({**NEEDED, "SMARTGLOCAL_PRIVATE_KEY_PASSPHRASE": "open sesame"})
     assert "passphrase=***" in repr(found)
     assert "sesame" not in repr(found)
 
 
 def test_a_client_from_the_environment(monkeypatch, pem_file) -> None:
-    """The variables of the process, as they are now."""
+    """From the current environment of the process."""
     for name, value in {**NEEDED, "SMARTGLOCAL_PRIVATE_KEY": str(pem_file)}.items():
         monkeypatch.setenv(name, value)
     assert repr(sg.SmartGlocal.from_env()) == (
@@ -276,7 +280,7 @@ def test_a_client_from_the_environment(monkeypatch, pem_file) -> None:
 
 
 def test_the_defaults_are_the_documented_ones() -> None:
-    """A default that changes is a change for everybody: it shows here."""
+    """Defaults are compared with the documentation, because a change affects every user."""
     settings = attrs.asdict(sg.Settings(), recurse=False)
     assert {name: settings[name] for name in settings if name not in {"retry", "timing"}} == {
         "on_attempt": None,
@@ -284,10 +288,12 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "metadata_is_key": False,
         "idempotency_header": sg.HeaderUse.MONEY,
         "rules": sg.RuleUse.REFUSE,
+        "refusal_codes": frozenset(),
         "bodiless": b"[]",
+        "http_methods": {},
         "remembered_keys": 10_000,
-        "most_request_bytes": 1_000_000,
-        "most_answer_bytes": 4_000_000,
+        "max_request_bytes": 1_000_000,
+        "max_response_bytes": 4_000_000,
         "allow_plain_http": False,
     }
     assert settings["retry"] == sg.RetryPolicy()
@@ -297,10 +303,10 @@ def test_the_default_policy() -> None:
     """The same for the numbers of the retry policy."""
     assert attrs.asdict(sg.RetryPolicy()) == {
         "attempts": 3,
-        "first_wait_seconds": 0.05,
-        "longest_wait_seconds": 20.0,
-        "throttled_first_wait_seconds": 1.0,
-        "longest_retry_after_seconds": 60.0,
+        "initial_delay_seconds": 0.05,
+        "max_delay_seconds": 20.0,
+        "throttled_initial_delay_seconds": 1.0,
+        "max_retry_after_seconds": 60.0,
         "deadline_seconds": 30.0,
         "attempt_timeout_seconds": 15.0,
         "budget_tokens": 500,
@@ -309,8 +315,72 @@ def test_the_default_policy() -> None:
 
 
 def test_settings_are_frozen_and_named() -> None:
-    """Nothing is set by position, or later."""
+    """All arguments are by name, and can't be changed later."""
     with pytest.raises(TypeError):
         sg.Settings(sg.RetryPolicy())
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         sg.Settings().key_field = "x"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        sg.Settings(),
+        sg.Settings(retry=sg.RetryPolicy(attempts=7), rules=sg.RuleUse.WARN, key_field="order"),
+        sg.RetryPolicy(),
+        sg.Timing(),
+    ],
+)
+def test_settings_can_be_pickled(settings) -> None:
+    """For a pool of processes."""
+    assert pickle.loads(pickle.dumps(settings)) == settings  # noqa: S301 - our own
+
+
+def test_pickled_settings_have_their_own_random_values() -> None:
+    """Two processes with the same settings have different random waits."""
+    code = "import pickle, sys; print(pickle.loads(sys.stdin.buffer.read()).timing.random())"
+    thrown = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            input=pickle.dumps(sg.Settings()),
+            capture_output=True,
+            check=True,
+        ).stdout
+        for _ in range(3)
+    }
+    assert len(thrown) == 3
+
+
+async def report(_details: sg.AttemptDetails) -> None:
+    """An async function in place of a plain one."""
+
+
+class Reporter:
+    """A callable object with an async `__call__`."""
+
+    async def __call__(self, _details: sg.AttemptDetails) -> None:
+        """An async call."""
+
+
+@pytest.mark.parametrize(
+    "hook", [report, Reporter(), functools.partial(report), Reporter().__call__]
+)
+def test_a_hook_that_would_have_to_be_awaited_is_refused(hook) -> None:
+    """It would never be awaited."""
+    with pytest.raises(sg.InvalidRequest) as caught:
+        sg.Settings(on_attempt=hook)
+    assert caught.value.field == "Settings.on_attempt"
+    assert caught.value.problem == "is an async function, and is called without being awaited"
+
+
+@pytest.mark.parametrize("hook", [print, [].append, functools.partial(print, 1), Reporter])
+def test_plain_hooks(hook) -> None:
+    """Functions, methods, classes and partial functions."""
+    assert sg.Settings(on_attempt=hook).on_attempt is hook
+
+
+@pytest.mark.parametrize("methods", [{"": "GET"}, {"sberpay/push": "PUT"}, ["sberpay/push"]])
+def test_http_methods_are_paths_with_a_method(methods) -> None:
+    """Anything else is refused when the settings are made."""
+    with pytest.raises(sg.InvalidRequest, match=r"^Settings.http_methods: expected"):
+        sg.Settings(http_methods=methods)

@@ -1,4 +1,4 @@
-"""Signatures that openssl makes and checks alike, and keys that show themselves to nobody."""
+"""Signatures that agree with openssl, and keys that don't show their values."""
 
 import base64
 import copy
@@ -28,7 +28,7 @@ BODIES: Final = [
 
 
 def openssl(*arguments: str | Path, stdin: bytes = b"") -> bytes:
-    """Run openssl; give what it wrote."""
+    """Run openssl; return its output."""
     done = subprocess.run(
         ["openssl", *map(str, arguments)],  # noqa: S607
         input=stdin,
@@ -40,7 +40,7 @@ def openssl(*arguments: str | Path, stdin: bytes = b"") -> bytes:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Give a folder with keys that openssl made, in every form it writes."""
+    """Return a folder with keys that openssl made, in every form."""
     folder = tmp_path_factory.mktemp("keys")
     private = folder / "pkcs8.pem"
     openssl("genrsa", "-out", private, "2048")
@@ -90,7 +90,7 @@ def test_openssl_makes_the_same_signature(folder, name, passphrase, body) -> Non
 
 @pytest.mark.parametrize("body", BODIES)
 def test_openssl_accepts_our_signature(folder, tmp_path, body) -> None:
-    """The other direction, over a key made here."""
+    """The other direction, with a key made here."""
     key = sg.PrivateKey.from_pem((folder / "pkcs1.pem").read_bytes())
     (tmp_path / "signature").write_bytes(base64.b64decode(key.sign(body)))
     (tmp_path / "public.pem").write_bytes(key.public.pem())
@@ -129,7 +129,7 @@ def test_keys_written_here_are_read_by_openssl(folder, tmp_path) -> None:
 
 @given(body=st.binary(max_size=200), other=st.binary(max_size=200))
 def test_a_signature_is_of_exactly_these_bytes(key, body, other) -> None:
-    """The same bytes give the same signature, and no other bytes fit it."""
+    """The same bytes give the same signature, and it fits no other bytes."""
     signature = key.sign(body)
 
     assert key.sign(body) == signature
@@ -159,18 +159,18 @@ def test_the_form_of_a_signature(key) -> None:
         lambda signature: base64.b64encode(base64.b64decode(signature) + b"\0").decode(),
     ],
 )
-def test_what_is_no_signature(key, spoil: Callable[[str], str]) -> None:
-    """Anything else is a plain no, and never an exception."""
+def test_invalid_signatures(key, spoil: Callable[[str], str]) -> None:
+    """Anything else returns False, and never raises."""
     assert key.public.verifies(BODY, spoil(key.sign(BODY))) is False
 
 
 def test_another_key_is_another_partner(key, folder) -> None:
-    """A signature says who, too."""
+    """A signature also identifies the partner."""
     other = sg.PublicKey.from_pem((folder / "public.pem").read_bytes())
     assert not other.verifies(BODY, key.sign(BODY))
 
 
-# Refusals, word by word.
+# Refusals, by message.
 
 KEYGEN: Final = "make a pair with: smartglocal keygen"
 
@@ -196,7 +196,7 @@ KEYGEN: Final = "make a pair with: smartglocal keygen"
     ],
 )
 def test_private_keys_that_are_refused(folder, name, passphrase, text) -> None:
-    """The text says which rule, and what to do."""
+    """The message has the rule, and what to do."""
     with pytest.raises(sg.InvalidCredentials) as caught:
         sg.PrivateKey.from_pem((folder / name).read_bytes(), passphrase)
     assert str(caught.value) == f"the private key {text}"
@@ -204,7 +204,7 @@ def test_private_keys_that_are_refused(folder, name, passphrase, text) -> None:
 
 @pytest.mark.parametrize("text", [b"", b"key", b"-----BEGIN PRIVATE KEY-----\nAAAA\n"])
 def test_text_that_is_no_key(text) -> None:
-    """Neither half reads what isn't PEM."""
+    """Neither half reads text that isn't PEM."""
     with pytest.raises(sg.InvalidCredentials, match="isn't PEM"):
         sg.PrivateKey.from_pem(text)
     with pytest.raises(sg.InvalidCredentials, match="isn't PEM"):
@@ -221,7 +221,7 @@ def test_text_that_is_no_key(text) -> None:
     ],
 )
 def test_public_keys_that_are_refused(folder, name, text) -> None:
-    """The same for the half that checks."""
+    """The same for public keys."""
     with pytest.raises(sg.InvalidCredentials) as caught:
         sg.PublicKey.from_pem((folder / name).read_bytes())
     assert str(caught.value) == f"the public key {text}"
@@ -229,13 +229,13 @@ def test_public_keys_that_are_refused(folder, name, text) -> None:
 
 @pytest.mark.parametrize("bits", [0, 512, 1024, 2047])
 def test_short_keys_are_not_made(bits) -> None:
-    """Under 2048 bits there is no key to be had here."""
+    """Keys under 2048 bits can't be made."""
     with pytest.raises(sg.InvalidCredentials, match=f"a key of {bits} bits is too short: 2048"):
         sg.PrivateKey.generate(bits)
 
 
 def test_a_made_key_has_its_size(key) -> None:
-    """2048 bits unless told otherwise, both halves."""
+    """2048 bits by default, for both halves."""
     assert (key.bits, key.public.bits) == (2048, 2048)
     assert key.prove() is key
 
@@ -244,14 +244,14 @@ def test_a_made_key_has_its_size(key) -> None:
 
 
 def damaged(key: sg.PrivateKey, *names: str) -> sg.PrivateKey:
-    """Give a key of which some numbers were changed, as in a bad copy."""
+    """Return a key with some numbers changed, as in a damaged copy."""
     numbers = serialization.load_pem_private_key(key.pem(), None).private_numbers()
     public = numbers.public_numbers
     parts = {"version": 0, "n": public.n, "e": public.e}
     parts |= {name: getattr(numbers, name) for name in ("d", "p", "q", "dmp1", "dmq1", "iqmp")}
     for name in names:
         parts[name] ^= 1 << 40
-    # RSAPrivateKey of RFC 8017; cryptography writes no key that it would not believe.
+    # RSAPrivateKey of RFC 8017, because cryptography writes no inconsistent key.
     der = _der(0x30, b"".join(_der(0x02, _big_endian(number)) for number in parts.values()))
     text = base64.encodebytes(der)
     marks = b"-----BEGIN RSA PRIVATE KEY-----\n", b"-----END RSA PRIVATE KEY-----\n"
@@ -269,16 +269,16 @@ def _der(tag: int, content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("parts", ["n", "e", "d p", "d q", "d dmp1", "d dmq1", "d iqmp"])
-def test_a_damaged_key_is_found_by_proving_it(key, parts) -> None:
-    """Reading one is quick and trusting; `prove` finds that the parts don't fit."""
+def test_prove_finds_a_damaged_key(key, parts) -> None:
+    """Reading a key is quick and checks little; `prove` finds inconsistent parts."""
     with pytest.raises(sg.InvalidCredentials) as caught:
         damaged(key, *parts.split()).prove()
     assert str(caught.value) == f"the private key is damaged: its parts don't fit; {KEYGEN}"
 
 
 @pytest.mark.parametrize("part", ["d", "p", "q", "dmp1", "dmq1", "iqmp"])
-def test_damage_that_openssl_mends_does_no_harm(key, part) -> None:
-    """One wrong number of the secret half is worked around; the signature is the same."""
+def test_damage_that_openssl_compensates(key, part) -> None:
+    """One wrong number of the secret half is compensated; the signature is the same."""
     assert damaged(key, part).prove().sign(BODY) == key.sign(BODY)
 
 
@@ -286,7 +286,7 @@ def test_damage_that_openssl_mends_does_no_harm(key, part) -> None:
 
 
 def secrets(key: sg.PrivateKey) -> list[str]:
-    """Give pieces of a key in the forms in which it might show."""
+    """Return pieces of a key in the forms in which they might be printed."""
     numbers = serialization.load_pem_private_key(key.pem(), None).private_numbers()
     lines = [line for line in key.pem().decode().splitlines() if "-----" not in line]
     return [*lines, str(numbers.d), f"{numbers.d:x}", str(numbers.p), str(numbers.q)]
@@ -301,7 +301,7 @@ def test_a_key_does_not_show_itself(key, show) -> None:
 
 @pytest.mark.parametrize("copying", [pickle.dumps, copy.copy, copy.deepcopy])
 def test_a_key_is_not_pickled(key, copying) -> None:
-    """The refusal says what to hand over instead."""
+    """The error says what to pass instead."""
     with pytest.raises(TypeError, match="isn't pickled; hand over the path of its file instead"):
         copying(key)
 
@@ -314,8 +314,8 @@ def test_a_key_does_not_change(key) -> None:
         key.public._key = None
 
 
-def told(error: BaseException) -> str:
-    """Give everything that a tool which records local variables would write down of our frames."""
+def recorded_text(error: BaseException) -> str:
+    """Return everything that a tool which records local variables would store of our frames."""
     ours = traceback.TracebackException.from_exception(error, capture_locals=True)
     text = [*ours.format_exception_only()]
     while ours is not None:
@@ -327,7 +327,7 @@ def told(error: BaseException) -> str:
 
 
 def wrong(key: sg.PrivateKey) -> list[Callable[[], object]]:
-    """Give ways to fail with a whole key at hand."""
+    """Yield ways to fail with a key in use."""
     pem, secret = key.pem(), key.pem(b"open sesame")
     return [
         lambda: sg.PrivateKey.from_pem(pem, b"open sesame"),
@@ -349,12 +349,12 @@ def wrong(key: sg.PrivateKey) -> list[Callable[[], object]]:
 
 
 @pytest.mark.parametrize("way", range(15))
-def test_no_traceback_tells_of_a_key(key, way) -> None:
-    """With local variables captured, none of our frames holds key or passphrase."""
+def test_no_traceback_shows_a_key(key, way) -> None:
+    """With local variables captured, none of our frames has a key or a passphrase."""
     fail = wrong(key)[way]
     with pytest.raises((sg.InvalidCredentials, TypeError)) as caught:
         fail()
 
-    text = told(caught.value)
+    text = recorded_text(caught.value)
     assert text
     assert not [piece for piece in (*secrets(key), "sesame") if piece in text]

@@ -1,4 +1,4 @@
-"""A night's batch on a fleet: submitted, worked off by four workers, two of which are killed."""
+"""Submit a batch, pay it with four workers, kill two of them, and compare both sides' counts."""
 
 import argparse
 import asyncio
@@ -28,13 +28,13 @@ PROJECT: Final = "demo"
 LOOK_SECONDS: Final = 0.5
 PAGE: Final = 1_000
 INTERRUPTED: Final = 130
-# The worst provider that the documents allow: a second start is a second payout.
+# The worst behaviour that the provider's documents allow: a second start is a second payout.
 RULES: Final = emulator.Rules(second_start=emulator.Permission.ALLOW)
 
 
 @define
 class Night:
-    """The file, the journal, and the workers that are alive."""
+    """The payout file, the journal, and the workers that were started."""
 
     provider: emulator.Provider
     folder: Path
@@ -44,11 +44,11 @@ class Night:
 
     @property
     def file(self) -> Path:
-        """The payouts."""
+        """The payout file."""
         return self.folder / "salaries.csv"
 
     def begin(self, stack: ExitStack, *words: str) -> "subprocess.Popen[bytes]":
-        """Start a command of ``smartglocal payouts``; it ends with the stack."""
+        """Start a command of ``smartglocal payouts``; it is killed when the stack closes."""
         log = stack.enter_context((self.folder / "commands.log").open("ab"))
         command = [sys.executable, "-m", "smartglocal_async", "payouts", *words]
         process = stack.enter_context(
@@ -65,36 +65,36 @@ class Night:
         self.workers.append(self.begin(stack, *words))
 
     def paid(self) -> int:
-        """Give how many the provider has paid."""
+        """Return how many payouts the provider has paid."""
         return self.provider.report().moved
 
     def watch(self, *, until: int) -> None:
-        """Wait until the provider has paid so many, or every worker has ended; tell each tenth."""
+        """Wait until `until` payouts are paid or every worker has ended; print each tenth."""
         tenths = 10 * self.paid() // self.count
         while (paid := self.paid()) < until and any(one.poll() is None for one in self.workers):
             if 10 * paid // self.count > tenths:
                 tenths = 10 * paid // self.count
-                say(f"  {paid:,} paid")
+                show(f"  {paid:,} paid")
             time.sleep(LOOK_SECONDS)
 
 
-def say(words: str) -> None:
-    """Tell how far it is."""
-    print(words, flush=True)
+def show(text: str) -> None:
+    """Print a line of progress at once."""
+    print(text, flush=True)
 
 
 def cents(number: int) -> int:
-    """Give the amount of a payout."""
+    """Return the amount of a payout, in cents."""
     return 100 + number % 400
 
 
 def key_of(number: int) -> str:
-    """Give the key of a payout."""
+    """Return the key of a payout."""
     return f"salary-{number:06}"
 
 
 def write(file: Path, count: int) -> None:
-    """Write the payouts."""
+    """Write the payout file."""
     with file.open("w", encoding="utf-8", newline="") as lines:
         rows = csv.writer(lines)
         rows.writerow(("key", "amount", "currency", "card_token", "full_name"))
@@ -104,60 +104,67 @@ def write(file: Path, count: int) -> None:
 
 
 def pay(night: Night) -> None:
-    """Submit the file, and have it worked off."""
+    """Submit the file, and wait until the workers have paid it."""
     with ExitStack() as stack:
         write(night.file, night.count)
         payouts = "1 payout" if night.count == 1 else f"{night.count:,} payouts"
-        say(f"smartglocal payouts submit {night.file.name}: {payouts}")
+        show(f"smartglocal payouts submit {night.file.name}: {payouts}")
         if night.begin(stack, "submit", str(night.file), "--yes").wait():
             raise SystemExit((night.folder / "commands.log").read_text(encoding="utf-8"))
-        say(f"smartglocal payouts work, {WORKERS} times")
+        show(f"smartglocal payouts work, {WORKERS} times")
         for _ in range(WORKERS):
             night.work(stack)
         night.watch(until=night.count // 3)
         for worker in night.workers[:KILLED]:
             worker.kill()
-        say(f"{KILLED} workers killed by SIGKILL, {night.paid():,} paid by then; {KILLED} new ones")
+        show(
+            f"{KILLED} workers killed by SIGKILL, {night.paid():,} paid by then; {KILLED} new ones"
+        )
         for _ in range(KILLED):
             night.work(stack)
         night.watch(until=night.count)
         codes = [worker.wait() for worker in night.workers[KILLED:]]
-        say(f"{night.paid():,} paid; the workers ended with exit codes {codes}")
+        show(f"{night.paid():,} paid; the workers ended with exit codes {codes}")
 
 
 @frozen
 class Books:
-    """What both sides have."""
+    """The records of the journal and of the provider."""
 
-    entries: dict[str, sg.Entry]
+    entries: dict[str, sg.journal.Entry]
     orders: dict[str, emulator.Order]
 
-    def ours(self, *steps: sg.Step) -> list[sg.Entry]:
-        """Give the entries at these steps."""
+    def ours(self, *steps: sg.journal.Step) -> list[sg.journal.Entry]:
+        """Return the entries at these steps."""
         return [entry for entry in self.entries.values() if entry.step in steps]
 
     @property
     def lost(self) -> int:
-        """Count what the journal doesn't know, or has for paid though it isn't."""
+        """Count payouts that the journal doesn't have, or has as paid although they aren't."""
         return sum(
             key not in self.entries
-            or (self.entries[key].step is sg.Step.SUCCEEDED and not order.moved)
+            or (self.entries[key].step is sg.journal.Step.SUCCEEDED and not order.moved)
             for key, order in self.orders.items()
         )
 
     def rows(self) -> Iterator[tuple[str, int, int]]:
-        """Give each count, as the journal and as the provider has it."""
-        paid, orders = self.ours(sg.Step.SUCCEEDED), self.orders.values()
+        """Yield each count: its name, the journal's value and the provider's value."""
+        paid, orders = self.ours(sg.journal.Step.SUCCEEDED), self.orders.values()
         movements = [one for order in orders for one in order.movements]
-        closed = (sg.Step.SUCCEEDED, sg.Step.FAILED, sg.Step.CANCELLED, sg.Step.UNKNOWN)
+        closed = (
+            sg.journal.Step.SUCCEEDED,
+            sg.journal.Step.FAILED,
+            sg.journal.Step.CANCELLED,
+            sg.journal.Step.UNKNOWN,
+        )
         is_open = len(self.entries) - len(self.ours(*closed))
         yield "asked for, and known", len(self.entries), len(self.orders)
         yield "paid", len(paid), sum(order.moved > 0 for order in orders)
         yield "paid twice", 0, sum(order.moved > 1 for order in orders)
         yield "lost", self.lost, 0
-        yield "unknown", len(self.ours(sg.Step.UNKNOWN)), 0
+        yield "unknown", len(self.ours(sg.journal.Step.UNKNOWN)), 0
         yield "open", is_open, 0
-        yield "failed", len(self.ours(sg.Step.FAILED, sg.Step.CANCELLED)), 0
+        yield "failed", len(self.ours(sg.journal.Step.FAILED, sg.journal.Step.CANCELLED)), 0
         yield (
             "cents paid",
             sum(entry.amount or 0 for entry in paid),
@@ -166,8 +173,8 @@ class Books:
 
 
 async def books(night: Night) -> Books:
-    """Read both sides."""
-    journal, entries, after = sg.PostgresJournal(night.journal), dict[str, sg.Entry](), None
+    """Read the journal and the provider's records."""
+    journal, entries, after = sg.PostgresJournal(night.journal), dict[str, sg.journal.Entry](), None
     await journal.open(f"{night.provider.url}|{PROJECT}")
     while page := await journal.entries(PAGE, after=after):
         entries |= {entry.key: entry for entry in page}
@@ -178,33 +185,33 @@ async def books(night: Night) -> Books:
 
 
 def verdict(rows: Iterable[tuple[str, int, int]], count: int) -> int:
-    """Show the counts; give the exit code."""
-    told = {name: (ours, theirs) for name, ours, theirs in rows}
-    say(f"\n{'':<24}{'journal':>12}{'provider':>12}")
-    for name, (ours, theirs) in told.items():
-        say(f"{name:<24}{ours:>12,}{theirs:>12,}")
+    """Print the counts; return the exit code: 0 if each payout was paid once."""
+    counts = {name: (ours, theirs) for name, ours, theirs in rows}
+    show(f"\n{'':<24}{'journal':>12}{'provider':>12}")
+    for name, (ours, theirs) in counts.items():
+        show(f"{name:<24}{ours:>12,}{theirs:>12,}")
     total = sum(map(cents, range(count)))
-    wanted = dict.fromkeys(told, (0, 0))
+    wanted = dict.fromkeys(counts, (0, 0))
     wanted |= {"asked for, and known": (count, count), "paid": (count, count)}
     wanted["cents paid"] = (total, total)
-    is_good = told == wanted
-    say("\nEach payout once." if is_good else "\nFAILED: each payout once was the aim.")
+    is_good = counts == wanted
+    show("\nEach payout once." if is_good else "\nFAILED: each payout once was the aim.")
     return not is_good
 
 
 def own_schema(journal: str) -> str:
-    """Name a schema, unless the address does: each run has a provider, and so a journal."""
+    """Return the address with a new schema, unless it names one: each run needs a new journal."""
     if "schema=" in journal:
         return journal
     return f"{journal}{'&' if '?' in journal else '?'}schema=night_{uuid4().hex}"
 
 
 def main() -> int:
-    """Play the night; give its exit code."""
+    """Run the example; return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     _ = parser.add_argument("--count", type=int, default=20_000)
     _ = parser.add_argument("--journal", required=True, metavar="postgres://...")
-    said = parser.parse_args()
+    options = parser.parse_args()
     key, faults = sg.PrivateKey.generate(), emulator.FaultScript.drops(FAULTS, SEED)
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -218,18 +225,18 @@ def main() -> int:
             "SMARTGLOCAL_PROJECT": PROJECT,
             "SMARTGLOCAL_PRIVATE_KEY": str(pem),
             "SMARTGLOCAL_SERVER": provider.url,
-            "SMARTGLOCAL_JOURNAL_KEY": sg.Seal.new_key(),
+            "SMARTGLOCAL_JOURNAL_KEY": sg.RequestCipher.new_key(),
         }
-        night = Night(provider, Path(folder), own_schema(said.journal), said.count)
+        night = Night(provider, Path(folder), own_schema(options.journal), options.count)
         begun = time.perf_counter()
         pay(night)
-        say(f"{time.perf_counter() - begun:.0f} seconds")
-        return verdict(asyncio.run(books(night)).rows(), said.count)
+        show(f"{time.perf_counter() - begun:.0f} seconds")
+        return verdict(asyncio.run(books(night)).rows(), options.count)
 
 
 if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        say("interrupted: all that was started is ended")
+        show("interrupted: all that was started is ended")
         sys.exit(INTERRUPTED)

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Pays a file of 20,000 payouts by four workers, two of which are killed in the middle, at an emulated
-# provider that fails now and then, and ends with both sides' counts. COUNT=200 makes it a short one.
+# Pays a file of 20,000 payouts with four workers, two of which are killed during the run, at an emulated
+# provider with faults, and prints the counts of both sides. COUNT=200 makes a short run.
 #
 # It needs Python 3.11 or newer and the programs of a PostgreSQL server (initdb, pg_ctl), or the address
-# of a running one in SMARTGLOCAL_JOURNAL, in which a schema night_... stays. All else that it starts
-# and writes is gone at its end, but for the .venv of the checkout, made where there is none.
+# of a running server in SMARTGLOCAL_JOURNAL, in which a schema night_... remains. Everything else that
+# it starts and writes is removed at the end, except the .venv of the checkout, created if missing.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
@@ -20,7 +20,7 @@ esac
 folder="$(mktemp -d)"
 programs=""
 
-# PostgreSQL refuses to be run by root.
+# PostgreSQL can't be run by root.
 as_owner() {
   if [ "$(id -u)" = 0 ]; then
     (cd / && runuser -u postgres -- "$@")
@@ -44,7 +44,7 @@ if [ -z "${PYTHON:-}" ] && ! "$python" -c "import asyncpg, pgqueuer, rich, typer
 fi
 
 if [ -z "$journal" ]; then
-  # Debian keeps them off the path; by their numbers, as 9 comes before 17, the last one is the newest.
+  # Debian doesn't put them on the path. Sorted by version number, the last one is the newest.
   found="$(command -v pg_ctl || { ls -d /usr/lib/postgresql/*/bin/pg_ctl 2>/dev/null || true; } | sort -V | tail -n 1)"
   if [ -z "$found" ]; then
     echo "No PostgreSQL: install one (initdb and pg_ctl), or set SMARTGLOCAL_JOURNAL=postgres://..." >&2

@@ -1,6 +1,8 @@
 """The command ``smartglocal``; Typer and Rich come with the extra ``cli``."""
 
 import sys
+from importlib.util import find_spec
+from typing import NoReturn
 
 _EXTRA = frozenset({"typer", "rich", "click"})
 _MISUSE = 2
@@ -24,9 +26,14 @@ def _run() -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
-        _ = sys.stderr.write(
-            f"smartglocal: {error.name} is missing; "
-            'install it with: pip install "smartglocal-async[cli]"\n'
-        )
-        sys.exit(_MISUSE)
+        _miss(error.name)
+    if find_spec("rich") is None:  # The commands import it when they are used.
+        _miss("rich")
     app(prog_name="smartglocal")
+
+
+def _miss(name: str | None) -> NoReturn:
+    _ = sys.stderr.write(
+        f'smartglocal: {name} is missing; install it with: pip install "smartglocal-async[cli]"\n'
+    )
+    sys.exit(_MISUSE)

@@ -1,19 +1,294 @@
-"""``doctor``: what would keep a call from succeeding, and what to mend."""
+"""``doctor``: checks the environment, the key, the network, the clock and the credentials."""
 
 import asyncio
+import enum
 import os
-from collections.abc import Mapping
+import platform
+import ssl
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Final
+from urllib.parse import SplitResult, urlsplit
 
-import typer
+from attrs import frozen
 
-from ..errors import InvalidCredentials
-from ..retry import Timing
-from ..settings import Environment, from_environment
-from .doctor_local import Finding, Level, check_key, check_packages, level_of, skipped
-from .doctor_server import check_call, check_reach
-from .failures import ExitCode, explained, unread_or_not
-from .screen import AsJson, cell, console, show, table, write_json
+from ..client import SmartGlocal
+from ..errors import InvalidCredentials, OutcomeUnknown, Refused, SmartGlocalError
+from ..models.requests import SessionRef
+from ..retry import RetryPolicy, Timing
+from ..settings import Environment, Settings, from_environment
+from ..signing import PrivateKey
+from .app import DoctorOptions
+from .errors import ExitCode, reader_may_leave, variable_of
+from .output import version_of, write_json
+from .signals import run_async
+from .tables import cell, console, show, table
+
+_NEEDED: Final = ("aiohttp", "attrs", "cattrs", "cryptography", "tenacity")
+_OPTIONAL: Final = ("typer", "rich", "uvloop")
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+_PASSPHRASE: Final = variable_of("private_key_passphrase")
+
+
+class Level(enum.StrEnum):
+    """Result of a check."""
+
+    OK = "ok"
+    WARN = "warn"
+    """Calls work, but something should be fixed."""
+    FAIL = "fail"
+    SKIP = "skip"
+    """Not run: an earlier check failed."""
+
+
+@frozen
+class CheckResult:
+    """The result of one check."""
+
+    check: str
+    level: Level
+    found: str
+    fix: str | None = None
+
+    def as_dict(self) -> dict[str, str | None]:
+        """Return the result as plain JSON values."""
+        return {
+            "check": self.check,
+            "level": self.level.value,
+            "found": self.found,
+            "fix": self.fix,
+        }
+
+
+def skipped(failed: str, *checks: str) -> list[CheckResult]:
+    """Return results of checks that were not run because another one failed."""
+    return [CheckResult(check, Level.SKIP, f"not run: {failed} failed") for check in checks]
+
+
+def level_of(results: Sequence[CheckResult]) -> Level:
+    """Return the worst level."""
+    levels = {result.level for result in results}
+    return next((level for level in (Level.FAIL, Level.WARN) if level in levels), Level.OK)
+
+
+def check_key(environment: Environment) -> Iterator[CheckResult]:
+    """Check the file of the private key, then the key."""
+    path = environment.private_key
+    try:
+        mode, pem = path.stat().st_mode, path.read_bytes()
+    except OSError as error:
+        fix = "check SMARTGLOCAL_PRIVATE_KEY, or generate a key pair with: smartglocal keygen"
+        yield CheckResult("key file", Level.FAIL, f"{path}: {error.strerror}", fix)
+        yield from skipped("key file", "key")
+        return
+    yield _permissions(path, mode)
+    yield _soundness(pem, environment.passphrase)
+
+
+def check_packages() -> list[CheckResult]:
+    """Return the versions of required and optional packages."""
+    versions = {name: version_of(name) for name in (*_NEEDED, *_OPTIONAL)}
+    needed = ", ".join(f"{name} {versions[name]}" for name in _NEEDED)
+    optional = ", ".join(f"{name} {versions[name] or 'absent'}" for name in _OPTIONAL)
+    return [
+        CheckResult("python", Level.OK, f"{platform.python_version()} on {platform.system()}"),
+        CheckResult("packages", Level.OK, needed),
+        CheckResult("optional", Level.OK, optional),
+    ]
+
+
+def _permissions(path: Path, mode: int) -> CheckResult:
+    if os.name == "posix" and mode & _OTHERS:
+        found = f"{path} can be accessed by others (mode {stat.S_IMODE(mode):04o})"
+        return CheckResult("key file", Level.WARN, found, f"chmod 600 {path}")
+    return CheckResult("key file", Level.OK, f"{path} can be accessed by its owner only")
+
+
+def _soundness(pem: bytes, passphrase: str | None) -> CheckResult:
+    try:
+        key = PrivateKey.from_pem(pem, passphrase.encode() if passphrase else None).prove()
+    except InvalidCredentials as error:
+        return CheckResult("key", Level.FAIL, str(error), _key_fix(pem, passphrase))
+    return CheckResult("key", Level.OK, f"RSA, {key.bits} bits; its signature is valid")
+
+
+def _key_fix(pem: bytes, passphrase: str | None) -> str:
+    if b"ENCRYPTED" in pem:
+        return (
+            f"correct {_PASSPHRASE}, or SMARTGLOCAL_PRIVATE_KEY if it is the wrong file"
+            if passphrase
+            else f"set {_PASSPHRASE}"
+        )
+    if passphrase and b"PRIVATE KEY" in pem:
+        return f"unset {_PASSPHRASE}"
+    return "set SMARTGLOCAL_PRIVATE_KEY to the file of your private key"
+
+
+_TIMEOUT_SECONDS: Final = 5.0
+_CALL_SECONDS: Final = 15.0
+_MAX_CLOCK_SECONDS: Final = 30
+_TOO_MANY: Final = 429
+_PORTS: Final = {"https": 443, "http": 80}
+_NO_SESSION: Final = "ps_0_doctor"
+_FIX_NETWORK: Final = (
+    "check SMARTGLOCAL_SERVER, the firewall, and that the provider allows your address"
+)
+_FIX_LOCAL: Final = (
+    "is the emulator running? start it with: smartglocal emulator, and set SMARTGLOCAL_SERVER "
+    "to the address that it prints"
+)
+_FIX_TLS: Final = "check the clock and the certificates of this machine, and any proxy in between"
+
+# The provider's error codes for bad credentials; any other code means that they are accepted.
+_CREDENTIAL_ERRORS: Final[Mapping[str, tuple[str, str]]] = {
+    "identification_error": (
+        "the provider doesn't know this project",
+        "check SMARTGLOCAL_PROJECT, and whether it belongs to this server: demo and live differ",
+    ),
+    "authentication_error": (
+        "the provider doesn't accept the signature",
+        "have your account manager register the public key of this private key for this project",
+    ),
+    "authorization_error": (
+        "the project isn't allowed to make this call",
+        "ask your account manager to allow it",
+    ),
+}
+
+
+async def check_reach(server: str, timing: Timing) -> list[CheckResult]:
+    """Resolve the name, connect, and compare the clocks; stop at the first failure."""
+    address = urlsplit(server)
+    try:
+        host, port = address.hostname, address.port or _PORTS.get(address.scheme)
+    except ValueError:
+        host, port = None, None
+    if not host or port is None:
+        fix = "write it like https://host"
+        failed = CheckResult("server", Level.FAIL, f"{server} is not the address of a server", fix)
+        return [failed, *skipped("server", "clock")]
+    if _is_literal(host):
+        return await _check_connection(address, host, port, timing)
+    try:
+        async with asyncio.timeout(_TIMEOUT_SECONDS):
+            found = await asyncio.get_running_loop().getaddrinfo(host, port)
+    except (OSError, UnicodeError) as error:
+        failed = CheckResult("dns", Level.FAIL, f"{host}: {_why(error)}", _FIX_NETWORK)
+        return [failed, *skipped("dns", _layer(address), "clock")]
+    addresses = sorted({str(entry[4][0]) for entry in found})
+    return [
+        CheckResult("dns", Level.OK, f"{host} resolves to {', '.join(addresses)}"),
+        *await _check_connection(address, host, port, timing),
+    ]
+
+
+async def check_call() -> CheckResult:
+    """Request the status of a session that doesn't exist; the refusal shows who it recognised."""
+    once = Settings(retry=RetryPolicy(attempts=1))
+    try:
+        async with SmartGlocal.from_env(settings=once) as api:
+            _ = await api.session.status(SessionRef(_NO_SESSION), deadline=_CALL_SECONDS)
+    except Refused as error:
+        return _judge(error)
+    except InvalidCredentials as error:
+        source = variable_of(error.setting) if error.setting else "environment"
+        found = f"{source}: {error.problem}"
+        return CheckResult("credentials", Level.FAIL, found, "correct this variable")
+    except OutcomeUnknown as error:
+        fix = "try again; if it persists, ask the provider"
+        return CheckResult("credentials", Level.WARN, str(error), fix)
+    except SmartGlocalError as error:
+        return CheckResult("credentials", Level.FAIL, str(error), _FIX_NETWORK)
+    return CheckResult("credentials", Level.OK, "project and signature are accepted")
+
+
+def _judge(error: Refused) -> CheckResult:
+    if error.http_status == _TOO_MANY:
+        found, fix = "the provider limits the rate (HTTP 429)", "try again in a minute"
+        return CheckResult("credentials", Level.WARN, found, fix)
+    if error.code is None:
+        found = f"the answer is not from the API: {error}"
+        return CheckResult("credentials", Level.FAIL, found, _FIX_NETWORK)
+    if error.code in _CREDENTIAL_ERRORS:
+        found, fix = _CREDENTIAL_ERRORS[error.code]
+        return CheckResult("credentials", Level.FAIL, f"{found} ({error.code})", fix)
+    return CheckResult(
+        "credentials", Level.OK, f"project and signature are accepted (answer: {error.code})"
+    )
+
+
+async def _check_connection(
+    address: SplitResult, host: str, port: int, timing: Timing
+) -> list[CheckResult]:
+    kind = _layer(address)
+    try:
+        async with asyncio.timeout(_TIMEOUT_SECONDS):
+            date = await _date(host, port, secure=kind == "tls")
+    except ssl.SSLError as error:
+        failed = CheckResult(kind, Level.FAIL, f"{host}:{port}: {error.reason or error}", _FIX_TLS)
+        return [failed, *skipped(kind, "clock")]
+    except OSError as error:
+        fix = _FIX_LOCAL if _is_refused_here(host, error) else _FIX_NETWORK
+        failed = CheckResult(kind, Level.FAIL, f"{host}:{port}: {_why(error)}", fix)
+        return [failed, *skipped(kind, "clock")]
+    return [CheckResult(kind, Level.OK, f"{host}:{port} answers"), _check_clock(date, timing)]
+
+
+def _layer(address: SplitResult) -> str:
+    return "tls" if address.scheme == "https" else "tcp"
+
+
+def _is_literal(host: str) -> bool:
+    with suppress(ValueError):
+        return bool(ip_address(host))
+    return False
+
+
+def _is_refused_here(host: str, error: OSError) -> bool:
+    # A name with several addresses raises one error for all of them, without a specific type.
+    is_here = host == "localhost" or (_is_literal(host) and ip_address(host).is_loopback)
+    return is_here and not isinstance(error, TimeoutError)
+
+
+async def _date(host: str, port: int, *, secure: bool) -> str:
+    """Send a HEAD request, and return the ``Date`` of the answer; empty if there is none."""
+    reader, writer = await asyncio.open_connection(host, port, ssl=secure or None)
+    try:
+        request = f"HEAD / HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
+        writer.write(request.encode("ascii"))
+        await writer.drain()
+        while (line := await reader.readline()).strip():
+            name, _, value = line.decode("latin-1").partition(":")
+            if name.lower() == "date":
+                return value.strip()
+    except ValueError:
+        return ""  # A line that doesn't end: not HTTP.
+    finally:
+        writer.close()
+    return ""
+
+
+def _check_clock(date: str, timing: Timing) -> CheckResult:
+    try:
+        ahead = (timing.now() - parsedate_to_datetime(date)).total_seconds()
+    except (ValueError, TypeError):
+        return CheckResult("clock", Level.WARN, "the server's answer has no date", None)
+    found = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the server's"
+    if abs(ahead) > _MAX_CLOCK_SECONDS:
+        return CheckResult("clock", Level.WARN, found, "synchronise this machine's clock with NTP")
+    return CheckResult("clock", Level.OK, found)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {_TIMEOUT_SECONDS:.0f} s"
+    reason = error.strerror if isinstance(error, OSError) else None
+    return reason or str(error) or type(error).__name__
+
 
 _STYLES: Final[Mapping[Level, str]] = {
     Level.OK: "green",
@@ -23,65 +298,61 @@ _STYLES: Final[Mapping[Level, str]] = {
 }
 
 
-_MEND_ENVIRONMENT: Final = (
-    "your account manager gives project and server, and smartglocal keygen makes a key; "
+_FIX_ENVIRONMENT: Final = (
+    "project and server are from your account manager, and smartglocal keygen generates a key; "
     "to try without them: smartglocal emulator"
 )
 
 
-def doctor(*, as_json: AsJson = False) -> None:
-    """Check credentials, key, clock and server.
-
-    The exit code is 1 if something fails. One signed request leaves: a question for the
-    status of a session that doesn't exist.
-    """
-    with explained(as_json=as_json):
-        findings = _examine(os.environ, Timing())
-        healthy = level_of(findings) is not Level.FAIL
-        with unread_or_not():
-            if as_json:
-                write_json({"ok": healthy, "checks": [finding.as_dict() for finding in findings]})
-            else:
-                _show(findings)
-    if not healthy:
-        raise typer.Exit(ExitCode.FAILED)
+def doctor(options: DoctorOptions) -> ExitCode:
+    """Run all checks, and print their results."""
+    results = _examine(os.environ, Timing())
+    is_good = level_of(results) is not Level.FAIL
+    with reader_may_leave():
+        if options.as_json:
+            write_json({"ok": is_good, "checks": [result.as_dict() for result in results]})
+        else:
+            _show(results)
+    return ExitCode.DONE if is_good else ExitCode.FAILED
 
 
-def _examine(variables: Mapping[str, str], timing: Timing) -> list[Finding]:
+def _examine(variables: Mapping[str, str], timing: Timing) -> list[CheckResult]:
     try:
         environment = from_environment(variables)
     except InvalidCredentials as error:
         found = [
-            Finding("environment", Level.FAIL, str(error), _MEND_ENVIRONMENT),
+            CheckResult("environment", Level.FAIL, str(error), _FIX_ENVIRONMENT),
             *skipped("environment", "key file", "key", "server", "clock", "credentials"),
         ]
     else:
         found = [
-            Finding("environment", Level.OK, f"project {environment.project}"),
+            CheckResult("environment", Level.OK, f"project {environment.project}"),
             *check_key(environment),
         ]
-        found = asyncio.run(_ask(environment, timing, found))
+        found = run_async(_check_network(environment, timing, found))
     return [*found, *check_packages()]
 
 
-async def _ask(environment: Environment, timing: Timing, found: list[Finding]) -> list[Finding]:
+async def _check_network(
+    environment: Environment, timing: Timing, found: list[CheckResult]
+) -> list[CheckResult]:
     found = [*found, *await check_reach(environment.server, timing)]
-    failed = next((finding.check for finding in found if finding.level is Level.FAIL), None)
+    failed = next((result.check for result in found if result.level is Level.FAIL), None)
     if failed is None:
         return [*found, await check_call()]
     return [*found, *skipped(failed, "credentials")]
 
 
-def _show(findings: list[Finding]) -> None:
+def _show(results: list[CheckResult]) -> None:
     shown = table()
     shown.show_header = False
     shown.add_column(no_wrap=True)
     shown.add_column(no_wrap=True)
     shown.add_column(overflow="fold")
-    for finding in findings:
-        said = cell(finding.found)
-        if finding.mend is not None:
-            _ = said.append("\n").append(cell(f"mend: {finding.mend}", "bold"))
-        level = cell(finding.level, _STYLES[finding.level])
-        shown.add_row(level, finding.check, said)
+    for result in results:
+        text = cell(result.found)
+        if result.fix is not None:
+            _ = text.append("\n").append(cell(f"fix: {result.fix}", "bold"))
+        level = cell(result.level, _STYLES[result.level])
+        shown.add_row(level, result.check, text)
     show(console(), shown)

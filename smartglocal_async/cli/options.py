@@ -1,93 +1,56 @@
-"""The options that commands share, each with one name and one help text everywhere."""
+"""The options that several commands share: one name, one placeholder and one help text each."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .screen import AsJson
-
-__all__ = [
-    "Amount",
-    "AsJson",
-    "CardToken",
-    "Currency",
-    "Customer",
-    "Deadline",
-    "Fields",
-    "File",
-    "JsonFields",
-    "JsonMetadata",
-    "Key",
-    "Metadata",
-    "MoneyKey",
-    "RecurrentToken",
-    "SessionId",
-    "SessionIdOrFile",
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Write JSON to standard output, and nothing else.")
 ]
-
-SessionId = Annotated[str, typer.Argument(help="Such as ps_3230.")]
-SessionIdOrFile = Annotated[
-    str | None,
-    typer.Argument(metavar="SESSION_ID", help="Such as ps_3230; may stand in --file instead."),
+_output = typer.Option("--output", metavar="PATH", help="File to write.", show_default=False)
+Output = Annotated[Path, _output]
+OptionalOutput = Annotated[Path | None, _output]
+Yes = Annotated[bool, typer.Option("--yes", help="Don't ask; required without a terminal.")]
+Host = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")]
+Port = Annotated[
+    int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 chooses a free port.")
 ]
-File = Annotated[
-    str | None,
+Seed = Annotated[
+    int | None, typer.Option("--seed", metavar="N", help="The same seed chooses the same faults.")
+]
+FaultRate = Annotated[
+    float | None,
     typer.Option(
-        metavar="FILE|-",
-        help="The request as JSON, under the names of the API; - is standard input. "
-        "The other options override it. A card number belongs here, and in no option: "
-        "those stay in the shell's history and show in the list of processes.",
+        "--fault-rate",
+        metavar="SHARE",
+        min=0.0,
+        max=1.0,
+        help="Share of attempts that get a fault, such as 0.1.",
     ),
 ]
-Fields = Annotated[
-    list[str] | None,
+PassphraseEnv = Annotated[
+    str | None,
     typer.Option(
-        "--set",
-        metavar="PATH=TEXT",
-        help="One field by its path, such as customer.reference=user7 or "
-        "customer.contacts[0].email=a@b.example; may be given again.",
+        "--passphrase-env", metavar="NAME", help="Environment variable with the key's passphrase."
     ),
-]
-JsonFields = Annotated[
-    list[str] | None,
-    typer.Option("--set-json", metavar="PATH=JSON", help="The same, for what isn't text."),
-]
-Amount = Annotated[
-    str | None, typer.Option(help="In major units, such as 100.00; needs --currency.")
-]
-Currency = Annotated[str | None, typer.Option(help="ISO 4217 code, such as usd.")]
-Metadata = Annotated[
-    str | None, typer.Option(help="Text that answers and webhooks echo, such as an order id.")
-]
-JsonMetadata = Annotated[str | None, typer.Option(help="The same, any JSON.")]
-CardToken = Annotated[
-    str | None,
-    typer.Option(metavar="HASH", help="A card by its token (number_hash) from the widget."),
-]
-RecurrentToken = Annotated[
-    str | None, typer.Option(metavar="TOKEN", help="A card by the token of an earlier payment.")
-]
-Customer = Annotated[
-    str | None,
-    typer.Option(metavar="REFERENCE", help="Your own id of the payer (customer.reference)."),
 ]
 Key = Annotated[
     str | None,
     typer.Option(
-        help="Idempotency key: your order id. It travels in the metadata, which must be an "
-        "object (--json-metadata) or absent; give the same one when you repeat the call. "
-        "Recognised within one run only; the provider decides."
+        "--key",
+        metavar="TEXT",
+        help="Idempotency key: your own id of this call. Repeat the call with the same key only.",
     ),
 ]
-MoneyKey = Annotated[
-    str | None,
-    typer.Option(
-        help="Idempotency key: your own id of this call; another than that of any other call. "
-        "It travels in the metadata, too, where the call has some: an object, or absent. "
-        "Recognised within one run only; the provider decides."
-    ),
-]
-Deadline = Annotated[
-    float | None,
-    typer.Option(metavar="SECONDS", help="For the whole call, attempts and waits included."),
+_deadline = typer.Option(
+    "--deadline", metavar="SECONDS", help="Time limit of the call, with all its attempts."
+)
+Deadline = Annotated[float, _deadline]
+OptionalDeadline = Annotated[float | None, _deadline]
+_public_key = typer.Option("--public-key", metavar="FILE", help="Public key, a PEM file.")
+PublicKeyFile = Annotated[Path, _public_key]
+OptionalPublicKeyFile = Annotated[Path | None, _public_key]
+Concurrency = Annotated[
+    int, typer.Option("--concurrency", metavar="N", min=1, help="How many run at the same time.")
 ]

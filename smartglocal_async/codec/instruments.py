@@ -1,4 +1,4 @@
-"""Instruments on the wire: wrapped in objects that are told apart by type and system_type."""
+"""Instruments on the wire: in objects that are distinguished by ``type`` and ``system_type``."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -7,27 +7,39 @@ from typing import Any, Final, cast, get_args
 from cattrs import BaseValidationError, Converter
 
 from ..errors import InvalidRequest
-from ..values.answers import MaskedCard
-from ..values.instruments import (
+from ..models.answers import MaskedCard
+from ..models.instruments import (
     BankCard,
     EncryptedCard,
     FasterPayment,
+    FasterPaymentBinding,
+    FasterPaymentQr,
     FasterPaymentVerification,
     GlobalAccount,
     GlobalWallet,
+    MonetaWallet,
     OtherInstrument,
+    PaymentInstrument,
+    PayoutInstrument,
+    QiwiWallet,
     Recurrent,
     RussianAccount,
+    SberPay,
+    SteamWallet,
+    TokenizedCard,
+    TPay,
+    YooMoneyWallet,
 )
-from ..values.lookups import DescribeToken, TokenRef
-from .exact import read_object
-from .failures import NotDecodable, complaints
-from .text import Wire
+from ..models.tokens import GetTokenInfo, TokenRef
+from .converter import NotDecodable, complaints, read_object
+from .json import Wire
 
-# Record -> (type, what tells the inner shapes apart, inner shape); api objects page and SDK.
+# Record -> (type, the field that distinguishes the inner objects, inner object). From the
+# provider's page of objects and the sister platform's SDK.
 _WRAPPINGS: Final[Mapping[type[Any], tuple[str, str, str]]] = {
     BankCard: ("card", "type", "bank_card"),
     EncryptedCard: ("card", "type", "encrypted_card"),
+    TokenizedCard: ("card", "type", "tokenized_card"),
     GlobalAccount: ("bank_account", "system_type", "global"),
     RussianAccount: ("bank_account", "system_type", "ru"),
     FasterPayment: ("bank_account", "system_type", "faster_payment_system"),
@@ -37,14 +49,26 @@ _WRAPPINGS: Final[Mapping[type[Any], tuple[str, str, str]]] = {
         "faster_payment_system_verification",
     ),
     GlobalWallet: ("wallet", "type", "global"),
+    SteamWallet: ("wallet", "type", "steam"),
+    QiwiWallet: ("wallet", "type", "qiwi"),
+    YooMoneyWallet: ("wallet", "type", "yoomoney"),
+    MonetaWallet: ("wallet", "type", "moneta"),
+    SberPay: ("internet_banking", "type", "sber_pay"),
+    TPay: ("internet_banking", "type", "tpay"),
 }
-
-
-_BARE: Final[Mapping[type[Any], str]] = {Recurrent: "recurrent", MaskedCard: "card"}
+_BARE: Final[Mapping[type[Any], str]] = {
+    Recurrent: "recurrent",
+    FasterPaymentQr: "faster_payment_system",
+    FasterPaymentBinding: "faster_payment_system_binding",
+    MaskedCard: "card",
+}
+_BARE_OF_TYPE: Final = {kind: record for record, kind in _BARE.items() if record is not MaskedCard}
+# The pages print no inner object for these.
+_MAY_BE_EMPTY: Final = frozenset({FasterPaymentQr, FasterPaymentBinding, TPay})
 
 
 def register_instruments(converter: Converter) -> None:
-    """Teach a converter to wrap and unwrap every kind of instrument."""
+    """Register the hooks that wrap and unwrap every kind of instrument."""
     converter.register_structure_hook_func(_is_instrument, partial(_unwrap, converter))
     converter.register_unstructure_hook_func(_is_instrument, partial(_wrap_any, converter))
 
@@ -61,15 +85,16 @@ def _wrap(converter: Converter, instrument: Any) -> Wire:
 
 
 def wrapped(record: type[Any], fields: Wire) -> Wire:
-    """Give the wire form of an instrument, of the fields of its record."""
+    """Return the wire form of an instrument from the fields of its record."""
+    shown = fields or record not in _MAY_BE_EMPTY
     if record in _BARE:
-        return {"type": _BARE[record], _BARE[record]: fields}
+        return {"type": _BARE[record], **({_BARE[record]: fields} if shown else {})}
     outer, tag, inner = _WRAPPINGS[record]
-    return {"type": outer, outer: {tag: inner, inner: fields}}
+    return {"type": outer, outer: {tag: inner, **({inner: fields} if shown else {})}}
 
 
 def place_of(record: type[Any]) -> tuple[str, ...]:
-    """Say where in the wire form of an instrument the fields of its record stand."""
+    """Return the path to the fields of a record in the wire form of its instrument."""
     if record in _BARE:
         return (_BARE[record],)
     outer, _, inner = _WRAPPINGS[record]
@@ -77,7 +102,7 @@ def place_of(record: type[Any]) -> tuple[str, ...]:
 
 
 def tags_of(record: type[Any]) -> dict[tuple[str, ...], str]:
-    """Say what tells the wire form of a record from those of others: places, and words there."""
+    """Return the paths and values that distinguish the wire form of a record from all others."""
     if record in _BARE:
         return {("type",): _BARE[record]}
     outer, tag, inner = _WRAPPINGS[record]
@@ -87,54 +112,79 @@ def tags_of(record: type[Any]) -> dict[tuple[str, ...], str]:
 def _unwrap(converter: Converter, value: Any, wanted: Any) -> Any:
     if value is None:
         return None
-    wire, wishes = read_object(value, wanted), get_args(wanted)
-    record, fields, path = _unwrapped(wire)
-    is_answer = MaskedCard in wishes
-    if is_answer and record is OtherInstrument and _shows_card(wire):
-        record, fields, path = MaskedCard, wire["card"], "card"
-    if record not in wishes and not is_answer:
+    wire, allowed = read_object(value, wanted), get_args(wanted)
+    is_answer = MaskedCard in allowed
+    record, fields, path = _shown(wire) if is_answer else unwrapped(wire)
+    if record not in allowed and not is_answer:
         raise TypeError(f"expected an instrument of payments, got {path}")
     if not isinstance(wire.get("type"), str):
-        raise TypeError("expected an object that tells its type")
-    if record is OtherInstrument or record not in wishes:
+        raise TypeError("expected an object that has a type")
+    if record is OtherInstrument or record not in allowed:
         return OtherInstrument(wire)
     try:
         return converter.structure(fields, record)
     except (BaseValidationError, InvalidRequest, TypeError) as error:
+        if record is MaskedCard and not converter.detailed_validation:
+            raise  # It is read again, field by field.
         wrong = tuple(complaints(error, path))
     if is_answer:
-        return OtherInstrument(wire)  # Masked digits, say: what is shown need not be payable.
+        return OtherInstrument(wire)  # Such as masked digits, which couldn't be paid with.
     raise NotDecodable(wrong)
 
 
-def _unwrapped(wire: Wire) -> tuple[type[Any], Any, str]:
+def kind_of(record: type[Any]) -> str:
+    """Return the kind of instrument of a record, which is also its path: ``card.bank_card``."""
+    return ".".join(place_of(record))
+
+
+def unwrapped(wire: Wire) -> tuple[type[Any], Any, str]:
+    """Return the record, the fields and the kind of an instrument in its wire form.
+
+    If it has other fields than its record, or no record, it is an `OtherInstrument` as a whole,
+    and its kind is empty.
+    """
     outer: Any = wire.get("type")
-    inside: Any = wire.get(outer) if isinstance(outer, str) else None
-    if isinstance(inside, dict) and wire.keys() == {"type", outer}:
-        if outer == "recurrent":
-            return Recurrent, cast("Wire", inside), "recurrent"
-        fields = cast("Wire", inside)
+    if not isinstance(outer, str) or not wire.keys() <= {"type", outer}:
+        return OtherInstrument, wire, ""
+    bare = _BARE_OF_TYPE.get(outer)
+    if bare is not None:
+        fields = _inner(wire, outer, bare)
+        if isinstance(fields, dict):
+            return bare, cast("Wire", fields), outer
+        return OtherInstrument, wire, ""
+    inside: Any = wire.get(outer)
+    if isinstance(inside, dict):
+        middle = cast("Wire", inside)
         for record, (kind, tag, inner) in _WRAPPINGS.items():
-            # Only the exact shape is taken apart; whatever has more in it is kept whole.
-            if kind == outer and fields.get(tag) == inner and fields.keys() == {tag, inner}:
-                return record, fields[inner], f"{outer}.{inner}"
+            if kind == outer and middle.get(tag) == inner and middle.keys() <= {tag, inner}:
+                is_there = inner in middle or record in _MAY_BE_EMPTY
+                if is_there:
+                    return record, _inner(middle, inner, record), f"{outer}.{inner}"
     return OtherInstrument, wire, ""
 
 
-def write_description(converter: Converter, query: DescribeToken) -> Wire:
-    """Wrap the token of ``token/info`` as an instrument is wrapped: by its type."""
+def _inner(wire: Wire, name: str, record: type[Any]) -> Any:
+    """Return the fields of an instrument; PHP writes an empty object as ``[]``."""
+    fields = wire.get(name)
+    if record in _MAY_BE_EMPTY and (name not in wire or fields == []):
+        return {}
+    return fields
+
+
+def write_description(converter: Converter, query: GetTokenInfo) -> Wire:
+    """Return the wire form of the request of ``token/info``, by the type of its token."""
     if query.card is not None:
         return {"type": "card", "card": _wrap(converter, query.card)["card"]}
     kind = "public_token" if query.public_token is not None else "recurrent_token"
     return {"type": kind, kind: converter.unstructure(getattr(query, kind))}
 
 
-def read_description(converter: Converter, value: Any, wanted: Any) -> DescribeToken:
-    """Read the request of ``token/info``."""
+def read_description(converter: Converter, value: Any, wanted: Any) -> GetTokenInfo:
+    """Return the request of ``token/info`` from its wire form."""
     wire = read_object(value, wanted)
     kind: Any = wire.get("type")
     if kind == "card":
-        record, fields, path = _unwrapped(wire)
+        record, fields, path = unwrapped(wire)
     elif kind in ("public_token", "recurrent_token") and wire.keys() == {"type", kind}:
         record, fields, path = TokenRef, wire[kind], kind
     else:
@@ -146,14 +196,31 @@ def read_description(converter: Converter, value: Any, wanted: Any) -> DescribeT
     except (BaseValidationError, InvalidRequest, TypeError) as error:
         wrong = tuple(complaints(error, path))
     else:
-        return DescribeToken(**{kind: token})
+        return GetTokenInfo(**{kind: token})
     raise NotDecodable(wrong)
 
 
-def _shows_card(wire: Wire) -> bool:
-    card = wire.get("card")
-    return wire.keys() == {"type", "card"} and isinstance(card, dict) and "type" not in card
+def _shown(wire: Wire) -> tuple[type[Any], Any, str]:
+    """Return the record, the fields and the kind of an instrument of an answer."""
+    card: Any = wire.get("card")
+    if wire.keys() == {"type", "card"} and isinstance(card, dict) and "type" not in card:
+        return MaskedCard, cast("Wire", card), "card"
+    return unwrapped(wire)
 
 
 def _is_instrument(annotation: Any) -> bool:
     return OtherInstrument in get_args(annotation)
+
+
+def instruments_table() -> str:
+    """Return the instruments as a table in Markdown: record, wire form, and what takes it."""
+    rows: list[str] = []
+    for record in (*(one for one in _BARE if one is not MaskedCard), *_WRAPPINGS):
+        tags = ", ".join(
+            f"`{'.'.join(steps)}` = `{word}`" for steps, word in tags_of(record).items()
+        )
+        kinds = ((PayoutInstrument, "payouts"), (PaymentInstrument, "payments"))
+        used = " and ".join(name for union, name in kinds if record in get_args(union))
+        empty = "; no object inside where it has no fields" if record in _MAY_BE_EMPTY else ""
+        rows.append(f"| `{record.__name__}` | {tags}{empty} | {used} |")
+    return "\n".join(["| Record | On the wire | For |", "|---|---|---|", *rows])

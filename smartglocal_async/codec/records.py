@@ -1,155 +1,158 @@
-"""Records field by field: renamed for an API version, extra fields kept, metadata as it is."""
+"""The codec of each API version: records to wire objects and JSON bytes, and back."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final, get_args
+from decimal import Decimal
+from functools import cache, partial
+from typing import Any, Final, TypeVar, cast
 
 import attrs
+from attrs import field, frozen
 from cattrs import BaseValidationError, Converter
-from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from ..errors import InvalidRequest
-from ..values.answers import Payment, Payout, Refund, Session
-from ..values.tokens import RecurrentToken, TokenInfo
-from ..values.wallets import Bank, Wallet
-from .exact import is_list, is_tuple, read_object
-from .text import Wire
+from ..models.answers import UnixTime
+from ..models.enums import InteractionType, NextAction, OperationStatus, RefundStatus, SessionStatus
+from ..models.events import EVENTS, WebhookEvent
+from ..models.money import Amount
+from ..models.tokens import GetTokenInfo
+from .converter import (
+    NotDecodable,
+    complaints,
+    exactly,
+    is_answer,
+    is_mapping,
+    is_tuple,
+    one_of,
+    open_word,
+    optional,
+    read_amount,
+    read_moment,
+    read_object,
+    read_rate,
+    read_time,
+    read_tuple,
+    reader,
+    write_time,
+    writer,
+)
+from .instruments import read_description, register_instruments, write_description
+from .json import Wire, dump, parse
+from .versions import NAMES, ApiVersion
 
-# Names of answers in any version of the API -> field. Which version a webhook uses is unknown,
-# so every one is understood in every answer.
-_SYNONYMS: Final[Mapping[type[Any], Mapping[str, str]]] = {
-    Session: {
-        "payments": "payout_list",
-        "payout_list": "payout_list",
-        "acquiring_payments": "payment_list",
-        "payment_list": "payment_list",
-    },
-    Payout: {"payment_method": "payment_method", "payout_details": "payment_method"},
-}
-# What an answer must have to be one. Whatever else in it can't be read must not hide that money
-# moved: it is kept whole, in ``extra``.
-_NEEDED: Final[Mapping[type[Any], frozenset[str]]] = {
-    **dict.fromkeys((Session, Payout, Payment, Refund), frozenset({"id", "status"})),
-    Wallet: frozenset({"id", "amount_details"}),
-    Bank: frozenset({"id"}),
-    RecurrentToken: frozenset({"token"}),
-    TokenInfo: frozenset(),
-}
-_ABSENT: Final[tuple[Any, ...]] = (None, {}, [])
+T = TypeVar("T")
 
 
-def reader(
-    converter: Converter, names: Mapping[str, str], record: type[Any]
-) -> Callable[[Any, Any], Any]:
-    """Make the function that reads a record of one class."""
-    fields = [f.name for f in attrs.fields(record)]
-    known = {names.get(name, name) for name in fields} - {"extra"}
-    keeps_extra = "extra" in fields
-    synonyms, needed = _SYNONYMS.get(record), _NEEDED.get(record)
-    read: Callable[[Any, Any], Any] = make_dict_structure_fn(
-        record,
-        converter,
-        _cattrs_forbid_extra_keys=not keeps_extra,
-        **_renamed(fields, names),
-    )
+@frozen(eq=False)
+class Codec:
+    """Converts records to JSON objects and back, with the names of one API version."""
 
-    def read_record(value: Any, wanted: Any) -> Any:
-        wire = read_object(value, wanted)
-        if synonyms is not None:
-            # An empty list under one version's name hides nothing under the other's.
-            wire = {n: v for n, v in wire.items() if n not in synonyms or v not in _ABSENT}
-            wire = {_spelled(name, wire, synonyms, names): item for name, item in wire.items()}
-        if keeps_extra and not wire.keys() <= known:
-            named = {name: wire[name] for name in wire.keys() & known}
-            unnamed = {name: wire[name] for name in wire if name not in known}
-            wire = {**named, "extra": unnamed}
+    version: ApiVersion
+    _converter: Converter = field(repr=False)
+
+    def wire(self, record: object) -> Wire:
+        """Return the JSON object of a record; absent fields are left out."""
+        return cast("Wire", self._converter.unstructure(record))
+
+    def encode(self, record: object) -> bytes:
+        """Return the JSON bytes of a record."""
+        return dump(self.wire(record))
+
+    def structure(self, wire: object, record: type[T]) -> T:
+        """Build a record from parsed JSON.
+
+        Raises:
+            NotDecodable: with the path of every field that is wrong.
+
+        """
         try:
-            return read(wire, wanted)
-        except BaseValidationError:
-            if needed is None:
-                raise
-        return read(_readable(converter, record, wire, needed, names), wanted)
+            return self._converter.structure(wire, record)
+        except Exception:  # noqa: BLE001 - it is read again, with the path of each error
+            detailed = _converter(self.version, detailed=True, is_lenient=is_answer(record))
+        try:
+            return detailed.structure(wire, record)
+        except (BaseValidationError, InvalidRequest, TypeError, ValueError) as error:
+            wrong = tuple(complaints(error, "$", NAMES[self.version]))
+        raise NotDecodable(wrong)
 
-    return read_record
+    def decode(self, body: bytes, record: type[T]) -> T:
+        """Build a record from JSON bytes.
 
+        Raises:
+            ValueError: it isn't JSON, or (`NotDecodable`) not this record.
 
-def _spelled(name: str, wire: Wire, synonyms: Mapping[str, str], names: Mapping[str, str]) -> str:
-    field = synonyms.get(name, name)
-    spelled = names.get(field, field)
-    # Where both names are given, this version's own counts, and the other is an unknown field.
-    return name if spelled in wire else spelled
-
-
-def _readable(
-    converter: Converter,
-    record: type[Any],
-    wire: Wire,
-    needed: frozenset[str],
-    names: Mapping[str, str],
-) -> Wire:
-    """Keep what can be read, and the rest as it came; null and what is empty count as absent."""
-    readable: Wire = {"extra": dict(wire.get("extra", {}))}
-    for field in attrs.fields(record):
-        name = names.get(field.name, field.name)
-        if name not in wire or name == "extra":
-            continue
-        value: Any = wire[name]
-        if field.name in needed:
-            # Older pages print ids as numbers.
-            is_number = field.name == "id" and type(value) is int
-            readable[name] = str(value) if is_number else value
-        elif _can_be_read(converter, value, field.type):
-            readable[name] = value
-        elif value not in _ABSENT:
-            readable["extra"][name] = value
-            if is_tuple(field.type) and is_list(value):
-                # One that can't be read hides none of the others.
-                member = get_args(field.type)[0]
-                readable[name] = [item for item in value if _can_be_read(converter, item, member)]
-    return readable
+        """
+        return self.structure(parse(body), record)
 
 
-def _can_be_read(converter: Converter, value: Any, wanted: Any) -> bool:
-    try:
-        converter.structure(value, wanted)
-    except (BaseValidationError, InvalidRequest, TypeError, ValueError):
-        return False
-    return True
+_ABSENT_PARTS: Final = {"type": "", "session": None}
+_WORDS: Final = (SessionStatus, OperationStatus, RefundStatus, NextAction, InteractionType)
 
 
-def writer(
-    converter: Converter, names: Mapping[str, str], record: type[Any]
-) -> Callable[[Any], Wire]:
-    """Make the function that writes a record of one class."""
-    fields = [f.name for f in attrs.fields(record)]
-    renamed = _renamed(fields, names)
-    for f in attrs.fields(record):
-        if isinstance(f.default, bool):  # None means absent; this one is a value, and is said.
-            renamed[f.name] = override(omit_if_default=False)
-    if "metadata" in fields:
-        # Any JSON, and checked when it was given: cattrs need not walk through it.
-        renamed["metadata"] = override(unstruct_hook=_as_it_is)
-    if "request_datetime" in fields:
-        renamed["request_datetime"] = override(unstruct_hook=_to_the_second)
-    write: Callable[[Any], Wire] = make_dict_unstructure_fn(
-        record, converter, _cattrs_omit_if_default=True, **renamed
+@cache
+def codec(version: ApiVersion) -> Codec:
+    """Return the codec of an API version; building one takes milliseconds, so it is kept."""
+    return Codec(version, _converter(version, detailed=False))
+
+
+@cache
+def _converter(version: ApiVersion, *, detailed: bool, is_lenient: bool = False) -> Converter:
+    """Return a converter; the errors of a ``detailed`` one have paths.
+
+    The other one takes three quarters of the time. The detailed one is only used to read again what
+    that one couldn't.
+    """
+    converter = Converter(detailed_validation=detailed)
+    for plain in (str, int, bool):
+        converter.register_structure_hook(plain, exactly(plain))
+        # Registered since most fields have these types, and cattrs would search a hook each time.
+        converter.register_structure_hook(plain | None, optional(one_of(plain)))
+    converter.register_structure_hook(bool | str | None, optional(one_of(bool, str)))
+    converter.register_structure_hook(datetime, read_time)
+    converter.register_structure_hook(datetime | None, optional(read_time))
+    converter.register_structure_hook(UnixTime | None, optional(read_moment))
+    converter.register_unstructure_hook(datetime, write_time)
+    for rate in (Decimal, Decimal | None):
+        converter.register_structure_hook(rate, optional(read_rate))
+    converter.register_unstructure_hook(Decimal, float)
+    for words in _WORDS:
+        converter.register_structure_hook(words | str, open_word(words))
+        converter.register_structure_hook(words | str | None, optional(open_word(words)))
+    converter.register_structure_hook_func(is_tuple, partial(read_tuple, converter))
+    converter.register_structure_hook_func(is_mapping, read_object)
+    converter.register_unstructure_hook_func(is_mapping, dict)
+    names = NAMES[version]
+    _ = converter.register_structure_hook_factory(
+        attrs.has, partial(reader, converter, names, is_lenient=is_lenient)
     )
+    _ = converter.register_unstructure_hook_factory(attrs.has, partial(writer, converter, names))
+    # By identity: a hook for the class would apply to its subclass AmountDetails, too.
+    converter.register_structure_hook_func(lambda wanted: wanted is Amount, read_amount)
+    converter.register_structure_hook_func(
+        lambda wanted: wanted is WebhookEvent,
+        partial(
+            _read_event,
+            converter,
+            reader(converter, names, WebhookEvent, is_lenient=is_lenient),
+        ),
+    )
+    converter.register_structure_hook(GetTokenInfo, partial(read_description, converter))
+    converter.register_unstructure_hook(GetTokenInfo, partial(write_description, converter))
+    register_instruments(converter)
+    return converter
 
-    def write_record(value: Any) -> Wire:
-        wire = write(value)
-        wire.update(wire.pop("extra", ()))
-        return wire
 
-    return write_record
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
-def _to_the_second(moment: datetime) -> str:
-    return moment.replace(microsecond=0).isoformat()
-
-
-def _renamed(fields: list[str], names: Mapping[str, str]) -> dict[str, Any]:
-    return {name: override(rename=wire) for name, wire in names.items() if name in fields}
+def _read_event(
+    converter: Converter, read_other: Callable[[Any, Any], Any], value: Any, wanted: Any
+) -> WebhookEvent:
+    wire = read_object(value, wanted)
+    kind: Any = wire.get("type")
+    record = EVENTS.get(kind) if isinstance(kind, str) else None
+    has_session = wire.get("session") is not None
+    if record is None or not has_session:
+        # Without a type or a session it is an event that no page of the provider describes.
+        absent = {name: gap for name, gap in _ABSENT_PARTS.items() if wire.get(name) is None}
+        other: WebhookEvent = read_other({**wire, **absent}, wanted)
+        return other
+    event: WebhookEvent = converter.structure(wire, record)
+    return event

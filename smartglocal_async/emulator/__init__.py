@@ -1,7 +1,8 @@
-"""The provider in a box: `run` it beside your code, or `run_in_thread` beside your tests.
+"""An emulator of the provider: `run` it beside your code, or `run_in_thread` beside your tests.
 
-It checks signatures, plays the whole life of a session in both API versions as the provider's
-samples do, sends webhooks, and goes wrong on request. It shares no logic with the client.
+It checks signatures, processes sessions from create to refund in both versions of the API as the
+provider's samples show them, sends webhooks, and injects faults on request. It shares no logic with
+the client, so that an error in one doesn't hide the same error in the other.
 """
 
 import asyncio
@@ -14,16 +15,19 @@ from functools import partial
 from typing import Final
 
 from ..signing import PrivateKey, PublicKey
-from .app import serving
-from .bank import Bank
-from .courier import Courier, Seal
-from .desk import Desk
-from .faults import Fault, FaultKind
-from .outbox import Outbox, WebhookScript
-from .outcomes import OUTCOMES, Fate, Outcome
+from .bank.bank import EmulatedBank
+from .bank.outcomes import OUTCOMES, AmountOutcome, Fate
+from .bank.statistics import Delivery, Movement, Order, PayoutMark, Report, RequestRecord
+from .bank.webhooks import WebhookQueue, WebhookScript
+from .bank.wrong_answers import Foreign
+from .faults import Fault, FaultKind, FaultPicker, FaultScript, TwiceAnswer
 from .provider import Provider
-from .records import Delivery, Movement, Order, Report, Seen
-from .rules import (
+from .server.addresses import local_url, outside_urls
+from .server.admin import NOTICE
+from .server.delivery import WebhookDelivery, WebhookSigner
+from .server.dispatch import Dispatcher
+from .server.http import serving
+from .settings import (
     Capture,
     Confirmation,
     DeclinedSession,
@@ -31,13 +35,17 @@ from .rules import (
     KeyScope,
     Permission,
     Reaction,
+    ReturnedPayout,
     Rules,
+    ShownAmounts,
     TimeoutWord,
+    TPayTimeout,
 )
-from .script import FaultScript, Strikes
 
 __all__ = [
+    "NOTICE",
     "OUTCOMES",
+    "AmountOutcome",
     "Capture",
     "Confirmation",
     "DeclinedSession",
@@ -47,18 +55,25 @@ __all__ = [
     "Fault",
     "FaultKind",
     "FaultScript",
+    "Foreign",
     "KeyScope",
     "Movement",
     "Order",
-    "Outcome",
+    "PayoutMark",
     "Permission",
     "Provider",
     "Reaction",
     "Report",
+    "RequestRecord",
+    "ReturnedPayout",
     "Rules",
-    "Seen",
+    "ShownAmounts",
+    "TPayTimeout",
     "TimeoutWord",
+    "TwiceAnswer",
     "WebhookScript",
+    "local_url",
+    "outside_urls",
     "run",
     "run_in_thread",
 ]
@@ -69,7 +84,7 @@ _WEBHOOKS: Final = WebhookScript()
 
 
 def _wall_clock() -> datetime:
-    return datetime.now(UTC)  # noqa: TID251  # the default for those who give no clock
+    return datetime.now(UTC)  # noqa: TID251  # the default clock
 
 
 @contextlib.asynccontextmanager
@@ -81,20 +96,20 @@ async def run(  # noqa: PLR0913  # settings of one server, all named, all with a
     rules: Rules = _RULES,
     host: str = "127.0.0.1",
     port: int = 0,
-    on_request: Callable[[Seen], None] | None = None,
+    on_request: Callable[[RequestRecord], None] | None = None,
     keepalive_seconds: float = 75.0,
     clock: Callable[[], datetime] = _wall_clock,
     webhook_url: str | None = None,
     webhook_key: PrivateKey | None = None,
     webhooks: WebhookScript = _WEBHOOKS,
 ) -> AsyncGenerator[Provider, None]:
-    """Give a provider that runs on this event loop until the block ends.
+    """Run an emulator on this event loop until the block ends.
 
-    Without a ``public_key`` (a key, or PEM) it makes a pair: `Provider.private_key`.
-    ``port`` 0 takes a free one. ``on_request`` is told of every request before its answer
-    leaves, on the server's thread; it must be quick and must not raise. ``clock`` gives
-    aware datetimes. Webhooks go to ``webhook_url``, signed with ``webhook_key``; without
-    one it makes a key of its own: `Provider.webhook_key`.
+    Without a ``public_key`` (a key, or PEM) it generates a pair: `Provider.private_key`.
+    ``port`` 0 takes a free one. ``on_request`` is called for every request before its response
+    is sent, on the server's thread; it must be quick and must not raise. ``clock`` must return
+    aware datetimes. Webhooks are sent to ``webhook_url``, signed with ``webhook_key``; without
+    a key it generates one: `Provider.webhook_key`.
 
     Raises:
         InvalidCredentials: the public key can't be read.
@@ -102,29 +117,29 @@ async def run(  # noqa: PLR0913  # settings of one server, all named, all with a
 
     """
     public, private = _keys(public_key)
-    desk = Desk(
-        bank=Bank(rules),
-        strikes=Strikes(faults),
-        outbox=Outbox(webhooks, webhook_url),
+    dispatcher = Dispatcher(
+        bank=EmulatedBank(rules, keeps_history=faults.needs_history),
+        faults=FaultPicker(faults),
+        webhook_queue=WebhookQueue(webhooks, webhook_url),
         public_key=public,
         project=project,
         clock=clock,
     )
-    seal = Seal(webhook_key)
+    signer = WebhookSigner(webhook_key)
     served = serving(
-        desk,
+        dispatcher,
         host=host,
         port=port,
         keepalive_seconds=keepalive_seconds,
         on_request=on_request or _ignore,
     )
-    async with served as url, Courier(desk, seal).at_work():
+    async with served as url, WebhookDelivery(dispatcher, signer).running():
         yield Provider(
             url=url,
             project=project,
             private_key=private,
-            desk=desk,
-            seal=seal,
+            dispatcher=dispatcher,
+            signer=signer,
         )
 
 
@@ -137,16 +152,16 @@ def run_in_thread(  # noqa: PLR0913  # as for `run`
     rules: Rules = _RULES,
     host: str = "127.0.0.1",
     port: int = 0,
-    on_request: Callable[[Seen], None] | None = None,
+    on_request: Callable[[RequestRecord], None] | None = None,
     keepalive_seconds: float = 75.0,
     clock: Callable[[], datetime] = _wall_clock,
     webhook_url: str | None = None,
     webhook_key: PrivateKey | None = None,
     webhooks: WebhookScript = _WEBHOOKS,
 ) -> Generator[Provider, None, None]:
-    """Give the provider of `run` on a thread and event loop of its own.
+    """Run the emulator of `run` on a thread and event loop of its own.
 
-    It works whatever loop a test runs on, and a test that blocks its loop can't freeze it.
+    It works with any event loop of a test, and keeps running if the test blocks that loop.
     Parameters and errors are those of `run`.
     """
     server = run(
@@ -173,7 +188,7 @@ def _on_a_thread(
 ) -> Generator[Provider, None, None]:
     started: Future[tuple[Provider, Callable[[], object]]] = Future()
     thread = threading.Thread(
-        target=lambda: asyncio.run(_live(server, started)),
+        target=lambda: asyncio.run(_serve(server, started)),
         name="smartglocal-emulator",
         daemon=True,
     )
@@ -181,7 +196,7 @@ def _on_a_thread(
     try:
         provider, stop = started.result()
     except Exception:
-        thread.join()  # It could not start, and is ending; an interrupt here would wait for ever.
+        thread.join()  # The thread ends by itself: it could not start the server.
         raise
     try:
         yield provider
@@ -190,7 +205,7 @@ def _on_a_thread(
         thread.join()
 
 
-async def _live(
+async def _serve(
     server: contextlib.AbstractAsyncContextManager[Provider],
     started: Future[tuple[Provider, Callable[[], object]]],
 ) -> None:
@@ -215,5 +230,5 @@ def _keys(public_key: PublicKey | bytes | None) -> tuple[PublicKey, PrivateKey |
     return public_key, None
 
 
-def _ignore(_: Seen) -> None:
+def _ignore(_: RequestRecord) -> None:
     pass

@@ -4,63 +4,65 @@ from attrs import field, frozen
 
 from ..errors import InvalidRequest
 from ..signing import PrivateKey, PublicKey
-from .courier import Seal
-from .desk import Desk
-from .records import Delivery, Order, Report
+from .bank.statistics import Delivery, Movement, Order, Report
+from .server.delivery import WebhookSigner
+from .server.dispatch import Dispatcher
 
 
 @frozen(eq=False, kw_only=True)
 class Provider:
-    """A running emulator: where it is, whose signatures it takes, what it saw."""
+    """A running emulator: its address, its keys, and what arrived and happened."""
 
     url: str
     """Address without a path, such as ``http://127.0.0.1:8080``."""
     project: str
     private_key: PrivateKey | None
-    """The pair's other half, if the emulator made the pair itself."""
-    _desk: Desk = field(alias="desk", repr=False)
-    _seal: Seal = field(alias="seal", repr=False)
+    """The key that signs calls, if the emulator generated the pair itself."""
+    _dispatcher: Dispatcher = field(alias="dispatcher", repr=False)
+    _signer: WebhookSigner = field(alias="signer", repr=False)
 
     @property
     def webhook_key(self) -> PublicKey:
-        """The key that verifies the webhooks; making it takes a moment when first asked for."""
-        return self._seal.key().public
+        """The key that verifies the webhooks; generating it takes a moment on first use."""
+        return self._signer.key().public
 
     def deliver_to(self, url: str | None) -> None:
-        """Send webhooks of what happens from now on to ``url``; None: to nobody."""
-        with self._desk.lock:
-            self._desk.outbox.url = url
-        self._desk.alarm.ring()
+        """Send webhooks about what happens from now on to ``url``; None: send none."""
+        with self._dispatcher.lock:
+            self._dispatcher.webhook_queue.url = url
+        self._dispatcher.wake_delivery()
 
     @property
     def deliveries(self) -> tuple[Delivery, ...]:
-        """Each attempt to deliver a webhook that has ended, in the order of their ends."""
-        with self._desk.lock:
-            return tuple(self._desk.outbox.deliveries)
+        """The attempts to deliver a webhook that have ended, in that order."""
+        with self._dispatcher.lock:
+            return tuple(self._dispatcher.webhook_queue.deliveries)
 
     def tick(self) -> None:
-        """Do what is due by the clock, and have the webhooks sent that are.
+        """Do what is due by the clock, and send the webhooks that are due.
 
         Only for a clock set by hand, after it was moved; a call to the API does the same.
         """
-        with self._desk.lock:
-            _ = self._desk.advance()
-        self._desk.alarm.ring()
+        with self._dispatcher.lock:
+            _ = self._dispatcher.advance()
+        self._dispatcher.wake_delivery()
 
     def act(self, id_: str, *, succeed: bool = True) -> None:
-        """Pass or fail 3-D Secure for the payer; ``id_`` is that of the payment or session.
+        """Act for the payer; ``id_`` is that of the payment or session.
+
+        They pass or fail 3-D Secure, or pay or refuse in their bank.
 
         Raises:
             InvalidRequest: no payer is asked to act there.
 
         """
-        with self._desk.lock:
-            now = self._desk.advance()
-            done = self._desk.bank.act(id_, now, succeed=succeed)
-            self._desk.post(now)
+        with self._dispatcher.lock:
+            now = self._dispatcher.advance()
+            done = self._dispatcher.bank.act(id_, now, succeed=succeed)
+            self._dispatcher.queue_webhooks(now)
         if not done:
             raise InvalidRequest("id_", "no payer is asked to act there")
-        self._desk.alarm.ring()
+        self._dispatcher.wake_delivery()
 
     def chargeback(self, id_: str) -> None:
         """Charge a payment back; ``id_`` is that of the payment or session.
@@ -69,33 +71,58 @@ class Provider:
             InvalidRequest: there is no money of a payment left there.
 
         """
-        with self._desk.lock:
-            now = self._desk.advance()
-            done = self._desk.bank.charge_back(id_, now)
-            self._desk.post(now)
+        with self._dispatcher.lock:
+            now = self._dispatcher.advance()
+            done = self._dispatcher.bank.charge_back(id_, now)
+            self._dispatcher.queue_webhooks(now)
         if not done:
             raise InvalidRequest("id_", "there is nothing to charge back")
-        self._desk.alarm.ring()
+        self._dispatcher.wake_delivery()
+
+    def return_payout(self, id_: str) -> None:
+        """Return a payout that succeeded, as the recipient's bank may; ``id_`` as elsewhere.
+
+        Raises:
+            InvalidRequest: no payout succeeded there, or it was returned before.
+
+        """
+        with self._dispatcher.lock:
+            now = self._dispatcher.advance()
+            done = self._dispatcher.bank.return_payout(id_, now)
+            self._dispatcher.queue_webhooks(now)
+        if not done:
+            raise InvalidRequest("id_", "there is no payout to return")
+        self._dispatcher.wake_delivery()
 
     def report(self) -> Report:
-        """Give the counts so far, with what is due by the clock done."""
-        with self._desk.lock:
-            _ = self._desk.advance()
-            return self._desk.bank.report()
+        """Return the counts so far, after doing what is due by the clock."""
+        with self._dispatcher.lock:
+            _ = self._dispatcher.advance()
+            return self._dispatcher.bank.report()
 
     def order(self, key: str) -> Order:
-        """Tell what happened under ``key``; all zeros if it never arrived.
+        """Return what happened under ``key``; all zeros if it never arrived.
 
-        An order without a key goes by the JSON text of its metadata, compact and with
+        An order without a key is counted under the JSON text of its metadata, compact and with
         sorted names: ``'"order123"'`` for the string ``order123``.
         """
-        with self._desk.lock:
-            _ = self._desk.advance()
-            return self._desk.bank.order(key)
+        with self._dispatcher.lock:
+            _ = self._dispatcher.advance()
+            return self._dispatcher.bank.order(key)
+
+    def marked(self, journal: str, key: str) -> tuple[Movement, ...]:
+        """Return the money that was moved for the payout ``key`` of a journal, in order.
+
+        Unlike `order`, this distinguishes journals that use the same key. The journal and the key
+        are read from the metadata, where `smartglocal_async.Payouts` writes them.
+        """
+        with self._dispatcher.lock:
+            _ = self._dispatcher.advance()
+            return tuple(self._dispatcher.bank.marked().get((journal, key), ()))
 
     @property
     def session_ids(self) -> tuple[str, ...]:
         """All sessions, oldest first."""
-        with self._desk.lock:
-            _ = self._desk.advance()
-            return self._desk.bank.session_ids
+        with self._dispatcher.lock:
+            _ = self._dispatcher.advance()
+            return self._dispatcher.bank.session_ids

@@ -1,1 +1,1 @@
-"""Doors to web frameworks, one module each; a framework is imported only by its own module."""
+"""Integrations, one module for each framework; only that module imports the framework."""

@@ -5,8 +5,8 @@
     app.cleanup_ctx.append(webhook_lifetime(webhooks))
     app.add_routes(webhook_routes(webhooks, "/webhooks"))
 
-aiohttp unpacks a compressed body before a handler sees it. The provider is not known to compress;
-``web.AppRunner(app, auto_decompress=False)`` leaves the bytes as they came.
+aiohttp decompresses a body before a handler reads it, which breaks the signature. The provider
+isn't known to compress; ``web.AppRunner(app, auto_decompress=False)`` keeps the raw bytes.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
@@ -16,8 +16,8 @@ from typing import Final
 from aiohttp import web
 
 from ..errors import WebhookRefused
-from ..inbox import Webhooks
-from .answers import GONE, TOO_SLOW, Answer, answer, read_body, read_length
+from ..webhooks.receiver import Webhooks
+from ._common import GONE, TOO_SLOW, Answer, answer, read_body, read_length
 
 Pairs = Sequence[tuple[str, str]]
 Deliver = Callable[[Pairs, bytes | WebhookRefused], Answer]
@@ -26,28 +26,28 @@ _CUT_SHORT: Final = (ConnectionError, web.RequestPayloadError)
 
 
 def webhook_handler(webhooks: Webhooks) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """Give a handler for ``app.router.add_post``."""
+    """Return a handler for ``app.router.add_post``."""
 
     async def receive(request: web.Request) -> web.Response:
         chunks = request.content.iter_any()
         try:
-            said = await answer(webhooks, request.headers, _length(request), chunks)
+            status_and_text = await answer(webhooks, request.headers, _length(request), chunks)
         except _CUT_SHORT:
-            said = GONE
-        return _response(said)
+            status_and_text = GONE
+        return _response(status_and_text)
 
     return receive
 
 
 def webhook_routes(webhooks: Webhooks, path: str = "/webhooks") -> list[web.RouteDef]:
-    """Give what ``app.add_routes`` takes: POST to this path; other methods get 405."""
+    """Return routes for ``app.add_routes``: POST to this path; other methods get 405."""
     return [web.post(path, webhook_handler(webhooks))]
 
 
 def webhook_lifetime(
     webhooks: Webhooks,
 ) -> Callable[[web.Application], AsyncIterator[None]]:
-    """Give what ``app.cleanup_ctx`` takes: runs the webhooks for as long as the app runs.
+    """Return a context for ``app.cleanup_ctx`` that runs the webhooks for as long as the app.
 
     Append it after the client's own, so that handlers end before the client is closed.
     """
@@ -61,18 +61,19 @@ def webhook_lifetime(
 
 @asynccontextmanager
 async def listening(
-    deliver: Deliver, *, path: str, host: str, port: int, most_bytes: int
+    deliver: Deliver, *, path: str, host: str, port: int, max_bytes: int
 ) -> AsyncGenerator[str, None]:
-    """Serve one path until the block ends; give its address.
+    """Serve one path until the block ends; yields its address.
 
-    ``deliver`` gets the headers and the raw bytes, or why there are none, and says what to answer.
+    ``deliver`` is called with the headers and the raw bytes, or the error of reading them, and
+    returns the status and text of the answer.
     """
 
     async def receive(request: web.Request) -> web.Response:
         chunks = request.content.iter_any()
         body: bytes | WebhookRefused
         try:
-            body = await read_body(chunks, _length(request), most_bytes)
+            body = await read_body(chunks, _length(request), max_bytes)
         except WebhookRefused as refused:
             body = refused
         except TimeoutError:
@@ -98,8 +99,8 @@ def _length(request: web.Request) -> int | None:
     return read_length(request.headers.get("Content-Length"))
 
 
-def _response(said: Answer) -> web.Response:
-    status, text = said
+def _response(status_and_text: Answer) -> web.Response:
+    status, text = status_and_text
     return web.Response(status=status, text=text)
 
 

@@ -6,7 +6,7 @@ As a route, which FastAPI takes as well::
         routes=[webhook_route(webhooks, "/webhooks")], lifespan=webhook_lifespan(webhooks)
     )
 
-or as a dependency, which gives an endpoint of yours the verified event::
+or as a dependency, which passes the verified event to your endpoint::
 
     event: Annotated[sg.WebhookEvent, Depends(webhook_event(verifier))]
 """
@@ -21,14 +21,14 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from ..errors import WebhookRefused
-from ..inbox import Webhooks
-from ..values.events import WebhookEvent
-from ..webhooks import WebhookVerifier
-from .answers import GONE, TOO_SLOW, answer, read_body, read_length, refusal
+from ..models.events import WebhookEvent
+from ..webhooks.receiver import Webhooks
+from ..webhooks.verifier import WebhookVerifier
+from ._common import GONE, TOO_SLOW, answer, read_body, read_length, refusal
 
 
 def webhook_endpoint(webhooks: Webhooks) -> Callable[[Request], Awaitable[Response]]:
-    """Give an endpoint that verifies, hands over and answers."""
+    """Return an endpoint that verifies a delivery, handles it and answers."""
 
     async def receive(request: Request) -> Response:
         try:
@@ -43,16 +43,16 @@ def webhook_endpoint(webhooks: Webhooks) -> Callable[[Request], Awaitable[Respon
 
 
 def webhook_route(webhooks: Webhooks, path: str = "/webhooks") -> Route:
-    """Give a route for POST to this path; other methods get 405."""
+    """Return a route for POST to this path; other methods are answered with 405."""
     return Route(path, webhook_endpoint(webhooks), methods=["POST"])
 
 
 def webhook_lifespan(
     webhooks: Webhooks,
 ) -> Callable[[Any], AbstractAsyncContextManager[None]]:
-    """Give a lifespan that runs the webhooks for as long as the app runs.
+    """Return a lifespan that runs the webhooks for as long as the app.
 
-    An app with a lifespan of its own writes ``async with webhooks:`` in there.
+    An app with a lifespan of its own can use ``async with webhooks:`` there.
     """
 
     @asynccontextmanager
@@ -64,13 +64,13 @@ def webhook_lifespan(
 
 
 def webhook_event(verifier: WebhookVerifier) -> Callable[[Request], Awaitable[WebhookEvent]]:
-    """Give a dependency for FastAPI: the verified event, or an answer of 400, 401, 408 or 413."""
+    """Return a FastAPI dependency: the verified event, or an answer of 400, 401, 408 or 413."""
 
     async def verified(request: Request) -> WebhookEvent:
         try:
-            return verifier.read(
+            return verifier.verify(
                 request.headers,
-                await read_body(request.stream(), _length(request), verifier.most_bytes),
+                await read_body(request.stream(), _length(request), verifier.max_bytes),
             )
         except WebhookRefused as refused:
             status, text = refusal(refused)

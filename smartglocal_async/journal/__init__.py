@@ -1,5 +1,9 @@
-"""Where keys and what became of them are written down, before anything that moves money is sent.
+"""The journal: payouts and their steps, written before any call that moves money is sent.
 
-`store` has the protocol and `entries` its records, `states` the legal steps, `writing` decides what
-may be written when, and `memory`, `sqlite` and `postgres` keep it.
+`journal` has the protocol and `entries` its records. `states` has the legal steps; `transitions`
+decides what may be written. `memory`, `sqlite` and `postgres` are the stores.
 """
+
+from .._lazy import attach
+
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

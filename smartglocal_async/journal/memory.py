@@ -1,4 +1,4 @@
-"""A journal in memory, for tests: it forgets everything with the process."""
+"""A journal in memory, for tests: it is lost with the process."""
 
 import os
 import threading
@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from typing import Any
 
-from attrs import Factory, define, field
+from attrs import Factory, define, evolve, field
 
 from ..errors import JournalUnusable, KeyReused, Misuse
 from .entries import (
@@ -23,20 +24,21 @@ from .entries import (
     Entry,
     Halt,
     Kept,
-    Learned,
     NewEntry,
     OpenClaims,
+    PendingEvent,
+    SamePayment,
 )
-from .leases import is_leased
-from .packing import Page
-from .scopes import is_same
+from .fingerprints import packed, shortened, unpacked
+from .limits import is_leased
+from .rows import FORGETS, Page, is_same
 from .states import Event, Step
-from .writing import Writing
+from .transitions import Transitions
 
 
 @define(eq=False)
-class _Rows:
-    """The entries by key, in the order in which they came."""
+class _MemoryRows:
+    """The entries by key, in the order of acceptance."""
 
     clock: Callable[[], float]
     entries: dict[str, Entry] = field(factory=dict[str, Entry])
@@ -84,7 +86,7 @@ class _Rows:
         held = {one.name for one in self.batches.values() if one.state is not running}
         found = (
             entry
-            for entry in self.behind(page.after)
+            for entry in self.after(page.after)
             if entry.step in page.steps
             and not entry.step.is_final
             and page.batch in {None, entry.batch}
@@ -94,7 +96,7 @@ class _Rows:
         )
         return islice(found, max(0, page.limit))
 
-    def behind(self, key: str | None) -> list[Entry]:
+    def after(self, key: str | None) -> list[Entry]:
         entries = list(self.entries.values())
         if key is None:
             return entries
@@ -103,9 +105,9 @@ class _Rows:
 
 @define(eq=False)
 class MemoryJournal:
-    """A journal that forgets with the process, and so is none for real money.
+    """A journal that is lost with the process; never use it for real money.
 
-    ``unsafe=True`` makes it say that it is durable, so that a test can pay with it.
+    ``unsafe=True`` makes ``durable`` true, so that a test can pay with it.
     """
 
     unsafe: bool = field(default=False, kw_only=True)
@@ -114,47 +116,49 @@ class MemoryJournal:
     secret: bytes = field(factory=lambda: os.urandom(16), init=False, repr=False)
     _scope: str | None = field(default=None, init=False)
     _is_open: bool = field(default=False, init=False)
-    _rows: _Rows = field(
-        default=Factory(lambda self: _Rows(self.clock), takes_self=True), init=False, repr=False
+    _rows: _MemoryRows = field(
+        default=Factory(lambda self: _MemoryRows(self.clock), takes_self=True),
+        init=False,
+        repr=False,
     )
     _lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
 
     @property
     def durable(self) -> bool:
-        """Whether it was told to say so; it isn't."""
+        """Returns ``unsafe``. Never durable; lets tests pass the durability check."""
         return self.unsafe
 
     async def open(self, scope: str) -> None:
-        """Take the journal into use for a server and a project."""
+        """Open the journal for a server and a project."""
         if self._scope is not None and not is_same(self._scope, scope):
             raise JournalUnusable(f"the journal belongs to {self._scope}, not to {scope}")
         self._scope, self._is_open = scope, True
 
     async def close(self) -> None:
-        """Refuse everything until it is opened again; nothing is forgotten."""
+        """Refuse all calls until it is opened again; the entries stay."""
         self._is_open = False
 
     async def accept(self, new: NewEntry) -> Entry:
-        """Write a new entry, or give the one that is there."""
-        with self._write() as writing:
-            return writing.accept(new)
+        """Write a new entry; return it, or the existing one of its key."""
+        with self._write() as transitions:
+            return transitions.accept(new)
 
     async def find(self, key: str) -> Entry | None:
-        """Give the entry of a key."""
+        """Return the entry of a key."""
         with self._read() as rows:
             return rows.find(key)
 
     async def accept_many(self, news: Sequence[NewEntry]) -> tuple[Entry | KeyReused, ...]:
         """Write new entries, each as if alone."""
-        with self._write() as writing:
-            return writing.accept_many(news)
+        with self._write() as transitions:
+            return transitions.accept_many(news)
 
     async def claim(
-        self, key: str, owner: str, lease_seconds: float, *, heeds_halt: bool = True
+        self, key: str, owner: str, lease_seconds: float, *, respects_halt: bool = True
     ) -> Entry:
-        """Take the entry for some time; the fence goes up."""
-        with self._write() as writing:
-            return writing.claim(key, owner, lease_seconds, heeds_halt=heeds_halt)
+        """Lease the entry; the fence goes up."""
+        with self._write() as transitions:
+            return transitions.claim(key, owner, lease_seconds, respects_halt=respects_halt)
 
     async def take(
         self,
@@ -162,12 +166,14 @@ class MemoryJournal:
         owner: str,
         lease_seconds: float,
         *,
-        heeds_halt: bool = True,
+        respects_halt: bool = True,
         intends: Event | None = None,
     ) -> Entry:
         """Accept and claim in one step."""
-        with self._write() as writing:
-            return writing.take(new, owner, lease_seconds, heeds_halt=heeds_halt, intends=intends)
+        with self._write() as transitions:
+            return transitions.take(
+                new, owner, lease_seconds, respects_halt=respects_halt, intends=intends
+            )
 
     async def claim_open(
         self,
@@ -178,10 +184,10 @@ class MemoryJournal:
         steps: Collection[Step] = WORKABLE,
         batch: str | None = None,
     ) -> OpenClaims:
-        """Take entries that can be worked on now, the oldest first."""
+        """Claim entries that can be worked on now, the oldest first."""
         page = Page(limit=limit, after=None, steps=steps, batch=batch)
-        with self._write() as writing:
-            return writing.claim_open(page, owner, lease_seconds)
+        with self._write() as transitions:
+            return transitions.claim_open(page, owner, lease_seconds)
 
     async def advance(
         self,
@@ -189,23 +195,23 @@ class MemoryJournal:
         event: Event,
         changes: Changes = NO_CHANGES,
         *,
-        learned: Learned | None = None,
+        pending: PendingEvent | None = None,
     ) -> Entry:
-        """Write a step, and a line of the log with it."""
-        with self._write() as writing:
-            return writing.advance(entry, event, changes, learned)
+        """Write an event, and its line of the log."""
+        with self._write() as transitions:
+            return transitions.advance(entry, event, changes, pending)
 
     async def renew(self, entry: Entry, lease_seconds: float) -> Entry:
-        """Lengthen the lease, counted from now."""
-        with self._write() as writing:
-            return writing.renew(entry, lease_seconds)
+        """Extend the lease, counted from now."""
+        with self._write() as transitions:
+            return transitions.renew(entry, lease_seconds)
 
     async def release(
         self, entry: Entry, *, not_before: float | Kept | None = KEEP, backs_off: bool = False
     ) -> None:
-        """Give the entry back."""
-        with self._write() as writing:
-            writing.release(entry, not_before, backs_off=backs_off)
+        """End the lease of the entry."""
+        with self._write() as transitions:
+            transitions.release(entry, not_before, backs_off=backs_off)
 
     async def open_entries(
         self,
@@ -216,7 +222,7 @@ class MemoryJournal:
         batch: str | None = None,
         is_due: bool = True,
     ) -> tuple[Entry, ...]:
-        """Give entries that can be worked on now, the oldest first."""
+        """Return entries that can be worked on now, the oldest first."""
         page = Page(limit=limit, after=after, steps=steps, batch=batch)
         with self._read() as rows:
             return tuple(rows.free(page, is_due=is_due, is_running=False))
@@ -229,17 +235,17 @@ class MemoryJournal:
         steps: Collection[Step] = EVERY_STEP,
         batch: str | None = None,
     ) -> tuple[Entry, ...]:
-        """Give a page of all entries, in the order in which they came."""
+        """Return a page of all entries in the order of acceptance."""
         with self._read() as rows:
             found = [
                 entry
-                for entry in rows.behind(after)
+                for entry in rows.after(after)
                 if entry.step in steps and batch in {None, entry.batch}
             ]
         return tuple(found[: max(0, limit)])
 
     async def by_session(self, session_id: str) -> Entry | None:
-        """Give the entry that uses this session, or used and left it."""
+        """Return the entry that uses this session, or used it before."""
         with self._read() as rows:
             return rows.entries.get(rows.sessions.get(session_id, ""))
 
@@ -260,49 +266,95 @@ class MemoryJournal:
 
     async def put_batch(self, batch: Batch) -> Batch:
         """Write a batch, new or again."""
-        with self._write() as writing:
-            return writing.put_batch(batch)
+        with self._write() as transitions:
+            return transitions.put_batch(batch)
 
     async def set_batch_state(
         self, name: str, state: BatchState, reason: str | None = None
     ) -> Batch:
-        """Have `claim_open` give payouts of a batch, or none."""
-        with self._write() as writing:
-            return writing.set_batch_state(name, state, reason)
+        """Set whether `claim_open` returns payouts of a batch."""
+        with self._write() as transitions:
+            return transitions.set_batch_state(name, state, reason)
 
     async def cover(self, name: str, cover: Mapping[str, int]) -> Batch:
-        """Say how much of a batch the wallets pay for, where it stops on a low balance."""
-        with self._write() as writing:
-            return writing.cover(name, cover)
+        """Store how much of a batch the wallets cover, if the batch stops on a low balance."""
+        with self._write() as transitions:
+            return transitions.cover(name, cover)
 
     async def batch(self, name: str) -> Batch | None:
-        """Give a batch by its name."""
+        """Return a batch by its name."""
         with self._read() as rows:
             return rows.batch(name)
 
     async def halt(self, halt: Halt | None) -> None:
-        """Put the brake on; None lifts it."""
-        with self._write() as writing:
-            writing.halt(halt)
+        """Halt all payouts; None lifts the halt."""
+        with self._write() as transitions:
+            transitions.halt(halt)
 
     async def halted(self) -> Halt | None:
-        """Give the halt that holds now."""
-        with self._write() as writing:
-            return writing.halted()
+        """Return the halt that is in force now."""
+        with self._write() as transitions:
+            return transitions.halted()
+
+    async def check_halt(self) -> None:
+        """Store that the reports were compared while a halt is in force."""
+        with self._write() as transitions:
+            transitions.check_halt()
+
+    async def lift(self, *, unchecked: bool = False) -> Halt | None:
+        """Lift the halt that is in force now, and return it."""
+        with self._write() as transitions:
+            return transitions.lift(unchecked=unchecked)
+
+    async def lacks(self, keys: Collection[str]) -> frozenset[str]:
+        """Return the keys that are unknown, or not at a final step."""
+        with self._read() as rows:
+            found = {key: rows.entries.get(key) for key in keys}
+        return frozenset(
+            key for key, entry in found.items() if entry is None or not entry.step.is_final
+        )
+
+    async def same_payments(self, payments: Collection[bytes]) -> tuple[SamePayment, ...]:
+        """Return the payouts with these digests of payee and sum."""
+        last = dict[tuple[bytes, str | None], Entry]()
+        with self._read() as rows:
+            for entry in sorted(rows.entries.values(), key=lambda entry: entry.updated_at):
+                if entry.payment in payments and entry.step not in {Step.FAILED, Step.CANCELLED}:
+                    last[entry.payment or b"", entry.batch] = entry
+        return tuple(
+            SamePayment(payment=payment, batch=batch, key=one.key, step=one.step, at=one.updated_at)
+            for (payment, batch), one in last.items()
+        )
+
+    async def forget(self, before: float) -> int:
+        """Drop personal data from payouts that were settled before a time."""
+        nothing: dict[str, Any] = dict.fromkeys(FORGETS)
+        forgotten = set[str]()
+        with self._read() as rows:
+            for key, entry in rows.entries.items():
+                if not entry.step.is_final or entry.updated_at >= before:
+                    continue
+                short = unpacked(shortened(packed(entry.fingerprint)))
+                after = evolve(entry, fingerprint=short, **nothing)
+                if after != entry or any(line.key == key for line in rows.lines):
+                    forgotten.add(key)
+                    rows.entries[key] = after
+            rows.lines = [line for line in rows.lines if line.key not in forgotten]
+        return len(forgotten)
 
     async def history(self, key: str) -> tuple[Attempt, ...]:
-        """Give the log of an entry, the oldest line first."""
+        """Return the log of an entry, the oldest line first."""
         with self._read() as rows:
             return tuple(line for line in rows.lines if line.key == key)
 
     @contextmanager
-    def _read(self) -> Generator[_Rows]:
+    def _read(self) -> Generator[_MemoryRows]:
         if not self._is_open:
             raise Misuse("the journal isn't open: `await journal.open(...)` first")
         with self._lock:
             yield self._rows
 
     @contextmanager
-    def _write(self) -> Generator[Writing]:
+    def _write(self) -> Generator[Transitions]:
         with self._read() as rows:
-            yield Writing(rows, self.clock)
+            yield Transitions(rows, self.clock)

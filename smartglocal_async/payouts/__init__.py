@@ -1,5 +1,9 @@
-"""Pay out at most once per key, whatever crashes, pauses or is lost, through a journal.
+"""Pays out at most once per key, through a journal, across crashes and lost answers.
 
-`protocol` decides, `reading` reads what a session shows, `sending` calls, `working` leads one
-payout on, `desk` is what the workers of one object share, and `payouts` is the door.
+`payouts` has the public class. `claimer` claims a payout and `worker` runs its life: `protocol`
+decides, `calls` sends, and `session_view` reads what a session shows.
 """
+
+from .._lazy import attach
+
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -1,30 +1,40 @@
-"""What is to be paid out, and what became of it."""
+"""Orders of payouts, their outcomes, and the states that callers see."""
 
 import enum
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ..errors import InvalidRequest, SmartGlocalError
 from ..journal.entries import Entry
 from ..journal.states import Step
-from ..values.exactness import exact
-from ..values.instruments import PayoutInstrument
-from ..values.money import AmountDetails
-from ..values.people import Customer, ParticipantDetails
+from ..models.instruments import (
+    BankCard,
+    EncryptedCard,
+    FasterPayment,
+    FasterPaymentVerification,
+    GlobalAccount,
+    GlobalWallet,
+    PayoutInstrument,
+    RussianAccount,
+)
+from ..models.money import AmountDetails
+from ..models.people import Customer, Participant, ParticipantDetails
+from ..models.validators import discreet, exact, mask
 
-_LONGEST_KEY: Final = 200  # What follows it in the key of a create has room within 255.
+_MAX_KEY: Final = 200  # With what a create adds to it, the key stays within 255 characters.
 
 
+@discreet
 @frozen(kw_only=True, field_transformer=exact)
 class PayoutOrder:
-    """A payout that is to be made once.
+    """A payout to make once.
 
-    ``key`` is your own id of it, the same one whenever you ask for it again: the row of a table,
-    not of a file that may change, and never a number made up when it is sent. ``metadata`` is a
-    JSON object or absent: the key travels in it.
+    ``key`` is your own id of the payout, and the same each time you ask for it: the id of a table
+    row, not the position in a file that may change, and never a random number made when it is sent.
+    ``metadata`` is a JSON object or absent; the key is sent in it.
 
     Raises:
         InvalidRequest: a field of the wrong type, or a key that isn't text of 1 to 200 printable
@@ -37,46 +47,93 @@ class PayoutOrder:
     amount_details: AmountDetails
     participant_details: ParticipantDetails | None = None
     customer: Customer | None = None
-    metadata: Any = field(default=None, hash=False)
+    metadata: Any = field(repr=mask, default=None, hash=False)
 
     def __attrs_post_init__(self) -> None:
-        if not (0 < len(self.key) <= _LONGEST_KEY and self.key.isprintable()):
-            problem = f"expected 1 to {_LONGEST_KEY} printable characters"
+        if not (0 < len(self.key) <= _MAX_KEY and self.key.isprintable()):
+            problem = f"expected 1 to {_MAX_KEY} printable characters"
             raise InvalidRequest("PayoutOrder.key", problem)
         if not (self.metadata is None or isinstance(self.metadata, Mapping)):
             raise InvalidRequest(
-                "PayoutOrder.metadata", "expected an object: the key of the payout travels in it"
+                "PayoutOrder.metadata", "expected an object: the key of the payout is sent in it"
             )
 
     def more_metadata(self, more: Mapping[str, object]) -> dict[str, object]:
-        """Give the metadata with more in it."""
+        """Return the metadata with more fields in it."""
         return {**cast("Mapping[str, object]", self.metadata or {}), **more}
 
 
+_SHOWN: Final = 4
+_MAX_NAME: Final = 60
+_MIN_NUMBER: Final = 8
+"""Nothing of a shorter number is shown: four characters would be half of it."""
+
+
+def payee_summary(order: PayoutOrder) -> str:
+    """Return who an order pays: the name, if it has one, and the end of the number."""
+    people = order.participant_details
+    recipient = None if people is None else people.recipient
+    parts = (_name(recipient, order.payment_method), _end(order.payment_method))
+    return ", ".join(part for part in parts if part)
+
+
+def _name(recipient: Participant | None, paid: PayoutInstrument) -> str:
+    name = ""
+    if recipient is not None:
+        names = (recipient.first_name, recipient.middle_name, recipient.last_name)
+        name = recipient.full_name or recipient.company_name or " ".join(filter(None, names))
+    if not name and isinstance(paid, RussianAccount):
+        name = paid.full_name or ""
+    if not name and isinstance(paid, BankCard):
+        name = paid.cardholder_name or ""
+    return " ".join(name.split())[:_MAX_NAME]
+
+
+def _end(paid: PayoutInstrument) -> str:
+    number: str | None
+    match paid:
+        case BankCard():
+            number = paid.number
+        case GlobalAccount():
+            number = paid.iban or paid.bank_account_number or paid.account_number
+        case RussianAccount():
+            number = paid.account
+        case FasterPayment() | FasterPaymentVerification():
+            number = paid.phone
+        case GlobalWallet():
+            number = paid.msisdn
+        case EncryptedCard():
+            return "card"
+        case _:
+            return ""
+    plain = "".join((number or "").split())
+    return f"...{plain[-_SHOWN:]}" if len(plain) >= _MIN_NUMBER else ""
+
+
 class PayoutState(enum.Enum):
-    """Where a payout stands, as far as its caller is concerned."""
+    """The state of a payout, as callers see it."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     """No money moved, and none will under this key."""
     CANCELLED = "cancelled"
     OPEN = "open"
-    """Not settled yet; it stays in the journal."""
+    """Not settled yet; the journal keeps it."""
     UNKNOWN = "unknown"
-    """Nothing that can be sent tells; news or a person must."""
+    """No call can show whether it was paid: a webhook, a report or an operator settles it."""
     REFUSED = "refused"
-    """Not taken up: the order breaks a rule, or its key belongs to another one. In a batch only."""
+    """Not begun: the order breaks a rule, or its key belongs to another order. In a batch only."""
 
 
 @frozen(kw_only=True)
 class PayoutOutcome:
-    """What became of a payout, and what you may do now.
+    """The outcome of a payout, which says what you may do now.
 
-    ``succeeded``: it was paid, once. ``failed`` and ``cancelled``: no money moved; another try is
-    a new key, and your decision. ``open``: call ``pay`` again with the same key, or run
-    ``resume``; where `needs_request` says so, ``resume`` alone can't. ``unknown``: never pay it
-    under another key; a webhook handed to ``notice`` settles it, or the provider's report does.
-    ``refused``: nothing was sent; mend what ``error`` names.
+    ``succeeded``: it was paid, once. ``failed`` and ``cancelled``: no money moved; to try again,
+    which is your decision, use a new key. ``open``: call ``pay`` again with the same order, or run
+    ``resume``; with `needs_request`, ``resume`` also needs the order. ``unknown``: never pay it
+    under another key; a webhook passed to `Payouts.handle_event`, or the provider's report,
+    settles it. ``refused``: nothing was sent; fix what ``error`` names.
     """
 
     key: str
@@ -87,20 +144,22 @@ class PayoutOutcome:
     session_id: str | None = None
     payout_id: str | None = None
     code: str | None = None
-    """The provider's code, of a payout that failed."""
+    """The provider's code: of a failed payout, its own; of one that isn't settled, that of the last
+    refused call."""
     reason: str | None = None
+    """Why it is in this state; of one that isn't settled, how its last calls failed."""
     attempts: int = 0
-    """How many calls that change something were meant to be sent."""
+    """How many calls that change something may have been sent, as the journal shows."""
     replayed: bool = False
     """Whether it was settled before, and nothing was sent now."""
     needs_request: bool = False
-    """Whether it can only go on with its request: call ``pay`` with the same order again."""
+    """Whether it needs its order to go on: call ``pay`` with the same order again."""
     error: SmartGlocalError | None = None
-    """Why a batch refused it, or couldn't go on with it."""
+    """Why a batch refused it, or couldn't work on it."""
 
     @property
     def is_final(self) -> bool:
-        """Whether it stays as it is."""
+        """Whether the state can't change any more."""
         return self.state in _FINAL
 
     @property
@@ -119,12 +178,12 @@ _STATES: Final = {
 
 
 def state_of(step: Step) -> PayoutState:
-    """Give the state of a step."""
+    """Return the state that a step means."""
     return _STATES.get(step, PayoutState.OPEN)
 
 
 def counted_by_state(steps: Mapping[Step, int]) -> Counter[PayoutState]:
-    """Give counts by step as counts by state."""
+    """Add counts by step up to counts by state."""
     counts = Counter[PayoutState]()
     for step, count in steps.items():
         counts[state_of(step)] += count
@@ -134,7 +193,7 @@ def counted_by_state(steps: Mapping[Step, int]) -> Counter[PayoutState]:
 def outcome_of(
     entry: Entry, *, replayed: bool = False, needs_request: bool = False
 ) -> PayoutOutcome:
-    """Read an outcome from what is written."""
+    """Return the outcome that a journal entry shows."""
     return PayoutOutcome(
         key=entry.key,
         state=state_of(entry.step),
@@ -150,8 +209,16 @@ def outcome_of(
     )
 
 
+def held_up(outcome: PayoutOutcome, code: str | None, reason: str | None) -> PayoutOutcome:
+    """Return an open outcome with the code and the reason of what holds it up."""
+    if outcome.is_final or reason is None:
+        return outcome
+    words = reason if outcome.reason is None else f"{outcome.reason}; {reason}"
+    return evolve(outcome, code=outcome.code or code, reason=words)
+
+
 def failed_with(order: PayoutOrder, error: SmartGlocalError, state: PayoutState) -> PayoutOutcome:
-    """Give the outcome of an order in a batch that an error ended."""
+    """Return the outcome of an order in a batch that failed with an error."""
     amount = order.amount_details
     return PayoutOutcome(
         key=order.key,

@@ -1,148 +1,336 @@
-"""Look at all that is to be paid, before the first of it is: sums, flaws, and what is twice."""
+"""Checks a source of orders before it is paid: problems, totals and possible duplicates.
 
+Duplicates are found by digests in a temporary database on disk, so memory stays bounded.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from decimal import Decimal
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from ..errors import InvalidRequest
+from ..idempotency import DEFAULT_KEY_FIELD
+from ..models.instruments import (
+    BankCard,
+    EncryptedCard,
+    FasterPayment,
+    FasterPaymentVerification,
+    GlobalAccount,
+    GlobalWallet,
+    OtherInstrument,
+    Recurrent,
+    RussianAccount,
+)
+from ..models.money import AmountDetails
 from ..retry import Timing
 from ..settings import RuleUse
-from ..values.money import AmountDetails
-from .files.file import PayoutFile, judge_of
-from .files.rows import FileRow, Problem
+from .files.payout_file import PayoutFile, row_checker
+from .files.rows import FileRow, Problem, RowChecker
 from .orders import PayoutOrder
-from .twins import Memory, Twin, remembering
+
+_TABLE: Final = "CREATE TABLE seen (digest BLOB PRIMARY KEY, line INTEGER) WITHOUT ROWID"
+_PRAGMAS: Final = ("journal_mode = OFF", "synchronous = OFF", "cache_size = -4096")
+_DIGEST_BYTES: Final = 16
+_SHORT_BYTES: Final = 8
+# The fields that identify the payee. A purpose or a holder's name may differ for the same payee.
+_PAYEE_FIELDS: Final[Mapping[type[Any], tuple[str, ...]]] = {
+    BankCard: ("number",),
+    EncryptedCard: ("number_hash",),
+    GlobalAccount: (
+        "iban",
+        "swift_bic_code",
+        "bank_account_number",
+        "account_number",
+        "branch_number",
+        "sort_code",
+        "routing_code",
+        "bsb_number",
+        "extra",
+    ),
+    RussianAccount: ("bik", "account"),
+    FasterPayment: ("phone", "bank_id"),
+    FasterPaymentVerification: ("phone", "bank_id"),
+    GlobalWallet: ("name", "msisdn"),
+    Recurrent: ("token",),
+}
+
+
+@frozen(kw_only=True)
+class PossibleDuplicate:
+    """A row that may be the same payout as an earlier row."""
+
+    first_line: int
+    """Of the earlier row."""
+    line: int
+    key: str
+    """Of the later row."""
+
+    def __str__(self) -> str:
+        return f"line {self.line} (key {self.key!r}) and line {self.first_line}"
+
+
+@define(eq=False)
+class SeenRows:
+    """Digests of the rows seen so far, with a random salt that isn't stored."""
+
+    _database: sqlite3.Connection
+    _salt: bytes = field(factory=lambda: os.urandom(16), repr=False)
+
+    def same_key(self, line: int, order: PayoutOrder) -> PossibleDuplicate | None:
+        """Return the earlier row with the same key, or None and remember this one."""
+        return self._earlier_row("key", order.key.encode(), line, order)
+
+    def same_payment(self, line: int, order: PayoutOrder) -> PossibleDuplicate | None:
+        """Return the earlier row with the same payee and sum, or None and remember this one."""
+        return self._earlier_row("payment", _payment(order), line, order)
+
+    def _earlier_row(
+        self, what: str, text: bytes, line: int, order: PayoutOrder
+    ) -> PossibleDuplicate | None:
+        digest = hashlib.blake2b(
+            text, digest_size=_DIGEST_BYTES, key=self._salt, person=what.encode()
+        ).digest()
+        known = self._database.execute(
+            "INSERT INTO seen VALUES (?, ?) ON CONFLICT DO NOTHING", (digest, line)
+        )
+        if known.rowcount:
+            return None
+        found = self._database.execute("SELECT line FROM seen WHERE digest = ?", (digest,))
+        return PossibleDuplicate(first_line=found.fetchone()[0], line=line, key=order.key)
+
+
+@contextmanager
+def seen_rows() -> Generator[SeenRows]:
+    """Open the digests of rows; a million rows take no more memory than ten.
+
+    Raises:
+        OSError: the disk has no room for it.
+
+    """
+    try:
+        # Without a name SQLite makes a temporary file that has no directory entry.
+        with closing(sqlite3.connect("", isolation_level=None)) as database:
+            for pragma in _PRAGMAS:
+                _ = database.execute(f"PRAGMA {pragma}")
+            _ = database.execute(_TABLE)
+            _ = database.execute("BEGIN")
+            yield SeenRows(database)
+    except sqlite3.OperationalError as error:
+        words = f"the temporary database of the pre-flight: {error}"
+        raise OSError(errno.ENOSPC, words) from None
+
+
+def payment_digest(order: PayoutOrder, secret: bytes) -> bytes:
+    """Return an 8-byte digest of the payee, the amount and the currency of an order.
+
+    With one journal's secret, orders with the same payee and sum have the same digest. Without the
+    secret, no one can test which payee a digest belongs to.
+    """
+    text = _payment(order)
+    return hashlib.blake2b(text, digest_size=_SHORT_BYTES, key=secret, person=b"payee").digest()
+
+
+def _payment(order: PayoutOrder) -> bytes:
+    paid, amount = order.payment_method, order.amount_details
+    if isinstance(paid, OtherInstrument):
+        fields: Any = json.dumps(dict(paid.wire), sort_keys=True)
+    else:
+        fields = [_plain(getattr(paid, name)) for name in _PAYEE_FIELDS[type(paid)]]
+    return repr((type(paid).__name__, fields, amount.amount, amount.currency)).encode()
+
+
+def _plain(value: object) -> object:
+    return value.replace(" ", "").upper() if isinstance(value, str) else value
+
 
 T = TypeVar("T")
 
 ExpectedTotals = Mapping[str, AmountDetails | Decimal | str]
-_MOST_PROBLEMS: Final = 100
+_MAX_PROBLEMS: Final = 100
+_MAX_GROUPS: Final = 200
+
+
+@frozen(kw_only=True)
+class ProblemGroup:
+    """The problems of one kind in one column."""
+
+    column: str | None
+    problem: str
+    """In the words of the first one."""
+    page: str | None
+    is_advice: bool
+    first_line: int
+    count: int
+
+    def __str__(self) -> str:
+        rows = f"{self.count:,} row{'' if self.count == 1 else 's'}"
+        place = "" if self.column is None else f"{self.column}: "
+        return f"{place}{rows}, first in line {self.first_line}: {self.problem}"
 
 
 @frozen(kw_only=True)
 class Preflight:
-    """What a pre-flight found; the lists hold the first of each kind, the numbers count all."""
+    """The result of a pre-flight; lists hold the first findings of a kind, counts all."""
 
     count: int
-    """Payouts that can be made."""
+    """Payouts that can be paid."""
     totals: Mapping[str, int]
-    """Currency -> sum of those, in minor units."""
+    """Currency -> their sum, in minor units."""
     bad_rows: int
-    """Rows that can't be paid; they are in no total."""
+    """Rows that can't be paid; no total includes them."""
     problems: tuple[Problem, ...]
     problem_count: int
     advice: tuple[Problem, ...]
-    """What the provider may well take all the same."""
+    """Broken advice: the provider may accept these anyway."""
     advice_count: int
-    duplicates: tuple[Twin, ...]
-    """Rows with the key of a row above."""
+    groups: tuple[ProblemGroup, ...]
+    """All problems and advice by column and kind, those with the most rows first: at most 200."""
+    duplicates: tuple[PossibleDuplicate, ...]
+    """Rows with the key of an earlier row."""
     duplicate_count: int
-    repeats: tuple[Twin, ...]
-    """Rows with the instrument and the amount of a row above, under another key: a warning."""
+    repeats: tuple[PossibleDuplicate, ...]
+    """Rows with payee and amount of an earlier row, under another key: a warning."""
     repeat_count: int
     differences: Mapping[str, int]
-    """Currency -> total less the expected one, in minor units; equal ones aren't there."""
+    """Currency -> total minus the expected one, in minor units; only where they differ."""
 
     @property
     def is_fit(self) -> bool:
-        """Whether nothing that was found forbids to pay; advice and repeats don't."""
+        """Whether the source can be paid; advice and repeats don't matter."""
         return not (self.bad_rows or self.duplicate_count or self.differences)
 
 
-def preflight(
+def check(
     source: PayoutFile | Iterable[PayoutOrder],
     *,
     expect_total: ExpectedTotals | None = None,
-    most_problems: int = _MOST_PROBLEMS,
+    max_problems: int = _MAX_PROBLEMS,
+    key_field: str | None = None,
 ) -> Preflight:
-    """Look at every payout of a source, in memory that doesn't grow with it; nothing is sent.
+    """Check every payout of a source with bounded memory; nothing is sent.
 
-    A plain iterator is used up by that: give a file, or something that can be iterated again.
+    A plain iterator is used up: pass a file, or something that can be iterated again.
     ``expect_total`` maps each currency to the sum that you expect, in major units (``"1234.56"``)
-    or as `AmountDetails`; another currency in the source is a difference, too. Of each list
-    of findings the first ``most_problems`` are kept.
+    or as `AmountDetails`; another currency in the source counts as a difference. Of each list
+    of findings the first ``max_problems`` are kept. ``key_field`` is that of the client's
+    `Settings`, if it isn't the default.
 
     Raises:
-        InvalidRequest: an expected total is none, or the source gives something else than orders.
+        InvalidRequest: an expected total is invalid, or the source yields something else than
+            orders.
         OSError: the file can't be read, or the disk has no room for a temporary database.
 
     """
     expected = None if expect_total is None else dict(_minor_units(expect_total))
-    return found_in(rows_of(source, RuleUse.REFUSE, Timing()), expected, most_problems)
+    rows = rows_of(source, RuleUse.REFUSE, Timing(), key_field)
+    return found_in(rows, expected, max_problems)
 
 
 def found_in(
     rows: Iterable[FileRow],
     expected: Mapping[str, int] | None = None,
-    most_problems: int = _MOST_PROBLEMS,
+    max_problems: int = _MAX_PROBLEMS,
 ) -> Preflight:
-    """Look at every row; the expected totals are in minor units."""
-    with remembering() as memory:
-        tally = _Tally(memory, most_problems)
+    """Check every row; the expected totals are in minor units."""
+    with seen_rows() as memory:
+        tally = _Findings(memory, max_problems)
         for row in rows:
             tally.take(row)
     return tally.result(expected)
 
 
 def rows_of(
-    source: PayoutFile | Iterable[PayoutOrder], rules: RuleUse, timing: Timing
+    source: PayoutFile | Iterable[PayoutOrder],
+    rules: RuleUse,
+    timing: Timing,
+    key_field: str | None,
 ) -> Iterator[FileRow]:
-    """Give the rows of a source; a file is held to rules of its own."""
-    return source.rows() if isinstance(source, PayoutFile) else _rows(source, rules, timing)
+    """Return the rows of a source; a file keeps its own ``rules`` and gets the key field."""
+    if isinstance(source, PayoutFile):
+        return (source if key_field is None else evolve(source, key_field=key_field)).rows()
+    return _rows(source, row_checker(rules, timing, key_field or DEFAULT_KEY_FIELD))
 
 
 @define(eq=False)
 class _Found(Generic[T]):
-    """Findings of one kind: the first ones, and the number of all."""
+    """Findings of one kind: the first ones, and the count of all."""
 
-    most: int
+    max_kept: int
     first: list[T] = field(factory=list[T])
     count: int = 0
 
     def add(self, finding: T) -> None:
-        """Count one, and keep it if there is room."""
+        """Count a finding, and keep it if there is room."""
         self.count += 1
-        if len(self.first) < self.most:
+        if len(self.first) < self.max_kept:
             self.first.append(finding)
 
 
 @define(eq=False)
-class _Tally:
-    """What was found so far."""
+class _Findings:
+    """The findings so far."""
 
-    memory: Memory
-    most: int
+    memory: SeenRows
+    max_kept: int
+    groups: dict[tuple[str | None, str, bool], ProblemGroup] = field(
+        factory=dict[tuple[str | None, str, bool], ProblemGroup], init=False
+    )
     totals: Counter[str] = field(factory=Counter[str], init=False)
     count: int = field(default=0, init=False)
     bad_rows: int = field(default=0, init=False)
     problems: _Found[Problem] = field(init=False)
     advice: _Found[Problem] = field(init=False)
-    duplicates: _Found[Twin] = field(init=False)
-    repeats: _Found[Twin] = field(init=False)
+    duplicates: _Found[PossibleDuplicate] = field(init=False)
+    repeats: _Found[PossibleDuplicate] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.problems, self.advice = _Found[Problem](self.most), _Found[Problem](self.most)
-        self.duplicates, self.repeats = _Found[Twin](self.most), _Found[Twin](self.most)
+        self.problems, self.advice = _Found[Problem](self.max_kept), _Found[Problem](self.max_kept)
+        self.duplicates, self.repeats = (
+            _Found[PossibleDuplicate](self.max_kept),
+            _Found[PossibleDuplicate](self.max_kept),
+        )
 
     def take(self, row: FileRow) -> None:
-        """Take a row into account."""
+        """Add a row."""
         for problem in row.problems:
             (self.advice if problem.is_advice else self.problems).add(problem)
+            self._group(problem)
         if row.order is None:
             self.bad_rows += 1
             return
         self.count += 1
         self.totals[row.order.amount_details.currency] += row.order.amount_details.amount
-        if (twin := self.memory.same_key(row.line, row.order)) is not None:
-            self.duplicates.add(twin)
-        elif (twin := self.memory.same_payment(row.line, row.order)) is not None:
-            self.repeats.add(twin)
+        if (duplicate := self.memory.same_key(row.line, row.order)) is not None:
+            self.duplicates.add(duplicate)
+        elif (duplicate := self.memory.same_payment(row.line, row.order)) is not None:
+            self.repeats.add(duplicate)
+
+    def _group(self, problem: Problem) -> None:
+        # Behind a semicolon it says what to write, which may differ from row to row.
+        kind = problem.column, problem.problem.partition(";")[0], problem.is_advice
+        group = self.groups.get(kind)
+        if group is not None:
+            self.groups[kind] = evolve(group, count=group.count + 1)
+        elif len(self.groups) < _MAX_GROUPS:
+            self.groups[kind] = ProblemGroup(
+                column=problem.column,
+                problem=problem.problem,
+                page=problem.page,
+                is_advice=problem.is_advice,
+                first_line=problem.line,
+                count=1,
+            )
 
     def result(self, expected: Mapping[str, int] | None) -> Preflight:
-        """Give what was found, beside the totals that were expected."""
+        """Return the findings, compared with the expected totals."""
         return Preflight(
             count=self.count,
             totals=dict(sorted(self.totals.items())),
@@ -151,6 +339,7 @@ class _Tally:
             problem_count=self.problems.count,
             advice=tuple(self.advice.first),
             advice_count=self.advice.count,
+            groups=tuple(sorted(self.groups.values(), key=_by_weight)),
             duplicates=tuple(self.duplicates.first),
             duplicate_count=self.duplicates.count,
             repeats=tuple(self.repeats.first),
@@ -159,20 +348,23 @@ class _Tally:
         )
 
 
-def _rows(orders: Iterable[PayoutOrder], rules: RuleUse, timing: Timing) -> Iterator[FileRow]:
-    judge = judge_of(rules, timing)
-    for place, order in enumerate(orders, 1):
+def _by_weight(group: ProblemGroup) -> tuple[bool, int, int]:
+    return group.is_advice, -group.count, group.first_line
+
+
+def _rows(orders: Iterable[PayoutOrder], checker: RowChecker) -> Iterator[FileRow]:
+    for position, order in enumerate(orders, 1):
         if not isinstance(order, PayoutOrder):  # pyright: ignore[reportUnnecessaryIsInstance]
             found = type(order).__name__
-            raise InvalidRequest(f"source[{place - 1}]", f"expected PayoutOrder, got {found}")
-        yield judge.order(place, order)
+            raise InvalidRequest(f"source[{position - 1}]", f"expected PayoutOrder, got {found}")
+        yield checker.order(position, order)
 
 
 def _minor_units(expected: ExpectedTotals) -> Iterator[tuple[str, int]]:
     for currency, total in expected.items():
         where = f"expect_total.{currency}"
         if not isinstance(total, AmountDetails | Decimal | str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            # A bare number might be meant in either unit.
+            # A bare number could be in either unit.
             words = "expected '1234.56' or Decimal (major units), or AmountDetails (minor units)"
             raise InvalidRequest(where, words)
         amount = total

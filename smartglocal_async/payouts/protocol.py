@@ -1,7 +1,7 @@
-"""What to do next about one payout: decided from its row and the last news, and from nothing else.
+"""What to do next with one payout: a pure function of its row and the last observation.
 
-The same function drives the program and the search that looks for a way to pay twice. It never
-waits, never sends and never writes: it says which of these comes next.
+`next_move` says whether to write, send, wait or stop; `worker.Worker.work` does it. The exhaustive
+search for a way to pay twice runs this same function.
 """
 
 import enum
@@ -9,21 +9,23 @@ from typing import Final
 
 from attrs import frozen
 
+from ..journal.entries import HaltKind
 from ..journal.states import Event, Step
 
 
 class Mode(enum.Enum):
-    """Who confirms a payout. A setting of the project at the provider; it can't be asked for."""
+    """Who confirms a payout: a setting of the project at the provider, which no call returns."""
 
     MANUAL = "manual"
-    """We do: no money moves before our confirm. The default, and the fence."""
+    """We do: no money moves before our confirm. The default, and the safest."""
     AUTOMATIC = "automatic"
     """The provider does: the start itself pays."""
     ONE_STEP = "one_step"
-    """The provider does, and create and start are one call that can't be asked about."""
+    """The provider does, and create and start are one call: if its answer is lost, nothing can ask
+    what became of it."""
 
 
-class Call(enum.Enum):
+class PayoutCall(enum.Enum):
     """The calls of a payout."""
 
     CREATE = "session/create"
@@ -34,277 +36,370 @@ class Call(enum.Enum):
     INIT = "session/init/payout"
 
 
-class Came(enum.Enum):
-    """What came of a call."""
+class ReplyKind(enum.Enum):
+    """How a call ended."""
 
     ANSWERED = "answered"
     NOT_SENT = "not sent"
     REFUSED = "refused"
     LOST = "lost"
-    """It may have been carried out, or be under way still."""
+    """It may have been carried out, or may still be."""
     DUPLICATE = "duplicate"
-    """The provider says that an earlier call had this key."""
+    """The provider says that an earlier call used this key."""
 
 
-class Shown(enum.Enum):
+class SessionView(enum.Enum):
     """What a session shows of our payout."""
 
     EMPTY = "no payout"
-    """Created, and nothing started in it."""
+    """Created; nothing was started in it."""
     UNDER_WAY = "under way"
     AWAITS_CONFIRM = "awaits the confirm"
     NOT_OURS = "not what was meant"
-    """It awaits a confirm, and is not one payout of our amount."""
+    """It awaits a confirm, but not for exactly one payout of our amount."""
     PAID = "paid"
     DECLINED = "declined"
     """Final, and the payout failed."""
+    CANCELLED = "cancelled"
+    """Final: the payout was cancelled or not confirmed in time. Nothing will be paid in it."""
     CLOSED = "closed"
-    """Final, and nothing was or will be paid in it: cancelled, or not confirmed in time."""
+    """Final, without a payout of ours. Nothing was or will be paid in it."""
+    MISMATCH = "not as ordered"
+    """It moves or moved money, but not as ordered: another sum, another order, or two payouts."""
     UNSURE = "unsure"
     """The provider calls it an error, which is not final."""
 
 
-@frozen
-class News:
-    """What the last call came to."""
+ENDS: Final = frozenset(
+    {SessionView.PAID, SessionView.DECLINED, SessionView.CANCELLED, SessionView.MISMATCH}
+)
+"""Views that settle a payout, or halt all payouts."""
 
-    call: Call
-    came: Came
-    shown: Shown | None = None
-    """Of an answer, and of a webhook taken for one to ``session/status``."""
+
+@frozen
+class Observation:
+    """How the last call ended, and what the session showed."""
+
+    call: PayoutCall
+    kind: ReplyKind
+    shown: SessionView | None = None
+    """Of an answer; a webhook counts as the answer of ``session/status``."""
 
 
 @frozen
 class Row:
-    """What is written of a payout, as far as it decides."""
+    """The part of a payout's journal entry that decisions depend on."""
 
     mode: Mode
     step: Step = Step.NEW
     session_no: int = 0
     """How many sessions were left."""
+    is_patient: bool = False
+    """Whether to ask for the status again before a session is cancelled that shows no payout after
+    a lost start: the start may still be on its way."""
+    is_contradicted: bool = False
+    """Whether it may have been paid elsewhere: the provider showed otherwise than written, or its
+    key was used before. Then no session shows that it wasn't paid."""
 
 
-class Then(enum.Enum):
-    """What follows, once what was to be written is written."""
+class NextStep(enum.Enum):
+    """What to do after the write."""
 
     SEND = "send"
     WAIT = "wait"
-    """Nothing can be done now: look again later, or when a webhook comes."""
+    """Pause, or wait for a webhook, before the call."""
     DONE = "done"
     NEXT = "next"
-    """Decide again, knowing nothing new."""
+    """Decide again at the new step, without an observation."""
 
 
 @frozen
-class Move:
-    """Write this first, if anything, durably; then do that."""
+class Decision:
+    """What to write first, durably, and what to do then."""
 
-    then: Then
-    call: Call | None = None
+    next_step: NextStep
+    call: PayoutCall | None = None
     write: Event | None = None
+    halts: HaltKind | None = None
+    """Why to halt all payouts of the journal; None: don't."""
 
 
-MOST_SESSIONS: Final = 8
-"""Sessions that one key may use up; then a person has a look."""
+MAX_SESSIONS: Final = 8
+"""Sessions that one key may use up; after that an operator has to look at it."""
 
-_ASK: Final = Move(Then.SEND, Call.STATUS)
-_ASK_LATER: Final = Move(Then.WAIT, Call.STATUS)
-_LEAVE: Final = Move(Then.SEND, Call.CANCEL, Event.LEAVE_INTENDED)
-_DONE: Final = Move(Then.DONE)
+_ASK: Final = Decision(NextStep.SEND, PayoutCall.STATUS)
+_ASK_LATER: Final = Decision(NextStep.WAIT, PayoutCall.STATUS)
+_LEAVE: Final = Decision(NextStep.SEND, PayoutCall.CANCEL, Event.LEAVE_INTENDED)
+_LEFT: Final = Decision(NextStep.NEXT, write=Event.SESSION_LEFT)
+_PARK: Final = Decision(NextStep.NEXT, write=Event.PARKED)
+_CONFLICT: Final = Decision(NextStep.NEXT, write=Event.CONFLICT, halts=HaltKind.CONFLICT)
+_STILL_IN_CONFLICT: Final = Decision(NextStep.DONE, halts=HaltKind.CONFLICT)
+_AWAITS_OUR_CONFIRM: Final = Decision(NextStep.NEXT, write=Event.PARKED, halts=HaltKind.MISMATCH)
+_PAID: Final = Decision(NextStep.NEXT, write=Event.PAID)
+_NOT_PAID: Final = Decision(NextStep.NEXT, write=Event.NOT_PAID)
+_DONE: Final = Decision(NextStep.DONE)
+_MISMATCH_SHOWN: Final = Observation(PayoutCall.STATUS, ReplyKind.ANSWERED, SessionView.MISMATCH)
+"""Money moved in another way than the journal has it, in this session or in one that was left."""
 
 
-def next_move(row: Row, news: News | None) -> Move:
-    """Decide; ``news`` is None for whoever just took the row over, and knows its step alone."""
+def next_move(row: Row, observation: Observation | None) -> Decision:
+    """Return what to do next.
+
+    ``observation`` is None after a claim: then only the step is known.
+    """
     if row.step.is_final:
         return _DONE
-    return _DECIDE[row.step](row, news)
+    if observation == _MISMATCH_SHOWN:
+        is_written = row.step is Step.UNKNOWN and row.is_contradicted
+        return _STILL_IN_CONFLICT if is_written else _CONFLICT
+    return _DECIDE[row.step](row, observation)
 
 
 def intends(mode: Mode) -> Event | None:
-    """Give what may be written with the claim, where nothing was ever intended.
+    """Return the event that may be written together with the claim of a new payout, if any.
 
-    Whoever finds that a create was intended sends it, be it for the first time or again. What pays
-    at once can't be sent again, so that its intent is written when nothing else comes before it.
+    Only the intent to create: a create can be sent again, so a crash between claim and create does
+    no harm. A call that pays at once can't be sent again: its intent is written just before it.
     """
     move = next_move(Row(mode), None)
-    return move.write if move.call is Call.CREATE else None
+    return move.write if move.call is PayoutCall.CREATE else None
 
 
-def _new(row: Row, _news: News | None) -> Move:
-    if row.session_no >= MOST_SESSIONS:
-        return Move(Then.NEXT, write=Event.NOT_PAID)
+def _new(row: Row, _observation: Observation | None) -> Decision:
+    if row.session_no >= MAX_SESSIONS:
+        return _PARK
     if row.mode is Mode.ONE_STEP:
-        return Move(Then.SEND, Call.INIT, Event.INIT_INTENDED)
-    return Move(Then.SEND, Call.CREATE, Event.CREATE_INTENDED)
+        return Decision(NextStep.SEND, PayoutCall.INIT, Event.INIT_INTENDED)
+    return Decision(NextStep.SEND, PayoutCall.CREATE, Event.CREATE_INTENDED)
 
 
-def _creating(_row: Row, news: News | None) -> Move:
-    match news:
-        case News(Call.CREATE, Came.ANSWERED):
-            # Written before the start is sent; whoever takes over from here must not send it.
-            return Move(Then.SEND, Call.START, Event.SESSION_CHOSEN)
-        case News(Call.CREATE, Came.REFUSED):
-            return Move(Then.NEXT, write=Event.NOT_PAID)
-        case News(Call.CREATE):
-            return Move(Then.WAIT, Call.CREATE)
+def _creating(_row: Row, observation: Observation | None) -> Decision:
+    match observation:
+        case Observation(PayoutCall.CREATE, ReplyKind.ANSWERED, SessionView.EMPTY):
+            # Written before the start is sent. A worker that takes over here must not send it
+            # again.
+            return Decision(NextStep.SEND, PayoutCall.START, Event.SESSION_CHOSEN)
+        case Observation(PayoutCall.CREATE, ReplyKind.ANSWERED, SessionView.MISMATCH):
+            return Decision(NextStep.DONE, halts=HaltKind.CONFLICT)
+        case Observation(PayoutCall.CREATE, ReplyKind.REFUSED):
+            return _NOT_PAID
+        case Observation(PayoutCall.CREATE):
+            # Also for a session that isn't new: it was made for something else.
+            return Decision(NextStep.WAIT, PayoutCall.CREATE)
         case _:
             pass
-    return Move(Then.SEND, Call.CREATE)
+    return Decision(NextStep.SEND, PayoutCall.CREATE)
 
 
-def _starting(row: Row, news: News | None) -> Move:
-    match news:
-        case News(Call.START, Came.ANSWERED, Shown() as shown):
+def _starting(row: Row, observation: Observation | None) -> Decision:
+    match observation:
+        case Observation(PayoutCall.START, ReplyKind.ANSWERED, SessionView() as shown):
             return _started_shows(row, shown)
-        case News(Call.START, Came.NOT_SENT):
-            return Move(Then.WAIT, Call.START)
-        case News(Call.START, Came.REFUSED | Came.DUPLICATE as came):
-            # Duplicate: a payout of this key was started that the row, perhaps, knows nothing of.
-            return Move(Then.NEXT, write=Event.NOT_PAID if came is Came.REFUSED else Event.PARKED)
-        case News(Call.STATUS, Came.ANSWERED, Shown() as shown):
-            # Empty: our start, or that of whoever had the row before, may still arrive.
-            return _LEAVE if shown is Shown.EMPTY else _started_shows(row, shown)
-        case News(Call.STATUS):
+        case Observation(PayoutCall.START, ReplyKind.NOT_SENT):
+            return Decision(NextStep.WAIT, PayoutCall.START)
+        case Observation(
+            PayoutCall.START,
+            ReplyKind.REFUSED | ReplyKind.DUPLICATE as kind,
+            SessionView() as shown,
+        ):
+            return _refused_shows(row, kind, shown)
+        case Observation(PayoutCall.STATUS, ReplyKind.ANSWERED, SessionView.EMPTY):
+            # Our start, or one that an earlier owner of the row sent, may still arrive.
+            return _ASK_LATER if row.is_patient else _LEAVE
+        case Observation(PayoutCall.STATUS, ReplyKind.ANSWERED, SessionView() as shown):
+            return _started_shows(row, shown)
+        case Observation(PayoutCall.STATUS):
             return _ASK_LATER
         case _:
             pass
     return _ASK
 
 
-def _started_shows(row: Row, shown: Shown) -> Move:
-    """Read the session that a start was sent for."""
-    if shown in {Shown.EMPTY, Shown.UNSURE}:
+def _refused_shows(row: Row, kind: ReplyKind, shown: SessionView) -> Decision:
+    """Decide from the session of a refused start, which may be refused as a duplicate delivery."""
+    if kind is ReplyKind.DUPLICATE and shown in {SessionView.EMPTY, SessionView.CLOSED}:
+        return Decision(NextStep.NEXT, write=Event.START_KEY_USED)
+    if shown is SessionView.EMPTY:
+        # The status may be out of date: only an acknowledged cancel settles it.
+        return Decision(NextStep.NEXT, write=Event.START_REFUSED)
+    return _started_shows(row, shown)
+
+
+def _started_shows(row: Row, shown: SessionView) -> Decision:
+    """Decide from the session that a start was sent for."""
+    if shown in {SessionView.EMPTY, SessionView.UNSURE}:
         return _ASK_LATER
-    return _settled(row, shown) or Move(Then.NEXT, write=Event.START_KNOWN)
+    return _settled(row, shown) or Decision(NextStep.NEXT, write=Event.START_KNOWN)
 
 
-def _settled(row: Row, shown: Shown) -> Move | None:
+def _settled(row: Row, shown: SessionView) -> Decision | None:
     match shown:
-        case Shown.PAID:
-            return Move(Then.NEXT, write=Event.PAID)
-        case Shown.DECLINED:
-            return Move(Then.NEXT, write=Event.NOT_PAID)
-        case Shown.CLOSED:
-            # One step or confirmed, it is over; else another session may be chosen now.
-            is_over = row.mode is Mode.ONE_STEP or row.step is Step.CONFIRMED
-            return Move(Then.NEXT, write=Event.NOT_PAID if is_over else Event.SESSION_LEFT)
+        case SessionView.PAID:
+            return _PAID
+        case SessionView.MISMATCH:
+            return _CONFLICT
+        case SessionView.DECLINED:
+            return _NOT_PAID
+        case SessionView.CLOSED | SessionView.CANCELLED:
+            # In one step it is over. Otherwise the payout wasn't declined, and a new session may be
+            # chosen, even if its confirm was written as known.
+            return _NOT_PAID if row.mode is Mode.ONE_STEP else _LEFT
         case _:
             pass
     return None
 
 
-def _cancelling(row: Row, news: News | None) -> Move:
-    match news:
-        case News(Call.CANCEL, Came.ANSWERED, Shown.CLOSED):
-            return Move(Then.NEXT, write=Event.SESSION_LEFT)
-        case News(Call.CANCEL, Came.ANSWERED | Came.REFUSED):
+def _cancelling(row: Row, observation: Observation | None) -> Decision:
+    """Leave a session. Our cancel may be what ended it, so an ended session is no decline."""
+    match observation:
+        case Observation(
+            PayoutCall.CANCEL,
+            ReplyKind.ANSWERED,
+            SessionView.CLOSED | SessionView.CANCELLED | SessionView.DECLINED,
+        ):
+            return _left(row, observation.shown)
+        case Observation(
+            PayoutCall.CANCEL, ReplyKind.ANSWERED | ReplyKind.REFUSED | ReplyKind.DUPLICATE
+        ):
             return _ASK
-        case News(Call.CANCEL):
-            return Move(Then.WAIT, Call.CANCEL)
-        case News(Call.STATUS, Came.ANSWERED, Shown() as shown):
+        case Observation(PayoutCall.CANCEL):
+            return Decision(NextStep.WAIT, PayoutCall.CANCEL)
+        case Observation(PayoutCall.STATUS, ReplyKind.ANSWERED, SessionView() as shown):
             return _leaving_shows(row, shown)
-        case News(Call.STATUS):
+        case Observation(PayoutCall.STATUS):
             return _ASK_LATER
         case _:
             pass
-    return Move(Then.SEND, Call.CANCEL)
+    return Decision(NextStep.SEND, PayoutCall.CANCEL)
 
 
-def _leaving_shows(row: Row, shown: Shown) -> Move:
-    if (settled := _settled(row, shown)) is not None:
-        return settled
-    if shown is Shown.UNSURE:
-        return _ASK_LATER
-    if row.mode is Mode.MANUAL:
-        # Nothing is paid that we don't confirm: what can't be cancelled can be abandoned.
-        is_left = shown in {Shown.EMPTY, Shown.NOT_OURS}
-        return Move(Then.NEXT, write=Event.SESSION_LEFT if is_left else Event.START_KNOWN)
-    if shown is Shown.EMPTY:
-        # Its start may still arrive, and would pay: there must be no other before it is closed.
-        return Move(Then.WAIT, Call.CANCEL)
-    return Move(Then.NEXT, write=Event.START_KNOWN)
+def _leaving_shows(row: Row, shown: SessionView) -> Decision:
+    match shown:
+        case SessionView.PAID:
+            return _PAID
+        case SessionView.MISMATCH:
+            return _CONFLICT
+        case SessionView.CLOSED | SessionView.CANCELLED | SessionView.DECLINED:
+            return _left(row, shown)
+        case SessionView.UNDER_WAY | SessionView.UNSURE:
+            return _ASK_LATER
+        case SessionView.EMPTY | SessionView.NOT_OURS | SessionView.AWAITS_CONFIRM:
+            pass
+    is_refused = row.step is Step.REFUSED and shown is SessionView.EMPTY
+    if row.mode is Mode.MANUAL and not (is_refused and row.is_patient):
+        # Without our confirm nothing is paid, so a session that can't be cancelled can be left.
+        return _left(row, shown)
+    if shown is SessionView.EMPTY:
+        # The refusal may be of a duplicate delivery, and the status out of date. In automatic mode
+        # the start may still arrive and would pay: no other session before this one is closed.
+        return Decision(NextStep.WAIT, PayoutCall.CANCEL)
+    return _AWAITS_OUR_CONFIRM
 
 
-def _started(row: Row, news: News | None) -> Move:
-    match news:
-        case News(Call.STATUS | Call.CONFIRM, Came.ANSWERED, Shown() as shown):
+def _left(row: Row, shown: SessionView | None) -> Decision:
+    """Leave a session that can't pay any more; what follows depends on the step."""
+    if shown in {SessionView.CLOSED, SessionView.EMPTY}:
+        if row.step is Step.REFUSED:
+            # A session that can't be cancelled may hold a payout that its status doesn't show yet:
+            # the payout fails only if the start is refused in a second session, too.
+            is_first = row.session_no == 0
+            return _LEFT if shown is SessionView.EMPTY and is_first else _NOT_PAID
+        if row.step is Step.KEY_USED and row.session_no == 0:
+            # Something that the journal doesn't know of used the key.
+            return _PARK
+    return _LEFT
+
+
+def _started(row: Row, observation: Observation | None) -> Decision:
+    match observation:
+        case Observation(
+            PayoutCall.STATUS | PayoutCall.CONFIRM, ReplyKind.ANSWERED, SessionView() as shown
+        ):
             return _settled(row, shown) or _to_confirm(row, shown)
-        case News(Call.STATUS):
+        case Observation(PayoutCall.STATUS):
             return _ASK_LATER
         case _:
             pass
     return _ASK
 
 
-def _to_confirm(row: Row, shown: Shown) -> Move:
-    if shown not in {Shown.AWAITS_CONFIRM, Shown.NOT_OURS}:
+def _to_confirm(row: Row, shown: SessionView) -> Decision:
+    if shown not in {SessionView.AWAITS_CONFIRM, SessionView.NOT_OURS}:
         return _ASK_LATER
     if row.mode is not Mode.MANUAL:
-        # The provider waits for us, though we were told it wouldn't: a person has to look.
-        return Move(Then.NEXT, write=Event.PARKED)
-    if shown is Shown.NOT_OURS:
-        return _LEAVE
-    return Move(Then.SEND, Call.CONFIRM, Event.CONFIRM_INTENDED)
+        # The project's mode is another one: the provider will wait for each confirm.
+        return _AWAITS_OUR_CONFIRM
+    if shown is SessionView.NOT_OURS:
+        # Once it may be one wrong answer. The next session shows the same if the provider changes
+        # what is ordered, and so does every other payout.
+        return _LEAVE if row.session_no == 0 else _CONFLICT
+    return Decision(NextStep.SEND, PayoutCall.CONFIRM, Event.CONFIRM_INTENDED)
 
 
-def _confirming(row: Row, news: News | None) -> Move:
-    match news:
-        case News(Call.CONFIRM, Came.ANSWERED, Shown() as shown):
-            return _settled(row, shown) or Move(Then.NEXT, write=Event.CONFIRM_KNOWN)
-        case News(Call.CONFIRM, Came.NOT_SENT):
-            return Move(Then.WAIT, Call.CONFIRM)
-        case News(Call.STATUS, Came.ANSWERED, Shown() as shown):
+def _confirming(row: Row, observation: Observation | None) -> Decision:
+    match observation:
+        case Observation(PayoutCall.CONFIRM, ReplyKind.ANSWERED, SessionView() as shown):
+            return _settled(row, shown) or Decision(NextStep.NEXT, write=Event.CONFIRM_KNOWN)
+        case Observation(PayoutCall.CONFIRM, ReplyKind.NOT_SENT):
+            return Decision(NextStep.WAIT, PayoutCall.CONFIRM)
+        case Observation(PayoutCall.STATUS, ReplyKind.ANSWERED, SessionView() as shown):
             return _settled(row, shown) or _confirm_again(shown)
-        case News(Call.STATUS):
+        case Observation(PayoutCall.STATUS):
             return _ASK_LATER
         case _:
             pass
     return _ASK
 
 
-def _confirm_again(shown: Shown) -> Move:
+def _confirm_again(shown: SessionView) -> Decision:
     match shown:
-        case Shown.AWAITS_CONFIRM:
-            return Move(Then.SEND, Call.CONFIRM)  # It acts once per session, however often sent.
-        case Shown.UNDER_WAY:
-            return Move(Then.NEXT, write=Event.CONFIRM_KNOWN)
-        case Shown.NOT_OURS:
-            return Move(Then.NEXT, write=Event.PARKED)
+        case SessionView.AWAITS_CONFIRM:
+            return Decision(
+                NextStep.SEND, PayoutCall.CONFIRM
+            )  # It acts once per session, however often sent.
+        case SessionView.UNDER_WAY:
+            return Decision(NextStep.NEXT, write=Event.CONFIRM_KNOWN)
+        case SessionView.NOT_OURS:
+            return _CONFLICT
         case _:
             pass
     return _ASK_LATER
 
 
-def _confirmed(row: Row, news: News | None) -> Move:
-    match news:
-        case News(_, Came.ANSWERED, Shown.AWAITS_CONFIRM):
-            return Move(Then.SEND, Call.CONFIRM)
-        case News(_, Came.ANSWERED, Shown() as shown):
+def _confirmed(row: Row, observation: Observation | None) -> Decision:
+    match observation:
+        case Observation(_, ReplyKind.ANSWERED, SessionView.AWAITS_CONFIRM):
+            return Decision(NextStep.SEND, PayoutCall.CONFIRM)
+        case Observation(_, ReplyKind.ANSWERED, SessionView() as shown):
             return _settled(row, shown) or _ASK_LATER
-        case News():
+        case Observation():
             return _ASK_LATER
         case _:
             pass
     return _ASK
 
 
-def _sent_one_step(row: Row, news: News | None) -> Move:
-    match news:
-        case News(Call.INIT, Came.ANSWERED, Shown() as shown):
-            return _settled(row, shown) or Move(Then.NEXT, write=Event.START_KNOWN)
-        case News(Call.INIT, Came.NOT_SENT):
-            return Move(Then.WAIT, Call.INIT)
-        case News(Call.INIT, Came.REFUSED):
-            return Move(Then.NEXT, write=Event.NOT_PAID)
+def _sent_one_step(row: Row, observation: Observation | None) -> Decision:
+    match observation:
+        case Observation(PayoutCall.INIT, ReplyKind.ANSWERED, SessionView() as shown):
+            return _settled(row, shown) or Decision(NextStep.NEXT, write=Event.START_KNOWN)
+        case Observation(PayoutCall.INIT, ReplyKind.NOT_SENT):
+            return Decision(NextStep.WAIT, PayoutCall.INIT)
+        case Observation(PayoutCall.INIT, ReplyKind.REFUSED):
+            return _NOT_PAID
         case _:
             pass
-    return Move(Then.NEXT, write=Event.PARKED)
+    return _PARK
 
 
-def _unknown(row: Row, news: News | None) -> Move:
-    match news:
-        case News(Call.STATUS, Came.ANSWERED, Shown.PAID | Shown.DECLINED as shown):
-            return _settled(row, shown) or _DONE
+def _unknown(row: Row, observation: Observation | None) -> Decision:
+    match observation:
+        case Observation(PayoutCall.STATUS, ReplyKind.ANSWERED, SessionView.PAID):
+            return _PAID
+        case Observation(
+            PayoutCall.STATUS, ReplyKind.ANSWERED, SessionView.DECLINED | SessionView.CANCELLED
+        ) if not row.is_contradicted:
+            return _NOT_PAID
         case _:
             pass
     return _DONE
@@ -315,6 +410,8 @@ _DECIDE: Final = {
     Step.CREATING: _creating,
     Step.STARTING: _starting,
     Step.CANCELLING: _cancelling,
+    Step.REFUSED: _cancelling,
+    Step.KEY_USED: _cancelling,
     Step.STARTED: _started,
     Step.CONFIRMING: _confirming,
     Step.CONFIRMED: _confirmed,

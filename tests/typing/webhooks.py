@@ -65,4 +65,4 @@ def decorated(webhooks: sg.Webhooks) -> None:
 
     @webhooks.on(sg.ReadyToConfirm, *[sg.PaymentFinished, sg.PaymentRefunded])
     async def _(event: sg.WebhookEvent) -> None:
-        _ = assert_type(event.session, sg.Session)
+        _ = assert_type(event.session, sg.Session | None)

@@ -1,7 +1,8 @@
-"""A worker: takes jobs, pays what they name, and keeps all of its places filled."""
+"""A worker: takes jobs and runs the payouts of their batches, up to its concurrency."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+import os
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Final
@@ -11,46 +12,51 @@ from pgqueuer.applications import PgQueuer
 from pgqueuer.models import Job, Schedule
 from pgqueuer.types import QueueExecutionMode
 
-from ...errors import Refused, SmartGlocalError, WrongSeal
+from ...client import SmartGlocal
+from ...encryption import KEY_VARIABLE, RequestCipher
+from ...errors import InvalidCredentials, Refused, SmartGlocalError, WrongJournalKey
 from ...journal.limits import BEAT_SECONDS
 from ...journal.postgres.journal import PostgresJournal
+from ...models.validators import above_zero
 from ...payouts.orders import PayoutOutcome
 from ...payouts.payouts import Payouts
-from ...values.exactness import above_zero
+from ...payouts.protocol import Mode
 from .jobs import CHUNK, RUN_CHUNK, Jobs, batch_in, jobs_of
 
 EVERY: Final = "* * * * * */5"
-"""When somebody looks for what has no job: every five seconds, one of all workers."""
+"""When jobs are added for due payouts that have none: every five seconds, by one of all workers."""
 _JOBS: Final = 2
-"""At once: one comes to its end while the other fills the places; more are kept from others."""
+"""Jobs at a time: while one finishes, the other uses its free places. Any more jobs would only be
+withheld from other workers."""
 _HEARTBEAT: Final = timedelta(seconds=10)
-"""After so long without a sign its jobs are others'. The journal's leases, which last longer, keep
-them off what it is at; and whoever only slept finds them gone, and does no harm."""
-_LOOK: Final = timedelta(seconds=10)
-"""How often it looks for jobs that nobody told of."""
-_BUSY_LOOK: Final = timedelta(seconds=1)
-_FIRST_REST_SECONDS: Final = 1.0
-_LONGEST_REST_SECONDS: Final = 30.0
+"""After this time without a heartbeat, other workers take its jobs. The journal's leases last
+longer and protect the payouts in progress; a worker that was only suspended finds its jobs taken.
+"""
+_POLL: Final = timedelta(seconds=10)
+"""How often it polls for jobs without a notification."""
+_BUSY_POLL: Final = timedelta(seconds=1)
+_INITIAL_PAUSE_SECONDS: Final = 1.0
+_MAX_PAUSE_SECONDS: Final = 30.0
 _LEAVE_SECONDS: Final = 2.0
 
 
-def _unheard(_error: SmartGlocalError) -> None:
+def _ignore_error(_error: SmartGlocalError) -> None:
     pass
 
 
-def _uncounted(_outcome: PayoutOutcome) -> None:
+def _ignore_outcome(_outcome: PayoutOutcome) -> None:
     pass
 
 
-class Worker(PgQueuer):
-    """PgQueuer over the jobs of one journal; ``run`` it, or have ``pgq run`` do that.
+class ClusterWorker(PgQueuer):
+    """PgQueuer over the jobs of one journal; call ``run``, or use ``pgq run``.
 
-    Set ``shutdown``, and it takes nothing more; what is out is finished and written. Cancelled, it
-    ends at once. A database that is gone is waited for. While it runs, it says every 3 seconds in
-    the journal that it is alive (`PostgresJournal.workers`).
+    Once ``shutdown`` is set, it takes no more payouts, and finishes and stores those in progress.
+    When it is cancelled, it ends at once. If the database can't be reached, it waits. While it
+    runs, it records every 3 seconds in the journal that it is alive (`PostgresJournal.workers`).
     """
 
-    bench: "Bench"
+    runner: "JobRunner"
 
     async def run(
         self,
@@ -60,19 +66,21 @@ class Worker(PgQueuer):
     ) -> None:
         """Work until ``shutdown`` is set.
 
-        How many jobs it takes, and how long it may be silent, isn't left to ``pgq run``: whoever
-        takes more than he works on keeps them from others.
+        The number of jobs and the heartbeat are set here and not by ``pgq run``: a worker that
+        takes more jobs than it works on keeps them from other workers.
 
         Raises:
-            Refused: our credentials are refused; what was begun stays open.
-            WrongSeal: a request was sealed with a key that isn't given.
+            Refused: the credentials are refused; payouts in progress stay open.
+            WrongJournalKey: a request was encrypted with another key.
 
         """
-        self.qm.min_dequeue_poll_interval = _BUSY_LOOK
-        beside = [asyncio.ensure_future(one) for one in (self._heed(), self._beat())]
+        self.qm.min_dequeue_poll_interval = _BUSY_POLL
+        background = [
+            asyncio.ensure_future(one) for one in (self._stop_on_shutdown(), self._beat())
+        ]
         working = asyncio.ensure_future(
             super().run(
-                dequeue_timeout=_LOOK,
+                dequeue_timeout=_POLL,
                 batch_size=1,
                 max_concurrent_tasks=_JOBS,
                 heartbeat_timeout=_HEARTBEAT,
@@ -84,26 +92,26 @@ class Worker(PgQueuer):
         except asyncio.CancelledError:
             # PgQueuer alone would wait for its jobs.
             _ = working.cancel()
-            self.bench.abandon()
+            self.runner.abandon()
             _ = await asyncio.wait([working])
             raise
         finally:
-            for one in beside:
+            for one in background:
                 _ = one.cancel()
-        _ = await asyncio.wait(beside)
+        _ = await asyncio.wait(background)
         await self._leave()
         working.result()
-        if self.bench.ended_by is not None:
-            raise self.bench.ended_by
+        if self.runner.ended_by is not None:
+            raise self.runner.ended_by
 
-    async def _heed(self) -> None:
+    async def _stop_on_shutdown(self) -> None:
         _ = await self.shutdown.wait()
-        self.bench.payouts.stop("the worker was told to stop")
+        self.runner.payouts.stop("the worker was stopped")
 
     async def _beat(self) -> None:
-        journal, owner = self.bench.jobs.journal, self.bench.payouts.owner
+        journal, owner = self.runner.jobs.journal, self.runner.payouts.owner
         while True:
-            # A database that is gone, or gives no right to that, is no reason to pay nothing.
+            # Payouts go on even if the database is gone or doesn't allow this.
             with suppress(SmartGlocalError):
                 await journal.beat(owner)
             await asyncio.sleep(BEAT_SECONDS)
@@ -111,58 +119,58 @@ class Worker(PgQueuer):
     async def _leave(self) -> None:
         with suppress(SmartGlocalError, TimeoutError):
             async with asyncio.timeout(_LEAVE_SECONDS):
-                await self.bench.jobs.journal.leave(self.bench.payouts.owner)
+                await self.runner.jobs.journal.leave(self.runner.payouts.owner)
 
 
 @define(eq=False)
-class Bench:
-    """Where the jobs of one worker are done."""
+class JobRunner:
+    """Runs the jobs of one worker."""
 
     payouts: Payouts
     jobs: Jobs
     concurrency: int
-    told: Callable[[PayoutOutcome], None]
-    failed: Callable[[SmartGlocalError], None]
+    on_outcome: Callable[[PayoutOutcome], None]
+    on_error: Callable[[SmartGlocalError], None]
     shutdown: Callable[[], asyncio.Event]
     places: asyncio.Semaphore = field(init=False)
     ended_by: SmartGlocalError | None = field(default=None, init=False)
-    """What no other job would fare better with."""
+    """The error that ended the worker; it would end every other job, too."""
     _at_work: set[asyncio.Task[object]] = field(factory=set[asyncio.Task[object]], init=False)
-    _rest_seconds: float = field(default=_FIRST_REST_SECONDS, init=False)
+    _pause_seconds: float = field(default=_INITIAL_PAUSE_SECONDS, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.places = asyncio.Semaphore(self.concurrency)
 
     async def run_chunk(self, job: Job) -> None:
-        """Pay some of what a job names; where others did, or it was paused, nothing."""
+        """Run some payouts of a job's batch; none if it is paused or others have done them."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in one
         self._at_work.add(task)
         try:
             await self._pay(batch_in(job.payload, self.jobs.journal.scope))
-        except (Refused, WrongSeal) as error:
+        except (Refused, WrongJournalKey) as error:
             self.ended_by = self.ended_by or error
             self.shutdown().set()
             raise
         except SmartGlocalError as error:
-            # PgQueuer lets the job go, and the schedule puts in another where it is worth while.
-            self.failed(error)
-            await self._rest()
+            # PgQueuer drops the job; the schedule adds another one if payouts are still due.
+            self.on_error(error)
+            await self._pause()
             raise
         finally:
             self._at_work.discard(task)
 
     def abandon(self) -> None:
-        """End what is under way at once; the journal has it."""
+        """Cancel the running jobs; their payouts are in the journal."""
         for task in self._at_work:
             _ = task.cancel()
 
-    async def look(self, _schedule: Schedule) -> None:
-        """Put in jobs for what has none."""
+    async def add_due_jobs(self, _schedule: Schedule) -> None:
+        """Add jobs for the payouts that are due and have none."""
         try:
             _ = await self.jobs.put_due()
         except SmartGlocalError as error:
-            self.failed(error)
+            self.on_error(error)
 
     async def _pay(self, batch: str) -> None:
         chunk = self.payouts.run_chunk(
@@ -170,13 +178,13 @@ class Bench:
         )
         async with aclosing(chunk) as outcomes:
             async for outcome in outcomes:
-                self._rest_seconds = _FIRST_REST_SECONDS
-                self.told(outcome)
+                self._pause_seconds = _INITIAL_PAUSE_SECONDS
+                self.on_outcome(outcome)
 
-    async def _rest(self) -> None:
-        """Wait for a while: whoever can't pay must not run through the jobs of others."""
-        seconds = self._rest_seconds
-        self._rest_seconds = min(2 * seconds, _LONGEST_REST_SECONDS)
+    async def _pause(self) -> None:
+        """Wait: a worker that can't pay must not use up the jobs that others could do."""
+        seconds = self._pause_seconds
+        self._pause_seconds = min(2 * seconds, _MAX_PAUSE_SECONDS)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 _ = await self.shutdown().wait()
@@ -189,33 +197,89 @@ async def worker_of(  # noqa: PLR0913 - settings, all named, all with a default
     *,
     concurrency: int = 64,
     every: str = EVERY,
-    told: Callable[[PayoutOutcome], None] = _uncounted,
-    failed: Callable[[SmartGlocalError], None] = _unheard,
-) -> AsyncGenerator[Worker]:
-    """Give a worker over payouts that are open, which it stops when it is told to stop.
+    on_outcome: Callable[[PayoutOutcome], None] = _ignore_outcome,
+    on_error: Callable[[SmartGlocalError], None] = _ignore_error,
+) -> AsyncGenerator[ClusterWorker]:
+    """Open a worker; it begins no more of these ``payouts`` when its ``shutdown`` is set.
 
-    ``concurrency`` is that of all its jobs together. ``every`` says, in the words of cron, when one
-    of all workers looks for payouts without a job: one was lost, the queue's tables were emptied,
-    a pause ended, a wait is over. ``told`` hears of every outcome, ``failed`` of what ended a job
-    early, and of a database that is gone; what ends the worker is raised by its ``run``.
+    ``concurrency`` is the number of payouts at a time, in all its jobs together. ``every``, in cron
+    syntax, is when one of all workers adds jobs for due payouts that have none: a job was lost, the
+    queue's tables were emptied, a pause ended, or a wait is over. ``on_outcome`` is called with
+    every outcome; ``on_error`` with an error that ended a job early, and when the database can't be
+    reached. An error that ends the worker is raised by its ``run``.
 
     Raises:
-        InvalidRequest: a concurrency that makes no sense.
+        InvalidRequest: the concurrency isn't a whole number above zero.
         JournalUnusable: the database can't be reached, or refuses.
 
     """
     above_zero("concurrency", concurrency, whole=True)
-    made: list[Worker] = []
+    workers: list[ClusterWorker] = []
 
     def is_over() -> bool:
-        return not made or made[0].shutdown.is_set()
+        return not workers or workers[0].shutdown.is_set()
 
-    async with jobs_of(journal, is_over=is_over, lost=failed) as jobs:
-        worker = Worker(connection=jobs.driver, channel=jobs.channel, queries=jobs.queries)
-        made.append(worker)
-        # PgQueuer's command line puts another event in the place of this one.
-        bench = Bench(payouts, jobs, concurrency, told, failed, lambda: worker.shutdown)
-        worker.bench = bench
-        _ = worker.entrypoint(RUN_CHUNK)(bench.run_chunk)
-        _ = worker.schedule("enqueue_due", every)(bench.look)
+    async with jobs_of(journal, is_over=is_over, on_lost=on_error) as jobs:
+        worker = ClusterWorker(connection=jobs.driver, channel=jobs.channel, queries=jobs.queries)
+        workers.append(worker)
+        # PgQueuer's command line replaces the event, so that it is read anew each time.
+        runner = JobRunner(
+            payouts, jobs, concurrency, on_outcome, on_error, lambda: worker.shutdown
+        )
+        worker.runner = runner
+        _ = worker.entrypoint(RUN_CHUNK)(runner.run_chunk)
+        _ = worker.schedule("enqueue_due", every)(runner.add_due_jobs)
         yield worker
+
+
+_JOURNAL: Final = "SMARTGLOCAL_JOURNAL"
+_CONCURRENCY: Final = "SMARTGLOCAL_CONCURRENCY"
+_CONFIRM: Final = "SMARTGLOCAL_CONFIRM"
+_MODES: Final[Mapping[str, Mode]] = {"manual": Mode.MANUAL, "automatic": Mode.AUTOMATIC}
+
+
+@asynccontextmanager
+async def create_worker() -> AsyncGenerator[ClusterWorker]:
+    """Open a worker that is set up by environment variables.
+
+    ``pgq run smartglocal_async.integrations.cluster:create_worker`` runs it, and so does
+    ``pgqueuer.run`` in a program.
+    ``SMARTGLOCAL_JOURNAL`` is the address of the journal, ``SMARTGLOCAL_JOURNAL_KEY`` the key that
+    encrypts its requests. Further variables are those of `SmartGlocal.from_env`,
+    ``SMARTGLOCAL_CONCURRENCY`` (default 64), and ``SMARTGLOCAL_CONFIRM``, manual or automatic.
+
+    Raises:
+        InvalidCredentials: a variable is missing or can't be used; the text names it.
+        JournalUnusable: the journal can't be opened.
+
+    """
+    journal = PostgresJournal(_required(_JOURNAL, "the address of the journal, as postgres://..."))
+    _ = _required(KEY_VARIABLE, "the key that encrypts the requests in the journal")
+    mode, concurrency = _mode(), _concurrency()
+    async with (
+        SmartGlocal.from_env() as client,
+        Payouts(client, journal, mode=mode, cipher=RequestCipher.from_env()) as payouts,
+        worker_of(payouts, journal, concurrency=concurrency) as worker,
+    ):
+        yield worker
+
+
+def _required(name: str, what: str) -> str:
+    value = os.environ.get(name)
+    if not value:
+        raise InvalidCredentials(f"{name}: isn't set; give {what}")
+    return value
+
+
+def _mode() -> Mode:
+    text = os.environ.get(_CONFIRM) or "manual"
+    if text not in _MODES:
+        raise InvalidCredentials(f"{_CONFIRM}: expected manual or automatic")
+    return _MODES[text]
+
+
+def _concurrency() -> int:
+    text = os.environ.get(_CONCURRENCY) or "64"
+    if not (text.isdecimal() and int(text) > 0):
+        raise InvalidCredentials(f"{_CONCURRENCY}: expected a whole number above zero")
+    return int(text)

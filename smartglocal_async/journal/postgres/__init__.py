@@ -1,4 +1,4 @@
-"""A journal in PostgreSQL: for many processes and machines, by leases with fences."""
+"""A journal in PostgreSQL for many processes and machines, with leases and fences."""
 
 from .journal import PostgresJournal
 

@@ -1,26 +1,27 @@
-"""Where a journal lies, in words that hold no password."""
+"""The address of a journal: its schema, the driver's part, and a form without secrets."""
 
 import re
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ...errors import InvalidRequest
+from ...models.validators import discreetly
 
 _SCHEMES: Final = frozenset({"postgres", "postgresql"})
 _SCHEMA: Final = re.compile(r"[a-z_][a-z0-9_]{0,47}")
 _PORT: Final = 5432
 _DEFAULT_SCHEMA: Final = "smartglocal"
 _APPLICATION: Final = "smartglocal"
-_LEADS: Final = frozenset(
+_NOT_SECRET: Final = frozenset(
     {"database", "dbname", "host", "port", "schema", "sslmode", "target_session_attrs", "user"}
 )
-"""What of an address leads to its journal, and is no secret."""
+"""The settings of an address that identify the journal, and aren't secret."""
 _PLACE: Final = re.compile(r"(/[^:@]*|\[[0-9a-fA-F:.%]+\]|[^/:@\[\]]+)(?::([0-9]+))?")
 """A folder of sockets, an address in brackets or a name; and a port."""
 
 
 def checked_schema(schema: str) -> str:
-    """Give the name of a schema that can stand in a statement as it is.
+    """Return the name of a schema if it can be used in a statement unquoted.
 
     Raises:
         InvalidRequest: it can't.
@@ -33,12 +34,13 @@ def checked_schema(schema: str) -> str:
 
 
 def schema_in(dsn: str) -> str:
-    """Give the schema that an address names as ``?schema=NAME``, or the usual one."""
+    """Return the schema that an address names as ``?schema=NAME``, or the default one."""
     return (_schemas(dsn) or [_DEFAULT_SCHEMA])[0]
 
 
+@discreetly
 def check_schema(dsn: str, schema: str) -> None:
-    """See that an address names no other schema.
+    """Check that an address names no other schema.
 
     Raises:
         InvalidRequest: it does.
@@ -49,18 +51,19 @@ def check_schema(dsn: str, schema: str) -> None:
 
 
 def without_schema(dsn: str) -> str:
-    """Give an address as the driver takes it, which knows nothing of our schema."""
-    kept = [f"{name}={value}" for name, value in _asked(dsn) if name != "schema"]
+    """Return an address for the driver, without our setting for the schema."""
+    kept = [f"{name}={value}" for name, value in _settings(dsn) if name != "schema"]
     return "?".join([dsn.partition("?")[0], *(["&".join(kept)] if kept else [])])
 
 
 def application_in(dsn: str) -> str:
-    """Give the name under which our connections stand in ``pg_stat_activity``."""
+    """Return the name of our connections in ``pg_stat_activity``."""
     return dict(parse_qsl(urlsplit(dsn).query)).get("application_name", _APPLICATION)
 
 
+@discreetly
 def without_secrets(dsn: str) -> str:
-    """Give an address that leads to the same journal, but for the password.
+    """Return an address of the same journal without the password.
 
     Raises:
         InvalidRequest: the address can't be read.
@@ -69,16 +72,17 @@ def without_secrets(dsn: str) -> str:
     _ = name_of(dsn, "")
     parts = urlsplit(dsn)
     user, at, hosts = parts.netloc.rpartition("@")
-    kept = [f"{name}={value}" for name, value in _asked(dsn) if name in _LEADS]
+    kept = [f"{name}={value}" for name, value in _settings(dsn) if name in _NOT_SECRET]
     place = f"{parts.scheme}://{user.partition(':')[0]}{at}{hosts}{parts.path}"
     return "?".join([place, *(["&".join(kept)] if kept else [])])
 
 
+@discreetly
 def name_of(dsn: str, schema: str) -> str:
-    """Give the name of a journal for messages.
+    """Return the name of a journal for messages.
 
     Raises:
-        InvalidRequest: the address can't be read; its text stays out of the message.
+        InvalidRequest: the address can't be read; the message doesn't show it.
 
     """
     try:
@@ -86,29 +90,31 @@ def name_of(dsn: str, schema: str) -> str:
     except ValueError:
         parts = urlsplit("")
     hosts = parts.netloc.rpartition("@")[2]
-    asked = dict(parse_qsl(parts.query))
+    settings = dict(parse_qsl(parts.query))
     places = [
         _PLACE.fullmatch(unquote(host))
-        for host in (hosts or asked.get("host") or "localhost").split(",")
+        for host in (hosts or settings.get("host") or "localhost").split(",")
     ]
     if parts.scheme not in _SCHEMES or None in places:
         words = "expected an address such as postgres://user@host:5432/database"
         raise InvalidRequest("PostgresJournal.dsn", words)
-    # An @ that isn't written as %40 ends a password too early: its rest would be shown as a name.
+    # An @ that isn't written as %40 ends a password too early: the rest would be shown as a host.
     if dsn.count("@") > 1 or (dsn.count("@") == 1 and "@" not in parts.netloc):
         words = "write /, ?, # and @ in a user, a password or a name as %2F, %3F, %23 and %40"
         raise InvalidRequest("PostgresJournal.dsn", words)
-    port = asked.get("port") or _PORT
+    port = settings.get("port") or _PORT
     named = ",".join(f"{place[1]}:{place[2] or port}" for place in places if place)
-    database = parts.path.removeprefix("/") or asked.get("dbname") or asked.get("database", "")
+    database = (
+        parts.path.removeprefix("/") or settings.get("dbname") or settings.get("database", "")
+    )
     return f"the journal postgres://{named}/{database} (schema {schema})"
 
 
 def _schemas(dsn: str) -> list[str]:
-    return [unquote(value) for name, value in _asked(dsn) if name == "schema"]
+    return [unquote(value) for name, value in _settings(dsn) if name == "schema"]
 
 
-def _asked(dsn: str) -> list[tuple[str, str]]:
-    """Give the settings behind the question mark, as they are written."""
+def _settings(dsn: str) -> list[tuple[str, str]]:
+    """Return the settings after the question mark, still encoded."""
     pairs = (part.partition("=") for part in dsn.partition("?")[2].split("&") if part)
     return [(name, value) for name, _, value in pairs]

@@ -5,12 +5,13 @@ import os
 import sys
 import warnings
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import Factory, define, evolve, field
 
 from ...errors import JournalUnusable, KeyReused, LeftOpen, Misuse
-from ...values.exactness import above_zero
+from ...models.validators import above_zero, discreet
 from ..entries import (
     EVERY_STEP,
     KEEP,
@@ -23,25 +24,24 @@ from ..entries import (
     Entry,
     Halt,
     Kept,
-    Learned,
     NewEntry,
     OpenClaims,
+    PendingEvent,
+    SamePayment,
 )
-from ..limits import AtWork, Limits
-from ..packing import Page
-from ..ruling import COUNTED
-from ..scopes import is_same
+from ..limits import COUNTED, Limits, WorkerInfo
+from ..rows import Page, is_same
 from ..states import Event, Step
-from ..writing import Writing, holding
+from ..transitions import Transitions, holding
 from .address import check_schema, checked_schema, name_of, schema_in, without_schema
-from .draft import Needs
-from .fleet import Fleet
-from .questions import Questions
+from .queries import Queries
+from .statements import Needs
+from .workers import WorkerTable
 
 if TYPE_CHECKING:
     from asyncpg import Connection
 
-    from .opening import Opened
+    from .opening import OpenJournal
 
 T = TypeVar("T")
 
@@ -50,24 +50,26 @@ def _nothing(_label: str) -> None:
     """Do nothing at a fault point."""
 
 
+@discreet
 @define(eq=False)
 class PostgresJournal:
     """A journal in a schema of a PostgreSQL database, for any number of processes.
 
-    The schema is ``schema``, or stands in the address, as ``?schema=NAME``; else ``smartglocal``.
-    It is made by whoever opens it first, unless ``may_make`` is false: then there has to be one. It
-    needs the extra ``postgres``. What a method gave back is on the server's disk: every commit
-    waits for it, whatever the role's settings say. Those who ask at the same time share a commit.
-    The time of leases is the database's. A database that is gone is tried again for
-    ``patience_seconds``, then what was asked for raises `JournalUnusable`; the next that is asked
-    for tries anew. A commit whose answer was lost is asked about. It is used from the event loop
-    that opened it. Where a standby server may take over, set ``synchronous_commit`` to
-    ``remote_apply``, and name it in ``synchronous_standby_names``: what it lacks else is forgotten,
-    and noticed only by those who wrote it. ``clock`` and ``fault_point`` are for tests; the latter
-    is called with ``taken``, ``written``, ``committed``, ``told``.
+    The schema is ``schema``, or ``?schema=NAME`` in the address; else ``smartglocal``. Opening it
+    makes the tables if there are none, unless ``may_make`` is false. It needs the extra
+    ``postgres``. What a method returned is on the server's disk: every commit waits for that,
+    whatever the role's settings are. Calls made at the same time share a commit. Leases use the
+    database's time. A database that can't be reached is retried for ``patience_seconds``; then the
+    call raises `JournalUnusable`, and the next call tries again. If the answer to a commit is lost,
+    the journal checks whether the commit was made. Use it only in the event loop that opened it.
+
+    If a standby server may take over, set ``synchronous_commit`` to ``remote_apply``, and name the
+    standby in ``synchronous_standby_names``: otherwise commits that it lacks are lost, and only the
+    processes that wrote them notice. ``clock`` and ``fault_point`` are for tests; the latter is
+    called with ``taken``, ``written``, ``committed``, ``resolved``.
 
     Raises:
-        InvalidRequest: an address or a name of a schema that can't be one.
+        InvalidRequest: an address or a name of a schema that isn't valid.
 
     """
 
@@ -84,8 +86,8 @@ class PostgresJournal:
     clock: Callable[[], float] | None = field(default=None, kw_only=True, repr=False)
     fault_point: Callable[[str], None] = field(default=_nothing, kw_only=True, repr=False)
     _name: str = field(init=False)
-    _questions: Questions = field(init=False, repr=False)
-    _now_open: "Opened | None" = field(default=None, init=False, repr=False)
+    _queries: Queries = field(init=False, repr=False)
+    _now_open: "OpenJournal | None" = field(default=None, init=False, repr=False)
     _opening: asyncio.Lock = field(factory=asyncio.Lock, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -93,36 +95,36 @@ class PostgresJournal:
         above_zero("answer_seconds", self.answer_seconds)
         self._name = name_of(self.dsn, self.schema)
         check_schema(self.dsn, self.schema)
-        self._questions = Questions(self.schema)
+        self._queries = Queries(self.schema)
 
     @property
     def durable(self) -> bool:
-        """It is: every commit reaches the disk before anybody is told."""
+        """True: every commit reaches the disk before its caller continues."""
         return True
 
     @property
     def journal_id(self) -> str:
-        """A random name, given when the journal was made."""
+        """A random name, made with the journal."""
         return self._opened.identity.journal_id
 
     @property
     def secret(self) -> bytes:
-        """The secret for the fingerprints, made with the journal."""
+        """The secret for fingerprints, made with the journal."""
         return self._opened.identity.secret
 
     @property
     def scope(self) -> str:
-        """The server and the project whose it is: known once it is open."""
+        """The server and the project that it belongs to; known once it is open."""
         return self._opened.scope
 
     async def open(self, scope: str) -> None:
-        """Connect, and make the tables where there are none and it may; leases stay as they are.
+        """Connect, and make the tables if there are none and it may; leases stay as they are.
 
         Raises:
             Misuse: the extra is not installed.
-            JournalUnusable: the database can't be reached, refuses, is too old, or forgets; or the
-                schema is another scope's, or of a newer version, or has no journal, and none may
-                be made.
+            JournalUnusable: the database can't be reached, refuses the user, is too old, or isn't
+                durable; or the schema belongs to another scope, is of a newer version, or has no
+                journal, and none may be made.
 
         """
         async with self._opening:
@@ -133,12 +135,12 @@ class PostgresJournal:
             raise JournalUnusable(words)
 
     async def close(self) -> None:
-        """Finish what was asked for, and let the connections go; closing twice is fine.
+        """Finish the pending jobs, and close the connections; closing twice is fine.
 
-        After a fork, or when its event loop is gone, there is nothing left to finish.
+        After a fork, or when its event loop is closed, there is nothing left to finish.
 
         Raises:
-            Misuse: it was opened in another event loop, which is there still.
+            Misuse: it was opened in another event loop, which still runs.
 
         """
         async with self._opening:
@@ -150,24 +152,26 @@ class PostgresJournal:
             await opened.close()
 
     async def accept(self, new: NewEntry) -> Entry:
-        """Write a new entry, or give the one that is there."""
-        return await self._write(_accepts((new,)), lambda writing: writing.accept(new))
+        """Write a new entry; return it, or the existing one of its key."""
+        return await self._write(_accepts((new,)), lambda transitions: transitions.accept(new))
 
     async def find(self, key: str) -> Entry | None:
-        """Give the entry of a key."""
-        return await self._ask(lambda connection: self._questions.find(connection, key))
+        """Return the entry of a key."""
+        return await self._read(lambda connection: self._queries.find(connection, key))
 
     async def accept_many(self, news: Sequence[NewEntry]) -> tuple[Entry | KeyReused, ...]:
         """Write new entries in one commit."""
-        return await self._write(_accepts(news), lambda writing: writing.accept_many(news))
+        return await self._write(_accepts(news), lambda transitions: transitions.accept_many(news))
 
     async def claim(
-        self, key: str, owner: str, lease_seconds: float, *, heeds_halt: bool = True
+        self, key: str, owner: str, lease_seconds: float, *, respects_halt: bool = True
     ) -> Entry:
-        """Take the entry for some time; the fence goes up."""
+        """Lease the entry; the fence goes up."""
         return await self._write(
             Needs(keys=frozenset({key}), counted=frozenset({key})),
-            lambda writing: writing.claim(key, owner, lease_seconds, heeds_halt=heeds_halt),
+            lambda transitions: transitions.claim(
+                key, owner, lease_seconds, respects_halt=respects_halt
+            ),
         )
 
     async def take(
@@ -176,14 +180,14 @@ class PostgresJournal:
         owner: str,
         lease_seconds: float,
         *,
-        heeds_halt: bool = True,
+        respects_halt: bool = True,
         intends: Event | None = None,
     ) -> Entry:
         """Accept and claim in one commit."""
         return await self._write(
             evolve(_accepts((new,)), counted=frozenset({new.key})),
-            lambda writing: writing.take(
-                new, owner, lease_seconds, heeds_halt=heeds_halt, intends=intends
+            lambda transitions: transitions.take(
+                new, owner, lease_seconds, respects_halt=respects_halt, intends=intends
             ),
         )
 
@@ -196,10 +200,11 @@ class PostgresJournal:
         steps: Collection[Step] = WORKABLE,
         batch: str | None = None,
     ) -> OpenClaims:
-        """Take entries that can be worked on now, the oldest first."""
+        """Claim entries that can be worked on now, the oldest first."""
         page = Page(limit=limit, after=None, steps=steps, batch=batch)
         return await self._write(
-            Needs(pages=(page,)), lambda writing: writing.claim_open(page, owner, lease_seconds)
+            Needs(pages=(page,)),
+            lambda transitions: transitions.claim_open(page, owner, lease_seconds),
         )
 
     async def advance(
@@ -208,32 +213,32 @@ class PostgresJournal:
         event: Event,
         changes: Changes = NO_CHANGES,
         *,
-        learned: Learned | None = None,
+        pending: PendingEvent | None = None,
     ) -> Entry:
-        """Write a step, and a line of the log with it."""
+        """Write an event, and its line of the log."""
         named = changes.session_id
         sessions = frozenset({named}) if isinstance(named, str) else frozenset[str]()
         keys = frozenset({entry.key})
         counted = keys if event in COUNTED else frozenset[str]()
         needs = Needs(keys=keys, sessions=sessions, counted=counted)
         return await self._write(
-            needs, lambda writing: writing.advance(entry, event, changes, learned)
+            needs, lambda transitions: transitions.advance(entry, event, changes, pending)
         )
 
     async def renew(self, entry: Entry, lease_seconds: float) -> Entry:
-        """Lengthen the lease, counted from now."""
+        """Extend the lease, counted from now."""
         return await self._write(
-            _key(entry.key), lambda writing: writing.renew(entry, lease_seconds)
+            _key(entry.key), lambda transitions: transitions.renew(entry, lease_seconds)
         )
 
     async def release(
         self, entry: Entry, *, not_before: float | Kept | None = KEEP, backs_off: bool = False
     ) -> None:
-        """Give the entry back."""
+        """End the lease of the entry."""
         keys = frozenset({entry.key})
         await self._write(
             Needs(keys=keys, counted=frozenset() if entry.attempts else keys),
-            lambda writing: writing.release(entry, not_before, backs_off=backs_off),
+            lambda transitions: transitions.release(entry, not_before, backs_off=backs_off),
         )
 
     async def open_entries(
@@ -245,11 +250,11 @@ class PostgresJournal:
         batch: str | None = None,
         is_due: bool = True,
     ) -> tuple[Entry, ...]:
-        """Give entries that can be worked on now, the oldest first, behind the key ``after``."""
+        """Return entries that can be worked on now, the oldest first, after the key ``after``."""
         page = Page(limit=limit, after=after, steps=steps, batch=batch)
         now = None if self.clock is None else self.clock()
-        return await self._ask(
-            lambda connection: self._questions.open_entries(connection, page, now, is_due=is_due)
+        return await self._read(
+            lambda connection: self._queries.open_entries(connection, page, now, is_due=is_due)
         )
 
     async def entries(
@@ -260,119 +265,158 @@ class PostgresJournal:
         steps: Collection[Step] = EVERY_STEP,
         batch: str | None = None,
     ) -> tuple[Entry, ...]:
-        """Give a page of all entries, in the order in which they came."""
+        """Return a page of all entries in the order of acceptance."""
         page = Page(limit=limit, after=after, steps=steps, batch=batch)
-        return await self._ask(lambda connection: self._questions.entries(connection, page))
+        return await self._read(lambda connection: self._queries.entries(connection, page))
 
     async def by_session(self, session_id: str) -> Entry | None:
-        """Give the entry that uses this session, or used and left it."""
-        return await self._ask(
-            lambda connection: self._questions.by_session(connection, session_id)
-        )
+        """Return the entry that uses this session, or used it before."""
+        return await self._read(lambda connection: self._queries.by_session(connection, session_id))
 
     async def counts(self, *, batch: str | None = None) -> Mapping[Step, int]:
         """Count the entries by step."""
-        return await self._ask(lambda connection: self._questions.counts(connection, batch))
+        return await self._read(lambda connection: self._queries.counts(connection, batch))
 
     async def counts_by_batch(self) -> Mapping[str | None, Mapping[Step, int]]:
-        """Count the entries of each batch by step; those of no batch stand under None."""
-        return await self._ask(self._questions.counts_by_batch)
+        """Count the entries of each batch by step; those of no batch under None."""
+        return await self._read(self._queries.counts_by_batch)
 
     async def sums(self, *, batch: str | None = None) -> Mapping[tuple[Step, str], int]:
         """Add up the amounts by step and currency."""
-        return await self._ask(lambda connection: self._questions.sums(connection, batch))
+        return await self._read(lambda connection: self._queries.sums(connection, batch))
 
     async def put_batch(self, batch: Batch) -> Batch:
         """Write a batch, new or again."""
         needs = Needs(batches=frozenset({batch.name}))
-        return await self._write(needs, lambda writing: writing.put_batch(batch))
+        return await self._write(needs, lambda transitions: transitions.put_batch(batch))
 
     async def set_batch_state(
         self, name: str, state: BatchState, reason: str | None = None
     ) -> Batch:
-        """Have `claim_open` give payouts of a batch, or none."""
+        """Set whether `claim_open` returns payouts of a batch."""
         return await self._write(
             Needs(batches=frozenset({name})),
-            lambda writing: writing.set_batch_state(name, state, reason),
+            lambda transitions: transitions.set_batch_state(name, state, reason),
         )
 
     async def cover(self, name: str, cover: Mapping[str, int]) -> Batch:
-        """Say how much of a batch the wallets pay for, where it stops on a low balance."""
+        """Store how much of a batch the wallets cover, if the batch stops on a low balance."""
         needs = Needs(batches=frozenset({name}))
-        return await self._write(needs, lambda writing: writing.cover(name, cover))
+        return await self._write(needs, lambda transitions: transitions.cover(name, cover))
 
     async def batch(self, name: str) -> Batch | None:
-        """Give a batch by its name."""
-        return await self._ask(lambda connection: self._questions.batch(connection, name))
+        """Return a batch by its name."""
+        return await self._read(lambda connection: self._queries.batch(connection, name))
 
     async def batches(self) -> tuple[Batch, ...]:
-        """Give all batches, the one that was begun first in front."""
-        return await self._ask(self._questions.batches)
+        """Return all batches, the oldest first."""
+        return await self._read(self._queries.batches)
 
-    async def count_open(self, most: int, *, batch: str, is_due: bool = True) -> int:
-        """Count what could be taken of a batch now, up to so many; or all that isn't settled."""
-        page = Page(limit=most, after=None, steps=WORKABLE, batch=batch)
+    async def count_open(self, limit: int, *, batch: str, is_due: bool = True) -> int:
+        """Count the payouts of a batch that can be claimed now, up to ``limit``.
+
+        With ``is_due=False`` those are counted that aren't settled.
+        """
+        page = Page(limit=limit, after=None, steps=WORKABLE, batch=batch)
         now = None if self.clock is None else self.clock()
-        return await self._ask(
-            lambda connection: self._questions.count_open(connection, page, now, is_due=is_due)
+        return await self._read(
+            lambda connection: self._queries.count_open(connection, page, now, is_due=is_due)
         )
 
     async def halt(self, halt: Halt | None) -> None:
-        """Put the brake on; None lifts it."""
-        await self._write(Needs(sets_halt=True), lambda writing: writing.halt(halt))
+        """Halt all payouts; None lifts the halt."""
+        await self._write(Needs(sets_halt=True), lambda transitions: transitions.halt(halt))
 
     async def halted(self) -> Halt | None:
-        """Give the halt that holds now."""
-        now, halt = await self._ask(self._questions.halt)
+        """Return the halt that is in force now."""
+        now, halt = await self._read(self._queries.halt)
         return holding(halt, now if self.clock is None else self.clock())
 
+    async def check_halt(self) -> None:
+        """Store that the reports were compared while a halt is in force."""
+        await self._write(Needs(sets_halt=True), lambda transitions: transitions.check_halt())
+
+    async def lift(self, *, unchecked: bool = False) -> Halt | None:
+        """Lift the halt that is in force now, and return it."""
+        return await self._write(
+            Needs(sets_halt=True), lambda transitions: transitions.lift(unchecked=unchecked)
+        )
+
+    async def lacks(self, keys: Collection[str]) -> frozenset[str]:
+        """Return the keys that are unknown, or not at a final step."""
+        return await self._read(lambda connection: self._queries.lacks(connection, keys))
+
+    async def same_payments(self, payments: Collection[bytes]) -> tuple[SamePayment, ...]:
+        """Return the payouts with these digests of payee and sum."""
+        return await self._read(
+            lambda connection: self._queries.same_payments(connection, payments)
+        )
+
+    async def forget(self, before: float) -> int:
+        """Drop personal data from payouts that were settled before a time; return how many.
+
+        It works in several commits, and needs the right to delete from the table ``attempt``. The
+        space is used again once the server has vacuumed the tables.
+        """
+        # Imported when used: the package works without the extra.
+        from .writer import forget_some  # noqa: PLC0415
+
+        total, last, level = 0, 0, self._opened.writer.level
+        while True:
+            query = partial(forget_some, schema=self.schema, level=level, before=before, after=last)
+            count, reached = await self._read(query)
+            total += count
+            if reached is None:
+                return total
+            last = reached
+
     async def history(self, key: str) -> tuple[Attempt, ...]:
-        """Give the log of an entry, the oldest line first."""
-        return await self._ask(lambda connection: self._questions.history(connection, key))
+        """Return the log of an entry, the oldest line first."""
+        return await self._read(lambda connection: self._queries.history(connection, key))
 
     async def limits(self) -> Limits:
-        """Give what all `Payouts.run_chunk` over this journal may do together."""
-        return await self._ask(self._fleet.limits)
+        """Return the limits that all `Payouts.run_chunk` of this journal share."""
+        return await self._read(self._workers.limits)
 
     async def set_limits(self, limits: Limits) -> None:
-        """Have all of them, in whichever process, go by other limits from now on."""
-        await self._ask(lambda connection: self._fleet.set_limits(connection, limits))
+        """Change these limits, for all processes from now on."""
+        await self._read(lambda connection: self._workers.set_limits(connection, limits))
 
     async def slow_down(self, seconds: float) -> None:
-        """Have all of them take nothing for so long: the provider asked for it, say by a 429."""
+        """Stop all processes from claiming payouts for this long, such as after an HTTP 429."""
         above_zero("seconds", seconds)
-        await self._ask(lambda connection: self._fleet.slow_down(connection, seconds))
+        await self._read(lambda connection: self._workers.slow_down(connection, seconds))
 
     async def beat(self, owner: str) -> None:
-        """Say that a worker is alive, as those of the cluster do every 3 seconds.
+        """Store that a worker is alive; workers do that every 3 seconds.
 
-        After 10 without a word it counts as dead. It is no payout's: no disk is waited for.
+        After 10 seconds of silence it counts as dead. The commit doesn't wait for the disk.
         """
-        await self._ask(lambda connection: self._fleet.beat(connection, owner))
+        await self._read(lambda connection: self._workers.beat(connection, owner))
 
     async def leave(self, owner: str) -> None:
-        """Say that a worker is at its end: it counts no more, at once."""
-        await self._ask(lambda connection: self._fleet.leave(connection, owner))
+        """Remove a worker that ends, so that it doesn't count any more."""
+        await self._read(lambda connection: self._workers.leave(connection, owner))
 
-    async def workers(self) -> tuple[AtWork, ...]:
-        """Give those who have payouts under way, and workers who are alive, by name.
+    async def workers(self) -> tuple[WorkerInfo, ...]:
+        """Return the workers of all processes that have payouts in flight or are alive, by name.
 
-        In whichever process. A worker that died with payouts is there until their leases end.
+        A worker that died with payouts is listed until their leases end.
         """
-        return await self._ask(self._fleet.workers)
+        return await self._read(self._workers.workers)
 
     @property
-    def _fleet(self) -> Fleet:
-        return Fleet(self.schema, self.clock)
+    def _workers(self) -> WorkerTable:
+        return WorkerTable(self.schema, self.clock)
 
-    async def _connect(self, scope: str) -> "Opened":
+    async def _connect(self, scope: str) -> "OpenJournal":
         try:
             # Imported when used: the package works without the extra.
-            from .opening import Setting, opened  # noqa: PLC0415
+            from .opening import JournalSettings, opened  # noqa: PLC0415
         except ModuleNotFoundError as error:
             words = 'a journal in PostgreSQL needs: pip install "smartglocal-async[postgres]"'
             raise Misuse(words) from error
-        setting = Setting(
+        settings = JournalSettings(
             dsn=without_schema(self.dsn),
             schema=self.schema,
             name=self._name,
@@ -382,23 +426,23 @@ class PostgresJournal:
             clock=self.clock,
             fault_point=self.fault_point,
         )
-        return await opened(setting, scope)
+        return await opened(settings, scope)
 
-    async def _write(self, needs: Needs, act: Callable[[Writing], T]) -> T:
+    async def _write(self, needs: Needs, act: Callable[[Transitions], T]) -> T:
         return await self._opened.writer.do(needs, act)
 
-    async def _ask(self, question: "Callable[[Connection[Any]], Awaitable[T]]") -> T:
-        return await self._opened.ask(question)
+    async def _read(self, query: "Callable[[Connection[Any]], Awaitable[T]]") -> T:
+        return await self._opened.read(query)
 
     @property
-    def _opened(self) -> "Opened":
+    def _opened(self) -> "OpenJournal":
         if self._now_open is None:
             raise Misuse("the journal isn't open: `await journal.open(...)` first")
         self._now_open.check_place()
         return self._now_open
 
     def __del__(self) -> None:
-        # Nothing is there yet when the journal was refused at birth.
+        # The attribute is missing if __init__ raised.
         opened = getattr(self, "_now_open", None)
         if opened is not None and not sys.is_finalizing() and opened.pid == os.getpid():
             opened.drop()

@@ -1,34 +1,39 @@
-"""The tables of a journal in PostgreSQL, and what a database must be like to hold them."""
+"""The tables of a journal in PostgreSQL, their migrations, and checks of the server."""
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, frozen
 
 from ...errors import JournalUnusable
-from ..scopes import is_same
+from ..rows import is_same
 
 if TYPE_CHECKING:
     from asyncpg import Connection
 
 CLOCK: Final = "extract(epoch FROM clock_timestamp())::float8"
 """The database's time, in seconds since 1970."""
-_VERSION: Final = 1
+_VERSION: Final = 3
 _OLDEST_SERVER: Final = 13
 _KEPT: Final = frozenset({"on", "remote_apply"})
-# An update finds room beside the row that it replaces. There is no foreign key: the plan of its
-# check would be made while the table is empty, and kept while it grows.
+# The fill factor leaves room for updates on the same page. There is no foreign key: its check would
+# be planned while the table is empty, and that plan kept while it grows.
 _TABLES: Final = """
 CREATE TABLE {schema}.meta (
     one boolean PRIMARY KEY DEFAULT true CHECK (one), version integer NOT NULL,
-    scope text NOT NULL, journal_id text NOT NULL, secret bytea NOT NULL, halt text);
+    scope text NOT NULL, journal_id text NOT NULL, secret bytea NOT NULL, halt text,
+    system_identifier text, timeline integer, tables text);
 CREATE TABLE {schema}.entry (
     number bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY, key text NOT NULL UNIQUE,
     mode text NOT NULL, fingerprint bytea NOT NULL, request bytea, amount bigint, currency text,
     step smallint NOT NULL, session_no integer NOT NULL, session_id text, item_id text,
     fence bigint NOT NULL, owner text, leased_until float8, not_before float8, result bytea,
     code text, reason text, attempts integer NOT NULL, batch text, ordinal bigint,
-    created_at float8 NOT NULL, updated_at float8 NOT NULL) WITH (fillfactor = 75);
+    created_at float8 NOT NULL, updated_at float8 NOT NULL, summary bytea, payment bytea)
+    WITH (fillfactor = 75);
+CREATE INDEX entry_batch_open ON {schema}.entry (batch, number) WHERE step < 80;
+CREATE INDEX entry_payment ON {schema}.entry (payment) WHERE payment IS NOT NULL;
 CREATE INDEX entry_open ON {schema}.entry (number) WHERE step < 80;
 CREATE INDEX entry_held ON {schema}.entry (number) WHERE owner IS NOT NULL;
 CREATE INDEX entry_batch ON {schema}.entry (batch, number) WHERE batch IS NOT NULL;
@@ -50,8 +55,19 @@ CREATE TABLE {schema}.fleet (
 INSERT INTO {schema}.fleet DEFAULT VALUES;
 CREATE TABLE {schema}.writer (id text PRIMARY KEY, commits bigint NOT NULL);
 """
+_MIGRATIONS: Final[Mapping[int, str]] = {
+    1: """
+ALTER TABLE {schema}.meta ADD COLUMN system_identifier text, ADD COLUMN timeline integer,
+    ADD COLUMN is_guaranteed boolean;
+ALTER TABLE {schema}.entry ADD COLUMN summary bytea, ADD COLUMN payment bytea;
+CREATE INDEX entry_batch_open ON {schema}.entry (batch, number) WHERE step < 80;
+CREATE INDEX entry_payment ON {schema}.entry (payment) WHERE payment IS NOT NULL;
+""",
+    2: "ALTER TABLE {schema}.meta DROP COLUMN is_guaranteed, ADD COLUMN tables text;",
+}
+"""The version of the tables -> the statements that bring them to the next version."""
 _LATER: Final = "CREATE TABLE {schema}.worker (owner text PRIMARY KEY, seen_at float8 NOT NULL)"
-"""Added where it is missing: releases that don't know it do without, so the version is the same."""
+"""Added if missing, without a new version: older releases work without it."""
 _LACKS_LATER: Final = """
 SELECT to_regclass($1 || '.worker') IS NULL AND has_schema_privilege($1, 'CREATE')
     AND current_setting('transaction_read_only') = 'off'
@@ -60,43 +76,82 @@ SELECT to_regclass($1 || '.worker') IS NULL AND has_schema_privilege($1, 'CREATE
 
 @frozen
 class Identity:
-    """What makes a journal this one."""
+    """What identifies a journal."""
 
     journal_id: str
     secret: bytes = field(repr=False)
 
 
-async def lay_out(connection: "Connection[Any]", schema: str, scope: str, name: str) -> None:
-    """Lay the tables out where there are none, and what came later where it may be added.
+async def create_tables(connection: "Connection[Any]", schema: str, scope: str, name: str) -> None:
+    """Create the tables if there are none, and add newer ones if that is allowed.
 
     Raises:
-        JournalUnusable: the server is too old, or forgets; the text says which.
+        JournalUnusable: the server is too old, or isn't durable; the text says which.
 
     """
     await _fit(connection, name)
     async with connection.transaction():
-        # Two that begin at once would both find nothing there.
+        # Two processes that begin at once would both find no tables.
         _ = await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", schema)
         if not await _is_there(connection, schema):
             await _make(connection, schema, scope)
         if await connection.fetchval(_LACKS_LATER, schema):
             _ = await connection.execute(_LATER.format(schema=schema))
+    await migrate(connection, schema, name)
+
+
+async def migrate(connection: "Connection[Any]", schema: str, name: str) -> None:
+    """Migrate tables of an older release to this release's version.
+
+    Raises:
+        JournalUnusable: this role may not; the text says which role may.
+
+    """
+    # Imported when used: the package works without the extra.
+    from asyncpg import InsufficientPrivilegeError, ReadOnlySQLTransactionError  # noqa: PLC0415
+
+    if await _version_of(connection, schema) not in _MIGRATIONS:
+        return  # They have this version, or identify() refuses them.
+    try:
+        async with connection.transaction():
+            _ = await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", schema)
+            while (version := await _version_of(connection, schema)) in _MIGRATIONS:
+                _ = await connection.execute(_MIGRATIONS[version].format(schema=schema))
+                _ = await connection.execute(
+                    f"UPDATE {schema}.meta SET version = $1",  # noqa: S608
+                    version + 1,
+                )
+    except (InsufficientPrivilegeError, ReadOnlySQLTransactionError):
+        raise JournalUnusable(
+            f"{name}: its tables were made by an older release: have their owner open it once with "
+            "this release on the primary server (`payouts status` will do), which brings them to "
+            f"version {_VERSION}"
+        ) from None
+
+
+async def _version_of(connection: "Connection[Any]", schema: str) -> int:
+    """Return the version of the tables; 0 if there are none."""
+    if not await _is_there(connection, schema):
+        return 0
+    version: int | None = await connection.fetchval(f"SELECT version FROM {schema}.meta")  # noqa: S608
+    return version or 0
 
 
 async def expect(connection: "Connection[Any]", schema: str, name: str) -> None:
-    """See that somebody laid the tables out; whoever only looks makes none.
+    """Check that the tables exist; a reader must not create them.
 
     Raises:
-        JournalUnusable: nobody did.
+        JournalUnusable: they don't.
 
     """
     if not await _is_there(connection, schema):
-        words = "there is none; mend the address or its ?schema= (`payouts submit` begins one)"
+        words = "there is none; fix the address or its ?schema= (`payouts submit` makes a new one)"
         raise JournalUnusable(f"{name}: {words}")
+    await migrate(connection, schema, name)
 
 
 async def identify(connection: "Connection[Any]", schema: str, scope: str, name: str) -> Identity:
-    """See that the tables are a journal of this scope, on a server that doesn't forget.
+    """Check that the tables are a journal of this scope, on a durable server.
 
     Raises:
         JournalUnusable: the text says why.
@@ -104,7 +159,7 @@ async def identify(connection: "Connection[Any]", schema: str, scope: str, name:
     """
     await _fit(connection, name)
     if not await _is_there(connection, schema):
-        # Whoever lost them must not go on with empty ones.
+        # A journal that lost its tables must not go on with empty ones.
         raise JournalUnusable(f"{name}: its tables are gone: find the database that has them")
     row = await connection.fetchrow(
         f"SELECT version, scope, journal_id, secret FROM {schema}.meta"  # noqa: S608
@@ -113,10 +168,10 @@ async def identify(connection: "Connection[Any]", schema: str, scope: str, name:
         found = "unknown" if row is None else row["version"]
         raise JournalUnusable(
             f"{name}: its tables are of version {found}, and this release knows {_VERSION}: "
-            "take the release that made them, or a later one"
+            "use the release that made them, or a later one"
         )
     if not is_same(row["scope"], scope):
-        words = f"{name} belongs to {row['scope']}, not to {scope}: give each a schema of its own"
+        words = f"{name} belongs to {row['scope']}, not to {scope}: give each its own schema"
         raise JournalUnusable(words)
     return Identity(row["journal_id"], row["secret"])
 
@@ -127,7 +182,7 @@ async def _fit(connection: "Connection[Any]", name: str) -> None:
     for setting in ("fsync", "full_page_writes"):
         if await connection.fetchval(f"SHOW {setting}") != "on":
             raise JournalUnusable(
-                f"{name}: the server runs with {setting}=off, and would forget payouts when its "
+                f"{name}: the server runs with {setting}=off, and would lose payouts when its "
                 "power fails; turn it on"
             )
 
@@ -151,6 +206,6 @@ async def _make(connection: "Connection[Any]", schema: str, scope: str) -> None:
 
 
 async def commit_level(connection: "Connection[Any]") -> str:
-    """Give how far a commit has to be before it counts: no role or pooler may weaken it."""
+    """Return how far a commit has to be before it counts: no role or pooler may weaken it."""
     found: str = await connection.fetchval("SHOW synchronous_commit")
     return found if found in _KEPT else "on"

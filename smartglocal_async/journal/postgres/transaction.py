@@ -9,8 +9,9 @@ if TYPE_CHECKING:
 
 _LOCK_SECONDS: Final = 10
 _IDLE_SECONDS: Final = 10
-# A plan that was made while a table was small walks all of it, and is kept while it grows. What
-# has no index looks dear then, and would be compiled, which takes a hundred times as long.
+# A plan made while a table was small scans all of it, and is kept while the table grows; without
+# sequential scans the planner uses the indexes. Statements that have none look expensive then, and
+# would be compiled (JIT), which takes a hundred times as long as running them.
 _BEGIN: Final = f"""
 BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
 SET LOCAL synchronous_commit TO {{level}};
@@ -23,14 +24,17 @@ SET LOCAL idle_in_transaction_session_timeout TO '{_IDLE_SECONDS}s'
 
 @contextlib.asynccontextmanager
 async def transaction(connection: "Connection[Any]", level: str) -> AsyncGenerator[None]:
-    """Commit what is done inside, or undo it; whoever is cancelled drops the connection."""
+    """Commit what the block does, or roll it back if it raises.
+
+    A cancellation is not rolled back: the connection has to be dropped then.
+    """
     try:
         _ = await connection.execute(_BEGIN.format(level=level))
         yield
     except Exception:
         await _roll_back(connection)
         raise
-    # PostgreSQL answers the commit of what had failed with this other word, and no error.
+    # PostgreSQL answers the COMMIT of a failed transaction with ROLLBACK, and raises no error.
     if await connection.execute("COMMIT") != "COMMIT":
         # Imported when it is raised: the package works without the extra.
         from asyncpg.exceptions import InFailedSQLTransactionError  # noqa: PLC0415
@@ -41,5 +45,5 @@ async def transaction(connection: "Connection[Any]", level: str) -> AsyncGenerat
 async def _roll_back(connection: "Connection[Any]") -> None:
     try:
         _ = await connection.execute("ROLLBACK")
-    except Exception:  # noqa: BLE001 - a connection that can't do it is of no more use
+    except Exception:  # noqa: BLE001 - a connection that can't roll back can't be used again
         connection.terminate()

@@ -1,6 +1,6 @@
-"""A journal in one file of SQLite: one process, one thread that writes, commits shared by many."""
+"""A journal in one SQLite file: one process, one writing thread, commits shared by callers."""
 
 from .journal import SQLiteJournal
-from .reading import SQLiteReader
+from .tables import SQLiteReader
 
 __all__ = ["SQLiteJournal", "SQLiteReader"]

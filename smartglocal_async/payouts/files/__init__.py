@@ -1,7 +1,7 @@
-"""Files of payouts, CSV or JSON Lines, read a row at a time: orders, and what is wrong where."""
+"""Reads payouts from CSV, JSON Lines, workbooks and ISO 20022: orders, or what is wrong."""
 
 from .columns import ALIASES
-from .file import PayoutFile
+from .payout_file import PayoutFile
 from .rows import FileRow, Problem
 
 __all__ = ["ALIASES", "FileRow", "PayoutFile", "Problem"]

@@ -1,6 +1,7 @@
-"""The columns that a CSV may have: paths of the request, and short names for the common ones."""
+"""The columns of a payouts CSV: paths of the request, and short names for the common ones."""
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
@@ -8,8 +9,8 @@ from typing import Any, Final
 import attrs
 from attrs import frozen
 
-from ...codec.instruments import place_of, tags_of
-from ...values.instruments import (
+from ...codec.instruments import kind_of, tags_of
+from ...models.instruments import (
     BankCard,
     EncryptedCard,
     FasterPayment,
@@ -18,7 +19,7 @@ from ...values.instruments import (
     Recurrent,
     RussianAccount,
 )
-from ...values.people import Contact, IdentityDocument, Participant
+from ...models.people import Contact, IdentityDocument, Participant
 
 NEEDED: Final = ("key", "amount", "currency")
 METADATA: Final = "metadata"
@@ -32,34 +33,41 @@ _INSTRUMENTS: Final[tuple[type[Any], ...]] = (
     Recurrent,
 )
 _METHOD: Final = "payment_method"
-_MOST_CONTACTS: Final = 3
+_MAX_CONTACTS: Final = 3
+_SPACES: Final = re.compile(r"[\s\u00a0-]+")
+
+
+def _holder(record: type[Any]) -> str:
+    """Return the path of the object that holds an instrument's fields."""
+    return f"{_METHOD}.{kind_of(record)}"
+
 
 ALIASES: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "card_number": "payment_method.card.bank_card.number",
-        "card_token": "payment_method.card.encrypted_card.number_hash",
-        "recurrent_token": "payment_method.recurrent.token",
-        "iban": "payment_method.bank_account.global.iban",
-        "swift": "payment_method.bank_account.global.swift_bic_code",
-        "bank_account_number": "payment_method.bank_account.global.bank_account_number",
-        "account_number": "payment_method.bank_account.global.account_number",
-        "account_type": "payment_method.bank_account.global.account_type",
-        "branch_number": "payment_method.bank_account.global.branch_number",
-        "sort_code": "payment_method.bank_account.global.sort_code",
-        "routing_code": "payment_method.bank_account.global.routing_code",
-        "bsb_number": "payment_method.bank_account.global.bsb_number",
-        "description": "payment_method.bank_account.global.description",
-        "ru_bik": "payment_method.bank_account.ru.bik",
-        "ru_account": "payment_method.bank_account.ru.account",
-        "ru_full_name": "payment_method.bank_account.ru.full_name",
-        "ru_inn": "payment_method.bank_account.ru.inn",
-        "ru_description": "payment_method.bank_account.ru.description",
-        "fps_phone": "payment_method.bank_account.faster_payment_system.phone",
-        "fps_bank_id": "payment_method.bank_account.faster_payment_system.bank_id",
-        "fps_description": "payment_method.bank_account.faster_payment_system.description",
-        "wallet_name": "payment_method.wallet.global.name",
-        "wallet_phone": "payment_method.wallet.global.msisdn",
-        "wallet_description": "payment_method.wallet.global.description",
+        "card_number": f"{_holder(BankCard)}.number",
+        "card_token": f"{_holder(EncryptedCard)}.number_hash",
+        "recurrent_token": f"{_holder(Recurrent)}.token",
+        "iban": f"{_holder(GlobalAccount)}.iban",
+        "swift": f"{_holder(GlobalAccount)}.swift_bic_code",
+        "bank_account_number": f"{_holder(GlobalAccount)}.bank_account_number",
+        "account_number": f"{_holder(GlobalAccount)}.account_number",
+        "account_type": f"{_holder(GlobalAccount)}.account_type",
+        "branch_number": f"{_holder(GlobalAccount)}.branch_number",
+        "sort_code": f"{_holder(GlobalAccount)}.sort_code",
+        "routing_code": f"{_holder(GlobalAccount)}.routing_code",
+        "bsb_number": f"{_holder(GlobalAccount)}.bsb_number",
+        "description": f"{_holder(GlobalAccount)}.description",
+        "ru_bik": f"{_holder(RussianAccount)}.bik",
+        "ru_account": f"{_holder(RussianAccount)}.account",
+        "ru_full_name": f"{_holder(RussianAccount)}.full_name",
+        "ru_inn": f"{_holder(RussianAccount)}.inn",
+        "ru_description": f"{_holder(RussianAccount)}.description",
+        "fps_phone": f"{_holder(FasterPayment)}.phone",
+        "fps_bank_id": f"{_holder(FasterPayment)}.bank_id",
+        "fps_description": f"{_holder(FasterPayment)}.description",
+        "wallet_name": f"{_holder(GlobalWallet)}.name",
+        "wallet_phone": f"{_holder(GlobalWallet)}.msisdn",
+        "wallet_description": f"{_holder(GlobalWallet)}.description",
         "full_name": "participant_details.recipient.full_name",
         "first_name": "participant_details.recipient.first_name",
         "last_name": "participant_details.recipient.last_name",
@@ -88,22 +96,22 @@ ALIASES: Final[Mapping[str, str]] = MappingProxyType(
 
 @frozen
 class Kind:
-    """A kind of instrument, as columns have it."""
+    """A kind of instrument, as the columns of a CSV show it."""
 
     record: type[Any]
     holder: str
-    """The path that its fields stand under."""
+    """The path of the object that has its fields."""
     tags: Mapping[str, str]
-    """Columns that name the kind, and what they say then."""
+    """Columns that name the kind -> the word that they hold for it."""
 
 
 def _kind(record: type[Any]) -> Kind:
-    tags = {".".join((_METHOD, *place)): word for place, word in tags_of(record).items()}
-    return Kind(record, ".".join((_METHOD, *place_of(record))), tags)
+    tags = {".".join((_METHOD, *steps)): word for steps, word in tags_of(record).items()}
+    return Kind(record, _holder(record), tags)
 
 
 KINDS: Final = tuple(_kind(record) for record in _INSTRUMENTS)
-CONTACTS: Final = tuple(f"customer.contacts[{number}]" for number in range(_MOST_CONTACTS))
+CONTACTS: Final = tuple(f"customer.contacts[{number}]" for number in range(_MAX_CONTACTS))
 TAGS: Final = frozenset(tag for kind in KINDS for tag in kind.tags)
 
 
@@ -127,7 +135,7 @@ def _paths() -> Iterator[str]:
 
 
 PATHS: Final = frozenset(_paths())
-"""All that a column may be, but for the three that each file has, and for metadata."""
+"""All paths that a column may have, except metadata and the three that each file needs."""
 _ALIAS_OF: Final[Mapping[str, str]] = {path: name for name, path in ALIASES.items()}
 _AMOUNT: Final[Mapping[str, str]] = {
     "amount_details": "amount",
@@ -137,20 +145,25 @@ _AMOUNT: Final[Mapping[str, str]] = {
 
 
 def path_of(name: str) -> str | None:
-    """Give the path that a column stands for; None where it stands for none."""
-    path = ALIASES.get(name, name)
-    if path in PATHS or path in NEEDED:
-        return path
-    first, *rest = path.split(".")
-    return path if first == METADATA and rest and all(rest) else None
+    """Return the path of a column; None if the name is no column of payouts.
+
+    Case doesn't matter, and spaces count as underscores: "Account Number". The names of
+    metadata are used as they are.
+    """
+    first, *rest = name.split(".")
+    if first.strip().lower() == METADATA:
+        return f"{METADATA}.{'.'.join(rest)}" if rest and all(rest) else None
+    plain = _SPACES.sub("_", name.strip().lower())
+    path = ALIASES.get(plain, plain)
+    return path if path in PATHS or path in NEEDED else None
 
 
 def name_of(path: str) -> str:
-    """Give the name that a column for a path would have."""
+    """Return the name of the column for a path."""
     return _AMOUNT.get(path) or _ALIAS_OF.get(path, path)
 
 
-def near(name: str) -> tuple[str, ...]:
-    """Give the columns with names like this one, the most alike first."""
+def similar(name: str) -> tuple[str, ...]:
+    """Return the columns with similar names, the most similar first."""
     known: Iterable[str] = (*NEEDED, *ALIASES, *PATHS)
     return tuple(difflib.get_close_matches(name.lower(), known, cutoff=0.7))

@@ -1,0 +1,1 @@
+"""One call: what it costs each contender, and what it keeps waiting."""

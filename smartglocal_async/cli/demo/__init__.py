@@ -1,0 +1,1 @@
+"""The demo: an emulated provider in this process, and what a client does with it."""

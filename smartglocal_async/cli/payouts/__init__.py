@@ -1,0 +1,1 @@
+"""The group ``payouts``: many payouts, out of a file or a shared journal."""

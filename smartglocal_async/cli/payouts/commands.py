@@ -1,0 +1,616 @@
+"""The commands of ``payouts``: their options and their help."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import typer
+
+from ..command import command
+from ..options import AsJson, Concurrency, OptionalOutput, Yes
+
+JOURNAL_VARIABLE: Final = "SMARTGLOCAL_JOURNAL"
+"""Names the journal of all commands, as `--journal` does for one."""
+WAIT_SECONDS: Final = 600.0
+"""Another process pays a file of some 10,000 rows in this time."""
+_REASON: Final = {"reason": "--reason"}
+
+payouts = typer.Typer(
+    no_args_is_help=True, help="Pay out from files: CSV, JSON Lines, workbooks, pain.001."
+)
+batch = typer.Typer(
+    no_args_is_help=True, help="Pause, resume or cancel a batch; limit all workers."
+)
+journal = typer.Typer(
+    no_args_is_help=True, help="End a halt, block a restored journal, delete data, make a key."
+)
+
+File = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        help="CSV or JSON Lines; with the extra files also a workbook of Excel or OpenDocument, or "
+        "an ISO 20022 pain.001.",
+    ),
+]
+OptionalFile = Annotated[
+    Path | None,
+    typer.Argument(metavar="FILE", help="The file that was paid; the whole journal without it."),
+]
+JournalPlace = Annotated[
+    str | None,
+    typer.Option(
+        "--journal",
+        metavar="PATH|postgres://...",
+        envvar=JOURNAL_VARIABLE,
+        help="The journal, in which each payout is recorded before it is sent: a file, or a "
+        "database with ?schema=NAME. By default a file in your state directory, one for each "
+        "server and project.",
+        show_default=False,
+    ),
+]
+Server = Annotated[
+    str | None,
+    typer.Option(
+        "--server", metavar="URL", help="Address of the provider, instead of SMARTGLOCAL_SERVER."
+    ),
+]
+Wait = Annotated[
+    float,
+    typer.Option(
+        "--wait",
+        min=0.0,
+        metavar="SECONDS",
+        help="How long to wait for another process that uses the journal's file.",
+    ),
+]
+BatchName = Annotated[
+    str | None,
+    typer.Option(
+        "--batch",
+        metavar="NAME",
+        help="Name of the file's payouts in the journal. By default the name under which the "
+        "journal has the same content, else the file's name.",
+        show_default=False,
+    ),
+]
+BatchArgument = Annotated[
+    str, typer.Argument(metavar="BATCH", help="Name of the batch in the journal.")
+]
+KeyPrefix = Annotated[
+    str | None,
+    typer.Option(
+        "--key-prefix",
+        metavar="TEXT",
+        help="Prefix for the key of every row, for files whose keys only count the rows: nov- "
+        "makes nov-1 of 1. It belongs to the batch: always use the same one.",
+        show_default=False,
+    ),
+]
+FormatFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--format",
+        metavar="PATH",
+        help="TOML file that says how FILE is read where that can't be recognised: kind, encoding, "
+        "delimiter, decimal, sheet, columns, ignored.",
+        show_default=False,
+    ),
+]
+Results = Annotated[
+    Path | None,
+    typer.Option(
+        "--results",
+        metavar="PATH",
+        help="File that gets a line for each settled payout: CSV, or JSON Lines by suffix. By "
+        "default FILE.results.csv.",
+        show_default=False,
+    ),
+]
+Confirm = Annotated[
+    Literal["manual", "automatic"],
+    typer.Option(
+        "--confirm",
+        help="Who confirms payouts: this program, or the provider itself. A setting of your "
+        "project.",
+    ),
+]
+Deadline = Annotated[
+    float,
+    typer.Option(
+        "--deadline",
+        metavar="SECONDS",
+        help="Time limit of each payout; a payout that isn't settled by then stays open.",
+    ),
+]
+ExpectTotal = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--expect-total",
+        metavar="AMOUNT",
+        help="The sum that you expect, in major units, such as 1234.56usd; once per currency.",
+    ),
+]
+SpendLimit = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--spend-limit",
+        metavar="AMOUNT",
+        help="Stop before more than this is spent, such as 1000.00usd; once per currency.",
+    ),
+]
+StopOnRefusal = Annotated[
+    bool,
+    typer.Option("--stop-on-refusal", help="Stop after the first that failed or was refused."),
+]
+StopAfterFailures = Annotated[
+    int | None,
+    typer.Option(
+        "--stop-after-failures",
+        min=1,
+        metavar="N",
+        help="Stop after N payouts in a row that were not paid.",
+    ),
+]
+StopOnLowBalance = Annotated[
+    bool,
+    typer.Option(
+        "--stop-on-low-balance", help="Stop before a payout that the wallets can't cover."
+    ),
+]
+AllowRepeats = Annotated[
+    bool,
+    typer.Option(
+        "--allow-repeats",
+        help="With --yes: pay also if half of the rows or more have a payee and a sum that "
+        "another batch paid in the last five days.",
+    ),
+]
+_reason = typer.Option(
+    "--reason", metavar="TEXT", help="Why; kept in the journal.", show_default=False
+)
+Reason = Annotated[str, _reason]
+OptionalReason = Annotated[str | None, _reason]
+PayoutKey = Annotated[str, typer.Argument(metavar="KEY", help="Key of the payout.")]
+
+
+@command(payouts, "check", "payouts.check:check")
+class CheckOptions:
+    """Check a file of payouts before paying it.
+
+    Shows totals, invalid rows and repeated keys. Nothing is sent, and no credentials are needed.
+    Exit code 0 if the file can be paid, 1 if not.
+    """
+
+    file: File
+    key_prefix: KeyPrefix = None
+    format_file: FormatFile = None
+    expect_total: ExpectTotal = None
+    max_listed: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How many problems of a kind to list.")
+    ] = 100
+    as_json: AsJson = False
+
+
+@command(payouts, "pay", "payouts.pay:pay")
+class PayOptions:
+    """Check a file, ask, then pay each payout at most once.
+
+    After an interruption or a crash, run it again: settled payouts are not paid again. The first
+    Ctrl-C finishes the payouts in flight, the second one ends at once. Requires the credentials.
+
+    Exit codes: 0 all paid. 1 some failed or were refused, or the file can't be paid; none is open.
+    2 invalid arguments, nothing sent. 3 some are open or unknown. 4 the provider was not reached,
+    nothing is in flight. 6 stopped early. 7 payouts are halted. If several apply, the first of
+    7, 3, 4, 6, 1.
+    """
+
+    file: File
+    journal: JournalPlace = None
+    server: Server = None
+    batch: BatchName = None
+    key_prefix: KeyPrefix = None
+    format_file: FormatFile = None
+    results: Results = None
+    confirm: Confirm = "manual"
+    concurrency: Concurrency = 64
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            "--rate", metavar="N", help="Start at most N payouts per second (extra batch)."
+        ),
+    ] = None
+    deadline: Deadline = 60.0
+    expect_total: ExpectTotal = None
+    spend_limit: SpendLimit = None
+    stop_on_refusal: StopOnRefusal = False
+    stop_after_failures: StopAfterFailures = None
+    stop_on_low_balance: StopOnLowBalance = False
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Build and sign every request, and send none.")
+    ] = False
+    wait: Wait = WAIT_SECONDS
+    allow_repeats: AllowRepeats = False
+    yes: Yes = False
+    as_json: AsJson = False
+
+
+@command(payouts, "submit", "payouts.submit:submit")
+class SubmitOptions:
+    """Store a file in a journal, for any number of workers to pay.
+
+    Nothing is sent. Like `pay`, it checks the whole file and asks first. Submitting the file again
+    adds the rows that are missing, and shows the state of the others. A key stays in the batch that
+    had it first; a payout that failed or was cancelled is paid only under a new key. The stop rules
+    apply to all workers together, and pause the batch. Requires the credentials and
+    SMARTGLOCAL_JOURNAL_KEY, which encrypts the requests for the workers.
+
+    Exit codes: 0 stored; every row was paid or will be. 1 the file can't be paid, the answer was
+    no, or no worker pays some of the rows: they failed or were cancelled before, are in no batch or
+    in a cancelled one, or their keys belong to other orders, which are listed; all other rows are
+    stored. 2 invalid arguments. 3 some are unknown.
+    """
+
+    file: File
+    journal: JournalPlace = None
+    server: Server = None
+    batch: BatchName = None
+    key_prefix: KeyPrefix = None
+    format_file: FormatFile = None
+    confirm: Confirm = "manual"
+    expect_total: ExpectTotal = None
+    spend_limit: SpendLimit = None
+    stop_on_refusal: StopOnRefusal = False
+    stop_after_failures: StopAfterFailures = None
+    stop_on_low_balance: StopOnLowBalance = False
+    allow_repeats: AllowRepeats = False
+    yes: Yes = False
+    as_json: AsJson = False
+
+
+@command(payouts, "work", "payouts.work:work", error_event="error")
+class WorkOptions:
+    """Run a worker that pays what was submitted.
+
+    Any number of workers share the work. Runs until stopped. The first Ctrl-C or SIGTERM finishes
+    the payouts in flight; the second one ends at once, and other workers take them over. If the
+    database is down, the worker waits for it. It can be started before the first `submit`, and then
+    creates the journal. Requires the credentials and SMARTGLOCAL_JOURNAL_KEY.
+
+    Exit codes: 0 stopped, or done. 1 the credentials are refused. 2 --until-done without a journal,
+    or requests that another key encrypted. 3 ended at once. 6 --until-done, and the open payouts
+    are in a paused batch. 7 payouts are halted.
+    """
+
+    journal: JournalPlace = None
+    server: Server = None
+    confirm: Confirm = "manual"
+    concurrency: Concurrency = 64
+    until_done: Annotated[
+        bool, typer.Option("--until-done", help="End when no running batch has open payouts.")
+    ] = False
+    as_json: AsJson = False
+
+
+@command(payouts, "settle", "payouts.pay:settle")
+class SettleOptions:
+    """Settle the open payouts of a journal; start no new ones.
+
+    Those of FILE, of a --batch, or of the whole journal. A payout that has to be started again
+    needs its request: the row of FILE, or SMARTGLOCAL_JOURNAL_KEY if the journal kept it. Requires
+    the credentials. Exit codes like those of `pay`.
+    """
+
+    file: OptionalFile = None
+    journal: JournalPlace = None
+    server: Server = None
+    batch: BatchName = None
+    key_prefix: KeyPrefix = None
+    format_file: FormatFile = None
+    results: Results = None
+    confirm: Confirm = "manual"
+    concurrency: Concurrency = 16
+    deadline: Deadline = 60.0
+    due: Annotated[
+        bool, typer.Option("--due", help="Skip payouts that were checked a short time ago.")
+    ] = False
+    wait: Wait = WAIT_SECONDS
+    as_json: AsJson = False
+
+
+@command(payouts, "status", "payouts.status:status")
+class StatusOptions:
+    """Show counts, sums, a halt, and payouts that need review.
+
+    Those of FILE, of a --batch, or of the whole journal with each of its batches. Only reads the
+    journal, also while `pay` runs. A journal in a database requires SMARTGLOCAL_PROJECT and
+    SMARTGLOCAL_SERVER. With --watch it repeats until nothing is open, and shows the rate and the
+    remaining time of all workers together: as a live table, or as JSON Lines.
+
+    Exit codes: 0 all started payouts are paid. 1 some failed. 2 invalid arguments. 3 some are open
+    or unknown. 7 payouts are halted.
+    """
+
+    file: OptionalFile = None
+    journal: JournalPlace = None
+    batch: BatchName = None
+    server: Server = None
+    watch: Annotated[bool, typer.Option("--watch", help="Repeat until nothing is open.")] = False
+    every: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1,
+            metavar="SECONDS",
+            help="Interval of --watch: 2, or longer if the database takes long to count.",
+            show_default=False,
+        ),
+    ] = None
+    as_json: AsJson = False
+
+
+@command(payouts, "report", "payouts.report:report")
+class ReportOptions:
+    """Write the outcome of each payout in the journal.
+
+    Of FILE, of a --batch, or of the whole journal, in the order of the journal, with the columns of
+    the results that `pay` writes. Writes CSV, or JSON Lines with --json or by the suffix of
+    --output; without --output, to standard output. Only reads the journal, also while `pay` runs. A
+    journal in a database requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER.
+    """
+
+    file: OptionalFile = None
+    journal: JournalPlace = None
+    batch: BatchName = None
+    server: Server = None
+    output: OptionalOutput = None
+    as_json: AsJson = False
+
+
+Time = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Start or end of the report's period, such as 2026-11-26T00:00+00:00. With both, "
+        "payouts that are missing in the report are listed.",
+    ),
+]
+
+
+@command(payouts, "reconcile", "payouts.reconcile:reconcile")
+class ReconcileOptions:
+    """Compare the provider's daily report with the journal.
+
+    A payout that the report shows as paid is recorded as paid. Nothing is sent. Requires
+    SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key.
+
+    Exit codes: 0 no differences. 1 something needs review. 2 invalid arguments. 7 payouts are
+    halted: a payout is missing in the journal, money moved differently than recorded, or the
+    journal may lack payouts, and the report can't show them.
+    """
+
+    report: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The provider's daily payouts report, a CSV.")
+    ]
+    journal: JournalPlace = None
+    server: Server = None
+    wait: Wait = WAIT_SECONDS
+    since: Time = None
+    until: Time = None
+    amount_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Column of the amounts, in major units; default paymentLocalAmount. '' compares "
+            "no amounts: they may be in the recipient's currency.",
+        ),
+    ] = None
+    currency_column: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Column of the currencies; default 'Currency amount'."),
+    ] = None
+    kind_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Column that separates payouts (Advice) from returned ones (Refund); default "
+            "typeOfPayment. '' if the report has payouts only.",
+        ),
+    ] = None
+    delimiter: Annotated[str, typer.Option(metavar="CHARACTER", help="Between the columns.")] = ","
+    adopt: Annotated[
+        bool,
+        typer.Option(
+            "--adopt", help="Record as paid what the report has and the journal is missing."
+        ),
+    ] = False
+    as_json: AsJson = False
+
+
+@command(payouts, "decide", "payouts.control:decide", fields=_REASON)
+class DecideOptions:
+    """Record what a person found out about a payout.
+
+    Be sure whether money moved: the decision can't be changed. Nothing is sent. Requires
+    SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key.
+    """
+
+    key: PayoutKey
+    is_paid: Annotated[
+        bool | None,
+        typer.Option("--paid/--not-paid", help="Whether money moved.", show_default=False),
+    ] = None
+    reason: Reason
+    journal: JournalPlace = None
+    server: Server = None
+    wait: Wait = WAIT_SECONDS
+    as_json: AsJson = False
+
+
+@command(payouts, "cancel", "payouts.control:cancel", fields=_REASON)
+class CancelOptions:
+    """Cancel a payout for which nothing was sent.
+
+    Its key can't be paid any more; a new attempt needs a new key. Nothing is sent. Requires
+    SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key.
+    """
+
+    key: PayoutKey
+    reason: Reason
+    journal: JournalPlace = None
+    server: Server = None
+    wait: Wait = WAIT_SECONDS
+    as_json: AsJson = False
+
+
+@command(batch, "pause", "payouts.control:pause_batch", fields=_REASON)
+class PauseBatchOptions:
+    """Start no more payouts of a batch; finish those in flight.
+
+    Takes effect within seconds, for each worker on each machine. Ended by `batch resume`. A batch
+    that was paused before keeps its reason, unless --reason is set. Requires SMARTGLOCAL_PROJECT
+    and SMARTGLOCAL_SERVER; no private key.
+    """
+
+    batch: BatchArgument
+    journal: JournalPlace = None
+    reason: OptionalReason = None
+    server: Server = None
+    wait: Wait = WAIT_SECONDS
+    as_json: AsJson = False
+
+
+@command(batch, "resume", "payouts.control:resume_batch")
+class ResumeBatchOptions:
+    """Resume a paused batch, also one that a stop rule paused.
+
+    The workers continue within seconds. A spending limit stays in force; the output shows what is
+    left of it. Nothing is sent. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private
+    key.
+    """
+
+    batch: BatchArgument
+    journal: JournalPlace = None
+    server: Server = None
+    wait: Wait = WAIT_SECONDS
+    as_json: AsJson = False
+
+
+@command(batch, "cancel", "payouts.control:cancel_batch", fields=_REASON)
+class CancelBatchOptions:
+    """Cancel the payouts of a batch that were not sent, for good.
+
+    Payouts in flight are finished. The keys of the cancelled payouts can't be paid any more, in no
+    batch: submit them under new keys, as another batch. Requires SMARTGLOCAL_PROJECT and
+    SMARTGLOCAL_SERVER; no private key. Exit code 1 if the answer was no.
+    """
+
+    batch: BatchArgument
+    journal: JournalPlace = None
+    reason: OptionalReason = None
+    server: Server = None
+    wait: Wait = WAIT_SECONDS
+    yes: Yes = False
+    as_json: AsJson = False
+
+
+@command(batch, "limits", "payouts.control:limits")
+class LimitsOptions:
+    """Show or set the limits that all workers share.
+
+    Takes effect while they run. A limit that isn't set stays. Requires SMARTGLOCAL_PROJECT and
+    SMARTGLOCAL_SERVER; no private key.
+    """
+
+    journal: JournalPlace = None
+    rate: Annotated[
+        str | None,
+        typer.Option("--rate", metavar="N|none", help="Start at most N payouts per second."),
+    ] = None
+    concurrency: Annotated[
+        str | None,
+        typer.Option("--concurrency", metavar="N|none", help="How many run at the same time."),
+    ] = None
+    server: Server = None
+    as_json: AsJson = False
+
+
+@command(journal, "resume", "payouts.control:resume_journal")
+class ResumeJournalOptions:
+    """End a halt, after its cause was checked.
+
+    If the journal may lack payouts, `reconcile` first has to compare a report and find nothing
+    missing, or `reconcile --adopt` has to add it. Nothing is sent. Requires SMARTGLOCAL_PROJECT and
+    SMARTGLOCAL_SERVER; no private key. Exit code 1 if the answer was no.
+    """
+
+    journal: JournalPlace = None
+    server: Server = None
+    unchecked: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REASON",
+            help="Resume although no report was compared since the halt: why no report can show "
+            "a payout.",
+            show_default=False,
+        ),
+    ] = None
+    wait: Wait = WAIT_SECONDS
+    yes: Yes = False
+    as_json: AsJson = False
+
+
+@command(journal, "quarantine", "payouts.control:quarantine")
+class QuarantineOptions:
+    """Block payouts from a restored journal for --hours.
+
+    In this time the webhooks of payouts that it lacks should arrive. `journal resume` ends it
+    early. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key.
+    """
+
+    journal: JournalPlace = None
+    server: Server = None
+    wait: Wait = WAIT_SECONDS
+    hours: Annotated[
+        float, typer.Option(min=0.01, max=1000.0, metavar="N", help="How long to pay nothing.")
+    ] = 4.5
+    as_json: AsJson = False
+
+
+@command(journal, "forget", "payouts.control:forget")
+class ForgetOptions:
+    """Delete names, reasons and logs of payouts settled before a day.
+
+    Key, state, ids, code, amount and currency are kept, and a digest with which the key still
+    refuses another order. Payouts that aren't settled are not changed. Can't be undone. Requires
+    SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key. Exit code 1 if the answer was no.
+    """
+
+    before: Annotated[
+        datetime,
+        typer.Option(
+            formats=["%Y-%m-%d"],
+            metavar="DATE",
+            help="The first day whose payouts are kept unchanged, in UTC, such as 2025-11-01.",
+        ),
+    ]
+    journal: JournalPlace = None
+    server: Server = None
+    wait: Wait = WAIT_SECONDS
+    yes: Yes = False
+    as_json: AsJson = False
+
+
+@command(journal, "new-key", "payouts.control:new_key")
+class NewKeyOptions:
+    """Generate a key that encrypts the requests in a journal.
+
+    Set it as SMARTGLOCAL_JOURNAL_KEY wherever you run `submit` and `work`. Keep it as secret as a
+    password, and apart from the journal: with both, accounts and names can be read; without the
+    key, submitted payouts can't be paid.
+    """
+
+    as_json: AsJson = False
+
+
+payouts.add_typer(batch, name="batch")
+payouts.add_typer(journal, name="journal")

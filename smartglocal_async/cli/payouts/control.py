@@ -1,0 +1,292 @@
+"""What a person decides: about a payout, a batch, a halt, or the data of a journal."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeVar
+
+from attrs import evolve
+
+from ...encryption import RequestCipher
+from ...errors import InvalidRequest
+from ...journal.entries import Batch, BatchState
+from ...journal.limits import Limits, left_to_spend
+from ...models.money import Amount
+from ...models.validators import above_zero
+from ...payouts.orders import PayoutOutcome
+from ...payouts.payouts import Payouts
+from ..errors import ExitCode, reader_may_leave
+from ..output import counted, printable, remark, write_json, write_line
+from ..signals import run_async, sigterm_interrupts
+from ..tables import cell, console, money
+from .batches import existing_batch
+from .commands import (
+    CancelBatchOptions,
+    CancelOptions,
+    DecideOptions,
+    ForgetOptions,
+    LimitsOptions,
+    NewKeyOptions,
+    PauseBatchOptions,
+    QuarantineOptions,
+    ResumeBatchOptions,
+    ResumeJournalOptions,
+)
+from .journals import existing, journal_of, keyless, place_of, shared, with_payouts
+from .summary import agreed, needs_terminal, outcome_facts
+
+N = TypeVar("N", int, float)
+T = TypeVar("T")
+_NONE: Final = "none"
+_REASON: Final = "from the command line"
+_DAY: Final = "%Y-%m-%d"
+
+
+def decide(options: DecideOptions) -> None:
+    """Record whether a payout was paid."""
+    with sigterm_interrupts():
+        is_paid = options.is_paid
+        if is_paid is None:
+            raise InvalidRequest("--paid", "use --paid or --not-paid")
+        outcome = _with_payouts(
+            options,
+            lambda payouts: payouts.decide(options.key, is_paid=is_paid, reason=options.reason),
+        )
+        _show_outcome(outcome, as_json=options.as_json)
+
+
+def cancel(options: CancelOptions) -> None:
+    """Cancel a payout that was not sent."""
+    with sigterm_interrupts():
+        outcome = _with_payouts(
+            options, lambda payouts: payouts.withdraw(options.key, reason=options.reason)
+        )
+        _show_outcome(outcome, as_json=options.as_json)
+
+
+def _show_outcome(outcome: PayoutOutcome, *, as_json: bool) -> None:
+    with reader_may_leave():
+        if as_json:
+            write_json(outcome_facts(outcome))
+        else:
+            text = f"{outcome.key}: {outcome.state.value}, recorded with the reason"
+            console().print(cell(text), soft_wrap=True)
+
+
+def pause_batch(options: PauseBatchOptions) -> None:
+    """Pause a batch; a new reason replaces that of an earlier pause."""
+    with sigterm_interrupts():
+
+        async def pause(payouts: Payouts, batch: Batch) -> tuple[Batch, bool]:
+            was_paused = batch.state is BatchState.PAUSED
+            if was_paused and options.reason is None:
+                return batch, True
+            reason = options.reason or _REASON
+            return await payouts.pause(batch.name, reason=reason), was_paused
+
+        batch, was_paused = _with_batch(options, pause)
+        state = "paused already" if was_paused else batch.state.value
+        facts = {"was_paused": was_paused}
+        _show_batch(batch, facts, [_batch_text(batch, state)], as_json=options.as_json)
+
+
+def resume_batch(options: ResumeBatchOptions) -> None:
+    """Resume a paused batch, and show what its spending limits leave."""
+    with sigterm_interrupts():
+        batch = _with_batch(options, lambda payouts, batch: payouts.unpause(batch.name))
+        texts = [_batch_text(batch, batch.state.value), *_limit_texts(batch)]
+        facts = {"spend_left": left_to_spend(batch)}
+        _show_batch(batch, facts, texts, as_json=options.as_json)
+
+
+def cancel_batch(options: CancelBatchOptions) -> ExitCode:
+    """Cancel the payouts of a batch that were not sent."""
+    with sigterm_interrupts():
+        name = options.batch
+        question = f"Cancel the payouts of the batch {name!r} that were not sent, for good?"
+        if not _confirmed(question, yes=options.yes):
+            return ExitCode.FAILED
+        reason = options.reason or _REASON
+        count = _with_batch(options, lambda payouts, _: payouts.cancel(name, reason=reason))
+        with reader_may_leave():
+            if options.as_json:
+                write_json({"batch": name, "state": "cancelled", "cancelled": count})
+            else:
+                text = f"{name}: cancelled, with {counted(count, 'payout')} that were not sent"
+                write_line(printable(text))
+    return ExitCode.DONE
+
+
+def _batch_text(batch: Batch, state: str) -> str:
+    reason = f" ({batch.reason})" if batch.reason else ""
+    return f"{batch.name}: {state}{reason}"
+
+
+def _limit_texts(batch: Batch) -> list[str]:
+    """Return what the spending limits leave: a larger payout pauses the batch again, at once."""
+    if batch.rules is None or not batch.rules.spend:
+        return []
+    left = [
+        f"{money(Amount(units, code))} of {money(Amount(batch.rules.spend[code], code))}"
+        for code, units in left_to_spend(batch).items()
+    ]
+    return [
+        f"its spending limit stays in force, with {', '.join(left)} left",
+        "to raise it, submit the file again with another --spend-limit",
+    ]
+
+
+def _show_batch(
+    batch: Batch, facts: Mapping[str, Any], texts: Sequence[str], *, as_json: bool
+) -> None:
+    with reader_may_leave():
+        if as_json:
+            head = {"batch": batch.name, "state": batch.state.value, "reason": batch.reason}
+            write_json({**head, **facts})
+        else:
+            write_line(printable("; ".join(texts)))
+
+
+def limits(options: LimitsOptions) -> None:
+    """Show the limits of all workers, after changing those that are given."""
+    with sigterm_interrupts():
+        journal = shared(options.journal, may_make=False)
+        rate, concurrency = options.rate, options.concurrency
+        new_rate = _number("--rate", rate, float)
+        new_concurrency = _number("--concurrency", concurrency, int)
+
+        async def changed() -> Limits:
+            async with keyless(journal, options.server):
+                before = await journal.limits()
+                after = before if rate is None else evolve(before, rate=new_rate)
+                after = after if concurrency is None else evolve(after, concurrency=new_concurrency)
+                if after != before:
+                    await journal.set_limits(after)
+                return after
+
+        found = run_async(changed())
+        with reader_may_leave():
+            if options.as_json:
+                write_json({"rate": found.rate, "concurrency": found.concurrency})
+            else:
+                per_second = "any number" if found.rate is None else f"{found.rate:g}"
+                at_once = "any number" if found.concurrency is None else f"{found.concurrency:,}"
+                write_line(f"all workers together: {per_second} per second, {at_once} at a time")
+
+
+def _number(option: str, text: str | None, kind: Callable[[str], N]) -> N | None:
+    """Return the number of an option; None for ``none``, or if it isn't given.
+
+    Raises:
+        InvalidRequest: it isn't a number above zero.
+
+    """
+    if text is None or text == _NONE:
+        return None
+    try:
+        number = kind(text)
+        above_zero(option, number)
+    except ValueError:
+        raise InvalidRequest(option, "expected a number above zero, or none") from None
+    return number
+
+
+def resume_journal(options: ResumeJournalOptions) -> ExitCode:
+    """End a halt, after asking whether its cause was checked."""
+    with sigterm_interrupts():
+        if not options.yes:
+            needs_terminal()
+        halt = _with_payouts(options, lambda payouts: payouts.summary()).halt
+        is_unchecked = options.unchecked is not None
+        if halt is not None:
+            # A halt that needs a report first is refused below, without a question.
+            is_asked = not options.yes and (is_unchecked or not halt.needs_check)
+            if is_asked and not agreed(f"Payouts are halted: {halt.reason}. Was it checked?"):
+                return ExitCode.FAILED
+            _with_payouts(options, lambda payouts: payouts.lift(unchecked=is_unchecked))
+        if options.as_json:
+            facts = {"resumed": halt is not None, "reason": halt and halt.reason}
+            write_json({**facts, "unchecked": options.unchecked} if is_unchecked else facts)
+        elif halt is None:
+            remark("payouts were not halted")
+        else:
+            note = f"; no report was compared: {options.unchecked}" if is_unchecked else ""
+            remark(f"resumed; payouts were halted: {halt.reason}{note}")
+    return ExitCode.DONE
+
+
+def quarantine(options: QuarantineOptions) -> None:
+    """Block payouts from a restored journal for some hours."""
+    with sigterm_interrupts():
+        hours = options.hours
+        _with_payouts(options, lambda payouts: payouts.quarantine(timedelta(hours=hours)))
+        if options.as_json:
+            write_json({"hours": hours})
+        else:
+            remark(f"nothing is paid for {hours:g} hours, or until `payouts journal resume`")
+
+
+def forget(options: ForgetOptions) -> ExitCode:
+    """Delete names, reasons and logs of old payouts."""
+    with sigterm_interrupts():
+        before = options.before.replace(tzinfo=UTC)
+        if before > datetime.now(UTC):  # noqa: TID251 - the day on which it is run
+            raise InvalidRequest("--before", "is in the future; use today or an earlier day")
+        what = f"names, reasons and logs of payouts settled before {before:{_DAY}}"
+        if not _confirmed(f"Delete {what}?", yes=options.yes):
+            return ExitCode.FAILED
+        count = _with_payouts(options, lambda payouts: payouts.forget(before))
+        if options.as_json:
+            write_json({"forgotten": count, "before": f"{before:{_DAY}}"})
+        else:
+            remark(f"deleted {what}: {counted(count, 'payout')}")
+    return ExitCode.DONE
+
+
+def new_key(options: NewKeyOptions) -> None:
+    """Print a new key."""
+    key = RequestCipher.new_key()
+    if options.as_json:
+        write_json({"key": key})
+    else:
+        write_line(key)
+    remark(
+        "keep it as secret as a password; set it as SMARTGLOCAL_JOURNAL_KEY for `submit` and for "
+        "every worker"
+    )
+
+
+def _confirmed(question: str, *, yes: bool) -> bool:
+    """Ask in the terminal, unless the answer is given."""
+    if yes:
+        return True
+    needs_terminal()
+    return agreed(question)
+
+
+def _with_payouts(
+    options: DecideOptions
+    | CancelOptions
+    | ResumeJournalOptions
+    | QuarantineOptions
+    | ForgetOptions,
+    act: Callable[[Payouts], Awaitable[T]],
+) -> T:
+    """Run an action on the payouts of the journal that the options name."""
+    place = place_of(options.journal, None, options.server)
+    return with_payouts(place, options.server, options.wait, act)
+
+
+def _with_batch(
+    options: PauseBatchOptions | ResumeBatchOptions | CancelBatchOptions,
+    act: Callable[[Payouts, Batch], Awaitable[T]],
+) -> T:
+    """Run an action on an existing batch."""
+    place = place_of(options.journal, None, options.server)
+    existing(place)
+
+    async def acted() -> T:
+        journal = journal_of(place, may_make=False)
+        async with keyless(journal, options.server, options.wait) as payouts:
+            return await act(payouts, await existing_batch(journal, options.batch, place))
+
+    return run_async(acted())

@@ -1,0 +1,176 @@
+"""Reports what the journal has of a file, before the question whether to pay it."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from ...models.money import Amount
+from ...payouts.orders import state_of
+from ..errors import CommandFailed, ExitCode, reader_may_leave
+from ..output import counted, printable, remark
+from ..tables import cell, console, moment, money, show, table
+from .batches import FileInJournal, UsedKey, utc
+from .check import PREFIX
+from .journals import shown
+
+_MAX_BATCHES: Final = 5
+_RECENT_SECONDS: Final = 5 * 86_400.0
+_SPANS: Final = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
+
+
+def report_known(known: FileInJournal, path: Path, journal: str, *, as_json: bool) -> None:
+    """Print to standard error what the journal has of a file; refuse keys of other payouts.
+
+    Raises:
+        CommandFailed: rows have keys of other payouts; they are listed on standard output.
+
+    """
+    if known.used_count:
+        raise _in_use(known, path, journal, as_json=as_json)
+    if known.is_new:
+        remark(f"the journal {shown(journal)} is new: it has no earlier payouts")
+    if known.is_renamed:
+        remark(
+            printable(
+                f"{path} has the content of the batch {known.batch!r}, and continues it: what was "
+                "paid is not paid again. To make the same payments again, under other keys: "
+                f"{_advice(path)}"
+            )
+        )
+    if known.elsewhere:
+        rows = counted(sum(known.elsewhere.values()), "row")
+        remark(
+            printable(
+                f"{rows} of {path} are in the journal already, {_places(known.elsewhere)}, and are "
+                f"not paid again. To make new payments with the same keys: {_advice(path)}"
+            )
+        )
+
+
+def report_repeats(
+    known: FileInJournal, now: datetime, *, is_asked: bool, is_allowed: bool
+) -> None:
+    """Print to standard error which new rows may have been paid under other keys.
+
+    If no question follows and half of the rows or more repeat payouts of the last five days, the
+    file is refused, unless it is allowed: it was probably exported twice. Weekly or monthly
+    payments are not affected.
+
+    Raises:
+        CommandFailed: the file is refused.
+
+    """
+    if not known.repeats:
+        return
+    texts = [
+        f"{one.rows:,} of {known.new_rows:,} rows have the payee and the sum of payouts in "
+        f"{_place(name)}, {'paid' if one.is_paid else 'started'} {_ago(now.timestamp() - one.at)}"
+        for name, one in sorted(known.repeats.items(), key=lambda item: -item[1].rows)
+    ]
+    more = len(texts) - _MAX_BATCHES
+    text = "; ".join(texts[:_MAX_BATCHES])
+    text += f"; and {more:,} more batches" if more > 0 else ""
+    recent = sum(
+        one.rows for one in known.repeats.values() if now.timestamp() - one.at < _RECENT_SECONDS
+    )
+    if is_asked or is_allowed or 2 * recent < known.new_rows:
+        remark(printable(text))
+        return
+    message = f"{text}; nothing was sent: if these are other payments, use --allow-repeats"
+    facts = {
+        "type": "Repeats",
+        "message": message,
+        "rows": known.new_rows,
+        "repeats": [
+            {"batch": name, "rows": one.rows, "at": utc(one.at).isoformat()}
+            for name, one in known.repeats.items()
+        ],
+    }
+    raise CommandFailed(ExitCode.MISUSE, message, facts)
+
+
+def _ago(seconds: float) -> str:
+    for size, name in _SPANS:
+        if seconds >= size:
+            return f"{counted(int(seconds // size), name)} ago"
+    return "just now"
+
+
+def _place(name: str | None) -> str:
+    return "no batch" if name is None else f"the batch {name!r}"
+
+
+def _in_use(known: FileInJournal, path: Path, journal: str, *, as_json: bool) -> CommandFailed:
+    if not as_json:
+        with reader_may_leave():
+            _show_used(known)
+    first = known.used[0]
+    message = (
+        f"{path}: {counted(known.used_count, 'row')} with a key that the journal "
+        f"{shown(journal)} has for another payout; the first is line {first.line}: the key "
+        f"{first.entry.key!r} {_use_of(first)}; nothing was sent. Keys that only count the rows "
+        f"need a prefix for each file: {_advice(path)}. Never use another key for a debt that "
+        "the first key may have paid"
+    )
+    facts = {
+        "type": "KeyReused",
+        "message": message,
+        "used": [_facts(one) for one in known.used],
+        "used_count": known.used_count,
+    }
+    return CommandFailed(ExitCode.MISUSE, message, facts)
+
+
+def _use_of(used: UsedKey) -> str:
+    entry = used.entry
+    place = _place(entry.batch)
+    state, since = state_of(entry.step).value, moment(utc(entry.updated_at))
+    return f"is in {place}, with {_amount(used)}, {state} since {since}"
+
+
+def _advice(path: Path) -> str:
+    return f"{PREFIX} TEXT, such as {PREFIX} {path.stem}-"
+
+
+def _places(elsewhere: Mapping[str | None, int]) -> str:
+    found = sorted(elsewhere.items(), key=lambda item: -item[1])
+    texts = [f"{count:,} in {_place(name)}" for name, count in found[:_MAX_BATCHES]]
+    more = len(found) - len(texts)
+    return ", ".join([*texts, f"and {more:,} more batches"] if more else texts)
+
+
+def _show_used(known: FileInJournal) -> None:
+    screen = console()
+    listed = table("Keys of other payouts")
+    for column in ("Line", "Key", "Batch", "Amount there", "State", "Since", "What differs"):
+        listed.add_column(column, overflow="fold")
+    for one in known.used:
+        entry = one.entry
+        since, differs = moment(utc(entry.updated_at)), ", ".join(one.differs)
+        values = (one.line, entry.key, entry.batch or "", _amount(one), state_of(entry.step).value)
+        listed.add_row(*map(cell, (*values, since, differs)))
+    show(screen, listed)
+    if known.used_count > len(known.used):
+        screen.print(cell(f"and {known.used_count - len(known.used):,} more"), soft_wrap=True)
+
+
+def _amount(used: UsedKey) -> str:
+    entry = used.entry
+    if entry.amount is None or entry.currency is None:
+        return "an unknown amount"
+    return money(Amount(entry.amount, entry.currency))
+
+
+def _facts(used: UsedKey) -> dict[str, Any]:
+    entry = used.entry
+    return {
+        "line": used.line,
+        "key": entry.key,
+        "batch": entry.batch,
+        "amount": entry.amount,
+        "currency": entry.currency,
+        "state": state_of(entry.step).value,
+        "since": utc(entry.updated_at).isoformat(),
+        "differs": list(used.differs),
+    }

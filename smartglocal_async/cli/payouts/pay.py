@@ -1,0 +1,494 @@
+"""``payouts pay`` and ``settle``: pay a file, or settle open payouts, and show the result."""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, nullcontext
+from pathlib import Path
+from typing import Final, Self
+
+from attrs import define, evolve, field, frozen
+
+from ...client import SmartGlocal
+from ...errors import BatchStopped, InvalidRequest, JournalUnusable, Misuse, SmartGlocalError
+from ...journal.entries import WORKABLE, Batch
+from ...journal.journal import PAGE, each
+from ...journal.states import Step
+from ...models.money import AmountDetails
+from ...models.validators import above_zero
+from ...payouts.batch import rate_limit
+from ...payouts.calls import rehearse
+from ...payouts.files import PayoutFile
+from ...payouts.files.results import ResultsFile
+from ...payouts.orders import PayoutOrder, PayoutOutcome, PayoutState
+from ...payouts.payouts import Payouts
+from ...payouts.preflight import Preflight
+from ...payouts.protocol import Mode
+from ...payouts.stop_rules import StopOn, on_signals
+from ...retry import Timing
+from ..errors import ExitCode, message_of, reader_may_leave
+from ..output import complain, remark
+from ..signals import run_async, sigterm_interrupts
+from .batches import find_batch, find_file, found_batch, known_batch
+from .check import (
+    EXPECT,
+    PREFIX,
+    SPEND,
+    amounts,
+    batch_of,
+    check_limits,
+    checked,
+    file_of,
+    results_of,
+    stop_rules,
+)
+from .commands import PayOptions, SettleOptions
+from .duplicates import report_known, report_repeats
+from .journals import (
+    Reachability,
+    StoredJournal,
+    client_of,
+    existing,
+    journal_of,
+    make_folder,
+    next_command,
+    opened,
+    payouts_of,
+    place_of,
+    server_of,
+    shown,
+)
+from .summary import (
+    RunEnd,
+    RunTotals,
+    confirmed,
+    interrupt_named,
+    needs_terminal,
+    progress_bar,
+    show_dry_run,
+    show_run,
+)
+
+_IN_FLIGHT: Final = tuple(step for step in Step if Step.STARTING <= step <= Step.UNKNOWN)
+
+
+@define(eq=False, kw_only=True)
+class Run:
+    """A run of `pay` or `settle`: records each outcome; a signal or a failure stops it early."""
+
+    payouts: Payouts
+    journal: StoredJournal
+    journal_name: str
+    is_new: bool
+    """Whether the journal had no payouts before."""
+    server: str | None
+    batch: str | None
+    results: ResultsFile | None
+    totals: RunTotals
+    reachability: Reachability
+    again: str
+    """The command that pays the rest."""
+    settle: str
+    """The command that settles the open payouts."""
+    stopped_by: str | None = field(default=None, init=False)
+    """Why the run stops, if a signal stopped it."""
+    _cannot_write: bool = field(default=False, init=False)
+
+    async def to_end(self, outcomes: AsyncGenerator[PayoutOutcome]) -> RunEnd:
+        """Take all outcomes; return how the run ended."""
+        started = time.perf_counter()
+        error = await self._take_all(outcomes)
+        if error is None and self.totals.asked is None and self.stopped_by is not None:
+            # The number of payouts is unknown, so some may be left.
+            error = BatchStopped(self.stopped_by, self.totals.settled)
+        return RunEnd(
+            totals=self.totals,
+            seconds=time.perf_counter() - started,
+            is_unreachable=self.reachability.is_unreachable,
+            error=error,
+            left_open=0 if error is None else await self._left_open(),
+            journal=shown(self.journal_name),
+            journal_is_new=self.is_new,
+            resume_journal=next_command(
+                "journal resume", journal=self.journal_name, server=self.server
+            ),
+            results=None if self.results is None else str(self.results.path),
+            next_step=self.again if self.totals.not_started else self.settle,
+        )
+
+    async def _take_all(
+        self, outcomes: AsyncGenerator[PayoutOutcome]
+    ) -> SmartGlocalError | OSError | None:
+        signals = (signal.SIGINT, signal.SIGTERM)
+        with on_signals(signals, self._stop), progress_bar(self.totals) as advance:
+            try:
+                async with aclosing(outcomes) as settled:
+                    async for outcome in settled:
+                        self._take(outcome, advance)
+            except (SmartGlocalError, OSError) as error:
+                return error
+        return None
+
+    async def _left_open(self) -> int:
+        """Count payouts in the journal that may be in flight, after a run that ended early."""
+        try:
+            counts = await self.journal.counts(batch=self.batch)
+        except JournalUnusable:
+            return 0
+        return sum(counts.get(step, 0) for step in _IN_FLIGHT)
+
+    def _stop(self, one: signal.Signals) -> None:
+        self.stopped_by = f"{one.name} was received"
+        self.payouts.stop(self.stopped_by)
+        remark("stopping after in-flight payouts; press Ctrl-C again to quit now")
+
+    def _take(self, outcome: PayoutOutcome, advance: Callable[[], None]) -> None:
+        self.totals.add(outcome)
+        self._write(outcome)
+        advance()
+        if outcome.state is PayoutState.OPEN and self.reachability.is_unreachable:
+            self.payouts.stop("the provider can't be reached")
+
+    def _write(self, outcome: PayoutOutcome) -> None:
+        if self.results is None or self._cannot_write:
+            return
+        try:
+            self.results.append(outcome)
+        except OSError as error:
+            # The journal has the outcome, but the operator relies on the results: stop.
+            self._cannot_write = True
+            self.payouts.stop(f"the results can't be written: {message_of(error)}")
+            complain(f"{self.results.path}: {message_of(error)}; `payouts report` writes them")
+
+
+@frozen(kw_only=True)
+class PayPlan:
+    """What to pay, from the options."""
+
+    options: PayOptions
+    file: PayoutFile
+    journal: str
+    batch: str
+    """The name of the file's payouts in the journal."""
+    results: Path
+    totals: dict[str, AmountDetails]
+    stop_on: StopOn
+
+    @classmethod
+    def of(cls, options: PayOptions) -> Self:
+        """Read the options.
+
+        Raises:
+            InvalidRequest: one is invalid.
+            Misuse: --rate needs an extra that isn't installed.
+
+        """
+        above_zero("--deadline", options.deadline)
+        _check_rate(options.rate)
+        return cls(
+            options=options,
+            file=file_of(options.file, options.key_prefix, options.format_file),
+            journal=place_of(options.journal, options.file, options.server),
+            batch=batch_of(options.batch, options.file),
+            results=results_of(options.results, options.file),
+            totals=amounts(EXPECT, options.expect_total),
+            stop_on=stop_rules(options),
+        )
+
+    @property
+    def mode(self) -> Mode:
+        """Who confirms the payouts."""
+        return Mode(self.options.confirm)
+
+    @property
+    def again(self) -> str:
+        """The command that pays the rest.
+
+        It has the options that limit what is spent, and not those that stop after failures: the
+        failures of this run would stop it again.
+        """
+        options, path = self.options, self.options.file
+        arguments = [str(path)]
+        if self.results != results_of(None, path):
+            arguments += ["--results", str(self.results)]
+        arguments += [f"{EXPECT}={_written(one)}" for one in self.totals.values()]
+        arguments += [f"{SPEND}={_written(one)}" for one in self.stop_on.spend]
+        arguments += [] if options.rate is None else [f"--rate={options.rate:g}"]
+        arguments += ["--stop-on-low-balance"] if self.stop_on.low_balance else []
+        return self._command("pay", *arguments)
+
+    @property
+    def settle(self) -> str:
+        """The command that settles the open payouts."""
+        return self._command("settle", str(self.options.file))
+
+    def _command(self, verb: str, *arguments: str) -> str:
+        return next_command(
+            verb,
+            *arguments,
+            journal=self.journal,
+            server=self.options.server,
+            key_prefix=self.options.key_prefix,
+            format_file=self.options.format_file,
+            batch=None if self.batch == batch_of(None, self.options.file) else self.batch,
+            confirm=self.options.confirm,
+        )
+
+
+def _written(amount: AmountDetails) -> str:
+    return f"{amount.decimal}{amount.currency}"
+
+
+def _check_rate(rate: float | None) -> None:
+    try:
+        _ = rate_limit(rate, asyncio.Event())
+    except InvalidRequest as error:
+        raise InvalidRequest("--rate", error.problem) from None
+    except Misuse as error:
+        raise Misuse(f"--{error}") from None
+
+
+def pay(options: PayOptions) -> ExitCode:
+    """Pay a file, or only build and sign its requests."""
+    with sigterm_interrupts():
+        plan = PayPlan.of(options)
+        return _dry_run(plan) if options.dry_run else _pay(plan)
+
+
+def _pay(plan: PayPlan) -> ExitCode:
+    options = plan.options
+    if not options.yes:
+        needs_terminal()
+    reachability = Reachability()
+    client = client_of(options.server, reachability.on_attempt)
+    digest = plan.file.digest()
+    found = checked(plan.file, plan.totals or None, as_json=options.as_json)
+    if not found.is_fit:
+        return ExitCode.FAILED
+    check_limits(plan.stop_on.spend, found.totals)
+    known = run_async(
+        find_file(
+            client,
+            plan.file,
+            plan.journal,
+            options.batch,
+            digest,
+            mode=plan.mode,
+            wait=options.wait,
+            results=plan.results,
+        )
+    )
+    plan = evolve(plan, batch=known.batch)
+    report_known(known, options.file, plan.journal, as_json=options.as_json)
+    report_repeats(
+        known, Timing().now(), is_asked=not options.yes, is_allowed=options.allow_repeats
+    )
+    if not options.yes and not confirmed(
+        found, known, shown(plan.journal), server_of(options.server)
+    ):
+        return ExitCode.FAILED
+    if plan.file.digest() != digest:
+        raise Misuse(f"{options.file}: was changed during the check; run the command again")
+    with interrupt_named(plan.again):
+        ended = run_async(run_plan(client, plan, digest, found, reachability, known.is_new))
+    with reader_may_leave():
+        show_run(ended, as_json=options.as_json)
+    return ended.code
+
+
+async def run_plan(  # noqa: PLR0913, PLR0917 - what the checks before it found
+    client: SmartGlocal,
+    plan: PayPlan,
+    digest: str,
+    found: Preflight,
+    reachability: Reachability,
+    is_new: bool,  # noqa: FBT001 - of the journal, as it was looked up
+) -> RunEnd:
+    """Pay a file that was checked.
+
+    Raises:
+        Misuse: its batch was started with another file.
+        JournalUnusable: the journal can't be used.
+        OSError: the results can't be written.
+
+    """
+    options, file = plan.options, plan.file
+    journal = journal_of(plan.journal)
+    make_folder(plan.journal, options.server)
+    async with (
+        client,
+        opened(payouts_of(client, journal, plan.mode), options.wait) as payouts,
+    ):
+        batch = await known_batch(journal, file, plan.batch, digest)
+        with ResultsFile(plan.results) as results:
+            if batch is None:
+                _ = await journal.put_batch(
+                    Batch(
+                        name=plan.batch,
+                        digest=bytes.fromhex(digest),
+                        rows=found.count,
+                        totals=found.totals,
+                    )
+                )
+            run = Run(
+                payouts=payouts,
+                journal=journal,
+                journal_name=plan.journal,
+                is_new=is_new,
+                server=options.server,
+                batch=plan.batch,
+                results=results,
+                totals=RunTotals(found.count),
+                reachability=reachability,
+                again=plan.again,
+                settle=plan.settle,
+            )
+            return await run.to_end(
+                payouts.pay_all(
+                    file,
+                    concurrency=options.concurrency,
+                    rate=options.rate,
+                    stop_on=plan.stop_on,
+                    batch=plan.batch,
+                    deadline=options.deadline,
+                )
+            )
+
+
+def _dry_run(plan: PayPlan) -> ExitCode:
+    options = plan.options
+    client = client_of(options.server)
+    found = checked(plan.file, plan.totals or None, as_json=options.as_json)
+    if not found.is_fit:
+        return ExitCode.FAILED
+    payouts, requests = run_async(sign_all(client, plan.file))
+    show_dry_run(payouts, requests, as_json=options.as_json)
+    return ExitCode.DONE
+
+
+async def sign_all(client: SmartGlocal, file: PayoutFile) -> tuple[int, int]:
+    """Sign the requests of every payout of a file; return how many payouts and requests.
+
+    Raises:
+        InvalidRequest: one of them could not be sent.
+        InvalidCredentials: the key can't sign.
+
+    """
+    payouts = requests = 0
+    async with client:
+        async for count in rehearse(client, file):
+            payouts, requests = payouts + 1, requests + count
+    return payouts, requests
+
+
+_OPEN: Final = WORKABLE | {Step.UNKNOWN}
+
+
+@frozen(kw_only=True)
+class SettlePlan:
+    """What to settle, from the options."""
+
+    options: SettleOptions
+    journal: str
+    batch: str | None
+    """As given; None: that of the file, or the whole journal."""
+    results: Path | None
+
+    @property
+    def again(self) -> str:
+        """The command that continues."""
+        file = self.options.file
+        is_default = file is not None and self.batch == file.name
+        return next_command(
+            "settle",
+            "FILE" if file is None else str(file),
+            journal=self.journal,
+            server=self.options.server,
+            key_prefix=self.options.key_prefix,
+            format_file=self.options.format_file,
+            batch=None if is_default else self.batch,
+            confirm=self.options.confirm,
+        )
+
+
+def settle(options: SettleOptions) -> ExitCode:
+    """Settle open payouts, and show the result."""
+    with sigterm_interrupts():
+        above_zero("--deadline", options.deadline)
+        file, batch = options.file, options.batch
+        for name, value in (
+            ("--results", options.results),
+            (PREFIX, options.key_prefix),
+            ("--format", options.format_file),
+        ):
+            if file is None and value is not None:
+                raise InvalidRequest(name, "goes with FILE")
+        plan = SettlePlan(
+            options=options,
+            journal=place_of(options.journal, file, options.server),
+            batch=batch if file is None or batch is None else batch_of(batch, file),
+            results=None if file is None else results_of(options.results, file),
+        )
+        existing(plan.journal)
+        reachability = Reachability()
+        client = client_of(options.server, reachability.on_attempt)
+        with interrupt_named(plan.again):
+            ended = run_async(_settled(client, plan, reachability))
+        with reader_may_leave():
+            show_run(ended, as_json=options.as_json)
+    return ended.code
+
+
+async def _settled(client: SmartGlocal, plan: SettlePlan, reachability: Reachability) -> RunEnd:
+    options, journal = plan.options, journal_of(plan.journal, may_make=False)
+    mode = Mode(options.confirm)
+    async with client, opened(payouts_of(client, journal, mode), options.wait) as payouts:
+        batch, orders = await _orders(journal, plan)
+        with nullcontext() if plan.results is None else ResultsFile(plan.results) as results:
+            run = Run(
+                payouts=payouts,
+                journal=journal,
+                journal_name=plan.journal,
+                is_new=False,
+                server=options.server,
+                batch=batch,
+                results=results,
+                totals=RunTotals(),
+                reachability=reachability,
+                again=plan.again,
+                settle=plan.again,
+            )
+            return await run.to_end(
+                payouts.resume(
+                    orders.get,
+                    deadline=options.deadline,
+                    concurrency=options.concurrency,
+                    batch=batch,
+                    is_due=options.due,
+                )
+            )
+
+
+async def _orders(
+    journal: StoredJournal, plan: SettlePlan
+) -> tuple[str | None, dict[str, PayoutOrder]]:
+    """Return the batch to settle, and the orders of its open payouts that the file has.
+
+    Raises:
+        Misuse: there is no such batch, or it was started with another file.
+
+    """
+    if plan.options.file is None:
+        _ = await find_batch(journal, plan.batch, plan.journal)
+        return plan.batch, {}
+    file = file_of(plan.options.file, plan.options.key_prefix, plan.options.format_file)
+    name, batch = await found_batch(journal, plan.batch, file, file.digest())
+    if batch is None:
+        _ = await find_batch(journal, name, plan.journal)
+    entries = each(
+        lambda after: journal.open_entries(PAGE, after=after, steps=_OPEN, batch=name, is_due=False)
+    )
+    keys = {entry.key async for entry in entries}
+    rows = (row.order for row in file.rows())
+    return name, {order.key: order for order in rows if order is not None and order.key in keys}

@@ -1,0 +1,13 @@
+from .converter import MISSING as MISSING
+from .converter import UNKNOWN_FIELD as UNKNOWN_FIELD
+from .converter import NotDecodable as NotDecodable
+from .json import NameTwice as NameTwice
+from .json import Wire as Wire
+from .json import dump as dump
+from .json import dump_fields as dump_fields
+from .json import join_fields as join_fields
+from .json import parse as parse
+from .records import Codec as Codec
+from .records import codec as codec
+from .versions import PAYOUT_INSTRUMENT as PAYOUT_INSTRUMENT
+from .versions import ApiVersion as ApiVersion

@@ -1,0 +1,16 @@
+"""The versions of the API, and the names that differ between them."""
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+ApiVersion = Literal["v1", "v2"]
+NAMES: Final[Mapping[ApiVersion, Mapping[str, str]]] = {
+    "v1": {"payout_list": "payments", "payment_list": "acquiring_payments"},
+    "v2": {"payment_method": "payout_details"},
+}
+"""Field of a record -> its name on the wire, by version; only documented ones."""
+_METHOD: Final = "payment_method"
+PAYOUT_INSTRUMENT: Final[Mapping[ApiVersion, str]] = {
+    version: names.get(_METHOD, _METHOD) for version, names in NAMES.items()
+}
+"""The name of a payout's instrument on the wire, by version."""

@@ -1,0 +1,1 @@
+"""The provider's rules and state, without network or clock."""

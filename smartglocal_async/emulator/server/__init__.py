@@ -1,0 +1,1 @@
+"""The provider's HTTP side: requests in, webhooks out."""

@@ -1,0 +1,89 @@
+"""Addresses of a server, and whether a Host header names this machine."""
+
+import ipaddress
+import socket
+from typing import Final
+from urllib.parse import urlsplit
+
+# Documentation addresses (RFC 5737, RFC 3849): a route is looked up, and nothing is sent.
+_ELSEWHERE: Final = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
+_LOOPBACK: Final = {4: "127.0.0.1", 6: "::1"}
+_DISCARD_PORT: Final = 9
+
+
+def url_of(host: str, port: int) -> str:
+    """Return the address of a server, such as ``http://127.0.0.1:8080``."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def local_url(url: str) -> str:
+    """Return an address to connect to on this machine, for a server that listens on all of them."""
+    host, port = _parts(url)
+    address = _address(host)
+    if address is None or not address.is_unspecified:
+        return url
+    return url_of(_LOOPBACK[address.version], port)
+
+
+def outside_urls(url: str) -> tuple[str, ...]:
+    """Return the addresses that other machines may reach a server at; none on loopback."""
+    host, port = _parts(url)
+    address = _address(host)
+    if address is None or address.is_loopback:
+        return ()
+    if not address.is_unspecified:
+        return (url,)
+    hosts = (_own_address(family, far) for family, far in _ELSEWHERE)
+    families = {4} if address.version == 4 else {4, 6}  # noqa: PLR2004  # versions of IP
+    return tuple(
+        url_of(str(own), port)
+        for own in hosts
+        if own is not None and own.version in families and not own.is_loopback
+    )
+
+
+def is_loopback(url: str) -> bool:
+    """Whether only this machine can reach a server."""
+    address = _address(_parts(url)[0])
+    return address is not None and address.is_loopback
+
+
+def names_this_machine(host_header: str) -> bool:
+    """Whether a Host header is ``localhost`` or a loopback address, with any port.
+
+    Any other name may belong to a page elsewhere that was made to resolve to this machine
+    (DNS rebinding).
+    """
+    try:
+        host = urlsplit(f"//{host_header}").hostname or ""
+    except ValueError:
+        return False
+    address = _address(host)
+    if address is not None:
+        return address.is_loopback
+    return host == "localhost" or host.endswith(".localhost")
+
+
+def _parts(url: str) -> tuple[str, int]:
+    split = urlsplit(url)
+    return split.hostname or "", split.port or 80
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _own_address(
+    family: socket.AddressFamily, far: str
+) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the address from which this machine would reach others; None without a route."""
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((far, _DISCARD_PORT))
+            name: tuple[str, int] = probe.getsockname()
+    except OSError:
+        return None
+    return _address(name[0])

@@ -1,0 +1,284 @@
+"""The life of an emulated request, from the HTTP server to the bank: `Dispatcher.handle`."""
+
+import contextlib
+import json
+import math
+import threading
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import partial
+from hashlib import sha256
+from typing import Final
+
+from attrs import define, evolve, field, frozen
+
+from ...signing import PublicKey
+from ..bank.bank import EmulatedBank
+from ..bank.messages import (
+    BANKS,
+    INVALID_REQUEST,
+    Answer,
+    ApiCall,
+    method,
+    refusal,
+    route,
+)
+from ..bank.processing import Notification
+from ..bank.statistics import RequestRecord
+from ..bank.validation import JsonObject, is_array, is_object, with_objects
+from ..bank.webhooks import WebhookQueue
+from ..bank.wrong_answers import Foreign
+from ..faults import Fault, FaultKind, FaultPicker, TwiceAnswer
+from .faulty_responses import FaultContext, HttpResponse, envelope, faulty
+
+_PROJECT: Final = "X-PARTNER-PROJECT"
+_SIGNATURE: Final = "X-PARTNER-SIGN"
+_SUBMERCHANT: Final = "X-PARTNER-SUBMERCHANT"
+_KEY: Final = "X-PARTNER-IDEMPOTENCY-KEY"  # RequestRecord in third-party code only.
+_NOT_FOUND: Final = 404
+# The first two codes are the sister platform's (documented there).
+_UNKNOWN_PROJECT: Final = refusal(
+    "identification_error", "X-PARTNER-PROJECT names no known project"
+)
+_BAD_SIGNATURE: Final = refusal(
+    "authentication_error", "X-PARTNER-SIGN isn't a signature of this body"
+)
+_NOT_JSON: Final = refusal(INVALID_REQUEST, "the body must be a JSON object")
+_NO_SUCH_CALL: Final = refusal(INVALID_REQUEST, "there is no such method")
+_NO_RESPONSE: Final = HttpResponse(status=200, body=b"")
+
+
+@frozen(kw_only=True)
+class IncomingRequest:
+    """A request as it arrived; ``headers`` must look names up in any case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+@frozen(kw_only=True)
+class Handled:
+    """The response, the fault that decides how it is sent, and the entry for the request log."""
+
+    response: HttpResponse
+    record: RequestRecord
+    fault: Fault | None = None
+
+
+@define(eq=False, kw_only=True)
+class Dispatcher:
+    """Everything between the HTTP server and the bank.
+
+    Hold ``lock`` to use the bank, the fault picker or the webhook queue from another thread.
+    """
+
+    bank: EmulatedBank
+    faults: FaultPicker
+    webhook_queue: WebhookQueue = field(factory=WebhookQueue)
+    public_key: PublicKey
+    project: str
+    clock: Callable[[], datetime]
+    lock: threading.Lock = field(factory=threading.Lock, init=False)
+    on_webhook_due: Callable[[], object] | None = field(default=None, init=False)
+    """Wakes the delivery of webhooks from any thread; None while it doesn't run."""
+
+    def handle(self, request: IncomingRequest) -> Handled:
+        """Answer one request: check it, count it, carry it out, and apply its fault.
+
+        Any problem with a request is answered with an error envelope; this never raises.
+        """
+        now = self.clock()
+        # A request that fails these checks is counted as refused, and never reaches the bank.
+        if request.headers.get(_PROJECT) != self.project:
+            return self._reject(request, now, _UNKNOWN_PROJECT)
+        if not self.public_key.verifies(request.body, request.headers.get(_SIGNATURE, "")):
+            return self._reject(request, now, _BAD_SIGNATURE)
+        found = route(request.path)
+        params = {} if found and found[0] == BANKS else parse(request.body)
+        if params is None:
+            return self._reject(request, now, _NOT_JSON)
+        if found is None or request.method != method(found[0], self.bank.rules):
+            return self._reject(request, now, _NO_SUCH_CALL)
+        operation, version = found
+        with self.lock:
+            # Steps that are due by the clock come first, so that the call sees them done.
+            self.bank.advance(now)
+            header_key = request.headers.get(_KEY)
+            call = ApiCall(
+                operation=operation,
+                params=params,
+                version=version,
+                name=self.bank.name_of(params, header_key),
+                header_key=header_key,
+                submerchant=request.headers.get(_SUBMERCHANT),
+            )
+            # The number of this attempt and the key decide which fault applies, if any.
+            attempt = self._count(request, call)
+            fault = self.faults.next(call.name.text, attempt, operation)
+            # The bank carries the call out: once, or as the fault says twice, later or never.
+            answer = self._carry_out(call, fault, now)
+            response = self._respond(answer)
+            if fault is not None:
+                # What the client reads is changed here; how it is sent, in `http`.
+                self.bank.fault_counts[fault.kind.value] += 1
+                if answer is not None and fault.kind is FaultKind.SWAPPED:
+                    response = self._respond_about_another(call, answer, fault, attempt, now)
+                context = FaultContext(fault=fault, path=request.path, operation=operation, now=now)
+                response = faulty(response, context)
+            # Webhooks about what happened are delivered by a task of their own.
+            self.queue_webhooks(now)
+        record = RequestRecord(
+            time=now,
+            operation=operation,
+            key=call.name.text,
+            attempt=attempt,
+            fault=fault.kind.value if fault else None,
+            http_status=response.status if fault is None or fault.answers else None,
+            error_code=answer.error_code if answer else None,
+            session_id=answer.session_id if answer else None,
+        )
+        return Handled(response=response, record=record, fault=fault)
+
+    @property
+    def may_send_webhooks(self) -> bool:
+        """Whether a webhook may be due before the next call; needs no lock."""
+        has_url = self.webhook_queue.url is not None
+        return has_url and (self.bank.next_due is not None or bool(self.webhook_queue))
+
+    def wake_delivery(self) -> None:
+        """Have the delivery of webhooks check what is due; may be called from any thread."""
+        wake = self.on_webhook_due
+        if wake is not None:
+            # The event loop may close between the check and the call.
+            with contextlib.suppress(RuntimeError):
+                _ = wake()
+
+    def advance(self) -> datetime:
+        """Do what is due by the clock, and return the clock's time; the caller holds the lock."""
+        now = self.clock()
+        self.bank.advance(now)
+        self.queue_webhooks(now)
+        return now
+
+    def queue_webhooks(self, now: datetime) -> None:
+        """Queue a webhook for each thing that happened; the caller holds the lock."""
+        for notification in self.bank.take_notifications():
+            other = partial(self._other_session, notification, now)
+            self.webhook_queue.put(notification, now, other)
+
+    def _other_session(self, notification: Notification, now: datetime, number: int) -> JsonObject:
+        version = self.bank.rules.webhook_version
+        return self.bank.foreign(version, notification.session_id, Foreign.OTHER, number, now)
+
+    def _reject(self, request: IncomingRequest, now: datetime, answer: Answer) -> Handled:
+        is_unknown = answer is _NO_SUCH_CALL
+        status = _NOT_FOUND if is_unknown else self.bank.rules.error_http_status
+        with self.lock:
+            self.bank.requests += 1
+            if answer is _BAD_SIGNATURE:
+                self.bank.bad_signatures += 1
+            else:
+                self.bank.refused += 1
+        operation, _ = route(request.path) or (request.path, 0)
+        record = RequestRecord(
+            time=now, operation=operation, http_status=status, error_code=answer.error_code
+        )
+        return Handled(response=envelope(answer, status), record=record)
+
+    def _count(self, request: IncomingRequest, call: ApiCall) -> int:
+        """Count a request, and return its number for this call of its key."""
+        self.bank.requests += 1
+        session_id = call.params.get("session_id")
+        return self.bank.count_request(
+            call.name,
+            call.operation,
+            session_id if isinstance(session_id, str) else None,
+            digest=sha256(request.body).hexdigest(),
+            signature=sha256(request.headers[_SIGNATURE].encode("ascii")).hexdigest(),
+        )
+
+    def _carry_out(self, call: ApiCall, fault: Fault | None, now: datetime) -> Answer | None:
+        """Carry a call out as often as the fault says; None if it isn't carried out now."""
+        if fault is None:
+            return self.bank.answer(call, now)
+        if fault.kind is FaultKind.LATE:
+            for _ in range(fault.executions):
+                self.bank.answer_later(call, fault.seconds, now)
+            return None
+        if not fault.executions:
+            return None
+        if fault.kind is FaultKind.STALE:
+            call = evolve(call, age_seconds=fault.seconds)
+        if fault.kind is FaultKind.AMOUNT and fault.moved:
+            call = self.bank.altered(call, fault.factor, fault.currency)
+        first = self.bank.answer(call, now)
+        return first if fault.executions == 1 else self._repeat(call, fault, first, now)
+
+    def _repeat(self, call: ApiCall, fault: Fault, first: Answer, now: datetime) -> Answer:
+        """Carry a call out a second time, and return the answer that the fault sends."""
+        if fault.kind is FaultKind.TWICE and fault.seconds:
+            self.bank.answer_later(call, fault.seconds, now)
+            return first
+        # At once: the second request was on its way together with the first.
+        second = self.bank.answer_at_once(call, now)
+        return second if fault.answer is TwiceAnswer.SECOND else first
+
+    def _respond(self, answer: Answer | None) -> HttpResponse:
+        if answer is None:
+            return _NO_RESPONSE
+        return envelope(answer, self.bank.rules.error_http_status if answer.error_code else 200)
+
+    def _respond_about_another(
+        self, call: ApiCall, answer: Answer, fault: Fault, attempt: int, now: datetime
+    ) -> HttpResponse:
+        """Return a response with a session that the call isn't about."""
+        number = self.faults.script.number(call.name.text, attempt, call.operation)
+        own = answer.session_id or str(call.params.get("session_id"))
+        session = self.bank.foreign(call.version, own, fault.shows, number, now)
+        return envelope(Answer(body={"status": "ok", "session": session}), 200)
+
+
+_MAX_DEPTH: Final = 100
+
+
+def parse(body: bytes) -> JsonObject | None:
+    """Return the JSON object of a body, or None if the body isn't one.
+
+    An empty list counts as an object without members: PHP encodes an empty array so. The same
+    holds for objects inside.
+    """
+    try:
+        value: object = json.loads(
+            body.decode("utf-8"), parse_float=_finite, parse_constant=_finite
+        )
+    except (ValueError, RecursionError):
+        return None
+    if is_array(value) and not value:
+        return {}
+    return with_objects(value) if is_object(value) and _is_shallow(value) else None
+
+
+def _finite(text: str) -> float:
+    # JSON can't carry an infinity, but Python parses both 1e999 and Infinity as one.
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+def _is_shallow(value: object) -> bool:
+    # The limit is the emulator's own: it must be able to write the value again.
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [child for parent in level for child in _children(parent)]
+        if not level:
+            return True
+    return False
+
+
+def _children(value: object) -> list[object]:
+    if is_object(value):
+        return list(value.values())
+    return value if is_array(value) else []

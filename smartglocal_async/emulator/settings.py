@@ -1,0 +1,268 @@
+"""Rules: how the emulated provider behaves where the documents say nothing."""
+
+import enum
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from attrs import field, frozen
+
+from ..errors import InvalidRequest
+from ..idempotency import DEFAULT_KEY_FIELD
+from ..models.events import ACTION, ACTION_TPAY, CONFIRM, CONFIRM_SBERPAY
+
+_NO_WALLETS: Final[Mapping[str, int]] = MappingProxyType({})
+_VERSIONS: Final = (1, 2)
+
+
+class Duplicates(enum.Enum):
+    """How a second ``session/create`` with one key is answered; unknown.
+
+    A key that only ``session/init/...`` used doesn't count as used here.
+    """
+
+    REPLAY = "replay"
+    """The session of the first one again."""
+    REFUSE = "refuse"
+    """The error ``idempotency_key_already_exists``, as the sister platform's SDK expects."""
+    CREATE = "create"
+    """One more session."""
+
+
+class Confirmation(enum.Enum):
+    """Who confirms an operation; documented as a setting of the project."""
+
+    MANUAL = "manual"
+    """``ready_to_confirm`` is sent, and nothing moves before ``session/confirm``."""
+    AUTOMATIC = "automatic"
+    """A start is processed at once, and no ``ready_to_confirm`` is sent."""
+
+
+class Capture(enum.Enum):
+    """When a payment's money is taken; documented as a setting of the project."""
+
+    IMMEDIATE = "immediate"
+    DELAYED = "delayed"
+    """The money is held until ``session/capture``."""
+
+
+class Permission(enum.Enum):
+    """Whether a step is legal."""
+
+    REFUSE = "refuse"
+    ALLOW = "allow"
+
+
+class Reaction(enum.Enum):
+    """How a call is answered that shouldn't have been sent."""
+
+    REFUSE = "refuse"
+    """An error envelope."""
+    IGNORE = "ignore"
+    """The call is answered as if it were right."""
+
+
+class KeyScope(enum.Enum):
+    """Where a key in ``X-PARTNER-IDEMPOTENCY-KEY`` counts as used; unknown."""
+
+    METHOD = "method"
+    """In the method it was used with."""
+    PROJECT = "project"
+    """In all calls that move money."""
+
+
+class DeclinedSession(enum.Enum):
+    """Session status beside a declined payout or payment; unknown."""
+
+    CANCELLED = "cancelled"
+    ACCEPTED = "accepted"
+    ERROR = "error"
+
+
+class TimeoutWord(enum.Enum):
+    """Status of an item that was not confirmed in time; the pages contradict each other."""
+
+    CANCELLED = "cancelled"
+    """As the status of a session is spelt."""
+    CANCELED = "canceled"
+    """As the page of ``ready_to_confirm`` spells it."""
+
+
+class TPayTimeout(enum.Enum):
+    """How a T-Pay payment ends whose payer didn't act: "with an error", says its page; a switch."""
+
+    CANCELLED = "cancelled"
+    """As a failed payment by FPS ends: the session cancelled, the payment failed."""
+    ERROR = "error"
+    """With the session in ``error``, which isn't final."""
+
+
+class ShownAmounts(enum.Enum):
+    """Which ``amounts`` an item shows; the pages' examples differ."""
+
+    NONE = "none"
+    EMPTY = "empty"
+    """An empty object."""
+    GROSS = "gross"
+    """The gross amount, without net and fee."""
+    ALL = "all"
+
+
+class ReturnedPayout(enum.Enum):
+    """Status of a payout that the recipient's bank returned; unknown, a switch."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+def _wallets(balances: Mapping[str, int]) -> Mapping[str, int]:
+    return MappingProxyType({code.lower(): amount for code, amount in balances.items()})
+
+
+@frozen(kw_only=True)
+class Rules:
+    """How the emulated provider behaves: what is documented, and what isn't ("unknown").
+
+    Raises:
+        InvalidRequest: a number is out of its range; names the field.
+
+    """
+
+    duplicates: Duplicates = Duplicates.REPLAY
+    metadata_is_key: bool = False
+    """Whether metadata that is a string or a whole number counts as a key; unknown."""
+    error_http_status: int = 400
+    """HTTP status of error envelopes; unknown. 200 is as possible as 400."""
+    http_methods: Mapping[str, str] = field(default=MappingProxyType({}), hash=False)
+    """Calls by path, each with its HTTP method, where that isn't the usual one.
+
+    The example of ``sberpay/push`` shows a GET, and another page says that all requests are POST.
+    """
+    usd_for_rub: float = 0.0125
+    """The rate that ``exchange_rate`` shows; the emulator's own."""
+    key_field: str = DEFAULT_KEY_FIELD
+    """The key is ``metadata[key_field]``, else the header ``X-PARTNER-IDEMPOTENCY-KEY``.
+
+    Both are unknown: the documents ask for a key and don't say where it goes.
+    """
+    idempotency_header: Reaction = Reaction.IGNORE
+    """How a call that moves money is answered if its ``X-PARTNER-IDEMPOTENCY-KEY`` was used.
+
+    Third-party code expects ``idempotency_key_already_exists``. Whether a refused call uses its key
+    up is unknown; here it doesn't. ``session/create`` has `duplicates`.
+    """
+    key_scope: KeyScope = KeyScope.METHOD
+    """In which calls a used key counts as used, for `idempotency_header`."""
+    confirmation: Confirmation = Confirmation.MANUAL
+    confirm_minutes: float = CONFIRM.minutes
+    """Time to confirm; documented."""
+    confirm_timeout: TimeoutWord = TimeoutWord.CANCELLED
+    session_timeout: TimeoutWord = TimeoutWord.CANCELLED
+    """Status of a session that ended by time; pages about deadlines spell it ``canceled``."""
+    action_minutes: float = ACTION.minutes
+    """Time for the payer to act; documented."""
+    action_timeout: TimeoutWord = TimeoutWord.CANCELED
+    """Status of a payment whose payer didn't act in time; documented as ``canceled``."""
+    sberpay_minutes: float = CONFIRM_SBERPAY.minutes
+    """Time to confirm a SberPay payment, and then for its payer; documented."""
+    sberpay_web_redirects: bool = False
+    """Whether ``action_required`` is sent for SberPay in a desktop browser (``web``); the sister
+    platform sends none, a switch."""
+    tpay_minutes: float = ACTION_TPAY.minutes
+    """Time for the payer of a T-Pay payment; documented."""
+    tpay_timeout: TPayTimeout = TPayTimeout.CANCELLED
+    amounts: ShownAmounts = ShownAmounts.NONE
+    empty_as_lists: bool = False
+    """Whether answers and webhooks write an empty object as ``[]``, as PHP does; a switch."""
+    converts_to: str | None = None
+    """The other currency in which payers pay by the widget; documented as a setting of the project.
+
+    A session that is created with an amount in any other currency has ``exchange_amounts`` then.
+    """
+    conversion_rate: float = 1.080001
+    """Units of `converts_to` for one of the session's currency; the emulator's own."""
+    reserved_seconds: float = 30.0
+    """How long that rate holds; 30 seconds in the documented example."""
+    return_seconds: float = 5.0
+    """Time from the success of a payout to its return, if the recipient's bank returns it."""
+    return_webhook: bool = True
+    """Whether ``payment_refunded`` is sent for a returned payout; an older page says that nothing
+    is, a switch."""
+    returned_payout: ReturnedPayout = ReturnedPayout.SUCCEEDED
+    second_start: Permission = Permission.REFUSE
+    """Whether a start in a session under way adds an item; unknown.
+
+    That a session may hold several payouts is documented. One confirm confirms them all.
+    """
+    second_confirm: Reaction = Reaction.REFUSE
+    """How a second confirm is answered; unknown. It never acts twice."""
+    cancel_created: Permission = Permission.ALLOW
+    """Whether a session that was never started can be cancelled; documented both ways."""
+    late_cancel: Reaction = Reaction.REFUSE
+    """How a cancel is answered when the operation can't be stopped; unknown."""
+    late_start_revives: bool = False
+    """Whether a start in a cancelled session reopens it; unknown."""
+    late_confirm_revives: bool = False
+    """Whether a confirm in a cancelled session executes it after all; unknown."""
+    capture: Capture = Capture.IMMEDIATE
+    hold_days: float = 5.0
+    """Time to capture; documented as 5 days, by one page as 3 days and 23 hours."""
+    hold_is_named: bool = True
+    """Whether a session whose money is held has the ``next_action`` capture; unknown.
+
+    The page of objects lists it, and the example of ``ready_to_capture`` doesn't have it.
+    """
+    challenge_first: bool = False
+    """Whether 3-D Secure comes before ``ready_to_confirm``, as documented for the widget, and not
+    after the confirm, as documented for payments without it. With an automatic confirmation it
+    always comes after."""
+    partial_captures: bool = True
+    """Whether ``session/capture`` takes ``amount_details``; third-party code sends it."""
+    partial_refunds: bool = True
+    """Whether a part can be refunded; documented as enabled on demand."""
+    declined_session: DeclinedSession = DeclinedSession.CANCELLED
+    finished_after_cancel: bool = True
+    """Whether ``payment_finished`` follows a cancel or a timeout, too; unknown."""
+    webhook_version: int = 1
+    """Which version's names webhooks use, 1 or 2; unknown."""
+    processing_seconds: float = 0.0
+    """Duration of each step of an operation; with 0 the next call sees it done."""
+    latency_seconds: float = 0.0
+    """Delay of every response, faults included; the call is carried out at once."""
+    resolve_seconds: float = 5.0
+    """How long a session stays ``error`` before it succeeds or fails."""
+    chargeback_seconds: float = 5.0
+    """Time from the success of a payment to its chargeback, if it has one."""
+    status_lag_seconds: float = 0.0
+    """Age of the session that ``session/status`` shows; unknown."""
+    id_mark: str = ""
+    """Prefix of the number in each id, as in ``ps_9c41f0_1``; ends with ``_``.
+
+    A client that keeps the ids of an earlier start would mistake equal ids for sessions that it
+    knows. ``smartglocal emulator`` uses a new prefix at each start, unless it has a ``--seed``.
+    """
+    wallets: Mapping[str, int] = field(default=_NO_WALLETS, converter=_wallets, hash=False)
+    """Opening balances in minor units, by currency."""
+    opening_balance: int = 1_000_000_00
+    """Opening balance of each currency that isn't in `wallets`."""
+
+    def __attrs_post_init__(self) -> None:
+        for name in _NOT_NEGATIVE:
+            if not getattr(self, name) >= 0:  # NaN too
+                raise InvalidRequest(name, "must not be negative")
+        if any(amount < 0 for amount in self.wallets.values()):
+            raise InvalidRequest("wallets", "balances must not be negative")
+        if self.webhook_version not in _VERSIONS:
+            raise InvalidRequest("webhook_version", "must be 1 or 2")
+        if _ID_MARK.fullmatch(self.id_mark) is None:
+            raise InvalidRequest("id_mark", "must be up to 32 letters and digits, then '_'")
+
+
+_ID_MARK: Final = re.compile(r"([A-Za-z0-9]{1,32}_)?")
+_NOT_NEGATIVE: Final = (
+    *("confirm_minutes", "hold_days", "processing_seconds", "latency_seconds"),
+    *("resolve_seconds", "chargeback_seconds", "status_lag_seconds", "opening_balance"),
+    *("action_minutes", "sberpay_minutes", "tpay_minutes", "reserved_seconds", "return_seconds"),
+    *("conversion_rate", "usd_for_rub"),
+)

@@ -1,0 +1,76 @@
+"""Reading the body of a delivery, up to a limit, and answering it: the same for all frameworks."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterable
+from typing import Final
+
+from ..errors import WebhookFault, WebhookRefused
+from ..webhooks.receiver import Webhooks
+from ..webhooks.verifier import HTTP_STATUS, Headers
+
+_LOG: Final = logging.getLogger("smartglocal_async.webhooks")
+READ_SECONDS: Final = 30.0
+"""How long a body may take to arrive."""
+TOO_SLOW: Final = (408, "the body did not come in time")
+GONE: Final = (400, "the body did not come whole")
+"""Never read: the client has closed the connection."""
+
+_MAX_DIGITS: Final = 13
+"""Enough for a length above any limit."""
+
+Answer = tuple[int, str]
+"""Status and text."""
+
+
+def read_length(header: str | None) -> int | None:
+    """Return the number of bytes in Content-Length; None if it isn't a number.
+
+    A number of thousands of digits, which `int` refuses, is cut; it is still above any limit.
+    """
+    if header is None or not header.isascii() or not header.isdigit():
+        return None
+    return int(header[:_MAX_DIGITS])
+
+
+async def read_body(chunks: AsyncIterable[bytes], length: int | None, max_bytes: int) -> bytes:
+    """Return the body's raw bytes; never holds more than ``max_bytes`` of them.
+
+    Raises:
+        WebhookRefused: the body is larger.
+        TimeoutError: it didn't arrive within `READ_SECONDS`.
+
+    """
+    body = bytearray()
+    too_large = WebhookRefused(WebhookFault.TOO_LARGE, f"more than {max_bytes:,} bytes")
+    if length is not None and length > max_bytes:
+        raise too_large
+    async with asyncio.timeout(READ_SECONDS):
+        async for chunk in chunks:
+            if len(body) + len(chunk) > max_bytes:
+                del body, chunk
+                raise too_large
+            body += chunk
+    return bytes(body)
+
+
+async def answer(
+    webhooks: Webhooks, headers: Headers, length: int | None, chunks: AsyncIterable[bytes]
+) -> Answer:
+    """Receive a delivery; return the status and text of the answer."""
+    max_bytes = webhooks.verifier.max_bytes
+    try:
+        # In no variable, so that the body isn't in the frames of an error.
+        receipt = await webhooks.receive(headers, await read_body(chunks, length, max_bytes))
+    except WebhookRefused as refused:
+        return refusal(refused)
+    except TimeoutError:
+        return TOO_SLOW
+    return receipt.http_status, receipt.state.value
+
+
+def refusal(refused: WebhookRefused) -> Answer:
+    """Log a refused delivery; return the status and text of the answer."""
+    facts = {"webhook_fault": refused.fault.name, "webhook_detail": refused.detail}
+    _LOG.warning("a webhook was refused: %s", refused.fault.value, extra=facts)
+    return HTTP_STATUS[refused.fault], refused.fault.value

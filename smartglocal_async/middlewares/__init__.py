@@ -1,1 +1,0 @@
-"""aiohttp client middlewares, one habit each, unaware of one another."""

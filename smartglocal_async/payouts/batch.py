@@ -1,0 +1,295 @@
+"""Runs over a source of orders, and over what is open in the journal.
+
+A run begins payouts at a rate, within stop rules, and only after its source was approved.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Iterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Final, cast
+
+from attrs import define, field, frozen
+
+from ..concurrency import settle_all
+from ..errors import (
+    BatchStopped,
+    InProgress,
+    InvalidRequest,
+    KeyReused,
+    LostLease,
+    Misuse,
+    RuleBroken,
+)
+from ..journal.entries import WORKABLE, Entry
+from ..journal.journal import PAGE, each
+from ..journal.limits import COVER_SECONDS
+from ..journal.states import Step
+from ..models.validators import above_zero
+from ..settings import Settings
+from .claimer import BatchPosition, Claimer
+from .files.payout_file import PayoutFile, with_key_field
+from .orders import PayoutOrder, PayoutOutcome, PayoutState, failed_with
+from .preflight import Preflight, found_in, rows_of
+from .shared_batch import balance
+from .stop_rules import Tally
+
+if TYPE_CHECKING:
+    from aiolimiter import AsyncLimiter
+
+_BURST_SECONDS: Final = 0.02
+"""Burst size of the rate limit: an event loop's timers are this inexact."""
+
+
+@frozen(eq=False)
+class RateLimit:
+    """Limits how many payouts begin in a second; without a limiter, `wait` returns at once."""
+
+    ended: asyncio.Event
+    """Set when the batch ends early."""
+    limiter: "AsyncLimiter | None"
+
+    async def wait(self) -> None:
+        """Wait until a payout may begin, or the batch has ended."""
+        if self.limiter is None:
+            return
+        if self.limiter.has_capacity():
+            await self.limiter.acquire()
+            return
+        waits = [
+            asyncio.ensure_future(self.limiter.acquire()),
+            asyncio.ensure_future(self.ended.wait()),
+        ]
+        try:
+            _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                _ = task.cancel()
+
+
+def rate_limit(rate: float | None, ended: asyncio.Event) -> RateLimit:
+    """Return the limit for a rate in payouts per second; None doesn't limit.
+
+    Raises:
+        InvalidRequest: the rate isn't a number above zero.
+        Misuse: aiolimiter isn't installed.
+
+    """
+    if rate is None:
+        return RateLimit(ended, None)
+    above_zero("rate", rate)
+    try:
+        from aiolimiter import AsyncLimiter  # noqa: PLC0415 - an extra, only needed here
+    except ModuleNotFoundError:
+        raise Misuse("rate: needs aiolimiter; install smartglocal-async[batch]") from None
+    burst = max(1.0, rate * _BURST_SECONDS)
+    return RateLimit(ended, AsyncLimiter(burst, burst / rate))
+
+
+_OPEN: Final = WORKABLE | {Step.UNKNOWN}
+
+
+@frozen(eq=False)
+class ResumeRun:
+    """One run over the open payouts of the journal."""
+
+    claimer: Claimer
+    orders: Callable[[str], PayoutOrder | None] | None
+    deadline: float
+
+    async def run(
+        self, batch: str | None, concurrency: int, *, is_due: bool
+    ) -> AsyncGenerator[PayoutOutcome]:
+        """Yield the outcomes as they settle."""
+        entries = self._entries(batch, is_due=is_due)
+        async with aclosing(settle_all(entries, self._resume_one, concurrency)) as outcomes:
+            async for outcome in outcomes:
+                if outcome is not None:
+                    yield outcome
+        await self.claimer.context.raise_if_halted()
+
+    async def _resume_one(self, _index: int, entry: Entry) -> PayoutOutcome | None:
+        order = None if self.orders is None else self.orders(entry.key)
+        ends = self.claimer.context.timing.monotonic() + self.deadline
+        return await self.claimer.go_on(entry, order, ends)
+
+    async def _entries(self, batch: str | None, *, is_due: bool) -> AsyncGenerator[Entry]:
+        context = self.claimer.context
+        found = each(
+            lambda after: context.journal.open_entries(
+                PAGE, after=after, steps=_OPEN, batch=batch, is_due=is_due
+            )
+        )
+        async with aclosing(found) as entries:
+            async for entry in entries:
+                if context.stopping.is_set():
+                    return
+                yield entry
+
+
+Approve = Callable[[Preflight], bool | Awaitable[bool]]
+
+_SOURCE: Final = "source"
+
+
+async def approved(
+    source: Iterable[PayoutOrder] | AsyncIterable[PayoutOrder],
+    approve: Approve,
+    settings: Settings,
+) -> Iterator[PayoutOrder]:
+    """Check a source in a thread, have it approved, and return its orders.
+
+    Raises:
+        BatchStopped: it was not approved.
+        InvalidRequest: it can be read only once, or isn't fit to be paid. While the orders are
+            read: their total is above the approved one.
+
+    """
+    source = _rereadable(source)
+    found, digest = await asyncio.to_thread(_check, source, settings)
+    if not found.is_fit:
+        raise _unfit(source, found)
+    answer = approve(found)
+    if isinstance(answer, Awaitable):
+        answer = await answer
+    if answer is not True:
+        raise BatchStopped("it was not approved", 0)
+    if digest != await asyncio.to_thread(_digest, source):
+        raise InvalidRequest(_name(source), "it was changed since it was checked; nothing is paid")
+    return _within_approved(found, source)
+
+
+def _rereadable(
+    source: Iterable[PayoutOrder] | AsyncIterable[PayoutOrder],
+) -> Iterable[PayoutOrder]:
+    if isinstance(source, Iterator) or not isinstance(source, Iterable):
+        problem = "can be read only once; with approve, give a PayoutFile or a list"
+        raise InvalidRequest(_SOURCE, problem)
+    return source
+
+
+def _check(source: Iterable[PayoutOrder], settings: Settings) -> tuple[Preflight, str | None]:
+    digest = _digest(source)
+    rows = rows_of(source, settings.rules, settings.timing, settings.key_field)
+    return found_in(rows), digest
+
+
+def _digest(source: Iterable[PayoutOrder]) -> str | None:
+    return source.digest() if isinstance(source, PayoutFile) else None
+
+
+def _name(source: Iterable[PayoutOrder]) -> str:
+    return str(source.path) if isinstance(source, PayoutFile) else _SOURCE
+
+
+def _unfit(source: Iterable[PayoutOrder], found: Preflight) -> InvalidRequest:
+    if found.problems:
+        words = f"{found.bad_rows} can't be paid, the first at {found.problems[0]}"
+    else:
+        first, count = found.duplicates[0], found.duplicate_count
+        words = f"{count} with the key of one above, the first at line {first.line}: {first.key!r}"
+    return InvalidRequest(_name(source), f"nothing is paid: {words}")
+
+
+def _within_approved(found: Preflight, source: Iterable[PayoutOrder]) -> Iterator[PayoutOrder]:
+    """Yield the orders; refuse one that would pass a total that was approved."""
+    totals = Counter[str]()
+    for order in source:
+        amount = order.amount_details
+        totals[amount.currency] += amount.amount
+        if totals[amount.currency] > found.totals.get(amount.currency, 0):
+            problem = f"the payout {order.key!r} would pass the total of {amount.currency}"
+            raise InvalidRequest(_name(source), f"{problem} that was approved")
+        yield order
+
+
+@define(eq=False, kw_only=True)
+class BatchRun:
+    """One run over a source of orders."""
+
+    claimer: Claimer
+    tally: Tally
+    rate_limit: RateLimit
+    batch: str | None
+    deadline: float
+    approve: Approve | None
+    _balance_at: float = field(default=float("-inf"), init=False)
+    _balance_lock: asyncio.Lock = field(factory=asyncio.Lock, init=False)
+
+    async def run(
+        self, source: Iterable[PayoutOrder] | AsyncIterable[PayoutOrder], concurrency: int
+    ) -> AsyncGenerator[PayoutOutcome]:
+        """Yield the outcomes as they settle."""
+        runs, settings = self.claimer.context.runs, self.claimer.context.sender.caller.settings
+        runs.add(self.rate_limit.ended)
+        try:
+            source = with_key_field(source, settings)
+            if self.approve is not None:
+                source = await approved(source, self.approve, settings)
+            stopped: BatchStopped | None = None
+            settled = settle_all(source, self._pay, concurrency, self._stopped)
+            try:
+                async with aclosing(settled) as outcomes:
+                    async for outcome in outcomes:
+                        if outcome is not None:
+                            yield outcome
+            except BatchStopped as error:
+                stopped = error.with_traceback(None)
+            await self.claimer.context.raise_if_halted()
+            if stopped is not None:
+                raise stopped
+        finally:
+            runs.discard(self.rate_limit.ended)
+
+    def _stopped(self) -> BatchStopped | None:
+        context = self.claimer.context
+        reason = self.tally.reason or (context.stopped_by if context.stopping.is_set() else None)
+        return None if reason is None else BatchStopped(reason, self.tally.begun)
+
+    async def _may_begin(self) -> bool:
+        await self.rate_limit.wait()
+        return not (self.tally.leaves_waiting or self.claimer.context.stopping.is_set())
+
+    async def _pay(self, index: int, order: PayoutOrder) -> PayoutOutcome | None:
+        """Pay an order; None if a rule forbids to begin it."""
+        if not isinstance(cast("object", order), PayoutOrder):
+            problem = f"expected a PayoutOrder, got {type(order).__name__}"
+            raise InvalidRequest(f"source[{index}]", problem)
+        if self.tally.rules.low_balance and not await self._is_covered(order):
+            self.tally.refuse(order)
+        if not self.tally.may_begin(order):
+            return None
+        outcome = await self._outcome(index, order)
+        self.tally.note(order, outcome)
+        if self.tally.leaves_waiting:
+            self.rate_limit.ended.set()
+        return outcome
+
+    async def _outcome(self, index: int, order: PayoutOrder) -> PayoutOutcome:
+        position = BatchPosition(self.batch, None if self.batch is None else index)
+        try:
+            may_begin = None if self.rate_limit.limiter is None else self._may_begin
+            return await self.claimer.pay(order, self.deadline, position, may_begin)
+        except (InvalidRequest, KeyReused) as error:
+            return failed_with(order, error, PayoutState.REFUSED)
+        except RuleBroken as warning:
+            return failed_with(order, warning.refusal(), PayoutState.REFUSED)
+        except (InProgress, LostLease) as error:
+            return failed_with(order, error, PayoutState.OPEN)
+
+    async def _is_covered(self, order: PayoutOrder) -> bool:
+        async with self._balance_lock:
+            if self._now() - self._balance_at >= COVER_SECONDS:
+                await self._read_balance()
+            if self.tally.is_covered(order):
+                return True
+            await self._read_balance()
+            return self.tally.is_covered(order)
+
+    async def _read_balance(self) -> None:
+        drawn, caller = self.tally.drawn, self.claimer.context.sender.caller
+        self.tally.see_balance(await balance(caller), drawn)
+        self._balance_at = self._now()
+
+    def _now(self) -> float:
+        return self.claimer.context.timing.monotonic()

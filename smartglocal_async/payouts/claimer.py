@@ -1,0 +1,273 @@
+"""Claims payouts in the journal and runs a worker on each, one at a time for each key."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+from attrs import define, field, frozen
+
+from ..codec import codec
+from ..encryption import RequestCipher
+from ..errors import InProgress, LostLease, SmartGlocalError, WrongJournalKey
+from ..journal.entries import Entry, NewEntry
+from .calls import Reply, fingerprint_of
+from .context import WorkerContext
+from .orders import PayoutOrder, PayoutOutcome, held_up, outcome_of, payee_summary
+from .preflight import payment_digest
+from .protocol import intends
+from .worker import Worker
+
+
+@define(eq=False)
+class _KeyLock:
+    """The lock of a key, and how many tasks hold it or wait for it."""
+
+    lock: asyncio.Lock = field(factory=asyncio.Lock)
+    users: int = 0
+
+
+@define(eq=False)
+class KeyLocks:
+    """Locks by key; a lock is removed when no task needs it."""
+
+    _locks: dict[str, _KeyLock] = field(factory=dict[str, _KeyLock], init=False)
+
+    @asynccontextmanager
+    async def of(self, key: str, seconds: float) -> AsyncGenerator[None]:
+        """Hold the lock of a key.
+
+        Raises:
+            TimeoutError: the lock wasn't free within these seconds.
+
+        """
+        entry = self._locks.setdefault(key, _KeyLock())
+        entry.users += 1
+        try:
+            async with asyncio.timeout(seconds):
+                _ = await entry.lock.acquire()
+            try:
+                yield
+            finally:
+                entry.lock.release()
+        finally:
+            entry.users -= 1
+            if not entry.users:
+                del self._locks[key]
+
+
+_BUSY_PAUSE_SECONDS: Final = 1.0
+_SUMMARY: Final = "summary"
+"""The purpose of an encrypted summary, which is kept after the request is dropped."""
+
+
+@frozen
+class BatchPosition:
+    """The batch of an order, and its row there, from 0."""
+
+    batch: str | None = None
+    ordinal: int | None = None
+
+
+NO_BATCH: Final = BatchPosition()
+
+
+@frozen
+class ClaimedEntry:
+    """An entry that was claimed."""
+
+    entry: Entry
+    until: float
+    """When its lease ends on our monotonic clock; counted from before the claim."""
+
+
+@define(eq=False, kw_only=True)
+class Claimer:
+    """Claims payouts and works on them, one at a time for each key."""
+
+    context: WorkerContext
+    waits_for_others: bool
+    cipher: RequestCipher | None
+    _locks: KeyLocks = field(factory=KeyLocks, init=False)
+
+    async def pay(
+        self,
+        order: PayoutOrder,
+        seconds: float,
+        position: BatchPosition = NO_BATCH,
+        may_begin: Callable[[], Awaitable[bool]] | None = None,
+    ) -> PayoutOutcome:
+        """Work on an order for this many seconds, and return its outcome.
+
+        If it isn't settled yet, ``may_begin`` is awaited first; the time that takes isn't counted.
+        If it returns False, the order stays in the journal and isn't begun.
+        """
+        try:
+            async with self._locks.of(order.key, seconds):
+                return await self._pay(order, seconds, position, may_begin)
+        except TimeoutError:
+            raise InProgress(order.key, self.context.owner, 0.0) from None
+
+    async def _pay(
+        self,
+        order: PayoutOrder,
+        seconds: float,
+        position: BatchPosition,
+        may_begin: Callable[[], Awaitable[bool]] | None,
+    ) -> PayoutOutcome:
+        context, new = self.context, self.new(order, position)
+        if may_begin is not None:
+            found = await context.journal.accept(new)
+            if found.step.is_final:
+                return outcome_of(found, replayed=True)
+            if not await may_begin():
+                return outcome_of(found)
+        return await self._until_settled(order, self._now() + seconds, new)
+
+    async def go_on(
+        self, entry: Entry, order: PayoutOrder | None, ends: float
+    ) -> PayoutOutcome | None:
+        """Go on with an entry of the journal; None if another process holds it."""
+        try:
+            async with self._locks.of(entry.key, ends - self._now()):
+                if order is not None:
+                    _ = await self.accept(order)
+                return await self._work(self._order_of(entry, order), entry.key, ends)
+        except (InProgress, LostLease, TimeoutError):
+            return None
+
+    async def resume_claimed(self, claimed: ClaimedEntry, ends: float) -> PayoutOutcome | None:
+        """Go on with a claimed entry; None if its lease was lost meanwhile."""
+        entry = claimed.entry
+        try:
+            async with self._locks.of(entry.key, ends - self._now()):
+                return await self._run_worker(claimed, await self._decrypted_order(entry), ends)
+        except (LostLease, TimeoutError):
+            return None
+
+    async def settle(self, entry: Entry, reply: Reply) -> PayoutOutcome:
+        """Write what a reply shows as final; nothing is sent, since no time is left."""
+        return await self._work(None, entry.key, self._now(), reply=reply)
+
+    async def accept(self, order: PayoutOrder, position: BatchPosition = NO_BATCH) -> Entry:
+        """Write an order to the journal; return the entry of its key, new or not."""
+        return await self.context.journal.accept(self.new(order, position))
+
+    def new(self, order: PayoutOrder, position: BatchPosition) -> NewEntry:
+        """Return the journal entry to write for an order.
+
+        Raises:
+            InvalidRequest: the order can't be sent.
+
+        """
+        self.context.sender.check(order, self.context.mode)
+        amount = order.amount_details
+        return NewEntry(
+            key=order.key,
+            mode=self.context.mode.value,
+            fingerprint=fingerprint_of(order, self.context.journal.secret),
+            request=self._encrypted(order),
+            amount=amount.amount,
+            currency=amount.currency,
+            batch=position.batch,
+            ordinal=position.ordinal,
+            summary=self._encrypted_summary(order),
+            payment=payment_digest(order, self.context.journal.secret),
+        )
+
+    def payee_of(self, entry: Entry) -> str | None:
+        """Return who an entry pays; None if that isn't stored, or there is no cipher.
+
+        Raises:
+            WrongJournalKey: it was encrypted with a key that isn't given.
+
+        """
+        if self.cipher is None or entry.summary is None:
+            return None
+        return self.cipher.decrypt(entry.summary, entry.key, purpose=_SUMMARY).decode() or None
+
+    def _encrypted(self, order: PayoutOrder) -> bytes | None:
+        if self.cipher is None:
+            return None
+        return self.cipher.encrypt(codec("v1").encode(order), order.key)
+
+    def _encrypted_summary(self, order: PayoutOrder) -> bytes | None:
+        if self.cipher is None:
+            return None
+        return self.cipher.encrypt(payee_summary(order).encode(), order.key, purpose=_SUMMARY)
+
+    def _order_of(self, entry: Entry, order: PayoutOrder | None = None) -> PayoutOrder | None:
+        if order is None and self.cipher is not None and entry.request is not None:
+            return codec("v1").decode(self.cipher.decrypt(entry.request, entry.key), PayoutOrder)
+        return order
+
+    async def _decrypted_order(self, entry: Entry) -> PayoutOrder | None:
+        """Return the encrypted order of an entry; release the entry if it can't be decrypted."""
+        try:
+            return self._order_of(entry)
+        except SmartGlocalError as error:
+            # No process can decrypt a damaged one; with a pause it doesn't block later entries.
+            backs_off = not isinstance(error, WrongJournalKey)
+            await self.context.journal.release(entry, backs_off=backs_off)
+            raise
+
+    async def _until_settled(self, order: PayoutOrder, ends: float, new: NewEntry) -> PayoutOutcome:
+        timing = self.context.timing
+        while True:
+            try:
+                return await self._work(order, new.key, ends, new)
+            except LostLease:
+                if self._now() >= ends:
+                    raise
+            except InProgress as busy:
+                left_seconds = ends - self._now()
+                if left_seconds <= 0 or not self.waits_for_others or self.context.stopping.is_set():
+                    raise
+                pause = _BUSY_PAUSE_SECONDS * (0.5 + timing.random() / 2)
+                pause = min(busy.seconds_left + 0.01, pause, left_seconds)
+                await timing.sleep_unless(self.context.stopping, pause)
+
+    async def _work(
+        self,
+        order: PayoutOrder | None,
+        key: str,
+        ends: float,
+        new: NewEntry | None = None,
+        reply: Reply | None = None,
+    ) -> PayoutOutcome:
+        context, begun = self.context, self._now()
+        seconds = context.lease_seconds
+        if new is not None:
+            sends = context.halt is None and begun < ends
+            entry = await context.take(new, intends=intends(context.mode) if sends else None)
+        else:
+            entry = await context.journal.claim(
+                key, context.owner, seconds, respects_halt=reply is None
+            )
+        if entry.step.is_final:
+            return outcome_of(entry, replayed=True)
+        return await self._run_worker(ClaimedEntry(entry, begun + seconds), order, ends, reply)
+
+    async def _run_worker(
+        self,
+        claimed: ClaimedEntry,
+        order: PayoutOrder | None,
+        ends: float,
+        reply: Reply | None = None,
+    ) -> PayoutOutcome:
+        payout = self.context.sender.ordered(claimed.entry, order)
+        worker = Worker(self.context, claimed.entry, payout, ends, claimed.until, reply)
+        try:
+            entry = await worker.work()
+        finally:
+            if not worker.entry.step.is_final:
+                # An entry that needs its request back would fail again at once, so it pauses, too.
+                backs_off = worker.has_waited or worker.needs_request
+                with suppress(SmartGlocalError):
+                    await worker.write_pending()
+                    await self.context.journal.release(worker.entry, backs_off=backs_off)
+        found = outcome_of(entry, needs_request=worker.needs_request)
+        return held_up(found, worker.failures.code, worker.failures.reason)
+
+    def _now(self) -> float:
+        return self.context.timing.monotonic()

@@ -1,0 +1,170 @@
+"""What the workers of one `Payouts` share: the journal, the calls, the clock and the halt."""
+
+import asyncio
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from typing import Any, Protocol, runtime_checkable
+
+from attrs import Attribute, define, field, frozen
+
+from ..errors import SmartGlocalError
+from ..journal.entries import Changes, Entry, Halt, HaltKind, NewEntry, PendingEvent
+from ..journal.journal import Journal
+from ..journal.states import Event
+from ..journal.transitions import error_of
+from ..models.validators import above_zero
+from ..retry import Timing
+from .calls import CallLimits, OrderedPayout, Reply, Sender
+from .protocol import ENDS, Mode, PayoutCall
+
+
+@define(eq=False)
+class Wakeup:
+    """Wakes the worker of one payout, and holds what a webhook showed until it takes that."""
+
+    event: asyncio.Event = field(factory=asyncio.Event)
+    reply: Reply | None = None
+
+    def wake(self, reply: Reply) -> None:
+        """Wake the worker; a reply that ends the payout isn't replaced by one that doesn't."""
+        before = None if self.reply is None else self.reply.observation.shown
+        if before not in ENDS or reply.observation.shown in ENDS:
+            self.reply = reply
+        self.event.set()
+
+    def take(self) -> Reply | None:
+        """Return what a webhook showed since the last call; None if none came."""
+        reply, self.reply = self.reply, None
+        self.event.clear()
+        return reply
+
+
+def _positive(_instance: object, attribute: "Attribute[Any]", value: object) -> None:
+    above_zero(f"StatusChecks.{attribute.name}", value, whole=attribute.type is int)
+
+
+@frozen(kw_only=True)
+class StatusChecks:
+    """How often ``session/status`` is called for a payout, and when a session is left.
+
+    The pause between two status calls begins with ``initial_delay_seconds`` and doubles up to
+    ``max_delay_seconds``; each is shortened at random by up to a half. After a start whose answer
+    was lost, the session is cancelled once ``before_leaving`` status calls have shown no payout in
+    it, since the start may still be on its way. The payout then goes on in a new session.
+
+    Raises:
+        InvalidRequest: a setting isn't a number above zero.
+
+    """
+
+    initial_delay_seconds: float = field(default=0.2, validator=_positive)
+    max_delay_seconds: float = field(default=30.0, validator=_positive)
+    before_leaving: int = field(default=5, validator=_positive)
+
+
+@runtime_checkable
+class Shared(Protocol):
+    """A journal that several processes share, through which they can slow one another down."""
+
+    async def slow_down(self, seconds: float) -> None:
+        """Have all processes claim nothing for this many seconds."""
+        ...
+
+
+@define(eq=False, kw_only=True)
+class WorkerContext:
+    """What the workers of one `Payouts` share."""
+
+    journal: Journal
+    sender: Sender
+    mode: Mode
+    owner: str
+    lease_seconds: float
+    fault_point: Callable[[str], None]
+    status_checks: StatusChecks = field(factory=StatusChecks)
+    wakeups: dict[str, Wakeup] = field(factory=dict[str, Wakeup], init=False)
+    """Of the workers that are running, by payout key."""
+    stopping: asyncio.Event = field(factory=asyncio.Event, init=False)
+    """Set when no payout may begin and no pause may be waited for any more."""
+    stopped_by: str = field(default="", init=False)
+    runs: set[asyncio.Event] = field(factory=set[asyncio.Event], init=False)
+    """Of the batches that are running: each is set when its batch ends early."""
+    halt: Halt | None = field(default=None, init=False)
+    """The halt that was in force when this process last read or raised one."""
+
+    @property
+    def timing(self) -> Timing:
+        """The client's clock and random numbers."""
+        return self.sender.caller.settings.timing
+
+    @contextmanager
+    def registered(self, key: str, wakeup: Wakeup) -> Generator[None]:
+        """Have webhooks about a payout wake this worker while the block runs."""
+        self.wakeups[key] = wakeup
+        try:
+            yield
+        finally:
+            # A webhook may have replaced it by that of another worker.
+            if self.wakeups.get(key) is wakeup:
+                del self.wakeups[key]
+
+    async def halt_all(self, kind: HaltKind, reason: str) -> None:
+        """Halt all payouts of the journal, in every process that uses it."""
+        self.halt = Halt(kind=kind, reason=reason)
+        await self.journal.halt(self.halt)
+
+    async def raise_if_halted(self) -> None:
+        """Raise if a halt is in force, whichever process raised it.
+
+        Raises:
+            PayoutsHalted: the subclass of the halt's kind.
+
+        """
+        self.halt = await self.journal.halted()
+        if self.halt is not None:
+            raise error_of(self.halt)
+
+    def stop(self, reason: str) -> None:
+        """Begin nothing more; the first reason is kept."""
+        if not self.stopping.is_set():
+            self.stopped_by = reason
+            self.stopping.set()
+            for event in (*self.runs, *(wakeup.event for wakeup in self.wakeups.values())):
+                event.set()
+
+    async def slow_down(self, seconds: float) -> None:
+        """Have the other processes of the journal pause, too, as the provider asked."""
+        if isinstance(self.journal, Shared):
+            # This process pauses in any case. If the journal can't be written, the next write of a
+            # payout raises that.
+            with suppress(SmartGlocalError):
+                await self.journal.slow_down(seconds)
+
+    async def take(self, new: NewEntry, *, intends: Event | None) -> Entry:
+        """Accept and claim a payout; a new one is written with its first event when this returns.
+
+        The returned entry is that of the key, whether it was new or not.
+        """
+        label = "the claim" if intends is None else intends.value
+        self.fault_point(f"before writing {label}")
+        taken = await self.journal.take(new, self.owner, self.lease_seconds, intends=intends)
+        self.fault_point(f"after writing {label}")
+        return taken
+
+    async def write(
+        self, entry: Entry, event: Event, changes: Changes, pending: PendingEvent | None = None
+    ) -> Entry:
+        """Write an event, after a pending one; both are durable when this returns."""
+        self.fault_point(f"before writing {event.value}")
+        written = await self.journal.advance(entry, event, changes, pending=pending)
+        self.fault_point(f"after writing {event.value}")
+        return written
+
+    async def send(
+        self, call: PayoutCall, entry: Entry, payout: OrderedPayout, limits: CallLimits
+    ) -> Reply:
+        """Make a call and return its reply."""
+        self.fault_point(f"before {call.value}")
+        reply = await self.sender.send(call, entry, payout, limits)
+        self.fault_point(f"after {call.value}")
+        return reply

@@ -1,0 +1,110 @@
+"""Writes identifiers in the one form that the provider takes: without spaces and dashes."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias
+
+from ...codec.instruments import kind_of
+from ...models.instruments import (
+    BankCard,
+    FasterPayment,
+    GlobalAccount,
+    GlobalWallet,
+    RussianAccount,
+)
+from ...validation.lookups import country_code
+
+Clean: TypeAlias = Callable[[str, str], str]
+"""Returns a cell in the provider's form; the second argument is the recipient's country."""
+_SPACES: Final = re.compile(r"\s+")
+_SPACES_AND_DASHES: Final = re.compile("[\\s\u2010-\u2015-]+")
+_IN_PHONES: Final = re.compile("[\\s\u2010-\u2015().-]+")
+_PAIRS: Final = re.compile("([0-9]{2})([0-9]{2})([0-9]{2})")
+_CPF: Final = re.compile(r"([0-9]{3})\.?([0-9]{3})\.?([0-9]{3})-?([0-9]{2})")
+_DASH_HAS_MEANING: Final = frozenset({"CZE", "SVK"})
+"""Countries whose account numbers have a prefix before a dash."""
+
+
+def _compact(text: str, _country: str) -> str:
+    return _SPACES.sub("", text)
+
+
+def _upper(text: str, _country: str) -> str:
+    short = _SPACES_AND_DASHES.sub("", text).upper()
+    return short if short.isalnum() else text
+
+
+def _digits(text: str, _country: str) -> str:
+    short = _SPACES_AND_DASHES.sub("", text)
+    return short if short.isascii() and short.isdigit() else text
+
+
+def _account(text: str, country: str) -> str:
+    if country in _DASH_HAS_MEANING:
+        return _SPACES.sub("", text)
+    short = _SPACES_AND_DASHES.sub("", text)
+    return short if short.isalnum() else text
+
+
+def _sort_code(text: str, _country: str) -> str:
+    pairs = _PAIRS.fullmatch(_SPACES_AND_DASHES.sub("", text))
+    return "-".join(pairs.groups()) if pairs else text
+
+
+def _phone(text: str, _country: str) -> str:
+    short = _IN_PHONES.sub("", text)
+    return short if short.removeprefix("+").isdigit() else text
+
+
+def _document(text: str, country: str) -> str:
+    cpf = _CPF.fullmatch(text) if country == "BRA" else None
+    return "".join(cpf.groups()) if cpf else text
+
+
+def _country(text: str, _country: str) -> str:
+    return country_code(text) or text
+
+
+def _stripped(text: str, _country: str) -> str:
+    return text.strip()
+
+
+_INSTRUMENTS: Final[Mapping[type, Mapping[str, Clean]]] = {
+    BankCard: {"number": _digits},
+    GlobalAccount: {
+        "iban": _upper,
+        "swift_bic_code": _upper,
+        "bank_account_number": _account,
+        "account_number": _account,
+        "branch_number": _compact,
+        "sort_code": _sort_code,
+        "routing_code": _digits,
+        "bsb_number": _digits,
+    },
+    RussianAccount: {"bik": _digits, "account": _digits, "inn": _digits, "kpp": _digits},
+    FasterPayment: {"phone": _phone},
+    GlobalWallet: {"msisdn": _phone},
+}
+_PEOPLE: Final[Mapping[str, Clean]] = {
+    "country_iso3": _country,
+    "currency": _stripped,
+    "swift_bic_code": _upper,
+    "msisdn": _phone,
+    "identity_document.id_number": _document,
+}
+COUNTRY: Final = "participant_details.recipient.country_iso3"
+CLEANERS: Final[Mapping[str, Clean]] = {
+    **{
+        f"participant_details.{side}.{name}": clean
+        for side in ("recipient", "sender")
+        for name, clean in _PEOPLE.items()
+    },
+    **{
+        f"payment_method.{kind_of(record)}.{name}": clean
+        for record, cleaners in _INSTRUMENTS.items()
+        for name, clean in cleaners.items()
+    },
+    "amount": _stripped,
+    "currency": _stripped,
+}
+"""Path -> what writes its cells in the provider's form; the recipient's country comes first."""

@@ -1,0 +1,85 @@
+"""Reads JSON Lines of payouts: one object per line, the wire form of the request with its key."""
+
+import json
+from collections.abc import Iterator
+from typing import BinaryIO, Final, cast
+
+from attrs import evolve
+
+from ...codec import Wire
+from ...codec.json import NameTwice, load_once
+from .encodings import encoding_of
+from .file_format import WIDE, FileFormat
+from .rows import TOO_LONG, FileLines, FileRow, RowChecker, RowTooLong, refused, shown
+
+_EMPTY: Final = "the file is empty; each of its lines is an object of JSON"
+
+
+def recognise(file: BinaryIO, given: FileFormat) -> FileFormat:
+    """Return the format of JSON Lines: UTF-8 (RFC 8259), or what its first bytes show."""
+    encoding = given.encoding or encoding_of(file)
+    return evolve(given, kind="jsonl", encoding=encoding if encoding in WIDE else "utf-8")
+
+
+def json_rows(file: BinaryIO, found: FileFormat, checker: RowChecker) -> Iterator[FileRow]:
+    """Yield the rows of JSON Lines."""
+    lines = FileLines.of(file, found.encoding or "utf-8")
+    try:
+        yield from _rows(lines, checker)
+    finally:
+        lines.release()
+
+
+def _rows(lines: FileLines, checker: RowChecker) -> Iterator[FileRow]:
+    has_rows = False
+    while True:
+        line = lines.begin_row()
+        try:
+            text = next(lines, None)
+        except RowTooLong:
+            has_rows = True
+            yield refused(line, None, TOO_LONG)
+            continue
+        if text is None:
+            break
+        if text.strip():
+            has_rows = True
+            yield _row(line, text, checker) if lines.is_text else _no_text(lines, line, text)
+            if _spans_lines(line, text):
+                return
+    if not has_rows:
+        yield refused(1, None, _EMPTY)
+
+
+def _no_text(lines: FileLines, line: int, text: str) -> FileRow:
+    flaws = ((column, lines.flaw_of(char)) for column, char in enumerate(text, 1))
+    return next(refused(line, str(column), flaw) for column, flaw in flaws if flaw is not None)
+
+
+def _row(line: int, text: str, checker: RowChecker) -> FileRow:
+    try:
+        wire = load_once(text.rstrip("\r\n"))
+    except json.JSONDecodeError as error:
+        column, words = str(error.colno), f"isn't JSON: {error.msg}{_advice(line, text)}"
+    except NameTwice as error:
+        column, words = shown(error.name), "is there twice in one object"
+    except ValueError:
+        column, words = None, "isn't JSON that can be read: nested too deeply, or a number too big"
+    else:
+        if isinstance(wire, dict):
+            return checker.row(line, cast("Wire", wire), str)
+        column, words = None, f"expected an object of names and values, got {type(wire).__name__}"
+        words += _advice(line, text)
+    return refused(line, column, words)
+
+
+def _advice(line: int, text: str) -> str:
+    """Say what to do about a file that is one JSON value over several lines."""
+    if _spans_lines(line, text):
+        return "; write each payout as one object in a line of its own (jq -c '.[]' does it)"
+    return ""
+
+
+def _spans_lines(line: int, text: str) -> bool:
+    begins = text.strip()
+    return line == 1 and (begins.startswith("[") or begins == "{")

@@ -1,0 +1,170 @@
+"""A file of payouts: opened, its format chosen, and read as rows or orders."""
+
+import hashlib
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC
+from pathlib import Path
+from typing import BinaryIO, Final, TypeVar, cast
+
+from attrs import Attribute, evolve, field, frozen
+
+from ...errors import InvalidRequest
+from ...idempotency import DEFAULT_KEY_FIELD
+from ...retry import Timing
+from ...settings import RuleUse, Settings
+from ..orders import PayoutOrder
+from . import csv, iso20022, jsonl, workbook
+from .file_format import FileFormat, Kind
+from .file_kinds import kind_of_file
+from .rows import FileRow, RowChecker, UnreadableFile
+
+T = TypeVar("T")
+_MAX_PREFIX: Final = 100
+_TEXT: Final = {"csv", "jsonl"}
+"""The kinds that first bytes can't tell apart for sure."""
+
+
+@frozen
+class Reader:
+    """How files of one kind are read."""
+
+    recognise: Callable[[BinaryIO, FileFormat], FileFormat]
+    """Fills what the caller left open in a format."""
+    rows: Callable[[BinaryIO, FileFormat, RowChecker], Iterator[FileRow]]
+    """Yields the rows of a file in a recognised format."""
+
+
+_CSV: Final = Reader(csv.recognise, csv.csv_rows)
+_WORKBOOK: Final = Reader(workbook.recognise, workbook.workbook_rows)
+_READERS: Final[Mapping[Kind, Reader]] = {
+    "csv": _CSV,
+    "jsonl": Reader(jsonl.recognise, jsonl.json_rows),
+    "xlsx": _WORKBOOK,
+    "xls": _WORKBOOK,
+    "ods": _WORKBOOK,
+    "pain.001": Reader(iso20022.recognise, iso20022.payment_rows),
+}
+
+
+def _check_prefix(_instance: object, _field: "Attribute[str]", value: object) -> None:
+    if not isinstance(value, str) or not (len(value) <= _MAX_PREFIX and _is_plain(value)):
+        words = f"expected up to {_MAX_PREFIX} printable characters, no space in front"
+        raise InvalidRequest("PayoutFile.key_prefix", words)
+
+
+def _is_plain(text: str) -> bool:
+    return text.isprintable() and text == text.lstrip()
+
+
+@frozen(eq=False)
+class PayoutFile:
+    """The payouts of a file, read row by row; it can be read again.
+
+    It is a CSV, JSON Lines, a workbook of Excel or OpenDocument, or an ISO 20022 pain.001. How it
+    is read is recognised where its bytes leave no doubt (`recognise`), or set by ``format``.
+
+    Iterating it yields each `PayoutOrder`, and raises at the first row that can't be paid;
+    `rows` yields all rows with their problems. Check it with `payouts.check` first: if not,
+    the rows before a bad one are paid already. ``rules`` says whether the rules of the provider's
+    pages refuse a row, warn, or aren't checked. ``key_prefix`` is put in front of the key of each
+    row, so that row numbers of several files can be keys in one journal; it is part of the
+    file's `digest`. ``key_field`` is that of the client's `Settings`: metadata that has another
+    key there is refused.
+
+    Raises:
+        InvalidRequest: the prefix isn't printable, or has more than 100 characters; while reading:
+            a row can't be paid. It names file, line and column.
+        OSError: the file can't be read.
+
+    """
+
+    path: Path = field(converter=Path)
+    format: FileFormat = field(factory=FileFormat, kw_only=True)
+    """What is given of the format; the rest is recognised."""
+    rules: RuleUse = field(default=RuleUse.REFUSE, kw_only=True)
+    timing: Timing = field(factory=Timing, kw_only=True, repr=False)
+    key_prefix: str = field(default="", kw_only=True, validator=_check_prefix)
+    key_field: str = field(default=DEFAULT_KEY_FIELD, kw_only=True)
+
+    def recognise(self) -> FileFormat:
+        """Return how the file is read, to be shown before it is paid.
+
+        Raises:
+            InvalidRequest: it can't be recognised, with what to do.
+            OSError: the file can't be read.
+
+        """
+        try:
+            with self._open() as file:
+                return self._recognised(file)[1]
+        except UnreadableFile as error:
+            raise error.problem.in_file(str(self.path)) from None
+
+    def rows(self) -> Iterator[FileRow]:
+        """Yield every row, the bad ones too; blank lines are skipped."""
+        checker = row_checker(self.rules, self.timing, self.key_field, self.key_prefix)
+        try:
+            with self._open() as file:
+                reader, found = self._recognised(file)
+                yield from reader.rows(file, found, checker)
+        except UnreadableFile as error:
+            problem = error.problem
+            yield FileRow(line=problem.line, order=None, problems=(problem,))
+
+    def __iter__(self) -> Iterator[PayoutOrder]:
+        for row in self.rows():
+            if row.order is None:
+                raise next(p for p in row.problems if not p.is_advice).in_file(str(self.path))
+            yield row.order
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the file's bytes, in hex, to detect that it was changed.
+
+        With a key prefix it is the SHA-256 of that digest and the prefix, since the same bytes with
+        other keys are other payouts.
+        """
+        with self.path.open("rb") as file:
+            plain = hashlib.file_digest(file, "sha256").hexdigest()
+        return digest_with(plain, self.key_prefix, self.format.sheet)
+
+    def _open(self) -> BinaryIO:
+        """Open the file, which must be one that can be read again."""
+        if not stat.S_ISREG(self.path.stat().st_mode):
+            words = "is a pipe or a device, which can be read only once; save it to a file first"
+            raise UnreadableFile.because(words)
+        return self.path.open("rb")
+
+    def _recognised(self, file: BinaryIO) -> tuple[Reader, FileFormat]:
+        shown = kind_of_file(file, self.path)
+        kind = self.format.kind or shown
+        reader = _READERS[kind]
+        if reader is _READERS[shown] and kind not in _TEXT:
+            kind = shown
+        elif kind != shown and {kind, shown} != _TEXT:
+            words = f"is to be read as {kind}, and its first bytes are those of {shown}"
+            raise UnreadableFile.because(words)
+        return reader, reader.recognise(file, evolve(self.format, kind=kind))
+
+
+def with_key_field(source: T, settings: Settings) -> T:
+    """Return the source; a file gets the key field of the client's settings."""
+    if isinstance(source, PayoutFile):
+        return cast("T", evolve(source, key_field=settings.key_field))
+    return source
+
+
+def digest_with(digest: str, key_prefix: str, sheet: str | None = None) -> str:
+    """Return the digest of a file with a key prefix, from the digest of its bytes."""
+    if sheet is not None:
+        digest = hashlib.sha256(f"{digest} sheet {sheet}".encode()).hexdigest()
+    if not key_prefix:
+        return digest
+    return hashlib.sha256(f"{digest} {key_prefix}".encode()).hexdigest()
+
+
+def row_checker(rules: RuleUse, timing: Timing, key_field: str, key_prefix: str = "") -> RowChecker:
+    """Return the checker of rows, by today's rules."""
+    today = None if rules is RuleUse.OFF else timing.now().astimezone(UTC).date()
+    is_strict = rules is RuleUse.REFUSE
+    return RowChecker(today, is_strict=is_strict, key_field=key_field, key_prefix=key_prefix)

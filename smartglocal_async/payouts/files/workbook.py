@@ -1,0 +1,223 @@
+"""Reads a workbook of Excel or OpenDocument: the sheet and the header are found, then each row.
+
+A cell of text is read as it is. A number is read as the 15 digits that a spreadsheet shows; in the
+column of an identifier it is refused, as the spreadsheet has dropped leading zeros and long digits.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, BinaryIO, Final, TypeAlias, cast
+
+from attrs import evolve, frozen
+
+from .cells import Cell, Cells, flaws, read_header
+from .columns import NEEDED
+from .file_format import FileFormat
+from .rows import FileRow, Problem, RowChecker, UnreadableFile, refused, shown
+
+Value: TypeAlias = str | int | float | bool | date | datetime | time | timedelta
+Row: TypeAlias = Sequence[Value]
+_MAX_ROWS_ABOVE: Final = 20
+_MOST_DIGITS: Final = 10**15
+_IDENTIFIERS: Final = frozenset(
+    {
+        *("iban", "swift_bic_code", "bank_account_number", "account_number", "branch_number"),
+        *("sort_code", "routing_code", "bsb_number", "bik", "account", "inn", "kpp", "number"),
+        *("number_hash", "token", "phone", "msisdn", "bank_id", "id_number", "postal_code"),
+        *("registration_number", "code", "tax_reference", "document", "wallet_id"),
+        *("beneficiary_id", "division_code", "security_code", "expiration_month"),
+        *("expiration_year", "country_iso3", "country_iso2", "currency"),
+    }
+)
+"""The last name of a path whose cells are identifiers, in which each character counts."""
+_IS_NUMBER: Final = (
+    "is a number: a spreadsheet drops leading zeros and keeps 15 digits; format the column as text "
+    "and write it again"
+)
+_IS_DATE: Final = "is a date; format the column as text and write it again"
+_NEEDS: Final = "is a workbook, which needs python-calamine: pip install 'smartglocal-async[files]'"
+_NO_ROWS: Final = "the sheet has a header, and no rows"
+
+
+@frozen
+class _Header:
+    """Where the columns of a sheet are named."""
+
+    line: int
+    cells: tuple[int, ...]
+    """The positions of the cells with names."""
+    names: tuple[str, ...]
+
+
+def recognise(file: BinaryIO, given: FileFormat) -> FileFormat:
+    """Return the format of a workbook: its sheet, and the line of its header.
+
+    Raises:
+        UnreadableFile: it is damaged, python-calamine isn't installed, or the sheet isn't certain.
+
+    """
+    with _opened(file) as book:
+        sheet = given.sheet if given.sheet is not None else _only_sheet(book, given)
+        header = _header(_rows_of(book, sheet), given)
+    is_given = given.decimal is not None
+    return evolve(given, sheet=sheet, header_line=header.line, is_decimal_given=is_given)
+
+
+def workbook_rows(file: BinaryIO, found: FileFormat, checker: RowChecker) -> Iterator[FileRow]:
+    """Yield the rows of a workbook in a recognised format."""
+    with _opened(file) as book:
+        rows = _rows_of(book, found.sheet or "")
+        header = _header(rows, found)
+        if problems := tuple(flaws(header.line, header.names, found)):
+            yield FileRow(line=header.line, order=None, problems=problems)
+            return
+        layout = read_header(header.names, found)
+        under = Cells.under(layout, checker, found)
+        has_rows = False
+        for line, row in enumerate(rows, header.line + 1):
+            if any(map(_has_value, row)):
+                has_rows = True
+                yield _row(line, row, header, under)
+        if not has_rows:
+            yield refused(header.line, None, _NO_ROWS)
+
+
+def _opened(file: BinaryIO) -> Any:  # noqa: ANN401 - a library that is imported where it is used
+    try:
+        import python_calamine as calamine  # noqa: PLC0415
+    except ImportError:
+        raise UnreadableFile.because(_NEEDS) from None
+    _ = file.seek(0)
+    try:
+        return cast("Any", calamine).load_workbook(file)
+    except calamine.PasswordError:
+        words = "is a workbook with a password; save it without one"
+        raise UnreadableFile.because(words) from None
+    except (calamine.CalamineError, OSError, ValueError):
+        raise UnreadableFile.because("is a damaged workbook; save it again") from None
+
+
+def _only_sheet(book: Any, given: FileFormat) -> str:  # noqa: ANN401
+    """Return the one visible sheet that has the columns of payouts."""
+    from python_calamine import SheetTypeEnum, SheetVisibleEnum  # noqa: PLC0415
+
+    names = [
+        one.name
+        for one in book.sheets_metadata
+        if one.visible == SheetVisibleEnum.Visible and one.typ == SheetTypeEnum.WorkSheet
+    ]
+    fitting = [name for name in names if _find_header(_rows_of(book, name), given) is not None]
+    found = fitting or [name for name in names if any(_rows_of(book, name))]
+    if len(found) == 1:
+        return str(found[0])
+    listed = ", ".join(repr(shown(name)) for name in found or names)
+    if fitting:
+        words = f"has payouts in several sheets: {listed}; give the one to read"
+    elif found:
+        words = f"no sheet has the columns {', '.join(NEEDED)}: {listed}; give the one to read"
+    else:
+        words = "the workbook is empty"
+    raise UnreadableFile.because(words)
+
+
+def _rows_of(book: Any, sheet: str) -> Iterator[Row]:  # noqa: ANN401
+    from python_calamine import CalamineError  # noqa: PLC0415
+
+    if sheet not in book.sheet_names:
+        listed = ", ".join(repr(shown(name)) for name in book.sheet_names)
+        raise UnreadableFile.because(f"has no sheet {shown(sheet)!r}; it has {listed}")
+    try:
+        rows: Iterator[Row] = book.get_sheet_by_name(sheet).iter_rows()
+    except (CalamineError, ValueError):
+        raise UnreadableFile.because("is a damaged workbook; save it again") from None
+    return rows
+
+
+def _find_header(rows: Iterator[Row], given: FileFormat) -> _Header | None:
+    """Return the first row that names the columns which each file needs."""
+    for line, row in enumerate(rows, 1):
+        header = _names_in(line, row)
+        paths = {given.path_of(name) for name in header.names}
+        if paths.issuperset(NEEDED):
+            return header
+        if line > _MAX_ROWS_ABOVE:
+            return None
+    return None
+
+
+def _header(rows: Iterator[Row], given: FileFormat) -> _Header:
+    """Return the header, leaving the rows below it; without one, the first row with values."""
+    kept = list[Row]()
+    for line, row in enumerate(rows, 1):
+        header = _names_in(line, row)
+        if {given.path_of(name) for name in header.names}.issuperset(NEEDED):
+            return header
+        kept.append(row)
+        if line > _MAX_ROWS_ABOVE:
+            break
+    for line, row in enumerate(kept, 1):
+        if any(map(_has_value, row)):
+            return _names_in(line, row)
+    raise UnreadableFile.because("the sheet is empty")
+
+
+def _names_in(line: int, row: Row) -> _Header:
+    named = [(cell, str(value).strip()) for cell, value in enumerate(row)]
+    named = [(cell, name) for cell, name in named if name]
+    return _Header(line, tuple(cell for cell, _ in named), tuple(name for _, name in named))
+
+
+def _row(line: int, row: Row, header: _Header, under: Cells) -> FileRow:
+    for cell, value in enumerate(row):
+        if _has_value(value) and cell not in header.cells:
+            words = "is in a column that has no name in the header"
+            return refused(line, _letters(cell), words)
+    problems = list[Problem]()
+    cells = list[Cell]()
+    for name, path, cell in zip(header.names, under.layout.paths, header.cells, strict=True):
+        value = row[cell] if cell < len(row) else ""
+        text, problem = ("", None) if not path else _cell(value, path)
+        cells.append(text)
+        if problem is not None:
+            problems.append(Problem(line=line, column=shown(name), problem=problem))
+    return under.row(line, cells, problems)
+
+
+def _cell(value: Value, path: str) -> tuple[Cell, str | None]:
+    """Return the text of a cell, or the number of an amount, and what is wrong with it."""
+    if isinstance(value, str):
+        return value, None
+    is_exact = path in NEEDED or path.rpartition(".")[2] in _IDENTIFIERS
+    if isinstance(value, bool):
+        return str(value).lower(), "is true or false; write it as text" if is_exact else None
+    if isinstance(value, int | float):
+        return _number(value, path)
+    return str(value), _IS_DATE if is_exact else None
+
+
+def _number(value: float, path: str) -> tuple[Cell, str | None]:
+    """Return a number as the spreadsheet shows it: with 15 digits."""
+    is_whole = value == int(value)
+    text = f"{int(value)}" if is_whole else f"{value:.15g}"
+    if path == "amount":
+        is_kept = abs(value) < _MOST_DIGITS
+        return Decimal(text), None if is_kept else "has more digits than a spreadsheet keeps"
+    if path == "key":
+        is_kept = is_whole and abs(value) < _MOST_DIGITS
+        return text, None if is_kept else "is a number that isn't whole, or too long"
+    return text, _IS_NUMBER if path.rpartition(".")[2] in _IDENTIFIERS else None
+
+
+def _has_value(value: Value) -> bool:
+    return bool(value.strip()) if isinstance(value, str) else True
+
+
+def _letters(cell: int) -> str:
+    """Return the letters of a column, as a spreadsheet shows them."""
+    letters = ""
+    cell += 1
+    while cell:
+        cell, rest = divmod(cell - 1, 26)
+        letters = chr(ord("A") + rest) + letters
+    return letters

@@ -1,0 +1,620 @@
+"""The provider's daily payouts report: read row by row, and compared with the journal."""
+
+import csv
+import enum
+import json
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, cast
+
+from attrs import define, field, frozen
+
+from ..codec.incoming import clean_text
+from ..errors import InProgress, InvalidRequest
+from ..evidence import JOURNAL_FIELD, KEY_FIELD, ORDER_FIELD, Owner
+from ..idempotency import Fingerprint, is_key
+from ..journal.entries import Changes, Entry, HaltKind, NewEntry
+from ..journal.journal import PAGE, Journal, each
+from ..journal.states import STEPS, Event, Step
+from ..models.answers import Session
+from ..models.enums import SessionStatus
+from ..models.money import AmountDetails
+from .protocol import SessionView
+from .webhook_hints import WebhookHints, lacks_session
+
+_MAX_CELL: Final = 1_000_000
+_WHICH_FILE: Final = "is it the daily payouts report, with the columns of `ReportColumns`?"
+
+
+@frozen(kw_only=True)
+class ReportColumns:
+    """The names of the columns of the daily payouts report.
+
+    The defaults are those of the provider's page (finance/payouts-daily-report); its older form
+    calls the currency ``currency``. ``amount`` is the payout without its fee, in major units.
+    Amounts are compared if a report has both columns and a row fills both; None leaves them out.
+    ``finished_at`` is read if the report has it. ``kind`` distinguishes payouts from those that a
+    bank returned; None means that all rows are payouts.
+    """
+
+    payout_id: str = "operationId"
+    session_id: str = "paymentSessionId"
+    metadata: str = "paymentSessionMerchantMetadata"
+    kind: str | None = "typeOfPayment"
+    amount: str | None = "paymentLocalAmount"
+    currency: str | None = "Currency amount"
+    finished_at: str | None = "finishedAt"
+
+
+class ReportKind(enum.Enum):
+    """What a row of the report is about (finance/payouts-daily-report)."""
+
+    PAYOUT = "Advice"
+    RETURN = "Refund"
+    """The recipient's bank returned it."""
+    OTHER = "another"
+
+
+def _clean(text: str | None) -> str | None:
+    return None if text is None else clean_text(text)
+
+
+@frozen(kw_only=True)
+class ReportRow:
+    """One row of the report: a payout that the provider made.
+
+    Its ids are made safe to show and to store, as those of answers are.
+    """
+
+    line: int
+    payout_id: str | None = field(converter=_clean)
+    session_id: str = field(converter=clean_text)
+    """Empty if the row names none, such as the last line with the totals."""
+    metadata: Mapping[str, object] = field(factory=dict[str, object], repr=False)
+    """The session's metadata if it is a JSON object, else empty."""
+    amount: AmountDetails | None = None
+    kind: ReportKind = ReportKind.PAYOUT
+    finished_at: datetime | None = None
+    """When it was completed. The provider doesn't say in which time zone: UTC is taken."""
+    error: InvalidRequest | None = None
+    """What can't be read in the row, with file and line; the other fields are valid."""
+
+
+@frozen(kw_only=True)
+class PayoutReport:
+    """A daily payouts report in a CSV file, UTF-8 with or without BOM; it can be read again.
+
+    ``since`` and ``until`` are the time that the report covers. With both, payouts are reported as
+    missing that were written as paid in that time and aren't in it.
+    """
+
+    path: Path = field(converter=Path)
+    columns: ReportColumns = field(factory=ReportColumns)
+    delimiter: str = ","
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("since", "until"):
+            time: datetime | None = getattr(self, name)
+            if time is not None and time.tzinfo is None:
+                raise InvalidRequest(f"PayoutReport.{name}", "has no offset from UTC")
+
+    def __iter__(self) -> Iterator[ReportRow]:
+        """Yield the rows; a row without a session or with an unreadable amount has an ``error``.
+
+        Raises:
+            InvalidRequest: a column is missing, or the file isn't such a CSV; it names file and
+                line.
+            OSError: the file can't be read.
+
+        """
+        with self.path.open(encoding="utf-8-sig", newline="") as lines:
+            reader = csv.DictReader(lines, delimiter=self.delimiter, strict=True)
+            try:
+                self._check(list(reader.fieldnames or ()))
+                for cells in reader:
+                    yield self._row(reader.line_num, cells)
+            except (csv.Error, UnicodeDecodeError) as error:
+                raise self._wrong(
+                    reader.line_num, f"can't be read ({type(error).__name__})"
+                ) from None
+
+    def _check(self, names: list[str]) -> None:
+        columns, usual = self.columns, ReportColumns()
+        named = (
+            name
+            for name, default in (
+                (columns.amount, usual.amount),
+                (columns.currency, usual.currency),
+            )
+            if name not in {None, default}
+        )
+        for name in (columns.session_id, columns.metadata, columns.payout_id, *named):
+            if name not in names:
+                raise self._wrong(1, f"has no column {name!r}; {_WHICH_FILE}")
+        if columns.kind is not None and columns.kind not in names:
+            raise self._wrong(
+                1,
+                f"has no column {columns.kind!r}, which separates payouts from returned ones; "
+                f"{_WHICH_FILE}",
+            )
+
+    def _row(self, line: int, cells: Mapping[str, str | None]) -> ReportRow:
+        session_id = (cells[self.columns.session_id] or "").strip()
+        kind, amount, error = self._kind(cells), None, None
+        if not session_id:
+            error = self._wrong(line, f"{self.columns.session_id} is empty")
+        elif kind is ReportKind.PAYOUT:
+            try:
+                amount = self._amount(line, cells)
+            except InvalidRequest as unreadable:
+                error = unreadable.with_traceback(None)
+        return ReportRow(
+            line=line,
+            payout_id=(cells[self.columns.payout_id] or "").strip() or None,
+            session_id=session_id,
+            metadata=_metadata(cells[self.columns.metadata]),
+            amount=amount,
+            kind=kind,
+            finished_at=_time(cells.get(self.columns.finished_at or "")),
+            error=error,
+        )
+
+    def _kind(self, cells: Mapping[str, str | None]) -> ReportKind:
+        if self.columns.kind is None:
+            return ReportKind.PAYOUT
+        word = (cells[self.columns.kind] or "").strip().lower()
+        return next((kind for kind in ReportKind if kind.value.lower() == word), ReportKind.OTHER)
+
+    def _amount(self, line: int, cells: Mapping[str, str | None]) -> AmountDetails | None:
+        amount, currency = self.columns.amount, self.columns.currency
+        if amount is None or currency is None:
+            return None
+        units, code = ((cells.get(name) or "").strip() for name in (amount, currency))
+        if not units or not code:
+            return None
+        try:
+            return AmountDetails.of(units, code)
+        except InvalidRequest as error:
+            raise self._wrong(line, f"{amount}, {currency}: {error.problem}") from None
+
+    def _wrong(self, line: int, problem: str) -> InvalidRequest:
+        return InvalidRequest(f"{self.path.name}, line {line}", problem)
+
+
+def _time(text: str | None) -> datetime | None:
+    """Return a time such as 2025-01-02 03:04:05; the provider's page writes it with long dashes."""
+    try:
+        time = datetime.fromisoformat((text or "").strip().replace("\u2013", "-"))
+    except ValueError:
+        return None
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
+
+
+def _metadata(text: str | None) -> Mapping[str, object]:
+    if not text or len(text) > _MAX_CELL:
+        return {}
+    try:
+        fields: object = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return cast("Mapping[str, object]", fields) if isinstance(fields, dict) else {}
+
+
+_MAX_KEPT: Final = 1_000
+
+
+class DiscrepancyKind(enum.Enum):
+    """What differs between the report and the journal."""
+
+    PAID_TWICE = "paid twice"
+    """Two payouts of one key: one of them has to be claimed back."""
+    FORGOTTEN = "the journal forgot it"
+    """Payouts are halted: restore the newest copy of the journal, or ``adopt`` the report."""
+    DIFFERS = "another amount"
+    """Or another currency."""
+    RETURNED = "returned by the bank"
+    """A payout that was returned. Another row shows that it was paid before."""
+    OTHER_KIND = "of an unknown kind"
+    """By the report's column, neither a payout nor a returned one."""
+    CONTRADICTS = "reported as paid, and written as not paid"
+    LEFT = "paid in a session that was left for another"
+    NOT_OURS = "of another order, in a session of this one"
+    """Its metadata has another key, journal or order than the payout that is written."""
+    UNPROVEN = "without the metadata that shows whose it is"
+    """In a session of ours, but neither its metadata nor its id shows that it is the payout that is
+    written. It settles nothing: look it up, then `Payouts.decide`.
+    """
+    MISSING = "written as paid, and not in the report"
+    """Check the report of the next day; then ask the provider."""
+    FOREIGN = "of another journal"
+    """Another system, or a journal that was lost, pays for this project."""
+
+
+_HALTING: Final = frozenset(
+    {
+        DiscrepancyKind.PAID_TWICE,
+        DiscrepancyKind.FORGOTTEN,
+        DiscrepancyKind.DIFFERS,
+        DiscrepancyKind.CONTRADICTS,
+        DiscrepancyKind.LEFT,
+        DiscrepancyKind.NOT_OURS,
+    }
+)
+
+
+@frozen(kw_only=True)
+class Discrepancy:
+    """One difference that an operator has to look at."""
+
+    kind: DiscrepancyKind
+    key: str | None
+    session_id: str | None
+    line: int | None = None
+    """The line of the report."""
+
+
+@define(kw_only=True)
+class Reconciliation:
+    """The result of comparing a report with the journal."""
+
+    rows: int = 0
+    agreed: int = 0
+    """Rows that agree with the journal."""
+    settled: int = 0
+    """Payouts that were open or unknown, and are now written as paid."""
+    adopted: int = 0
+    """Payouts that the journal lacked, and that ``adopt`` wrote as paid."""
+    others: int = 0
+    """Rows of payouts that this package didn't make."""
+    unreadable: list[InvalidRequest] = field(factory=list[InvalidRequest])
+    """What can't be read in those, such as the totals at the end; the first thousand."""
+    unreadable_count: int = 0
+    counts: Counter[DiscrepancyKind] = field(factory=Counter[DiscrepancyKind])
+    discrepancies: list[Discrepancy] = field(factory=list[Discrepancy])
+    """The first thousand; ``counts`` has the numbers of all."""
+    newest: datetime | None = field(default=None, eq=False)
+    """When the last of the journal's payouts in it was completed; None if no row shows that."""
+    unchecked: str | None = field(default=None, eq=False)
+    """Why a halt of a journal that may lack payouts can't be lifted after this report; None if it
+    can, or there is none.
+    """
+
+    @property
+    def own_rows(self) -> int:
+        """How many rows are about payouts that were made with this journal."""
+        return self.rows - self.others - self.counts[DiscrepancyKind.FOREIGN]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether there is nothing that an operator has to look at."""
+        return not self.counts
+
+    @property
+    def halts(self) -> bool:
+        """Whether a discrepancy halts payouts, as it contradicts the journal."""
+        return any(self.counts[kind] for kind in _HALTING)
+
+    def other(self, row: ReportRow) -> None:
+        """Count a row of a payout that this package didn't make."""
+        self.others += 1
+        if row.error is not None:
+            self.unreadable_count += 1
+            if len(self.unreadable) < _MAX_KEPT:
+                self.unreadable.append(row.error)
+
+    def add(self, discrepancy: Discrepancy) -> None:
+        """Count a discrepancy, and keep it if it is among the first thousand."""
+        self.counts[discrepancy.kind] += 1
+        if len(self.discrepancies) < _MAX_KEPT:
+            self.discrepancies.append(discrepancy)
+
+
+@define(eq=False)
+class Reconciler:
+    """Compares one report with the journal."""
+
+    hints: WebhookHints
+    adopts: bool = False
+    """Whether payouts that the journal lacks are written as paid, and aren't discrepancies."""
+    result: Reconciliation = field(factory=Reconciliation, init=False)
+    _seen: dict[str, str] = field(factory=dict[str, str], init=False)
+    """Key -> the payout seen for it."""
+
+    async def read(self, report: Iterable[ReportRow]) -> Reconciliation:
+        """Compare every row, then find the payouts that the report lacks."""
+        for row in report:
+            self.result.rows += 1
+            if self.adopts and (key := await _adopted(self.hints, row)) is not None:
+                self.result.adopted += 1
+                self._note_time(row)
+                self._seen[key] = row.payout_id or row.session_id
+            else:
+                await self._compare_row(row)
+        if isinstance(report, PayoutReport):
+            async for entry in self._paid_in(report):
+                if entry.key not in self._seen:
+                    self._add(DiscrepancyKind.MISSING, None, entry)
+        return self.result
+
+    async def _compare_row(self, row: ReportRow) -> None:
+        known = await match_row(self.hints, row)
+        if known.is_ours:
+            self._note_time(row)
+            if row.error is not None:
+                raise row.error
+            await self._compare_own(row, known)
+        elif JOURNAL_FIELD in row.metadata:
+            self._add(DiscrepancyKind.FOREIGN, row, None)
+        else:
+            self.result.other(row)
+
+    async def _compare_own(self, row: ReportRow, known: "RowMatch") -> None:
+        entry = known.entry
+        if entry is not None and known.has_session and was_left(row, entry):
+            await self._compare_left(row, entry)
+        elif entry is None or not (entry.session_id == row.session_id or lacks_session(entry)):
+            await self._unwritten(row, entry)
+        elif row.kind is not ReportKind.PAYOUT:
+            is_return = row.kind is ReportKind.RETURN
+            self._add(
+                DiscrepancyKind.RETURNED if is_return else DiscrepancyKind.OTHER_KIND, row, entry
+            )
+        else:
+            await self._compare_payout(row, entry)
+
+    async def _compare_left(self, row: ReportRow, entry: Entry) -> None:
+        if self._owner(row, entry) is Owner.OTHER:
+            await self._conflict(DiscrepancyKind.NOT_OURS, row, entry)
+            return
+        is_paid = entry.step is Step.SUCCEEDED
+        kind = DiscrepancyKind.PAID_TWICE if is_paid else DiscrepancyKind.LEFT
+        await self._conflict(kind, row, entry)
+        await self.hints.park(entry, Session(id=row.session_id, status=SessionStatus.ACCEPTED))
+
+    async def _unwritten(self, row: ReportRow, entry: Entry | None) -> None:
+        """Halt payouts: the journal lacks the session of a payout that it should know.
+
+        If another payout of the key is known, by the journal or by this report, the key was paid
+        twice; adopting the row can't help then.
+        """
+        kind, key = DiscrepancyKind.FORGOTTEN, shown_key(self.hints, row)
+        words = f"the report has the payout {key!r} in {row.session_id}"
+        is_payout = row.kind is ReportKind.PAYOUT
+        if entry is not None:
+            words = f"the report has the payout {entry.key!r} in {row.session_id}"
+            if is_payout and entry.step.is_final:
+                if entry.step is Step.SUCCEEDED:
+                    kind = DiscrepancyKind.PAID_TWICE
+                words = f"{_sides(kind, row, entry)}; the session {row.session_id} isn't written"
+        elif is_payout and key is not None:
+            item = row.payout_id or row.session_id
+            if (first := self._seen.setdefault(key, item)) != item:
+                kind = DiscrepancyKind.PAID_TWICE
+                words += f" (line {row.line}, {item}), and another payout of that key, {first}"
+        self._add(kind, row, entry)
+        await self.hints.forgot(words)
+
+    async def _compare_payout(self, row: ReportRow, entry: Entry) -> None:
+        item, owner = row.payout_id or row.session_id, self._owner(row, entry)
+        if owner is Owner.OTHER:
+            await self._conflict(DiscrepancyKind.NOT_OURS, row, entry)
+        elif self._seen.setdefault(entry.key, item) != item or is_another_payout(row, entry):
+            await self._conflict(DiscrepancyKind.PAID_TWICE, row, entry)
+        elif differs(row, entry):
+            await self._conflict(DiscrepancyKind.DIFFERS, row, entry)
+        elif entry.step is Step.SUCCEEDED:
+            self.result.agreed += 1
+        elif entry.step.is_final:
+            await self._conflict(DiscrepancyKind.CONTRADICTS, row, entry)
+        elif owner is Owner.UNMARKED and not is_known_payout(row, entry):
+            self._add(DiscrepancyKind.UNPROVEN, row, entry)
+        else:
+            session = Session(id=row.session_id, status=SessionStatus.ACCEPTED)
+            self.result.settled += await self.hints.settle(entry, session, SessionView.PAID)
+
+    def _note_time(self, row: ReportRow) -> None:
+        times = [time for time in (self.result.newest, row.finished_at) if time is not None]
+        self.result.newest = max(times, default=None)
+
+    def _owner(self, row: ReportRow, entry: Entry) -> Owner:
+        return owner_of(self.hints, row, entry)
+
+    async def _conflict(self, kind: DiscrepancyKind, row: ReportRow, entry: Entry) -> None:
+        """Add a discrepancy, and halt all payouts, as it contradicts the journal."""
+        self._add(kind, row, entry)
+        words = _sides(kind, row, entry)
+        await self.hints.claimer.context.halt_all(HaltKind.CONFLICT, words)
+
+    async def _paid_in(self, report: PayoutReport) -> AsyncGenerator[Entry]:
+        if report.since is None or report.until is None:
+            return
+        since, until = report.since.timestamp(), report.until.timestamp()
+        journal = self.hints.claimer.context.journal
+        async for entry in each(
+            lambda after: journal.entries(PAGE, after=after, steps=[Step.SUCCEEDED])
+        ):
+            if since <= entry.updated_at < until:
+                yield entry
+
+    def _add(self, kind: DiscrepancyKind, row: ReportRow | None, entry: Entry | None) -> None:
+        key = None if entry is None else entry.key
+        session_id = None if entry is None else entry.session_id
+        if row is not None:
+            key, session_id = key or shown_key(self.hints, row), row.session_id
+        line = None if row is None else row.line
+        self.result.add(Discrepancy(kind=kind, key=key, session_id=session_id, line=line))
+
+
+_DAY: Final = timedelta(days=1)
+"""The time zone of a report's times isn't known, and a payout takes some time."""
+
+
+async def why_unchecked(journal: Journal, found: Reconciliation) -> str | None:
+    """Return why a report doesn't show what a journal may lack; None if it may show that.
+
+    It has to show payouts of this journal, also from the time when the last of those that the
+    journal has was begun: an older report can't show later ones.
+    """
+    if found.counts[DiscrepancyKind.FORGOTTEN]:
+        return "it shows payouts that the journal forgot, and that weren't adopted"
+    if not found.own_rows:
+        return "it has no row about a payout of this journal"
+    last = None if found.newest is None else await _last_begun(journal)
+    if last is None or found.newest is None or found.newest >= last - _DAY:
+        return None
+    return (
+        f"its last payout of this journal was completed at {found.newest:%Y-%m-%d %H:%M}, and the "
+        f"journal has one of {last:%Y-%m-%d %H:%M}: read the reports from that day on"
+    )
+
+
+async def _last_begun(journal: Journal) -> datetime | None:
+    """Return when the last payout was accepted that was begun, and wasn't adopted or forgotten."""
+    times = [
+        entry.created_at
+        async for entry in each(lambda after: journal.entries(PAGE, after=after))
+        if entry.attempts and not (entry.fingerprint.is_empty or entry.fingerprint.is_short)
+    ]
+    return datetime.fromtimestamp(max(times), UTC) if times else None
+
+
+def _sides(kind: DiscrepancyKind, row: ReportRow, entry: Entry) -> str:
+    """Describe what the report shows, and what is written."""
+    ordered = f"{entry.amount} {entry.currency}"
+    amount = row.amount
+    paid = "no amount" if amount is None else f"{amount.amount} {amount.currency}"
+    of_another = ", with the metadata of another order"
+    whose = of_another if kind is DiscrepancyKind.NOT_OURS else ""
+    return (
+        f"the report has the payout {row.payout_id} of {paid} in {row.session_id} (line "
+        f"{row.line}){whose}; the payout {entry.key!r} of {ordered} is written as "
+        f"{entry.step.name} in {entry.session_id}"
+    )
+
+
+def was_left(row: ReportRow, entry: Entry) -> bool:
+    """Return whether a row reports a payout in a session that the journal has as left."""
+    if entry.session_id == row.session_id or row.kind is not ReportKind.PAYOUT:
+        return False
+    # If an operator wrote it as paid, no session is written.
+    return not (entry.session_id is None and entry.step is Step.SUCCEEDED)
+
+
+def differs(row: ReportRow, entry: Entry) -> bool:
+    """Return whether a row shows another sum or currency than was ordered."""
+    if row.amount is None or entry.amount is None:
+        return False
+    return (row.amount.amount, row.amount.currency) != (entry.amount, entry.currency)
+
+
+def owner_of(hints: WebhookHints, row: ReportRow, entry: Entry) -> Owner:
+    """Return whose payout a row is about, by its metadata and what is written of a payout."""
+    expected = hints.claimer.context.sender.ordered(entry).expected
+    return expected.row_owner(row.metadata)
+
+
+def is_another_payout(row: ReportRow, entry: Entry) -> bool:
+    """Return whether a row shows another payout of the session than the one that is written."""
+    return _has_written_id(row, entry) is False
+
+
+def is_known_payout(row: ReportRow, entry: Entry) -> bool:
+    """Return whether a row has the id that an answer about the payout had, with our metadata."""
+    return _has_written_id(row, entry) is True
+
+
+def _has_written_id(row: ReportRow, entry: Entry) -> bool | None:
+    """Return whether a row has the payout id that is written; None if one of the two has none."""
+    if row.payout_id is None or entry.item_id is None or entry.session_id != row.session_id:
+        return None
+    # An older form of the report has the number only.
+    return row.payout_id.removeprefix("po_") == entry.item_id.removeprefix("po_")
+
+
+async def _adopted(hints: WebhookHints, row: ReportRow) -> str | None:
+    """Write a payout as paid that a row shows and the journal lacks; return its key, if written."""
+    known = await match_row(hints, row)
+    entry = known.entry
+    if not known.is_ours or row.kind is not ReportKind.PAYOUT or row.error is not None:
+        return None
+    if entry is not None and (
+        # One that has a session can't get another.
+        entry.session_id is not None
+        or differs(row, entry)
+        or owner_of(hints, row, entry) is Owner.OTHER
+    ):
+        return None
+    key = key_of(hints, row)
+    return key if key is not None and await _written(hints, key, row) else None
+
+
+async def _written(hints: WebhookHints, key: str, row: ReportRow) -> bool:
+    context = hints.claimer.context
+    amount = row.amount
+    new = NewEntry(
+        key=key,
+        mode=context.mode.value,
+        # Another order of the key is refused by the digest, as that of a forgotten payout.
+        fingerprint=Fingerprint.of_short(row.metadata.get(ORDER_FIELD)),
+        amount=None if amount is None else amount.amount,
+        currency=None if amount is None else amount.currency,
+    )
+    if await context.journal.find(key) is None:
+        _ = await context.journal.accept(new)
+    with suppress(InProgress):
+        entry = await context.journal.claim(
+            key, context.owner, context.lease_seconds, respects_halt=False
+        )
+        if (entry.step, Event.ADOPTED) in STEPS:
+            reason = f"adopted from line {row.line} of a report"
+            changes = Changes(session_id=row.session_id, item_id=row.payout_id, reason=reason)
+            _ = await context.journal.advance(entry, Event.ADOPTED, changes)
+            return True
+        if not entry.step.is_final:
+            await context.journal.release(entry)
+    return False
+
+
+@frozen
+class RowMatch:
+    """What the journal knows about a row."""
+
+    entry: Entry | None
+    is_ours: bool
+    """Whether the payout was made with this journal."""
+    has_session: bool = False
+    """Whether the entry was found by a session that it has or had."""
+
+
+async def match_row(hints: WebhookHints, row: ReportRow) -> RowMatch:
+    """Return what the journal knows about a row."""
+    journal = hints.claimer.context.journal
+    found = await journal.by_session(row.session_id) if row.session_id else None
+    if found is not None:
+        return RowMatch(found, is_ours=True, has_session=True)
+    if shown_key(hints, row) is None or row.metadata.get(JOURNAL_FIELD) != journal.journal_id:
+        return RowMatch(None, is_ours=False)
+    key = key_of(hints, row)
+    return RowMatch(None if key is None else await journal.find(key), is_ours=True)
+
+
+def key_of(hints: WebhookHints, row: ReportRow) -> str | None:
+    """Return the payout key in a row's metadata; None if what is there can't be a key."""
+    key = _key_text(hints, row)
+    return key if is_key(key) else None
+
+
+def shown_key(hints: WebhookHints, row: ReportRow) -> str | None:
+    """Return what a row's metadata has as the payout key, safe to show."""
+    return _clean(_key_text(hints, row))
+
+
+def _key_text(hints: WebhookHints, row: ReportRow) -> str | None:
+    """Return the text that represents the key; sessions carry it in a field of its own."""
+    key = row.metadata.get(KEY_FIELD) or row.metadata.get(hints.claimer.context.sender.key_field)
+    return key if isinstance(key, str) else None

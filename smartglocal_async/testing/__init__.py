@@ -1,0 +1,1 @@
+"""Help for the tests of a program that uses this package: the pytest plugin."""

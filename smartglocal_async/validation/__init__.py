@@ -1,0 +1,6 @@
+"""Checks requests by the rules of the provider's pages, of standards, and of code lists."""
+
+from .checks import Broken
+from .rules import RuleChecker, broken_rules, has_rules
+
+__all__ = ["Broken", "RuleChecker", "broken_rules", "has_rules"]

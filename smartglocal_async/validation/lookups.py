@@ -1,0 +1,283 @@
+"""Checks by libraries, which the extra ``files`` installs: codes and numbers that are looked up.
+
+Each library is imported when the first value needs it. Where one isn't installed, the basic checks
+of `identifiers` remain, and `Lookups` reports once what isn't checked.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import Any, Final
+
+from attrs import define, field
+
+from ..codec.instruments import kind_of
+from ..models.instruments import FasterPayment, GlobalAccount, GlobalWallet, RussianAccount
+from .checks import SIDES, Broken, ParsedRequest, text_at
+
+_KOSOVO: Final = "XKX"
+"""The code in use for Kosovo (European Commission, SWIFT); ISO 3166-1 leaves it to its users."""
+_ALPHA_3: Final = re.compile("[A-Za-z]{3}")
+_INSTALL: Final = "pip install 'smartglocal-async[files]'"
+_COUNTRIES: Final = "ISO 3166-1"
+_CURRENCIES: Final = "ISO 4217"
+_IBANS: Final = "ISO 13616"
+_BICS: Final = "ISO 9362"
+_PHONES: Final = "ITU-T E.164"
+_TAX_OFFICE: Final = "Federal Tax Service of Russia"
+_BRAZIL: Final = "Receita Federal"
+
+
+def _pycountry() -> Any:  # noqa: ANN401 - a module
+    import pycountry  # noqa: PLC0415 - only where a code is looked up
+
+    return pycountry
+
+
+def _schwifty() -> Any:  # noqa: ANN401 - a module
+    import schwifty  # noqa: PLC0415
+
+    return schwifty
+
+
+def _cpf() -> Any:  # noqa: ANN401 - a module
+    from stdnum.br import cpf  # noqa: PLC0415
+
+    return cpf
+
+
+def _inn() -> Any:  # noqa: ANN401 - a module
+    from stdnum.ru import inn  # noqa: PLC0415
+
+    return inn
+
+
+def _phonenumbers() -> Any:  # noqa: ANN401 - a module
+    import phonenumbers  # noqa: PLC0415
+
+    return phonenumbers
+
+
+@lru_cache(maxsize=4096)
+def country_code(text: str) -> str | None:
+    """Return the alpha-3 code of a country by its code or name; None if there is no such country.
+
+    Without pycountry only the form of an alpha-3 code is known.
+    """
+    name = " ".join(text.split())
+    try:
+        countries = _pycountry().countries
+    except ImportError:
+        return name.upper() if _ALPHA_3.fullmatch(name) else None
+    if name.upper() in {_KOSOVO, _KOSOVO[:2]}:
+        return _KOSOVO
+    try:
+        return None if name.isdigit() else str(countries.lookup(name).alpha_3)
+    except LookupError:
+        return None
+
+
+@lru_cache(maxsize=1024)
+def _country_problem(text: str) -> str | None:
+    countries = _pycountry().countries
+    code = text.upper()
+    if code == _KOSOVO or countries.get(alpha_3=code) is not None:
+        return None
+    alike = _similar_country(code)
+    return f"is no country{'' if alike is None else f'; did you mean {alike}?'}"
+
+
+def _similar_country(text: str) -> str | None:
+    """Return the alpha-3 code that was most likely meant."""
+    known = country_code(text)
+    if known is not None:
+        return known
+    library: Any = _pycountry()
+    for country in library.countries if len(text) > 1 else ():
+        subdivision = library.subdivisions.get(code=f"{country.alpha_2}-{text}")
+        if subdivision is not None and subdivision.type == "Country":  # England, say.
+            return str(country.alpha_3)
+    for country in library.countries if len(text) > 2 else ():  # noqa: PLR2004 - GE: Georgia or Germany
+        if country.name.upper().startswith(text):
+            return str(country.alpha_3)
+    names = {country.name.upper(): str(country.alpha_3) for country in library.countries}
+    close = get_close_matches(text, names, n=1, cutoff=0.8)
+    if close:
+        return names[close[0]]
+    begins = library.countries.get(alpha_2=text[:2]) if _ALPHA_3.fullmatch(text) else None
+    return None if begins is None else str(begins.alpha_3)
+
+
+@lru_cache(maxsize=1024)
+def _currency_problem(text: str) -> str | None:
+    found = _pycountry().currencies.get(alpha_3=text.upper())
+    return "is no currency: it must be three letters, such as EUR" if found is None else None
+
+
+@lru_cache(maxsize=256)
+def _iban_spec(country: str) -> Any:  # noqa: ANN401 - a record of schwifty's
+    try:
+        return _schwifty().registry.get_iban_spec(country)
+    except _schwifty().exceptions.SchwiftyException:
+        return None
+
+
+def _iban_problem(iban: str) -> str | None:
+    spec = _iban_spec(iban[:2].upper())
+    if spec is None:
+        return "is an IBAN of a country that has none"
+    if len(iban) != spec.iban_length:
+        return f"must have {spec.iban_length} characters: it is an IBAN of {iban[:2].upper()}"
+    if not spec.regex.match(iban[4:].upper()):
+        return f"isn't built as an IBAN of {iban[:2].upper()} is: {spec.bban_spec} after the digits"
+    return None
+
+
+def _bank_problem(iban: str) -> str | None:
+    spec = _iban_spec(iban[:2].upper())
+    if spec is None or len(iban) != spec.iban_length:
+        return None
+    places = [spec.positions[one] for one in spec.bic_lookup_components]
+    code = "".join(iban[4:][place.start : place.end] for place in places)
+    if not code or _has_bank(iban[:2].upper(), code):
+        return None
+    return f"should name a bank of the list for {iban[:2].upper()}; compare it with the recipient's"
+
+
+@lru_cache(maxsize=65_536)
+def _has_bank(country: str, code: str) -> bool:
+    registry = _schwifty().registry
+    banks = registry.get_banks_by_country(country)
+    return not banks or bool(registry.get_banks_by_code(country, code))
+
+
+@lru_cache(maxsize=4096)
+def _bic_problem(bic: str) -> str | None:
+    found = _schwifty().BIC(bic.upper(), allow_invalid=True)
+    if found.is_valid:
+        return None
+    return "is no BIC: four letters of the bank, two of its country, two or five more"
+
+
+def _inn_problem(inn: str) -> str | None:
+    is_valid = _inn().is_valid(inn)
+    return None if is_valid else "must be an INN: 10 or 12 digits with the right check digits"
+
+
+def _cpf_problem(cpf: str) -> str | None:
+    is_valid = _cpf().is_valid(cpf)
+    return None if is_valid else "must be a CPF: 11 digits with the right check digits"
+
+
+def _phone_problem(phone: str) -> str | None:
+    library = _phonenumbers()
+    try:
+        number = library.parse(f"+{phone.removeprefix('+')}")
+    except library.NumberParseException:
+        return "should be a phone number with its country code"
+    if library.is_possible_number(number):
+        return None
+    return "should be a phone number with its country code"
+
+
+def _russian_phone_problem(phone: str) -> str | None:
+    problem = _phone_problem(phone)
+    if problem is None and not phone.removeprefix("+").startswith("7"):
+        return "should be a phone number of Russia, beginning with 7"
+    return problem
+
+
+@define
+class _Check:
+    """How a field is looked up."""
+
+    problem_of: Callable[[str], str | None]
+    library: str
+    page: str
+    is_advice: bool = False
+
+
+_BIC: Final = _Check(_bic_problem, "schwifty", _BICS)
+_PHONE: Final = _Check(_phone_problem, "phonenumbers", _PHONES, is_advice=True)
+_INSTRUMENTS: Final[Mapping[str, Mapping[str, tuple[_Check, ...]]]] = {
+    kind_of(GlobalAccount): {
+        "iban": (
+            _Check(_iban_problem, "schwifty", _IBANS),
+            _Check(_bank_problem, "schwifty", _IBANS, is_advice=True),
+        ),
+        "swift_bic_code": (_BIC,),
+    },
+    kind_of(RussianAccount): {"inn": (_Check(_inn_problem, "python-stdnum", _TAX_OFFICE),)},
+    kind_of(FasterPayment): {
+        "phone": (_Check(_russian_phone_problem, "phonenumbers", _PHONES, is_advice=True),)
+    },
+    kind_of(GlobalWallet): {"msisdn": (_PHONE,)},
+}
+_PEOPLE: Final[Mapping[str, tuple[_Check, ...]]] = {
+    "country_iso3": (_Check(_country_problem, "pycountry", _COUNTRIES),),
+    "currency": (_Check(_currency_problem, "pycountry", _CURRENCIES),),
+    "swift_bic_code": (_BIC,),
+    "msisdn": (_PHONE,),
+}
+_NOTHING: Final[Mapping[str, tuple[_Check, ...]]] = {}
+_CPF: Final = _Check(_cpf_problem, "python-stdnum", _BRAZIL)
+_DOCUMENT: Final = "identity_document.id_number"
+
+
+def _to_look_up(request: ParsedRequest) -> Iterator[tuple[str, str, tuple[_Check, ...]]]:
+    """Yield the path and the text of each field that is looked up, and how."""
+    for name, checks in _INSTRUMENTS.get(request.kind, _NOTHING).items():
+        if text := text_at(request.instrument, name):
+            yield f"{request.place}.{name}", text, checks
+    for side in SIDES:
+        for name, checks in _PEOPLE.items() if request.sides[side] else ():
+            if text := text_at(request.sides[side] or {}, name):
+                yield f"participant_details.{side}.{name}", text, checks
+    if request.country == "BRA" and (text := text_at(request.sides["recipient"] or {}, _DOCUMENT)):
+        yield f"participant_details.recipient.{_DOCUMENT}", text, (_CPF,)
+
+
+@define(eq=False)
+class Lookups:
+    """Looks up the codes and numbers of requests; reports each missing library once."""
+
+    _reported: set[str] = field(factory=set[str])
+
+    def broken(self, request: ParsedRequest) -> Iterator[Broken]:
+        """Yield the fields of a request that a library knows to be wrong."""
+        for where, text, checks in _to_look_up(request):
+            yield from self._apply(checks, where, text)
+
+    def tests(
+        self, request: ParsedRequest
+    ) -> tuple[tuple[tuple[str, Callable[[str], str | None]], ...], ...]:
+        """Return the lookups of the instrument, the recipient and the sender, by field.
+
+        They hold for every request with the same fields, and the same country of the recipient.
+        """
+        places = (request.place, *(f"participant_details.{side}" for side in SIDES))
+        found = tuple(_to_look_up(request))
+        return tuple(
+            tuple(
+                (where.removeprefix(f"{place}."), check.problem_of)
+                for where, _, checks in found
+                if where.startswith(f"{place}.")
+                for check in checks
+            )
+            for place in places
+        )
+
+    def _apply(self, checks: tuple[_Check, ...], where: str, text: str) -> Iterator[Broken]:
+        for check in checks:
+            try:
+                problem = check.problem_of(text)
+            except ImportError:
+                if check.library not in self._reported:
+                    self._reported.add(check.library)
+                    words = f"isn't looked up: {check.library} isn't installed ({_INSTALL})"
+                    yield Broken(where, words, check.page, is_advice=True)
+                return
+            if problem is not None:
+                yield Broken(where, problem, check.page, check.is_advice)
+                return

@@ -1,1 +1,0 @@
-"""Frozen records of the API's nouns; no I/O, no JSON."""

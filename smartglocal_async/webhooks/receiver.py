@@ -1,0 +1,377 @@
+"""Receives webhooks: verifies each, runs its handlers once, and returns the HTTP status to answer.
+
+`Webhooks` is the entry point; `Receipt` has the result of a delivery.
+"""
+
+import asyncio
+import enum
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from types import MappingProxyType
+from typing import Any, Final, Protocol, Self, TypeVar, overload
+
+from attrs import define, field, frozen
+
+from ..errors import InvalidRequest, Misuse
+from ..models.events import WebhookEvent
+from ..models.validators import above_zero
+from .store import Claim, MemoryStore, WebhookStore
+from .verifier import DELIVERED, Headers, WebhookVerifier
+
+_LOG: Final = logging.getLogger("smartglocal_async.webhooks")
+
+A = TypeVar("A", bound=WebhookEvent)
+Handler = Callable[[A], Awaitable[object]]
+Types = tuple[type[WebhookEvent], ...]
+
+
+@define(eq=False)
+class Handlers:
+    """The handlers in the order they were added, each with its types of event."""
+
+    _added: list[tuple[Types, Handler[Any]]] = field(
+        factory=list[tuple[Types, Handler[Any]]], init=False
+    )
+
+    def add(self, types: Types, handler: Handler[Any]) -> None:
+        """Add a handler.
+
+        Raises:
+            InvalidRequest: it can't be awaited.
+
+        """
+        called = getattr(handler, "__call__", None)  # noqa: B004 - of an object
+        if not any(map(inspect.iscoroutinefunction, (handler, called))):
+            raise InvalidRequest("on", "a handler must be an `async def`")
+        self._added.append((types, handler))
+
+    async def run(self, event: WebhookEvent, seconds: float) -> bool:
+        """Run the handlers of the event's type, each for up to ``seconds``; False if one failed."""
+        failed = 0
+        for handler in [each for types, each in self._added if isinstance(event, types)]:
+            try:
+                async with asyncio.timeout(seconds):
+                    _ = await handler(event)
+            except (Exception, asyncio.CancelledError) as error:
+                if is_own_end(error):
+                    raise
+                failed += 1
+                _LOG.exception(
+                    "a webhook handler failed: %s of session %s",
+                    event.type,
+                    event.session and event.session.id,
+                    extra=facts(event) | {"webhook_handler": _name(handler)},
+                )
+        return not failed
+
+
+def is_own_end(error: BaseException) -> bool:
+    """Return whether this task is being cancelled, and not something that it waited for."""
+    task = asyncio.current_task()
+    is_cancelled = task is not None and task.cancelling() > 0
+    return is_cancelled and isinstance(error, asyncio.CancelledError)
+
+
+def check_types(types: Types) -> None:
+    """Check the types of event of a handler.
+
+    Raises:
+        InvalidRequest: no type, or something else than types of event.
+
+    """
+    if not types or not all(map(_is_event, types)):
+        raise InvalidRequest("on", "give one or more types of event, such as sg.ReadyToConfirm")
+
+
+def facts(event: WebhookEvent) -> dict[str, object]:
+    """Return the fields of a log record about an event."""
+    return {"webhook_type": event.type, "webhook_session": event.session and event.session.id}
+
+
+def _is_event(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, WebhookEvent)
+
+
+def _name(handler: object) -> str:
+    return getattr(handler, "__qualname__", type(handler).__qualname__)
+
+
+class AnswerWhen(enum.Enum):
+    """When the provider gets its answer."""
+
+    ACCEPTED = "accepted"
+    """At once, before the handlers run. If the process dies then, the event is lost."""
+    HANDLED = "handled"
+    """After the handlers. If one fails, the answer is 500 and the provider redelivers, for up to
+    30 minutes. How long it waits for an answer is unknown, so handlers should be quick."""
+
+
+class ReceiptState(enum.Enum):
+    """The result of a delivery."""
+
+    ACCEPTED = "accepted"
+    """It will be handled."""
+    HANDLED = "handled"
+    REPEATED = "repeated"
+    """It was handled before."""
+    RUNNING = "running"
+    """It is being handled, with no result yet; the provider should redeliver it."""
+    FAILED = "failed"
+    """A handler failed, or the store did."""
+    FULL = "full"
+    """Too many events are waiting."""
+    STOPPED = "stopped"
+    """The application is stopping."""
+
+
+_STATUS: Final[Mapping[ReceiptState, int]] = MappingProxyType(
+    {
+        ReceiptState.ACCEPTED: DELIVERED,
+        ReceiptState.HANDLED: DELIVERED,
+        ReceiptState.REPEATED: DELIVERED,
+        ReceiptState.RUNNING: 503,
+        ReceiptState.FAILED: 500,
+        ReceiptState.FULL: 503,
+        ReceiptState.STOPPED: 503,
+    }
+)
+
+
+@frozen
+class Receipt:
+    """A verified event, the result of its delivery, and the HTTP status of the answer."""
+
+    event: WebhookEvent
+    state: ReceiptState
+
+    @property
+    def http_status(self) -> int:
+        """The status to answer with; after any but 200 the provider redelivers."""
+        return _STATUS[self.state]
+
+
+_CLEANUP_SECONDS: Final = 1.0
+
+B = TypeVar("B", bound=WebhookEvent)
+C = TypeVar("C", bound=WebhookEvent)
+D = TypeVar("D", bound=WebhookEvent)
+H = TypeVar("H", bound=Callable[..., Awaitable[object]])
+_Register = Callable[[Handler[A]], Handler[A]]
+
+
+class _Calls(Protocol):
+    def handle_event(self, event: WebhookEvent) -> None: ...
+
+
+class EventClient(Protocol):
+    """A client that every event is passed to, such as `SmartGlocal`."""
+
+    @property
+    def session(self) -> _Calls:
+        """The calls that may wait for a session."""
+        ...
+
+
+@define(eq=False)
+class _Running:
+    """The tasks between start and stop."""
+
+    gate: asyncio.Semaphore
+    loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop)
+    tasks: set[asyncio.Task[ReceiptState]] = field(factory=set[asyncio.Task[ReceiptState]])
+    is_stopping: bool = False
+
+    def own(self, work: Coroutine[Any, Any, ReceiptState]) -> asyncio.Task[ReceiptState]:
+        task = self.loop.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+    def check_loop(self) -> None:
+        if self.loop is not asyncio.get_running_loop():
+            raise Misuse("these webhooks run in another event loop; make one `Webhooks` for each")
+
+
+@define(eq=False)
+class Webhooks:
+    """Receives webhooks: verifies each, runs its handlers once, and returns the status to answer.
+
+    Run it for as long as the application, with ``async with webhooks:``. At the end of the block
+    it accepts no more events, waits ``drain_seconds`` for the handlers that run, and cancels the
+    rest. A handler that takes longer than ``handler_seconds`` counts as failed.
+
+    An event is only a hint: before you do anything of value, look up its session among your own,
+    or call ``api.session.status`` (see `WebhookVerifier`).
+
+    ``store`` guards against repeats; several processes should share one. ``api`` is a client that
+    is notified of every event, so that ``api.session.wait`` checks its session at once. Up to
+    ``backlog`` events wait or run, and the next one is answered with 503; up to ``concurrency``
+    run at the same time.
+    """
+
+    verifier: WebhookVerifier
+    store: WebhookStore = field(factory=MemoryStore, kw_only=True)
+    api: EventClient | None = field(default=None, kw_only=True, repr=False)
+    answer: AnswerWhen = field(default=AnswerWhen.ACCEPTED, kw_only=True)
+    backlog: int = field(default=1_000, kw_only=True)
+    concurrency: int = field(default=64, kw_only=True)
+    handler_seconds: float = field(default=60.0, kw_only=True)
+    drain_seconds: float = field(default=20.0, kw_only=True)
+    _handlers: Handlers = field(factory=Handlers, init=False, repr=False)
+    _running: _Running | None = field(default=None, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        for name, wanted in (("verifier", WebhookVerifier), ("answer", AnswerWhen)):
+            if not isinstance(getattr(self, name), wanted):
+                raise InvalidRequest(name, f"expected a {wanted.__name__}")
+        above_zero("backlog", self.backlog, whole=True)
+        above_zero("concurrency", self.concurrency, whole=True)
+        above_zero("handler_seconds", self.handler_seconds)
+        above_zero("drain_seconds", self.drain_seconds)
+
+    @overload
+    def on(self, event: type[A], /) -> _Register[A]: ...
+    @overload
+    def on(self, event: type[A], other: type[B], /) -> _Register[A | B]: ...
+    @overload
+    def on(self, event: type[A], other: type[B], third: type[C], /) -> _Register[A | B | C]: ...
+    @overload
+    def on(
+        self, event: type[A], other: type[B], third: type[C], fourth: type[D], /
+    ) -> _Register[A | B | C | D]: ...
+    @overload
+    def on(self, *events: type[WebhookEvent]) -> Callable[[H], H]: ...
+    def on(self, *events: type[WebhookEvent]) -> Callable[[Any], Any]:
+        """Register an ``async def`` for events of these types; `WebhookEvent` means all types.
+
+        The handlers of an event run one after the other, in the order they were added. If one
+        fails, the others still run, and a redelivery runs all of them again.
+        """
+        check_types(events)
+
+        def register(handler: Handler[Any]) -> Handler[Any]:
+            self._handlers.add(events, handler)
+            return handler
+
+        return register
+
+    async def receive(self, headers: Headers, body: bytes) -> Receipt:
+        """Verify a delivery and handle it; the receipt has the status of the answer.
+
+        Raises:
+            WebhookRefused: as from `WebhookVerifier.verify`; nothing was handled.
+            Misuse: it isn't running, or runs in another event loop.
+
+        """
+        try:
+            event = self.verifier.verify(headers, body)
+        finally:
+            del headers, body  # So that they aren't in the frames of an error.
+        return await self.accept(event)
+
+    async def accept(self, event: WebhookEvent) -> Receipt:
+        """Handle a verified event, unless it was handled before."""
+        if self._running is None:
+            raise Misuse("these webhooks aren't running: wrap your app in `async with webhooks:`")
+        self._running.check_loop()
+        if self.api is not None:
+            self.api.session.handle_event(event)
+        return Receipt(event, await self._take(self._running, event))
+
+    @property
+    def pending(self) -> int:
+        """Number of events that wait or run."""
+        return len(self._running.tasks) if self._running else 0
+
+    async def start(self) -> None:
+        """Start to accept events, in this event loop."""
+        # The tasks of a closed loop are gone, so that a new start is allowed.
+        if self._running is not None and not self._running.loop.is_closed():
+            raise Misuse("these webhooks are running already")
+        self._running = _Running(asyncio.Semaphore(self.concurrency))
+
+    async def stop(self) -> int:
+        """Accept no more events and wait for the running ones; returns how many were cancelled."""
+        running = self._running
+        if running is None:
+            return 0
+        running.check_loop()
+        running.is_stopping = True
+        try:
+            return await _drain(running.tasks, self.drain_seconds)
+        finally:
+            self._running = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_exc_info: object) -> None:
+        _ = await self.stop()
+
+    async def _take(self, running: _Running, event: WebhookEvent) -> ReceiptState:
+        if running.is_stopping:
+            return ReceiptState.STOPPED
+        if len(running.tasks) >= self.backlog:
+            _LOG.warning("a webhook found the backlog full", extra=facts(event))
+            return ReceiptState.FULL
+        claimed: asyncio.Future[None] = running.loop.create_future()
+        # In a task of its own, so that a cancelled request doesn't cancel the handlers.
+        task = running.own(self._work(running, event, claimed))
+        waited_for = {task} if self.answer is AnswerWhen.HANDLED else {task, claimed}
+        _ = await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
+        if self.answer is AnswerWhen.ACCEPTED and claimed.done():
+            return ReceiptState.ACCEPTED
+        return ReceiptState.STOPPED if task.cancelled() else task.result()
+
+    async def _work(
+        self, running: _Running, event: WebhookEvent, claimed: asyncio.Future[None]
+    ) -> ReceiptState:
+        try:
+            claim = await self.store.claim(event.identity)
+        except (Exception, asyncio.CancelledError) as error:
+            if is_own_end(error):
+                raise
+            _LOG.exception("a webhook can't be claimed in the store", extra=facts(event))
+            return ReceiptState.FAILED
+        if claim is Claim.HANDLED:
+            return ReceiptState.REPEATED
+        if claim is Claim.RUNNING:
+            # Answered with 503, so that the provider redelivers if the running handler fails.
+            return ReceiptState.RUNNING
+        claimed.set_result(None)
+        return await self._handle(running, event)
+
+    async def _handle(self, running: _Running, event: WebhookEvent) -> ReceiptState:
+        is_handled = False
+        try:
+            async with running.gate:
+                is_handled = await self._handlers.run(event, self.handler_seconds)
+        finally:
+            await self._settle(event, is_handled=is_handled)
+        return ReceiptState.HANDLED if is_handled else ReceiptState.FAILED
+
+    async def _settle(self, event: WebhookEvent, *, is_handled: bool) -> None:
+        settle = self.store.keep if is_handled else self.store.forget
+        try:
+            await settle(event.identity)
+        except (Exception, asyncio.CancelledError) as error:
+            if is_own_end(error):
+                raise
+            _LOG.exception("the store didn't record the result of a webhook", extra=facts(event))
+
+
+async def _drain(tasks: set[asyncio.Task[ReceiptState]], seconds: float) -> int:
+    if not tasks:
+        return 0
+    late = set(tasks)
+    try:
+        _, late = await asyncio.wait(late, timeout=seconds)
+    finally:
+        for task in late:
+            _ = task.cancel()
+    if late:
+        _LOG.warning("webhook handlers were cancelled", extra={"webhook_count": len(late)})
+        _ = await asyncio.wait(late, timeout=_CLEANUP_SECONDS)
+    return len(late)

@@ -1,0 +1,165 @@
+"""``smartglocal payouts check``: what it says, and its exit codes."""
+
+import json
+from pathlib import Path
+from typing import Final
+
+import pytest
+from places import TESTS
+from typer.testing import CliRunner
+
+from smartglocal_async.cli.app import app
+
+HEADER: Final = "key,amount,currency,card_token,full_name\n"
+GOOD: Final = f"{HEADER}p-1,1234.50,usd,t1,Jane Roe\np-2,1,eur,t2,Jane Roe\n"
+CARD: Final = "4000056655665555"
+
+
+@pytest.fixture
+def check(tmp_path, monkeypatch):
+    """Run the command on a file, with no credentials and no server."""
+    for name in ("PROJECT", "PRIVATE_KEY", "SERVER"):
+        monkeypatch.delenv(f"SMARTGLOCAL_{name}", raising=False)
+
+    def run(text: str, *options: str, name: str = "p.csv"):
+        path: Path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        words = ("payouts", "check", str(path), *options)
+        return CliRunner().invoke(app, words, catch_exceptions=False)
+
+    return run
+
+
+def test_a_file_that_can_be_paid(check):
+    """Totals in major units, and a verdict."""
+    result = check(GOOD, "--expect-total", "1234.50usd", "--expect-total", "1 EUR")
+    assert result.exit_code == 0
+    assert " ".join(result.stdout.split()) == (
+        "read as CSV, utf-8, commas between the cells, decimal point "
+        "2 payouts Total ────────────── 1.00 EUR 1,234.50 USD can be paid"
+    )
+
+
+def test_a_repeat_is_told_and_fit(check):
+    """By lines and key."""
+    result = check(f"{GOOD}p-3,1,eur,t2,Jane Roe\n")
+    assert result.exit_code == 0
+    assert "Repeated recipient and amount" in result.stdout
+    assert "4      3              p-3" in result.stdout
+    assert "check the 1 repeat first" in result.stdout
+
+
+def test_a_file_that_cannot(check):
+    """Lines and columns, what is there twice, and how far off the total is; no value."""
+    text = f"{HEADER.strip()},card_number\np-1,x,usd,,Jane,{CARD}\np-2,1,usd,t,J,\np-2,1,usd,t,J,\n"
+    result = check(text, "--expect-total", "3usd")
+    assert result.exit_code == 1
+    rows = [line.split() for line in result.stdout.splitlines()]
+    assert ["2", "amount", "expected", "a", "number", "such", "as", "'100.00'"] in rows
+    assert ["4", "3", "p-2"] in rows
+    assert "the total in USD is off by -1.00 USD" in result.stdout
+    assert result.stdout.splitlines()[-1] == (
+        "can't be paid: 1 invalid row, 1 repeated key, 1 total not as expected"
+    )
+    assert CARD not in result.stdout
+
+
+def test_advice_forbids_nothing(check):
+    """It is told apart."""
+    text = "key,amount,currency,iban,first_name\np-1,1,eur,DE89370400440532013000,Jane\n"
+    result = check(text)
+    assert result.exit_code == 0
+    assert "Advice; the provider may accept these" in result.stdout
+
+
+def test_some_of_many(check):
+    """The first of a kind, and how many more there are."""
+    result = check(HEADER + "".join(f"p-{n},x,usd,t,Jane\n" for n in range(5)), "--max-listed", "2")
+    assert result.exit_code == 1
+    assert "and 3 more" in result.stdout
+    assert "can't be paid: 5 invalid rows" in result.stdout
+
+
+def test_as_json(check):
+    """One object, with all that was found."""
+    result = check(f"{GOOD}p-3,x,usd,t,Jane\n", "--json", "--expect-total", "1usd")
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)
+    assert (found["is_fit"], found["count"], found["bad_rows"]) == (False, 2, 1)
+    assert found["exit_code"] == 1
+    assert json.loads(check(GOOD, "--json").stdout)["exit_code"] == 0
+    assert found["totals"] == {"eur": 100, "usd": 123_450}
+    assert found["differences"] == {"eur": 100, "usd": 123_350}
+    assert found["problems"] == [
+        {
+            "line": 4,
+            "column": "amount",
+            "problem": "expected a number such as '100.00'",
+            "page": None,
+            "is_advice": False,
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--expect-total", "100"], "expected an amount with its currency, such as 1234.56usd"),
+        (["--expect-total", "1.001usd"], "usd has 2 decimals"),
+        (["--expect-total", "1usb"], "ISO 4217"),
+        (["--expect-total", "1usd", "--expect-total", "2USD"], "is given twice for usd"),
+        (["--max-listed", "0"], "1"),
+    ],
+)
+def test_misuse(check, options, words):
+    """Told by the option."""
+    result = check(GOOD, *options)
+    assert result.exit_code == 2
+    assert options[0] in result.stderr
+    assert words in result.stderr
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    """Misuse, in the system's words."""
+    words = ("payouts", "check", str(tmp_path / "none.csv"), "--json")
+    result = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["error"]["type"] == "FileNotFoundError"
+    assert "none.csv: No such file" in result.stderr
+
+
+def test_a_name_cannot_steer_the_terminal(check):
+    """Control characters of a header are written out."""
+    result = check(HEADER.replace("full_name", '"full_\x1b[31mname"') + "p,1,usd,t,J\n")
+    assert result.exit_code == 1
+    assert "\x1b" not in result.stdout
+
+
+def run(*words: str):
+    """Run ``payouts check``."""
+    return CliRunner().invoke(app, ("payouts", "check", *words), catch_exceptions=False)
+
+
+def test_the_format_is_shown_and_can_be_given(tmp_path) -> None:
+    """A column that no payout has is refused, until the file of the format says to ignore it."""
+    samples = TESTS / "samples/files"
+    refused = run(str(samples / "libreoffice-de.csv"))
+    assert refused.exit_code == 1
+    assert "map it to one, or ignore it" in refused.stdout
+    how = tmp_path / "format.toml"
+    how.write_text('ignored = ["Note"]\n', encoding="utf-8")
+    done = run(str(samples / "libreoffice-de.csv"), "--format", str(how))
+    assert done.exit_code == 0
+    words = "read as CSV, cp1252, semicolons between the cells, decimal comma\n"
+    assert done.stdout.startswith(words)
+    workbook = run(str(samples / "libreoffice.ods"), "--format", str(how))
+    assert workbook.stdout.startswith("read as OpenDocument spreadsheet, sheet 'Payouts'\n")
+
+
+def test_a_format_that_has_an_unknown_field(tmp_path) -> None:
+    """The error names the file and the fields."""
+    how = tmp_path / "format.toml"
+    how.write_text('separator = ";"\n', encoding="utf-8")
+    refused = run("payouts.csv", "--format", str(how))
+    assert refused.exit_code == 2
+    assert "separator is no field; use kind, encoding" in " ".join(refused.output.split())

@@ -1,0 +1,537 @@
+"""``smartglocal payouts pay``: each row once, its exit codes, and what it says."""
+
+import asyncio
+import json
+import os
+import re
+import sqlite3
+from typing import Final
+
+import pytest
+from attrs import evolve
+from places import ROOT
+from postgres_schemas import DSN, execute, needs_postgres
+from terminal import open_terminal
+from till import DECLINED, HEADER, STUCK, rows
+
+import smartglocal_async as sg
+from smartglocal_async import emulator
+from smartglocal_async.cli.errors import ExitCode
+from smartglocal_async.cli.payouts.journals import shown
+from smartglocal_async.cli.payouts.summary import RunEnd, RunTotals
+from smartglocal_async.emulator import Fault, FaultKind, FaultScript
+
+pytestmark = pytest.mark.slow
+
+CARD: Final = "4000056655665556"
+
+
+def plain(text: str) -> str:
+    """Return the words of a table."""
+    return " ".join(text.split())
+
+
+def test_a_whole_file_is_paid(till):
+    """Each row once; totals, outcomes and results are told, and 0 says that all was paid."""
+    provider = till.opens()
+    till.has(rows(12))
+    result = till("pay", "p.csv", "--yes")
+    said = plain(result.stdout)
+    assert "12 payouts Total ────────────── 1,266.00 USD can be paid" in said
+    assert "asked 12 paid 12 1,266.00 USD failed 0 unknown 0" in said
+    assert "next:" not in said
+    assert provider.report().moved == 12
+    assert all(provider.order(f"k{n}").moved == 1 for n in range(12))
+    assert {row["state"] for row in till.results().values()} == {"succeeded"}
+    assert till.journal.stat().st_mode & 0o777 == 0o600
+    assert till.journal.parent.stat().st_mode & 0o777 == 0o700
+    made = {path.name for path in till.folder.iterdir()}
+    assert made == {"p.csv", "p.csv.results.csv", "shop.pem"}
+    assert f"journal: {till.journal} (new)" in result.stdout
+
+
+def test_the_same_file_twice(till):
+    """The second run sends nothing, and says so plainly."""
+    provider = till.opens()
+    till.has(rows(3))
+    till("pay", "p.csv", "--yes")
+    requests = provider.report().requests
+    result = till("pay", "p.csv", "--yes")
+    assert provider.report().requests == requests
+    assert "all payouts were settled before; nothing was sent" in result.stdout
+    assert till.json("pay", "p.csv", "--yes")["replayed"] == 3
+
+
+def test_json_is_one_object(till):
+    """Everything that the screen tells; and nothing else on standard output."""
+    till.opens()
+    till.has(rows(3, k1=DECLINED))
+    said = till.json("pay", "p.csv", "--yes", "--batch", "may", exits=1)
+    assert (said["asked"], said["succeeded"], said["failed"], said["not_begun"]) == (3, 2, 1, 0)
+    assert said["sums"] == {"usd": {"succeeded": 20_200, "failed": 66_601}}
+    assert said["not_paid"] == [
+        {
+            "key": "k1",
+            "state": "failed",
+            "session_id": said["not_paid"][0]["session_id"],
+            "code": "account_not_found",
+            "reason": "account not found",
+        }
+    ]
+    assert (said["exit_code"], said["next"], said["error"], said["stopped"]) == (
+        1,
+        None,
+        None,
+        None,
+    )
+
+
+def test_a_bad_row_and_nothing_is_paid(till):
+    """The whole file is looked at first; nothing is sent, and nothing written."""
+    provider = till.opens()
+    till.has(f"{rows(2)}k9,x,usd,hash,Jane Roe\n")
+    result = till("pay", "p.csv", "--yes", exits=1)
+    assert "can't be paid: 1 invalid row" in result.stdout
+    said = till.json("pay", "p.csv", "--yes", exits=1)
+    assert (said["is_fit"], said["problems"][0]["line"]) == (False, 4)
+    assert said["exit_code"] == 1
+    assert provider.report().requests == 0
+    assert sorted(path.name for path in till.folder.iterdir()) == ["p.csv", "shop.pem"]
+
+
+def test_totals_are_demanded(till):
+    """A total that isn't the expected one keeps everything from being paid."""
+    provider = till.opens()
+    till.has(rows(2))
+    result = till("pay", "p.csv", "--yes", "--expect-total", "200usd", exits=1)
+    assert "the total in USD is off by 1.00 USD" in result.stdout
+    assert provider.report().requests == 0
+    till("pay", "p.csv", "--yes", "--expect-total", "201usd")
+
+
+def test_without_a_terminal_yes_is_needed(till):
+    """Nobody can be asked: that is told before the file is read."""
+    till.opens()
+    result = till("pay", "none.csv", exits=2)
+    assert result.stderr.startswith("smartglocal: --yes: required without a terminal to ask in")
+
+
+@pytest.mark.parametrize(("answer", "code", "moved"), [("y\n", 0, 2), ("\n", 1, 0), ("\x04", 1, 0)])
+def test_a_person_is_asked(till, answer, code, moved):
+    """On a terminal, how many and how much; only a yes pays, and a no leaves nothing behind."""
+    provider = till.opens()
+    till.has(rows(2))
+    ours, theirs = open_terminal()
+    child = till.child("pay", "p.csv", stdin=theirs)
+    os.write(ours, answer.encode())
+    _, said = child.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    assert child.returncode == code
+    asked = f"Pay 2 payouts, 201.00 USD, at {provider.url}; the new journal "
+    assert f"{asked}{till.state}/smartglocal/" in said
+    assert ".journal? [y/N]" in said
+    assert ("not confirmed; nothing was done" in said) == (code == 1)
+    assert provider.report().moved == moved
+    assert till.state.exists() == (code == 0)
+
+
+def test_the_question_tells_what_was_begun_before(till):
+    """And a changed file is refused before anybody is asked."""
+    till.opens()
+    till.has(rows(2, k1=STUCK))
+    till("pay", "p.csv", "--yes", "--deadline", "2", exits=3)
+    for text, words in (
+        (rows(2, k1=STUCK), "(2 of them started before)"),
+        (rows(1), "isn't the file"),
+    ):
+        till.has(text)
+        ours, theirs = open_terminal()
+        child = till.child("pay", "p.csv", stdin=theirs)
+        os.write(ours, b"n\n")
+        _, said = child.communicate(timeout=60)
+        os.close(ours)
+        os.close(theirs)
+        assert words in said
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (rows(4, k2="7.00"), "line 4 (key 'k2') differs in amount_details.amount"),
+        (rows(4).replace("k1,", "q1,"), "line 3 has the key 'q1', and another one was begun there"),
+        (rows(3), "it ends before its payout 4, which was begun"),
+        (f"{rows(4)}z,1,usd,h,J\n", "all 4 rows that were started are unchanged; others, or the"),
+        (rows(4).replace("\n", "\r\n"), "all 4 rows that were started are unchanged; others, or"),
+    ],
+)
+def test_a_file_that_was_changed_between_runs(till, text, words):
+    """It is refused with the first line that differs, and what to do; nothing is sent."""
+    provider = till.opens()
+    till.has(rows(4))
+    till("pay", "p.csv", "--yes")
+    requests = provider.report().requests
+    till.has(text)
+    result = till("pay", "p.csv", "--yes", exits=2)
+    assert "isn't the file that the batch 'p.csv' was started with" in result.stderr
+    assert words in result.stderr
+    assert "restore the file, or pay it as another batch with --batch NAME" in result.stderr
+    assert provider.report().requests == requests
+
+
+def test_what_goes_on_is_guarded_as_before(till):
+    """The next command has the limit, the sum and the pace that this one was given."""
+    till.opens()
+    till.has(rows(3))
+    guards = "--expect-total=303usd --spend-limit=205.5usd --rate=90 --stop-on-low-balance"
+    said = till.json("pay", "p.csv", "--yes", *guards.split(), "--stop-on-refusal", exits=6)
+    assert "more than 205.50 USD would be spent" in said["stopped"]
+    kept = guards.replace("303", "303.00").replace("205.5", "205.50")
+    assert said["next"] == f"smartglocal payouts pay p.csv {kept}"
+    again = till.json(*said["next"].split()[2:], "--yes", exits=6)
+    assert again["not_begun"] == 1, (said, again)
+
+
+def test_another_batch_pays_only_what_is_new(till):
+    """The key decides: what the journal has is replayed, or refused if it is another payout now."""
+    provider = till.opens()
+    till.has(rows(3))
+    till("pay", "p.csv", "--yes")
+    till.has(f"{rows(3, k2='7.00')}z,1,usd,hash,Jane Roe\n")
+    refused = till.json("pay", "p.csv", "--yes", "--batch", "june", exits=2)["error"]
+    assert refused["type"] == "KeyReused"
+    assert [(one["line"], one["key"], one["differs"]) for one in refused["used"]] == [
+        (4, "k2", ["amount_details.amount"])
+    ]
+    assert provider.report().moved == 3
+    till.has(f"{rows(2)}z,1,usd,hash,Jane Roe\n")
+    result = till("pay", "p.csv", "--yes", "--batch", "june")
+    words = "2 rows of p.csv are in the journal already, 2 in the batch 'p.csv', and are not"
+    assert words in result.stderr
+    assert "settled before 2" in plain(result.stdout)
+    assert provider.report().moved == 4
+
+
+def test_what_fails_or_is_open_is_listed(till):
+    """With its session and the reason; open ones make it 3, and the next command is told."""
+    till.opens()
+    till.has(rows(3, k0=DECLINED, k1=STUCK))
+    result = till("pay", "p.csv", "--yes", "--deadline", "3", exits=3)
+    said = plain(result.stdout)
+    assert "failed 1 666.01 USD unknown 0 open 1 666.10 USD" in said
+    assert "account_not_found: account not found" in said
+    assert "next: smartglocal payouts settle p.csv" in said
+
+
+def test_stop_rules(till):
+    """What stands behind is not begun; 6 says that it ended early, and how to go on."""
+    provider = till.opens()
+    till.has(rows(6, k1=DECLINED))
+    options = ("--yes", "--concurrency", "1")
+    result = till("pay", "p.csv", *options, "--stop-on-refusal", exits=6)
+    assert "not started 4" in plain(result.stdout)
+    assert "stopped early: the payout 'k1' was failed" in result.stdout
+    assert "next: smartglocal payouts pay p.csv" in result.stdout
+    said = till.json("pay", "p.csv", *options, "--spend-limit", "210usd", exits=6)
+    assert "more than 210.00 USD" in said["stopped"]
+    till("pay", "p.csv", *options, "--stop-on-low-balance", exits=1)
+    assert provider.report().moved == 5
+
+
+def test_so_many_failures_in_a_row(till):
+    """They stop it, too."""
+    till.opens()
+    till.has(rows(5, k0=DECLINED, k1=DECLINED))
+    words = ("pay", "p.csv", "--yes", "--concurrency", "1", "--stop-after-failures", "2")
+    assert till.json(*words, exits=6)["not_begun"] == 3
+
+
+def test_a_wallet_that_is_too_small(till):
+    """With the rule it is noticed before anything is sent that moves money."""
+    provider = till.opens(rules=emulator.Rules(opening_balance=15_000))
+    till.has(rows(3))
+    words = ("pay", "p.csv", "--yes", "--concurrency", "1", "--stop-on-low-balance")
+    assert "the wallets can't pay 'k1'" in till.json(*words, exits=6)["stopped"]
+    assert provider.report().moved == 1
+
+
+def test_money_that_moves_by_itself_halts(till):
+    """The project confirms by itself: the first payout tells, and 7 says that nothing goes on."""
+    provider = till.opens(rules=emulator.Rules(confirmation=emulator.Confirmation.AUTOMATIC))
+    till.has(rows(4))
+    result = till("pay", "p.csv", "--yes", "--concurrency", "1", exits=7)
+    assert "was paid in ps_1 without a confirm out of this journal" in result.stderr
+    assert provider.report().moved == 1
+    said = till.json("pay", "p.csv", "--yes", exits=7)
+    assert "was paid in ps_1 without a confirm out of this journal" in said["halted"]
+    assert provider.report().moved == 1
+
+
+def test_a_project_that_confirms_by_itself(till):
+    """Asked for by name, it is paid; and the next command names it, too."""
+    provider = till.opens(rules=emulator.Rules(confirmation=emulator.Confirmation.AUTOMATIC))
+    till.has(rows(3, k2=STUCK))
+    words = ("pay", "p.csv", "--yes", "--confirm", "automatic", "--deadline", "2")
+    assert (
+        till.json(*words, exits=3)["next"] == "smartglocal payouts settle p.csv --confirm automatic"
+    )
+    assert provider.report().moved == 2
+
+
+def test_nobody_is_reached(till):
+    """4: nothing was sent; it doesn't try every row in vain."""
+    till.opens()
+    till.has(rows(200))
+    words = ("pay", "p.csv", "--yes", "--server", "http://127.0.0.1:9", "--deadline", "2")
+    said = till.json(*words, "--concurrency", "4", exits=4)
+    assert said["stopped"] == "the provider can't be reached"
+    assert said["not_begun"] > 150
+    assert till.provider.report().requests == 0
+
+
+def test_refused_credentials(till):
+    """Told in a line, with what is left; nothing is out."""
+    till.opens()
+    till.has(rows(3))
+    till.monkeypatch.setenv("SMARTGLOCAL_PROJECT", "another")
+    result = till("pay", "p.csv", "--yes", exits=1)
+    assert "smartglocal: session/create: refused" in result.stderr
+    assert "not started 3" in plain(result.stdout)
+
+
+def test_a_dry_run_sends_nothing(till):
+    """Everything is built and signed; no journal is made, and the provider sees nothing."""
+    provider = till.opens()
+    till.has(rows(5))
+    result = till("pay", "p.csv", "--dry-run")
+    assert "5 payouts: 10 requests built and signed, none sent" in result.stdout
+    assert till.json("pay", "p.csv", "--dry-run")["signed"] == 10
+    assert provider.report().requests == 0
+    assert sorted(path.name for path in till.folder.iterdir()) == ["p.csv", "shop.pem"]
+    till.has(f"{rows(1)}k9,x,usd,hash,Jane Roe\n")
+    till("pay", "p.csv", "--dry-run", exits=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--rate", "0"], "--rate: must be a number above zero"),
+        (["--deadline", "-1"], "--deadline: must be a number above zero"),
+        (["--spend-limit", "100"], "--spend-limit: expected an amount with its currency"),
+        (["--expect-total", "1usd", "--expect-total", "2usd"], "--expect-total: is given twice"),
+        (
+            ["--journal", "mysql://x"],
+            "--journal: expected a path, or an address such as postgres://",
+        ),
+        (["--journal", ""], "--journal: is empty"),
+        (["--journal", "postgres://u:x/y@h/d"], "--journal: expected an address such as"),
+        (["--journal", "postgres://h/d?schema=A"], "--journal ?schema=: expected up to 48"),
+        (["--batch", ""], "--batch: expected a name"),
+        (["--results", "none.csv"], "--results: is the file to be paid"),
+        (["--server", "nonsense"], "--server: server "),
+        (["--concurrency", "0"], "--concurrency"),
+        (["--confirm", "never"], "--confirm"),
+    ],
+)
+def test_misuse_comes_first(till, options, words):
+    """Before the file is read, which isn't there."""
+    till.opens()
+    assert words in till("pay", "none.csv", "--yes", *options, exits=2).stderr
+
+
+def test_a_limit_that_would_limit_nothing(till):
+    """It is refused: a currency that the file doesn't have was mistyped."""
+    provider = till.opens()
+    till.has(rows(2))
+    refused = till("pay", "p.csv", "--yes", "--spend-limit", "1eur", exits=2).stderr
+    assert "--spend-limit: is in EUR, but the file pays nothing in EUR" in refused
+    assert provider.report().requests == 0
+
+
+def test_missing_credentials_come_first(till):
+    """Each variable is named."""
+    till.opens()
+    till.monkeypatch.delenv("SMARTGLOCAL_PROJECT")
+    assert "set SMARTGLOCAL_PROJECT" in till("pay", "none.csv", "--yes", exits=2).stderr
+
+
+def test_results_that_are_something_else(till):
+    """A file that holds something else isn't harmed, and nothing is sent."""
+    provider = till.opens()
+    till.has(rows(2))
+    till.has("mine\n", "r.csv")
+    result = till("pay", "p.csv", "--yes", "--results", "r.csv", exits=2)
+    assert "holds something else than results" in result.stderr
+    assert (till.folder / "r.csv").read_text(encoding="utf-8") == "mine\n"
+    assert provider.report().requests == 0
+
+
+def test_a_journal_that_is_in_use(till):
+    """One process at a time: the other one is named."""
+    till.opens()
+    till.has(rows(2))
+    till("pay", "p.csv", "--yes", "--journal", "j")
+    till.monkeypatch.setenv("SMARTGLOCAL_PROJECT", "another")
+    result = till("pay", "p.csv", "--yes", "--journal", "j", exits=2)
+    assert "j belongs to" in result.stderr
+
+
+def test_a_second_journal_of_the_same_payouts(till):
+    """Where the provider gives the first one's session again, it halts, and says what may be."""
+    provider = till.opens()
+    till.has(rows(2))
+    till("pay", "p.csv", "--yes", "--journal", "j")
+    words = ("pay", "p.csv", "--yes", "--journal", "k", "--concurrency", "1")
+    requests = provider.report().requests
+    result = till(*words, exits=7)
+    assert "p.csv.results.csv shows 2 payouts as paid that the journal k doesn't" in result.stderr
+    assert provider.report().requests == requests
+    result = till(*words, "--results", "r.csv", exits=7)
+    assert "the payout 'k0' is written as CREATING in no session" in result.stderr
+    assert "the session is that of the same key in another journal" in result.stderr
+    assert all(provider.order(key).moved == 1 for key in ("k0", "k1"))
+
+
+def test_the_password_of_a_database_is_not_told(till):
+    """Neither where it can't be used, nor in the next command."""
+    provider = till.opens()
+    till.has(rows(1))
+    address = "postgresql://shop:hunter2@127.0.0.1:9/payouts"
+    for words in (("pay", "p.csv", "--yes"), ("status",), ("settle",)):
+        result = till(*words, "--journal", address, exits=2)
+        assert result.stderr
+        assert "hunter2" not in result.output
+    assert provider.report().requests == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("postgresql://shop:hunter2@h:9/payouts", "postgresql://shop@h:9/payouts"),
+        ("postgres://h/d?schema=shop&password=hunter2", "postgres://h/d?schema=shop"),
+        (
+            "postgres://a:1,b/d?target_session_attrs=any",
+            "postgres://a:1,b/d?target_session_attrs=any",
+        ),
+        ("postgres:///d?host=/run&x=hunter2", "postgres:///d?host=/run"),
+        ("night.journal", "night.journal"),
+    ],
+)
+def test_the_next_command_leads_to_the_same_journal(address, name):
+    """Its port, its user and its schema are in it, and no password."""
+    assert shown(address) == name
+    assert shown(name) == name
+
+
+@needs_postgres
+def test_two_projects_in_one_database(till, schema):
+    """Each has a schema of its own, named in the address; the next command names it, too."""
+    provider = till.opens()
+    till.has(rows(2))
+    mine, other = f"{DSN}?schema={schema}", f"{DSN}?schema={schema}_b"
+    stopped = ("--spend-limit", "0.01usd", "--server", provider.url)
+    found = till.json("pay", "p.csv", "--yes", "--journal", mine, *stopped, exits=6)
+    again = f"--spend-limit=0.01usd --journal '{mine}' --server {provider.url}"
+    assert found["next"] == f"smartglocal payouts pay p.csv {again}"
+    till("pay", "p.csv", "--yes", "--journal", mine)
+    till.monkeypatch.setenv("SMARTGLOCAL_PROJECT", "another")
+    assert "belongs to" in till("status", "--journal", mine, exits=2).stderr
+    try:
+        # That project isn't known.
+        till("pay", "p.csv", "--yes", "--journal", other, "--results", "r.csv", exits=1)
+        assert till.json("status", "--journal", other, exits=3)["counts"]["succeeded"] == 0
+    finally:
+        asyncio.run(execute("DROP SCHEMA IF EXISTS {schema}_b CASCADE", schema=schema))
+
+
+def test_lost_answers_pay_once(till):
+    """Whatever is lost on the way, each is paid once by the provider's own count."""
+    script = FaultScript((Fault(FaultKind.AFTER, nth=(1,), operation="session/start/payout"),))
+    provider = till.opens(faults=script)
+    till.has(rows(8))
+    till("pay", "p.csv", "--yes")
+    assert (provider.report().moved, provider.report().moved_twice) == (8, 0)
+
+
+def test_no_card_number_anywhere(till):
+    """Neither in what is said, nor in results or journal; not where it fails either."""
+    till.opens()
+    till.has(
+        "key,amount,currency,card_number,full_name\n"
+        f"a,1.00,usd,{CARD},Jane Roe\nb,{DECLINED},usd,{CARD},Jane Roe\n"
+    )
+    said = till("pay", "p.csv", "--yes", "--results", "r.jsonl", exits=1).output
+    said += json.dumps(till.json("pay", "p.csv", "--yes", exits=1))
+    found = [*till.folder.iterdir(), till.journal]
+    kept = [path for path in found if path.name not in {"p.csv", "shop.pem"}]
+    assert CARD not in said
+    assert len(kept) >= 3
+    assert not [path for path in kept if CARD.encode() in path.read_bytes()]
+
+
+def test_the_batch_is_written_first(till):
+    """With the file's digest, rows and totals."""
+    till.opens()
+    path = till.has(rows(3))
+    till("pay", "p.csv", "--yes", "--server", "http://127.0.0.1:9", "--deadline", "0.1", exits=4)
+    with sqlite3.connect(till.journal) as database:
+        found = database.execute("SELECT name, digest, rows, totals FROM batch").fetchone()
+    database.close()
+    name, digest, count, totals = found
+    assert (name, count, json.loads(totals)) == ("p.csv", 3, {"usd": 30_300})
+    assert len(digest) == 32
+    assert path.read_text(encoding="utf-8").startswith(HEADER)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (sg.InvalidRequest("p.csv, line 9", "x"), ExitCode.STOPPED),
+        (OSError(5, "the disk"), ExitCode.STOPPED),
+        (sg.JournalUnusable("full"), ExitCode.OUTCOME_UNKNOWN),
+        (sg.NotSent("wallet/balance"), ExitCode.NOT_SENT),
+        (sg.Refused("session/create"), ExitCode.FAILED),
+        (sg.PayoutsHalted("x"), ExitCode.HALTED),
+    ],
+)
+def test_what_ends_a_run_early_has_its_code(error, code):
+    """Nothing that was paid before it is taken for nothing; the worst comes first."""
+    sums = RunTotals(3)
+    sums.add(sg.PayoutOutcome(key="k", state=sg.PayoutState.SUCCEEDED))
+    ran = RunEnd(
+        totals=sums,
+        seconds=1.0,
+        is_unreachable=False,
+        error=error,
+        journal="j",
+        results=None,
+        next_step="again",
+    )
+    assert ran.code is code
+    assert evolve(ran, left_open=1).code is (
+        ExitCode.HALTED if code is ExitCode.HALTED else ExitCode.OUTCOME_UNKNOWN
+    )
+    assert ran.next is not None
+
+
+def test_the_page_shows_what_is_printed(till):
+    """The how-to's file, paid: each output stands there as it is, but for times and ids."""
+    page = (ROOT / "docs/how-to/payout-files.md").read_text(encoding="utf-8")
+    page = page[page.index("## Pay it") :]
+    text = re.findall(r"```csv\n(.*?)```", page, re.DOTALL)[0]
+    paid, changed, status, report = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    till.monkeypatch.delenv("COLUMNS", raising=False)  # Workers of pytest-xdist have it.
+    till.opens()
+    till.has(text, "payouts.csv")
+    words = ("payouts.csv", "--expect-total", "2880.51eur", "--yes")
+    assert alike(till("pay", *words, exits=1).stdout) == alike(paid)
+    assert till("status", "payouts.csv", exits=1).stdout == status
+    assert alike(till("report", "payouts.csv").stdout) == alike(report)
+    till.has(text.replace("980.00", "990.00"), "payouts.csv")
+    assert till("pay", "payouts.csv", "--yes", exits=2).stderr == changed
+
+
+def alike(text: str) -> list[str]:
+    """Return the lines of an output, in any order, without what differs from run to run."""
+    text = re.sub(r"journal: \S+/smartglocal/\S+\.journal", "journal: J", text)
+    return sorted(re.sub(r"p([so])_\d|\d\.\d s", r"p\1_", text).splitlines())

@@ -1,0 +1,307 @@
+"""Payments that their payer finishes in a bank: what is shown, and how long they wait."""
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import pytest
+from emulated import NOW, ask, show
+
+from smartglocal_async.emulator import Confirmation, Rules, ShownAmounts, TimeoutWord, TPayTimeout
+from smartglocal_async.emulator.bank.bank import EmulatedBank
+
+ID: Final = {"session_id": "ps_1"}
+QR: Final = {"type": "faster_payment_system"}
+BINDING: Final = {"type": "faster_payment_system_binding"}
+T_PAY: Final = {"type": "internet_banking", "internet_banking": {"type": "tpay"}}
+
+
+def sber(channel: str = "app") -> dict[str, Any]:
+    """Return SberPay by a channel."""
+    inner = {"type": "sber_pay", "sber_pay": {"channel": channel}}
+    return {"type": "internet_banking", "internet_banking": inner}
+
+
+def begin(bank: EmulatedBank, instrument: Any, amount: int = 700, **more: Any) -> dict[str, Any]:
+    """Start a payment and confirm it; return the session as it waits for its payer."""
+    terms = {
+        "payment_details": instrument,
+        "amount_details": {"amount": amount, "currency": "RUB"},
+        "customer": {"reference": "u7"},
+        **more,
+    }
+    answer = ask(bank, "session/init/payment", terms)
+    assert "error" not in answer, answer
+    _ = ask(bank, "session/confirm", ID)
+    return show(bank)
+
+
+def payment(session: dict[str, Any]) -> dict[str, Any]:
+    """Return the only payment of a session."""
+    [item] = session["acquiring_payments"]
+    return item
+
+
+def test_a_qr_code_is_shown_and_paid() -> None:
+    """The content is a link; the payer's phone is shown masked once it is paid."""
+    bank = EmulatedBank()
+    shown = payment(begin(bank, QR))
+    assert shown["status"] == "pending"
+    assert shown["payment_details"] == QR
+    interaction = shown["customer_interaction"]
+    assert interaction["type"] == "inform"
+    assert set(interaction["inform"]["qr"]) == {"content", "img"}
+
+    assert bank.act("ps_1", NOW, succeed=True)
+    paid = payment(show(bank))
+    assert paid["status"] == "succeeded"
+    assert paid["customer"]["contacts"] == [{"phone": "7900*****01"}]
+    assert bank.report().balances["rub"]["taken"] == 700
+
+
+@pytest.mark.parametrize(
+    ("instrument", "device", "link"),
+    [
+        (sber(), {}, "/emulator/3ds/pm_1"),
+        (T_PAY, {"type": "desktop"}, "/emulator/3ds/pm_1"),
+        (T_PAY, {"type": "mobile", "os": "ios"}, "/emulator/3ds/pm_1?in=application"),
+    ],
+)
+def test_a_bank_is_opened_by_a_link(instrument: Any, device: Any, link: str) -> None:
+    """Its form follows the device; the options are echoed in the payment."""
+    options = {"return_url": "https://shop.example", "platform_details": device}
+    shown = payment(begin(EmulatedBank(), instrument, payment_options=options))
+    assert shown["customer_interaction"] == {"type": "redirect", "redirect": {"url": link}}
+    assert shown["payment_options"] == options
+
+
+@pytest.mark.parametrize("redirects", [False, True])
+def test_sberpay_in_a_desktop_browser(*, redirects: bool) -> None:
+    """The sister platform sends no action_required then; the payer acts all the same."""
+    bank = EmulatedBank(Rules(sberpay_web_redirects=redirects))
+    shown = payment(begin(bank, sber("web")))
+    assert ("customer_interaction" in shown) is redirects
+    sent = [one.type for one in bank.take_notifications()]
+    assert ("action_required" in sent) is redirects
+    assert bank.act("ps_1", NOW, succeed=True)
+    assert payment(show(bank))["status"] == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("instrument", "minutes", "ends"),
+    [
+        (QR, 60, ("cancelled", "canceled")),
+        (sber(), 20, ("cancelled", "canceled")),
+        (T_PAY, 20, ("cancelled", "failed")),
+    ],
+)
+def test_a_payer_who_does_not_act(instrument: Any, minutes: int, ends: Any) -> None:
+    """The documented time is over to the second, and nothing was taken."""
+    bank = EmulatedBank()
+    _ = begin(bank, instrument)
+    before = show(bank, now=NOW + timedelta(minutes=minutes, seconds=-1))
+    assert (before["status"], payment(before)["status"]) == ("in_progress", "pending")
+    after = show(bank, now=NOW + timedelta(minutes=minutes))
+    assert (after["status"], payment(after)["status"]) == ends
+    assert not bank.act("ps_1", NOW + timedelta(minutes=minutes), succeed=True)
+    assert [one.type for one in bank.take_notifications()][-1] == "payment_finished"
+    assert bank.report().balances.get("rub", {}).get("taken", 0) == 0
+
+
+@pytest.mark.parametrize(
+    ("rules", "ends"),
+    [
+        (Rules(tpay_timeout=TPayTimeout.ERROR), ("error", "failed")),
+        (Rules(session_timeout=TimeoutWord.CANCELED), ("canceled", "failed")),
+    ],
+)
+def test_words_on_which_pages_disagree(rules: Rules, ends: Any) -> None:
+    """Each is a switch."""
+    bank = EmulatedBank(rules)
+    _ = begin(bank, T_PAY)
+    after = show(bank, now=NOW + timedelta(minutes=20))
+    assert (after["status"], payment(after)["status"]) == ends
+
+
+@pytest.mark.parametrize(("instrument", "minutes"), [(sber(), 20), (QR, 240), (T_PAY, 240)])
+def test_a_confirm_that_does_not_come(instrument: Any, minutes: int) -> None:
+    """SberPay waits 20 minutes for it, all others 240."""
+    bank = EmulatedBank()
+    terms = {
+        "payment_details": instrument,
+        "amount_details": {"amount": 700, "currency": "rub"},
+        "customer": {},
+    }
+    _ = ask(bank, "session/init/payment", terms)
+    before = show(bank, now=NOW + timedelta(minutes=minutes, seconds=-1))
+    assert before["next_action"] == "confirm"
+    after = show(bank, now=NOW + timedelta(minutes=minutes))
+    assert (after["status"], after["error"]["code"]) == ("cancelled", "confirm_timeout")
+
+
+def test_a_refusal_by_sberpay_is_seen_late() -> None:
+    """Only once the 20 minutes of the order are over; elsewhere at once."""
+    bank = EmulatedBank()
+    _ = begin(bank, sber())
+    assert bank.act("ps_1", NOW, succeed=False)
+    assert payment(show(bank))["status"] == "pending"
+    assert show(bank, now=NOW + timedelta(minutes=20))["status"] == "cancelled"
+
+    other = EmulatedBank()
+    _ = begin(other, QR)
+    assert other.act("ps_1", NOW, succeed=False)
+    refused = show(other)
+    assert (refused["status"], payment(refused)["status"]) == ("cancelled", "failed")
+
+
+@pytest.mark.parametrize("instrument", [QR, BINDING, sber()])
+def test_a_token_for_later_payments(instrument: Any) -> None:
+    """It is good for ten years; a binding charges nothing, and a charge needs no payer."""
+    bank = EmulatedBank()
+    _ = begin(bank, instrument, amount=1, payment_options={"recurrent": True})
+    assert bank.act("ps_1", NOW, succeed=True)
+    token = payment(show(bank))["recurrent"]
+    begun, ended = (datetime.fromisoformat(token[name]) for name in ("created_at", "finished_at"))
+    assert (ended - begun).days == 3651
+    taken = bank.report().balances.get("rub", {}).get("taken", 0)
+    assert taken == (0 if instrument == BINDING else 1)
+
+    charge = {
+        "payment_details": {"type": "recurrent", "recurrent": {"token": token["token"]}},
+        "amount_details": {"amount": 9_900, "currency": "rub"},
+        "customer": {"reference": "u7"},
+    }
+    _ = ask(bank, "session/init/payment", charge)
+    _ = ask(bank, "session/confirm", {"session_id": "ps_2"})
+    assert show(bank, "ps_2")["status"] == "accepted"
+    info = {"type": "recurrent_token", "recurrent_token": {"token": token["token"]}}
+    assert ask(bank, "token/info", info)["info"]["finished_at"] == token["finished_at"]
+
+
+@pytest.mark.parametrize(
+    ("instrument", "currency", "field"),
+    [
+        (QR, "usd", "amount_details.currency"),
+        (T_PAY, "eur", "amount_details.currency"),
+        (sber("telegram"), "rub", "payment_details.internet_banking.sber_pay.channel"),
+    ],
+)
+def test_what_these_instruments_refuse(instrument: Any, currency: str, field: str) -> None:
+    """Another currency than roubles, and a channel that no page has."""
+    terms = {
+        "payment_details": instrument,
+        "amount_details": {"amount": 700, "currency": currency},
+        "customer": {},
+    }
+    answer = ask(EmulatedBank(), "session/init/payment", terms)
+    assert answer["error"]["description"].startswith(f"{field}: ")
+
+
+def test_steam_takes_roubles_only() -> None:
+    """The amount is in roubles (documented), whatever Steam gets."""
+    steam = {"type": "wallet", "wallet": {"type": "steam", "steam": {"account": "player-9"}}}
+    for currency, is_taken in (("RUB", True), ("usd", False)):
+        terms = {
+            "payment_method": steam,
+            "amount_details": {"amount": 50_000, "currency": currency},
+        }
+        assert ("error" not in ask(EmulatedBank(), "session/init/payout", terms)) is is_taken
+
+
+@pytest.mark.parametrize(
+    ("shown", "amounts"),
+    [
+        (ShownAmounts.NONE, None),
+        (ShownAmounts.EMPTY, {}),
+        (ShownAmounts.GROSS, {"gross": {"amount": 700, "currency": "rub"}}),
+        (
+            ShownAmounts.ALL,
+            {
+                "gross": {"amount": 700, "currency": "rub"},
+                "net": {"amount": 700, "currency": "rub"},
+                "fee": {"merchant_fee": {"amount": 0, "currency": "rub"}},
+            },
+        ),
+    ],
+)
+def test_amounts_are_shown_as_the_rules_say(shown: ShownAmounts, amounts: Any) -> None:
+    """The pages' examples differ."""
+    assert payment(begin(EmulatedBank(Rules(amounts=shown)), QR)).get("amounts") == amounts
+
+
+def test_empty_objects_as_lists() -> None:
+    """As PHP writes them; metadata is the merchant's own and stays as it is."""
+    rules = Rules(empty_as_lists=True, amounts=ShownAmounts.EMPTY)
+    session = begin(EmulatedBank(rules), QR, customer={}, metadata={"order": {}})
+    assert payment(session)["amounts"] == payment(session)["customer"] == []
+    assert session["metadata"] == {"order": {}}
+
+
+def test_a_converted_session() -> None:
+    """Its create shows what the payer pays, and until when, in seconds since 1970."""
+    bank = EmulatedBank(Rules(converts_to="USD", conversion_rate=1.25))
+    money = {"amount": 501, "currency": "EUR"}
+    [exchange] = ask(bank, "session/create", {"amount_details": money})["session"][
+        "exchange_amounts"
+    ]
+    assert exchange == {
+        "source": {"amount": 501, "currency": "eur"},
+        "destination": {"amount": 627, "currency": "usd"},
+        "rate": 1.25,
+        "rate_source": "oer",
+        "reserved_to": int(NOW.timestamp()) + 30,
+    }
+    plain = {"amount": 501, "currency": "usd"}
+    session = ask(bank, "session/create", {"amount_details": plain})["session"]
+    assert "exchange_amounts" not in session
+
+
+def test_a_push_reaches_a_payer_of_sberpay() -> None:
+    """While the payment is under way; its answer has a status only."""
+    bank = EmulatedBank()
+    _ = begin(bank, sber())
+    push = {**ID, "phone": "+79000000001"}
+    assert ask(bank, "sberpay/push", push) == {"status": "ok"}
+    assert bank.act("ps_1", NOW, succeed=True)
+    _ = show(bank)
+    assert ask(bank, "sberpay/push", push)["error"]["code"] == "invalid_session_state"
+
+
+def test_automatic_confirmation_comes_first() -> None:
+    """The payer of T-Pay acts then without a confirm (documented as possible)."""
+    bank = EmulatedBank(Rules(confirmation=Confirmation.AUTOMATIC))
+    terms = {
+        "payment_details": T_PAY,
+        "amount_details": {"amount": 700, "currency": "rub"},
+        "customer": {},
+    }
+    _ = ask(bank, "session/init/payment", terms)
+    assert payment(show(bank))["customer_interaction"]["type"] == "redirect"
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_returned_payout(*, tells: bool) -> None:
+    """The money is back in the wallet; whether a webhook says so is a switch."""
+    bank = EmulatedBank(Rules(return_webhook=tells))
+    terms = {
+        "payment_method": {
+            "type": "bank_account",
+            "bank_account": {"system_type": "global", "global": {"iban": "x"}},
+        },
+        "amount_details": {"amount": 900, "currency": "usd"},
+    }
+    _ = ask(bank, "session/init/payout", terms)
+    assert not bank.return_payout("ps_1", NOW)
+    _ = ask(bank, "session/confirm", ID)
+    _ = show(bank)
+    before = bank.report().balances["usd"]
+    assert (before["paid_out"], before["wallet"]) == (900, 99_999_100)
+    assert bank.return_payout("ps_1", NOW)
+    assert not bank.return_payout("ps_1", NOW)
+    after = bank.report().balances["usd"]
+    assert (after["paid_out"], after["wallet"]) == (0, 100_000_000)
+    [item] = show(bank)["payments"]
+    assert item["status"] == "succeeded"
+    assert [one["status"] for one in item["refunds"]] == ["accepted"]
+    sent = [one.type for one in bank.take_notifications()]
+    assert ("payment_refunded" in sent) is tells
+    assert bank.report().moved == 1

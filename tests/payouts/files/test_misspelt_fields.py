@@ -1,0 +1,91 @@
+"""Fields of JSON Lines that are nearly those of a record: a problem, and not an extra."""
+
+import json
+from typing import Any
+
+import pytest
+
+import smartglocal_async as sg
+
+ACCOUNT = {"iban": "DE89370400440532013000", "description": "Salary"}
+
+
+def rows_of(tmp_path: Any, wire: dict[str, Any]) -> list[sg.payouts.FileRow]:
+    """Write one payout as JSON Lines, and read it."""
+    path = tmp_path / "p.jsonl"
+    path.write_text(json.dumps({"key": "p-1", **wire}), encoding="utf-8")
+    return list(sg.PayoutFile(path).rows())
+
+
+def wire_of(where: str, name: str) -> dict[str, Any]:
+    """Return a payout with one more field somewhere in it."""
+    account: dict[str, Any] = dict(ACCOUNT)
+    recipient: dict[str, Any] = {"full_name": "Jane", "identity_document": {"id_number": "1"}}
+    people: dict[str, Any] = {"recipient": recipient, "sender": {"company_name": "A"}}
+    customer: dict[str, Any] = {"reference": "c", "contacts": [{"email": "a@b.example"}]}
+    places: dict[str, dict[str, Any]] = {
+        "payment_method.bank_account.global": account,
+        "participant_details": people,
+        "participant_details.recipient": recipient,
+        "participant_details.sender": people["sender"],
+        "participant_details.recipient.identity_document": recipient["identity_document"],
+        "customer": customer,
+        "customer.contacts[0]": customer["contacts"][0],
+    }
+    places[where][name] = "1"
+    return {
+        "amount_details": {"amount": 100, "currency": "eur"},
+        "payment_method": {
+            "type": "bank_account",
+            "bank_account": {"system_type": "global", "global": account},
+        },
+        "participant_details": people,
+        "customer": customer,
+    }
+
+
+MISSPELT = [
+    ("payment_method.bank_account.global", "ibna", "iban"),
+    ("payment_method.bank_account.global", "IBAN", "iban"),
+    ("payment_method.bank_account.global", "accountNumber", "account_number"),
+    ("payment_method.bank_account.global", "bank_account_numbr", "bank_account_number"),
+    ("payment_method.bank_account.global", "swift", "swift_bic_code"),
+    ("participant_details", "recipent", "recipient"),
+    ("participant_details.recipient", "frist_name", "first_name"),
+    ("participant_details.recipient", "country", "country_iso3"),
+    ("participant_details.sender", "compny_name", "company_name"),
+    ("participant_details.recipient.identity_document", "id_nubmer", "id_number"),
+    ("customer", "refrence", "reference"),
+    ("customer.contacts[0]", "e-mail", "email"),
+]
+
+
+@pytest.mark.parametrize(("where", "name", "meant"), MISSPELT)
+def test_a_near_miss(tmp_path, where, name, meant) -> None:
+    """With the path of the field, and the name that was meant."""
+    (row,) = rows_of(tmp_path, wire_of(where, name))
+    assert row.order is None
+    found = [(one.column, one.problem) for one in row.problems if not one.is_advice]
+    assert (f"{where}.{name}", f"is no field; did you mean {meant}?") in found
+
+
+@pytest.mark.parametrize("name", ["clabe", "bank_branch_number", "purpose_code", "x"])
+def test_a_field_of_a_countrys_page(tmp_path, name) -> None:
+    """Another name is sent as it is."""
+    (row,) = rows_of(tmp_path, wire_of("payment_method.bank_account.global", name))
+    assert row.order is not None
+    assert isinstance(row.order.payment_method, sg.GlobalAccount)
+    assert row.order.payment_method.extra == {name: "1"}
+
+
+def test_an_order_of_a_program_is_checked_as_well() -> None:
+    """By `payouts.check`, before it is paid."""
+    order = sg.PayoutOrder(
+        key="p-1",
+        payment_method=sg.GlobalAccount(**ACCOUNT, extra={"swfit_bic_code": "COBADEFF"}),
+        amount_details=sg.AmountDetails(1, "eur"),
+    )
+    found = sg.payouts.check([order])
+    (problem,) = found.problems
+    assert problem.column == "payment_method.bank_account.global.swfit_bic_code"
+    assert problem.problem == "is no field; did you mean swift_bic_code?"
