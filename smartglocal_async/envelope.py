@@ -71,7 +71,7 @@ class AttemptResult(enum.Enum):
     UNKNOWN = "may have been processed"
     NO_EFFECT = "without effect so far, and safe to repeat"
     """Lost, but the status shows that it did nothing yet, and a late twin could do no more."""
-    ARRIVED = "arrived, but what became of it is not said"
+    ARRIVED = "arrived, with an unknown result"
     REFUSED_FOR_NOW = "refused for now"
     REFUSED = "refused"
 

@@ -626,7 +626,7 @@ SHOWS: Final = "and not whether the call took effect"
             refused(None, 409),
             PENDING,
             sg.OutcomeUnknown,
-            "arrived, but what became of it is not said; {} in_progress, {}",
+            "arrived, with an unknown result; {} in_progress, {}",
         ),
         (
             refused("provider_timeout"),

@@ -163,7 +163,7 @@ INSTRUMENT_FORMS: Final[Mapping[str, Forms]] = MappingProxyType(
             "number_hash": (
                 Form(
                     lambda text: bool(text.strip()),
-                    "must not be empty; give the token of the widget",
+                    "must not be empty; use the token of the widget",
                     "restricted/bank-card",
                 ),
             )

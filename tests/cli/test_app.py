@@ -181,7 +181,7 @@ def test_what_needs_no_command_loads_none(arguments):
 
 
 def in_shell(**environment: str) -> str:
-    """Run the command as a shell does for its completion; give what it prints."""
+    """Run the command as a shell does for its completion; return what it prints."""
     return subprocess.run(
         (sys.executable, "-m", "smartglocal_async"),
         cwd=ROOT,
@@ -372,7 +372,7 @@ def test_one_is_no_plural(number, said):
 
 
 def test_reader_that_went_away_is_left_to_typer():
-    """A closed pipe is no failure to explain: nobody would read it."""
+    """A closed pipe is no failure to explain: there is no reader."""
     with pytest.raises(BrokenPipeError), explained(as_json=True):
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 

@@ -21,7 +21,7 @@ RIGHT, WRONG = "the right one", "the wrong one"
 
 @pytest.fixture
 def examine(key, tmp_path, monkeypatch):
-    """Return a function that runs the doctor with JSON, and gives exit code and checks by name."""
+    """Return a function that runs the doctor with JSON; it returns exit code and checks by name."""
     path = tmp_path / "shop.pem"
     path.touch(mode=0o600)
     path.write_bytes(key.pem())
@@ -43,7 +43,7 @@ def examine(key, tmp_path, monkeypatch):
 
 @contextlib.asynccontextmanager
 async def answering(text: bytes):
-    """Serve one fixed answer to everything; give the address."""
+    """Serve one fixed answer to everything; return the address."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -66,7 +66,7 @@ def test_everything_is_well(examine, provider):
 
 
 def test_table_tells_what_to_mend(examine, provider):
-    """The table has a line for each check, and the mending below what fails."""
+    """The table has a line for each check, and the correction below what fails."""
     examine(SERVER=provider.url, PROJECT="stranger")
     result = CliRunner().invoke(app, ("doctor",))
     assert result.exit_code == 1
@@ -74,7 +74,7 @@ def test_table_tells_what_to_mend(examine, provider):
 
 
 def test_environment_is_checked_first(examine):
-    """Without an address nothing is asked, and the packages are told nevertheless."""
+    """Without an address nothing is sent, and the packages are shown nevertheless."""
     code, checks = examine()
     assert code == 1
     assert "SMARTGLOCAL_SERVER" in checks["environment"]["found"]
@@ -87,7 +87,7 @@ def test_environment_is_checked_first(examine):
 
 
 def test_name_of_a_server_is_looked_up(examine, provider):
-    """A name leads to addresses, which are told; an address needs no such line."""
+    """A name has addresses, which are shown; an address needs no such line."""
     code, checks = examine(SERVER=provider.url.replace("127.0.0.1", "localhost"))
     assert (code, checks["dns"]["level"]) == (0, "ok")
 
@@ -100,7 +100,7 @@ def test_nobody_on_this_machine_may_be_the_emulator(examine, host):
 
 
 def test_open_key_file_is_a_warning(examine, provider):
-    """A key that others can read is told, with the command that mends it."""
+    """A key that others can read is reported, with the command that corrects it."""
     examine.key_file.chmod(0o644)
     code, checks = examine(SERVER=provider.url)
     assert (code, checks["key file"]["level"]) == (0, "warn")
@@ -126,7 +126,7 @@ def test_public_key_in_place_of_the_private_one(examine, provider, key):
 
 
 def test_encrypted_key_needs_its_passphrase(examine, provider, key):
-    """A wrong passphrase is told without being shown."""
+    """A wrong passphrase is reported without being shown."""
     examine.key_file.write_bytes(key.pem(RIGHT.encode()))
     _, checks = examine(SERVER=provider.url, PRIVATE_KEY_PASSPHRASE=WRONG)
     assert checks["key"]["level"] == "fail"
@@ -187,7 +187,7 @@ async def test_session_that_exists_after_all(examine, monkeypatch):
 
 @pytest.mark.parametrize("version", ["v3", "one"])
 def test_setting_that_no_client_takes(examine, provider, version):
-    """What the client itself refuses is told in its words."""
+    """An error of the client itself is shown in its words."""
     code, checks = examine(SERVER=provider.url, API_VERSION=version)
     assert (code, checks["credentials"]["level"]) == (1, "fail")
     assert checks["credentials"]["found"].startswith("SMARTGLOCAL_API_VERSION: api_version")
@@ -223,7 +223,7 @@ def test_tls_that_is_none(examine, provider):
     [(5, "ok", "ahead of"), (-5, "ok", "behind"), (3600, "warn", "3600 s ahead of")],
 )
 async def test_clock_is_compared_with_the_server(ahead, level, words):
-    """Half a minute apart is told, in the right direction."""
+    """Half a minute of difference is reported, in the right direction."""
     then = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     answer = b"HTTP/1.1 200 OK\r\nDate: Fri, 02 Jan 2026 03:04:05 GMT\r\n\r\n"
     async with answering(answer) as server:
@@ -259,5 +259,5 @@ async def test_server_without_a_clock(answer):
     ],
 )
 def test_every_network_error_has_words(error, words):
-    """No failure of the network is told as an empty line."""
+    """No failure of the network is shown as an empty line."""
     assert words in doctor._why(error)

@@ -138,7 +138,7 @@ def test_another_start_has_other_ids(seed):
 
 
 def test_settings_reach_the_bank():
-    """The options become rules, and the webhooks' public key lies beside the private one."""
+    """The options become rules, and the webhooks' public key is written beside the private one."""
     arguments = (
         *("--confirm", "automatic", "--second-start", "allow", "--capture", "delayed"),
         *("--idempotency-header", "refuse", "--processing-seconds", "0.5", "--latency", "0.3"),
@@ -176,7 +176,7 @@ def test_calls_are_short(operation, shown):
 
 
 def test_the_end_tells_of_money():
-    """What was moved is said by account, and empty accounts aren't."""
+    """What was moved is shown by account, and empty accounts aren't."""
     report = Report(
         requests=3,
         orders=1,
@@ -193,7 +193,7 @@ def test_the_end_tells_of_money():
 
 
 def test_nobody_reading_ends_it():
-    """When whoever reads its lines goes away, requests are still answered, and then it ends."""
+    """When the reader of its lines goes away, requests are still answered, and then it ends."""
     with process("--json") as running:
         environment = json.loads(running.stdout.readline())["environment"]
         running.stdout.close()
@@ -319,7 +319,7 @@ def test_lines_off_a_terminal_are_whole():
 
 
 def test_request_without_a_key_has_no_attempt():
-    """Its number on the server is nobody's attempt."""
+    """Its number on the server is no attempt of the client."""
     seen = RequestRecord(time=NOON, operation="session/status", attempt=17, http_status=200)
     assert RequestTable().request(seen).split() == ["12:34:56", "status", "-", "-", "-", "200", "-"]
 

@@ -98,7 +98,7 @@ def test_keygen_prints_nothing_of_the_key(tmp_path):
     ],
 )
 def test_keygen_names_a_place_that_cant_be(tmp_path, monkeypatch, out, words):
-    """A folder, or a file in a folder that isn't there, is told of --out, and nothing is made."""
+    """The error of a folder, or of a missing folder, names --out, and nothing is made."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there").mkdir()
     result = run("keygen", "--output", out)
@@ -129,7 +129,7 @@ def test_half_a_pair_is_not_left_behind(tmp_path):
 
 
 def test_file_made_meanwhile_stays(tmp_path):
-    """A file that somebody else made a moment ago is neither overwritten nor removed."""
+    """A file that another program made a moment ago is neither overwritten nor removed."""
     path = tmp_path / "k.pem"
     path.write_text("precious")
     with pytest.raises(FileExistsError):

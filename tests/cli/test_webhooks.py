@@ -73,7 +73,7 @@ def listener(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 def send(url: str, content: bytes, headers: dict[str, str], method: str = "POST") -> int:
-    """Send a delivery; give the status."""
+    """Send a delivery; return the status."""
     parts = urlsplit(url)
     line = http.client.HTTPConnection(parts.hostname, parts.port, timeout=20)
     with contextlib.closing(line):
@@ -134,7 +134,7 @@ def test_listen_until_interrupted(number, home):
 
 
 def test_nobody_reading_ends_it():
-    """When whoever reads its lines goes away, the delivery is answered, and then it ends."""
+    """When the reader of its lines goes away, the delivery is answered, and then it ends."""
     with listener() as (running, url):
         running.stdout.close()
         assert send(url, GOOD, signed(KEY, GOOD)) == 200
@@ -289,7 +289,7 @@ def test_replay_posts(handler):
 
 
 def test_replay_to_nobody():
-    """Nobody there is said, and is no success."""
+    """An address where nothing listens is reported, and is no success."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     file = str(record((signed(KEY, GOOD), GOOD)))

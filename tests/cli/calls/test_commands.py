@@ -92,7 +92,7 @@ def run(key, tmp_path, monkeypatch):
 
 @pytest.fixture
 def done(run):
-    """Return a function that runs a command which succeeds, and gives its JSON."""
+    """Return a function that runs a command, checks that it succeeds, and returns its JSON."""
 
     def call(provider: emulator.Provider, *arguments: str, **options: str):
         result = run(provider, *arguments, "--json", **options)
@@ -119,7 +119,7 @@ def groups() -> dict[str, list[str]]:
 
 
 def payer_is_due(run, provider: emulator.Provider) -> str:
-    """Start a payment with 3-D Secure and confirm it; give what its status shows."""
+    """Start a payment with 3-D Secure and confirm it; return what its status shows."""
     run(
         *(provider, "session", "init-payment", "--file", "-", "--customer", "user1", *HUNDRED),
         input=json.dumps(PAYMENT),
@@ -184,7 +184,7 @@ def test_help_shows_the_fields_of_the_call(run, provider, command, words):
 
 
 def test_help_warns_of_card_numbers(run, provider):
-    """Whoever looks for a place for a card number finds that a command line is none."""
+    """No option takes a card number, and the help says why."""
     text = " ".join(run(provider, "session", "init-payment", "--help").stdout.split())
     assert "Put a card number here and in no option" in text
     assert "history" in text
@@ -258,7 +258,7 @@ def test_chargeback_is_told(run, provider):
 
 
 def test_declined_payout_shows_its_code(run, provider):
-    """Beside a failed payout stands the provider's code."""
+    """A failed payout is shown with the provider's code."""
     amount = ("--amount", "666.01", "--currency", "usd", "--card-token", "hash")
     run(provider, "session", "init-payout", *amount, *TO_ANN)
     run(provider, "session", "confirm", "ps_1")
@@ -312,7 +312,7 @@ def test_payment_by_a_token_of_an_earlier_one(done, provider):
 
 
 def test_token_of_a_widget_is_shown(done, run, provider):
-    """The token is what was asked for: it stands alone on its line, whole."""
+    """The token is the result: it is printed whole, alone on its line."""
     done(provider, "session", "create", *HUNDRED)
     lines = run(provider, "token", "issue", "--acquiring", "ps_1").stdout.splitlines()
     assert len(lines[1]) == 64
@@ -370,7 +370,7 @@ def test_lost_confirm_is_not_repeated_blindly(done, run_provider):
 
 
 def test_options_override_the_file(done, provider, tmp_path):
-    """What stands in the file is changed by --amount, --set and --set-json."""
+    """--amount, --set and --set-json change the fields of the file."""
     file = tmp_path / "request.json"
     wire = {
         "amount_details": {"amount": 1, "currency": "eur"},
@@ -410,7 +410,7 @@ def test_paths_make_what_they_lead_through(run, provider, assignments, metadata)
 
 
 def test_order_of_the_options_is_free(done, provider):
-    """A field inside an object that another option gives is set after it."""
+    """A field inside an object that another option sets is set after it."""
     options = ("--set", "metadata.a=2", "--json-metadata", '{"a": 1, "b": 1}', "--key", "k")
     said = done(provider, "session", "create", *options)["metadata"]
     assert said == {"a": "2", "b": 1, "idempotency_key": "k"}
@@ -476,7 +476,7 @@ def test_order_of_the_options_is_free(done, provider):
     ],
 )
 def test_misuse_is_named_by_its_option(run, provider, arguments, words):
-    """What can't be sent is told in one line, under the name of the option; nothing is sent."""
+    """An invalid value is an error of one line that names the option; nothing is sent."""
     result = run(provider, *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert words in result.stderr
@@ -499,7 +499,7 @@ def test_misuse_is_named_by_its_option(run, provider, arguments, words):
     ],
 )
 def test_file_is_blamed_by_the_path_inside(run, provider, content, words):
-    """What is wrong in a file is told with its path, and without its values."""
+    """An error in a file names the path in it, and shows no values."""
     result = run(provider, "session", "init-payout", "--file", "-", input=content)
     assert (result.exit_code, result.stdout) == (2, "")
     assert words in result.stderr
@@ -515,7 +515,7 @@ def test_file_is_blamed_by_the_path_inside(run, provider, content, words):
     ],
 )
 def test_card_in_a_file_is_never_quoted(run, provider, change, words):
-    """A card that can't be sent is told by its path; its digits go nowhere."""
+    """An error in a card names its path; the digits are shown nowhere."""
     wire = json.loads(json.dumps(PAYMENT))
     wire["payment_details"]["card"]["bank_card"] |= change
     payment = ("session", "init-payment", "--file", "-", "--customer", "u", *HUNDRED)
@@ -528,7 +528,7 @@ def test_card_in_a_file_is_never_quoted(run, provider, change, words):
 
 
 def test_broken_rule_of_a_page_names_its_source(run, provider):
-    """A rule of the provider's pages is told under the option, or the path in the file."""
+    """A broken rule of the provider's pages names the option, or the path in the file."""
     wire = json.loads(json.dumps(PAYOUT))
     wire["payment_method"]["bank_account"]["global"]["iban"] = "DE00370400440532013000"
     result = run(
@@ -547,7 +547,7 @@ def test_file_that_is_not_there(run, provider):
 
 
 def test_bytes_that_are_no_text(run, provider, tmp_path):
-    """A file in another encoding is told apart from broken JSON."""
+    """A file in another encoding has another error than broken JSON."""
     file = tmp_path / "latin.json"
     file.write_bytes('{"metadata": "é"}'.encode("latin-1"))
     result = run(provider, "session", "create", "--file", str(file))
@@ -631,7 +631,7 @@ def test_every_sample_of_a_session_is_readable(capsys, monkeypatch, sample):
 
 
 def test_page_shows_what_works(done, run, provider, tmp_path):
-    """The commands of the documentation, and its files, pay somebody out, and take money."""
+    """The commands of the documentation, with its files, make payouts and take payments."""
     page = (ROOT / "docs/reference/command-line.md").read_text(encoding="utf-8")
     files = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
     parts = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
@@ -745,7 +745,7 @@ def test_instruments_are_told_in_words(capsys, monkeypatch, wire, words):
 
 
 def test_amounts_stand_in_major_units(capsys):
-    """Each currency has its own decimals; one that nobody knows keeps its minor units."""
+    """Each currency has its own decimals; an unknown one is shown in minor units."""
     amounts = (Amount(100, "jpy"), Amount(-1234, "kwd"), Amount(0, "usd"), Amount(7, "xyz"))
     show_wallets(tuple(Wallet(id="w", amount_details=amount) for amount in amounts))
     text = capsys.readouterr().out
@@ -762,7 +762,7 @@ def test_nothing_is_said_in_words(capsys):
 
 
 def test_answer_without_a_shape_shows_what_is_no_secret(capsys):
-    """Of an answer that nobody knows, truths and numbers are shown, and texts are not."""
+    """Of an unknown answer, booleans and numbers are shown, and texts are not."""
     show_fields({"is_active": True, "count": 2, "none": None, "token": "secret"})
     rows = [line.split() for line in capsys.readouterr().out.splitlines() if line]
     assert rows[:3] == [["is_active", "true"], ["count", "2"], ["none", "null"]]
@@ -770,7 +770,7 @@ def test_answer_without_a_shape_shows_what_is_no_secret(capsys):
 
 
 def test_session_beside_something_else(capsys):
-    """`call` shows a session as a session, and what stands beside it as fields."""
+    """`call` shows a session as a session, and the other parts of the answer as fields."""
     shown = {"session": {"id": "ps_1", "status": "created"}, "count": 2}
     show_any(shown)
     text = capsys.readouterr().out

@@ -68,7 +68,7 @@ def run(key, tmp_path, monkeypatch):
 
 
 def ended(process: subprocess.Popen) -> tuple[int, str, str]:
-    """Wait for a process; give its code and what it wrote."""
+    """Wait for a process; return its code and what it wrote."""
     out, err = process.communicate(timeout=30)
     return process.returncode, out, err
 
@@ -122,7 +122,7 @@ def test_narrow_encoding(shell, provider):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupt_while_money_may_move(shell, run, run_provider, number):
-    """What is needed to find the call again is told, with the code of an unknown outcome."""
+    """An interrupted call prints its key, and exits with the code of an unknown outcome."""
     provider = run_provider(faults=HANGS)
     run(provider, "init-payout", *TO_CARD)
     process = shell(provider, "exec smartglocal session confirm ps_1 --json")
@@ -173,7 +173,7 @@ def test_lost_init_has_no_session(run, run_provider):
 
 
 def test_key_of_an_earlier_run(run, provider):
-    """A session that has left its first status is told to be that of an earlier call."""
+    """A session that has left its first status is shown as that of an earlier call."""
     assert run(provider, "create", "--key", "order-1").stderr == ""
     run(provider, "start-payout", "ps_1", *TO_CARD)
     again = run(provider, "create", "--key", "order-1")

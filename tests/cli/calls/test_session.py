@@ -29,7 +29,7 @@ def run(key, tmp_path, monkeypatch):
 
 
 def closed_port() -> str:
-    """Return an address of this machine where nobody listens."""
+    """Return an address of this machine where nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return f"http://127.0.0.1:{server.getsockname()[1]}"
 
@@ -61,7 +61,7 @@ def test_key_travels_in_an_object(run, provider):
 
 
 def test_status_shows_a_session(run, provider):
-    """`session status` gives what `session create` gave."""
+    """`session status` shows what `session create` showed."""
     made = json.loads(run(provider.url, "create", *ORDER, "--json").stdout)
     assert json.loads(run(provider.url, "status", "ps_1", "--json").stdout) == made
 
@@ -86,7 +86,7 @@ def test_failures_have_their_exit_codes(run, run_provider, kind, exit_code, outc
 
 
 def test_not_sent_has_a_code_of_its_own(run):
-    """Where nobody listens nothing was sent, and the code says: repeat freely."""
+    """Without a connection nothing was sent, and the exit code means: it may be repeated."""
     result = run(closed_port(), "create", *ORDER)
     assert result.exit_code == 4
     assert "not sent" in result.stderr
@@ -181,7 +181,7 @@ def test_credential_is_named_by_its_variable(run, provider, monkeypatch, variabl
 
 @pytest.mark.parametrize("server", ["localhost:8080", "http://10.255.255.1"])
 def test_server_is_told_without_python(run, server):
-    """What is wrong with an address is told by what can be written in its place."""
+    """The error of a wrong address names what can be written in its place."""
     result = run(server, "status", "ps_1")
     assert result.exit_code == 2
     assert "https://" in result.stderr

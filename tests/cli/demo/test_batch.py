@@ -92,7 +92,7 @@ def test_whatever_is_wrong_fails_it(flaw, capsys):
 
 
 def test_a_worker_that_ends_in_another_way(monkeypatch):
-    """What it said is told."""
+    """The output of the process is shown."""
     monkeypatch.setattr(batch, "_COLUMNS", ("key", "amount", "currency", *"abcd"))
     plan = BatchPlan(payouts=4, faults=0.0, seed=7, concurrency=2)
     watcher = BatchWatcher(started=lambda _: None, killed=lambda _, __: None, paid=lambda _: None)

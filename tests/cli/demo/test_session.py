@@ -147,7 +147,7 @@ def test_lost_orders_fail():
     said = json.loads(result.stdout)
     assert result.exit_code == 1
     assert (said["ok"], said["sessions"]) == (False, 0)
-    # An error told of it: the order is not lost, whatever became of it.
+    # An error was reported, so the order isn't lost, whatever its outcome is.
     assert [said[name] for name in ("lost", "not_sent", "refused", "unknown")] == [0, 0, 0, 1]
     assert sum(said["errors"].values()) == 1
 
@@ -234,7 +234,7 @@ def test_absurd_settings_are_refused(arguments):
 
 
 def test_share_that_is_no_number_is_refused():
-    """NaN is in no range, whoever finds out first."""
+    """NaN is in no range."""
     result = run("--fault-rate", "nan")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "1" in result.stderr

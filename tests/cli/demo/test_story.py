@@ -214,7 +214,7 @@ def test_steps_are_safe_on_a_terminal(capsys):
 
 
 def test_attempts_are_told_in_words():
-    """A script says how an attempt ended, whoever ended it."""
+    """The script says how an attempt ended."""
     script = StoryScript()
     facts = {"key": None, "attempt": 1, "http_status": None, "elapsed_seconds": 0.1}
     script.attempts(
@@ -287,7 +287,7 @@ async def test_faults_of_a_stage_strike():
 
 
 def test_action_required_without_a_redirect_ends_the_story():
-    """Where the provider names no redirect, there is nobody to play."""
+    """If the provider names no redirect, there is no buyer to play."""
     session = asyncio.run(_created())
     with pytest.raises(StoryEnded, match="has no redirect"):
         payment_story._redirect(session)

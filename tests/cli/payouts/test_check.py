@@ -65,7 +65,7 @@ def test_a_file_that_cannot(check):
 
 
 def test_advice_forbids_nothing(check):
-    """It is told apart."""
+    """It has an error of its own."""
     text = "key,amount,currency,iban,first_name\np-1,1,eur,DE89370400440532013000,Jane\n"
     result = check(text)
     assert result.exit_code == 0
@@ -112,7 +112,7 @@ def test_as_json(check):
     ],
 )
 def test_misuse(check, options, words):
-    """Told by the option."""
+    """The error names the option."""
     result = check(GOOD, *options)
     assert result.exit_code == 2
     assert options[0] in result.stderr

@@ -356,7 +356,7 @@ def test_a_prefix_that_makes_a_key_too_long(till):
 
 
 def test_other_rows_under_known_keys_of_another_batch(till):
-    """Those that are the same payouts are not paid again, which is told with their batch."""
+    """Payouts of the same keys and contents are not paid again; the output names their batch."""
     provider = till.opens()
     till.has(rows(3), "one.csv")
     till("pay", "one.csv", "--yes")
@@ -422,7 +422,7 @@ def test_all_settled_and_halted(till):
 
 
 def at_work(till: Till, provider: emulator.Provider) -> subprocess.Popen[str]:
-    """Start a payment that stays under way, and has the journal until it is told to stop."""
+    """Start a payment that stays in progress, and holds the journal until it is interrupted."""
     till.has(rows(1, k0=STUCK), "one.csv")
     first = till.child("pay", "one.csv", "--yes", "--deadline", "500")
     while provider.report().requests < 3:
@@ -504,7 +504,7 @@ def aged(till: Till, seconds: float) -> None:
     ("seconds", "ago"), [(0, "just now"), (7_300, "2 hours ago"), (172_900, "2 days ago")]
 )
 def test_exported_again_under_new_keys(till, seconds, ago):
-    """With nobody to ask it is refused, with the batch; a person, or an option, may allow it."""
+    """Without a terminal it is refused, with the batch; a person, or an option, may allow it."""
     provider = till.opens()
     till.has(rows(12), "nov.csv")
     till("pay", "nov.csv", "--yes")
@@ -537,7 +537,7 @@ def test_exported_again_under_new_keys(till, seconds, ago):
     ("days", "fresh", "exits"), [(4.9, 2, 2), (4.9, 3, 2), (4.9, 4, 0), (5.1, 0, 0), (30, 0, 0)]
 )
 def test_what_is_paid_each_week_passes(till, days, fresh, exits):
-    """As does a file of which less than half repeats; it is told all the same."""
+    """As does a file of which less than half repeats; the output says so, too."""
     provider = till.opens()
     till.has(rows(3), "week-1.csv")
     till("pay", "week-1.csv", "--yes")

@@ -19,7 +19,7 @@ REFUSED = "ClientConnectorError: nobody listens"
 
 @define(eq=False)
 class Heard:
-    """What was said, at a clock of the test's."""
+    """The printed lines, with a clock of the test."""
 
     now: float = 100.0
     said: list[str] = field(factory=list)
@@ -40,7 +40,7 @@ class Heard:
 
 @pytest.fixture
 def heard() -> Heard:
-    """Return somebody who listens."""
+    """Return a listener of attempts."""
     return Heard()
 
 
@@ -54,7 +54,7 @@ def test_a_fault_now_and_then(heard):
 
 
 def test_one_that_hangs(heard):
-    """Near the end of a batch nobody else is on the way; two say no more than one."""
+    """Near the end of a batch nothing else is in flight; two attempts prove no more than one."""
     heard.attempt(AttemptResult.UNKNOWN, 15, took=15.0)
     heard.attempt(AttemptResult.UNKNOWN, 30, took=15.0)
     assert heard.said == []
@@ -69,10 +69,10 @@ def test_a_machine_that_slept(heard):
 
 
 def test_nothing_comes_through(heard):
-    """It is told every 10 seconds at most, with the count and the cause, and so is its end."""
+    """A line is printed every 10 seconds at most, with count and cause, and one when it ends."""
     for tenth in range(250):
         heard.attempt(AttemptResult.NOT_SENT, tenth / 10, cause=REFUSED)
-    heard.attempt(None, 25.0)  # Whoever is cancelled knows nothing.
+    heard.attempt(None, 25.0)  # A cancelled attempt proves nothing.
     heard.attempt(AttemptResult.REFUSED, 25.5, code="amount_less_allowed_provider", http_status=400)
     heard.attempt(AttemptResult.ACCEPTED, 26, http_status=200)
     head = "the provider can't be reached: "

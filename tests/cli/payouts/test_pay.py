@@ -32,7 +32,7 @@ def plain(text: str) -> str:
 
 
 def test_a_whole_file_is_paid(till):
-    """Each row once; totals, outcomes and results are told, and 0 says that all was paid."""
+    """Each row once; totals, outcomes and results are shown, and 0 means that all was paid."""
     provider = till.opens()
     till.has(rows(12))
     result = till("pay", "p.csv", "--yes")
@@ -110,7 +110,7 @@ def test_totals_are_demanded(till):
 
 
 def test_without_a_terminal_yes_is_needed(till):
-    """Nobody can be asked: that is told before the file is read."""
+    """Without a terminal there is no prompt: the error comes before the file is read."""
     till.opens()
     result = till("pay", "none.csv", exits=2)
     assert result.stderr.startswith("smartglocal: --yes: required without a terminal to ask in")
@@ -213,7 +213,7 @@ def test_another_batch_pays_only_what_is_new(till):
 
 
 def test_what_fails_or_is_open_is_listed(till):
-    """With its session and the reason; open ones make it 3, and the next command is told."""
+    """With session and reason; open ones make it exit 3, and the next command is shown."""
     till.opens()
     till.has(rows(3, k0=DECLINED, k1=STUCK))
     result = till("pay", "p.csv", "--yes", "--deadline", "3", exits=3)
@@ -224,7 +224,7 @@ def test_what_fails_or_is_open_is_listed(till):
 
 
 def test_stop_rules(till):
-    """What stands behind is not begun; 6 says that it ended early, and how to go on."""
+    """The rows behind it aren't started; 6 means that it ended early; it says what to do."""
     provider = till.opens()
     till.has(rows(6, k1=DECLINED))
     options = ("--yes", "--concurrency", "1")
@@ -290,7 +290,7 @@ def test_nobody_is_reached(till):
 
 
 def test_refused_credentials(till):
-    """Told in a line, with what is left; nothing is out."""
+    """The output shows it in a line, with what is left; nothing is sent."""
     till.opens()
     till.has(rows(3))
     till.monkeypatch.setenv("SMARTGLOCAL_PROJECT", "another")
@@ -377,7 +377,7 @@ def test_a_journal_that_is_in_use(till):
 
 
 def test_a_second_journal_of_the_same_payouts(till):
-    """Where the provider gives the first one's session again, it halts, and says what may be."""
+    """If the provider returns the first one's session again, it halts, and says what is known."""
     provider = till.opens()
     till.has(rows(2))
     till("pay", "p.csv", "--yes", "--journal", "j")
@@ -454,7 +454,7 @@ def test_lost_answers_pay_once(till):
 
 
 def test_no_card_number_anywhere(till):
-    """Neither in what is said, nor in results or journal; not where it fails either."""
+    """Neither in the output, nor in results or journal; not where it fails either."""
     till.opens()
     till.has(
         "key,amount,currency,card_number,full_name\n"
@@ -515,7 +515,7 @@ def test_what_ends_a_run_early_has_its_code(error, code):
 
 
 def test_the_page_shows_what_is_printed(till):
-    """The how-to's file, paid: each output stands there as it is, but for times and ids."""
+    """The how-to's file, paid: the page shows each output as it is, but for times and ids."""
     page = (ROOT / "docs/how-to/payout-files.md").read_text(encoding="utf-8")
     page = page[page.index("## Pay it") :]
     text = re.findall(r"```csv\n(.*?)```", page, re.DOTALL)[0]

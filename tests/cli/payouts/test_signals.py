@@ -33,7 +33,7 @@ def until(condition: Callable[[], object]) -> None:
 
 
 def ends(child: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """Wait for the end of a process; give its code and what it wrote."""
+    """Wait for the end of a process; return its code and what it wrote."""
     said, told = child.communicate(timeout=60)
     return child.returncode, said, told
 
@@ -95,7 +95,7 @@ def test_interrupted_twice(till):
 
 
 def test_status_and_report_beside_a_running_pay(till):
-    """They look while it pays; another payer is told who has the journal."""
+    """They read while it pays; a second `pay` prints which process has the journal."""
     hang = Fault(FaultKind.HANG, operation=START, nth=(1,), key="k3")
     provider = till.opens(faults=FaultScript((hang,)))
     till.has(rows(COUNT))

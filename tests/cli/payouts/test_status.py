@@ -18,7 +18,7 @@ REPORT = "operationId,paymentSessionId,paymentSessionMerchantMetadata,typeOfPaym
 
 
 def unknown(till, count: int = 1) -> list[str]:
-    """Have payouts end unknown: the project asks for a confirm that nobody was to give."""
+    """Have payouts end unknown: the project asks for a confirm that isn't sent."""
     till.has(rows(count))
     words = ("pay", "p.csv", "--yes", "--confirm", "automatic", "--deadline", "5")
     said = till.json(*words, exits=7)
@@ -29,7 +29,7 @@ def unknown(till, count: int = 1) -> list[str]:
 
 
 def confirm(till, session_id: str) -> None:
-    """Have somebody confirm a payout beside the journal."""
+    """Confirm a payout without the journal."""
 
     async def call() -> None:
         async with sg.SmartGlocal(till.provider.project, till.key, till.provider.url) as api:
@@ -161,7 +161,7 @@ def test_a_changed_file_is_no_source(till):
     ],
 )
 def test_misuse(till, words, told):
-    """Told by the option; nothing is made."""
+    """The error names the option; nothing is made."""
     till.opens()
     till.has(rows(1))
     assert told in till(*words, exits=2).stderr
@@ -398,7 +398,7 @@ def test_the_sums_of_a_report_as_it_is_printed(till, cells, counts, exits):
 @pytest.mark.parametrize("adopt", [[], ["--adopt"]])
 @pytest.mark.parametrize("line", ["", "po_9,ps_9,{},Advice\n"])
 def test_a_report_that_compares_nothing(till, adopt, line):
-    """Payouts stay halted, which the exit code says too, and nobody is told to lift."""
+    """Payouts stay halted, as the exit code shows, and the output doesn't propose to lift that."""
     till.opens()
     till.has(rows(1))
     till("pay", "p.csv", "--yes")
@@ -490,7 +490,7 @@ def test_what_may_be_out_is_not_withdrawn(till):
 
 
 def test_a_journal_that_was_restored(till):
-    """Nothing is paid from it for some hours, unless somebody lifts that, asked on a terminal."""
+    """Nothing is paid from it for some hours, unless a person lifts that on a terminal."""
     provider = till.opens()
     till.has(rows(1))
     till("pay", "p.csv", "--yes")

@@ -67,7 +67,7 @@ def free_of(schema: str) -> int:
 
 
 def answered(till, answer: str, *words: str) -> tuple[str, int]:
-    """Answer the question of a command; give what it wrote beside its result, and its code."""
+    """Answer the question of a command; return what it wrote beside its result, and its code."""
     ours, theirs = open_terminal()
     child = till.child(*words, stdin=theirs)
     os.write(ours, answer.encode())
@@ -78,7 +78,7 @@ def answered(till, answer: str, *words: str) -> tuple[str, int]:
 
 
 def table_of(text: str) -> dict[str, str]:
-    """Read the table of what was submitted, or of how it stands, without the spaces in it."""
+    """Read the table of what was submitted, or of the status, without the spaces in it."""
     lines = (line.strip() for line in text.splitlines() if line.startswith(" "))
     return {
         head: " ".join(rest.split()) for head, _, rest in (line.partition("  ") for line in lines)
@@ -124,7 +124,7 @@ def test_a_file_is_submitted_and_worked_off(shop):
 
 
 def test_rows_that_the_journal_has(shop):
-    """Each is counted as it stands; what failed is paid by nobody under its key, so it's exit 1."""
+    """Each is counted by its state; a failed key is paid by no later batch, so it's exit 1."""
     till, at = shop
     submits = ("submit", str(till.has(rows(4, k1=DECLINED))), "--journal", at, "--yes")
     till(*submits)
@@ -140,7 +140,7 @@ def test_rows_that_the_journal_has(shop):
 
 
 def test_rows_of_which_nobody_knows(shop):
-    """They are told, with the exit code of that."""
+    """They are shown, and the exit code counts them."""
     till, at = shop
     submits = ("submit", str(till.has(rows(2, k1=STUCK))), "--journal", at, "--yes")
     till(*submits)
@@ -193,7 +193,7 @@ def test_rows_of_another_batch(shop):
 
 
 def test_rows_that_a_cancelled_batch_left_open(shop):
-    """No worker takes them, so nobody is to think so."""
+    """No worker takes them, so the output must not promise it."""
     till, at = shop
     till("submit", str(till.has(rows(2))), "--journal", at, "--yes", "--batch", "night")
     cancelled = "UPDATE {name}.batch SET state = 'cancelled'"
@@ -203,7 +203,7 @@ def test_rows_that_a_cancelled_batch_left_open(shop):
 
 
 async def test_rows_of_no_batch(connect, provider, schema):
-    """Workers go by batches: what is open beside them waits for whoever began it."""
+    """Workers go by batches: open payouts without one wait for the program that began them."""
     journal, cipher = (
         sg.PostgresJournal(DSN, schema=schema),
         sg.RequestCipher(sg.RequestCipher.new_key()),
@@ -217,7 +217,7 @@ async def test_rows_of_no_batch(connect, provider, schema):
 
 
 def empty_journal(till, at: str) -> str:
-    """Have a worker make a journal; give what it said beside its lines."""
+    """Have a worker make a journal; return what it printed beside its lines."""
     worker = till.child("work", "--journal", at)
     assert worker.stdout is not None
     assert worker.stdout.readline().startswith("working on ")
@@ -248,7 +248,7 @@ def test_nothing_is_open(shop):
 
 
 def test_a_file_that_was_changed(shop):
-    """It is refused with the row that differs; as another batch, what is known is told."""
+    """It is refused with the row that differs; as another batch, what is known is shown."""
     till, at = shop
     file = till.has(rows(5))
     till("submit", str(file), "--journal", at, "--yes")
@@ -291,7 +291,7 @@ def test_a_file_that_is_not_fit(shop):
 
 @pytest.mark.parametrize("verb", ["submit", "work"])
 def test_without_the_key_of_the_seal(shop, monkeypatch, verb):
-    """Nobody could pay what lies there: it says so, and what to do."""
+    """No worker could pay such payouts: it says so, and what to do."""
     till, at = shop
     monkeypatch.delenv("SMARTGLOCAL_JOURNAL_KEY")
     words = (str(till.has(rows(2))), "--yes") if verb == "submit" else ()
@@ -352,7 +352,7 @@ def test_a_journal_that_nobody_can_share(shop, verb):
     ],
 )
 def test_a_schema_that_is_mistyped(shop, schema, words):
-    """Whoever only looks, or steers, makes no journal: it is named, and so is what to do."""
+    """A command that only reads or steers makes no journal: it names it, and what to do."""
     till, at = shop
     told = till(*words, "--journal", at, exits=2).stderr
     assert f"(schema {schema}): there is none; fix the address" in told
@@ -441,7 +441,7 @@ def test_a_second_signal(till, schema, monkeypatch):
 
 
 async def connections(name: str) -> int:
-    """Count those of a program by the name that it gives itself."""
+    """Count those of a program by its application name."""
     async with connected() as connection:
         return await connection.fetchval(
             "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", name
@@ -545,7 +545,7 @@ def test_a_batch_that_was_paused_before(shop):
 
 
 def test_a_limit_that_holds_on(shop):
-    """Whoever unpauses a batch is told what its spending limit leaves, and how to raise it."""
+    """Resuming a batch shows what its spending limit leaves, and how to raise it."""
     till, at = shop
     file = str(till.has(rows(4)))
     till("submit", file, "--journal", at, "--yes", "--spend-limit", "250.00usd")
@@ -561,7 +561,7 @@ def test_a_limit_that_holds_on(shop):
 
 
 def test_the_stop_rules_are_shown(shop):
-    """As the file is submitted and as it stands, with what a limit leaves; without any, nothing."""
+    """At submission and in the status, with what a limit leaves; without any, nothing."""
     till, at = shop
     till.monkeypatch.setenv("COLUMNS", "160")
     submits = ("submit", str(till.has(rows(4))), "--journal", at, "--yes")
@@ -636,7 +636,7 @@ def test_credentials_that_are_refused(shop):
 
 @pytest.mark.parametrize("option", [("--spend-limit", "350.00usd"), ("--stop-on-refusal",)])
 def test_a_batch_that_stops_itself(shop, option):
-    """Its rules hold for every worker; it is paused, says why, and goes on when it is told to."""
+    """Its rules apply to every worker; it is paused, says why, and continues when resumed."""
     till, at = shop
     file = till.has(rows(20, k1=DECLINED if len(option) == 1 else "101.00"))
     till("submit", str(file), "--journal", at, "--yes", *option)
@@ -824,7 +824,7 @@ def test_the_watch_begins_before_the_submit(shop):
 
 
 def test_what_is_paused_has_no_time_left(shop):
-    """The word stands in its place."""
+    """The option is in its place."""
     till, at = shop
     till.monkeypatch.setenv("COLUMNS", "100")
     till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
@@ -902,7 +902,7 @@ def test_a_table_of_what_is_over(shop):
 
 
 def test_a_live_table(shop):
-    """On a terminal the last look stands there in the end."""
+    """On a terminal the last table remains in the end."""
     till, at = shop
     till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
     till("work", "--journal", at, "--until-done")
@@ -964,7 +964,7 @@ def test_whoever_sends_nothing_needs_no_key(shop, monkeypatch):
 
 
 def test_a_new_key(till, monkeypatch):
-    """It stands alone on standard output, is another each time, and seals."""
+    """It is alone on standard output, is another each time, and encrypts."""
     made = [till("journal", "new-key") for _ in range(2)]
     keys = [one.stdout.removesuffix("\n") for one in made]
     assert len({*keys, till.json("journal", "new-key")["key"]}) == 3
@@ -977,7 +977,7 @@ def test_a_new_key(till, monkeypatch):
 
 
 def test_what_is_no_key_of_the_seal(shop, monkeypatch):
-    """It is told how to make one, and not what was given."""
+    """The error says how to make one, and doesn't show what was given."""
     till, at = shop
     monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", "secret")
     told = till("work", "--journal", at, exits=2).stderr
