@@ -19,11 +19,11 @@ from .preflight import check as check
 from .protocol import Mode as Mode
 from .reconciliation import Discrepancy as Discrepancy
 from .reconciliation import DiscrepancyKind as DiscrepancyKind
-from .reconciliation import PayoutReport as PayoutReport
 from .reconciliation import Reconciliation as Reconciliation
-from .reconciliation import ReportColumns as ReportColumns
-from .reconciliation import ReportKind as ReportKind
-from .reconciliation import ReportRow as ReportRow
+from .reports.provider_report import PayoutReport as PayoutReport
+from .reports.provider_report import ReportColumns as ReportColumns
+from .reports.provider_report import ReportKind as ReportKind
+from .reports.provider_report import ReportRow as ReportRow
 from .review import NeedsReview as NeedsReview
 from .review import PayoutSummary as PayoutSummary
 from .shared_batch import Submission as Submission

@@ -27,7 +27,7 @@ from .context import StatusChecks, WorkerContext
 from .orders import PayoutOrder, PayoutOutcome
 from .preflight import payment_digest
 from .protocol import Mode
-from .reconciliation import ReportRow
+from .reports.provider_report import ReportRow
 from .shared_batch import SharedBatches
 from .stop_rules import StopOn, Tally, on_signals
 from .webhook_hints import WebhookHints

@@ -38,12 +38,10 @@ from smartglocal_async.payouts.protocol import Mode, Observation, PayoutCall, Re
 from smartglocal_async.payouts.reconciliation import (
     Discrepancy,
     DiscrepancyKind,
-    PayoutReport,
     Reconciler,
     Reconciliation,
-    ReportKind,
-    ReportRow,
 )
+from smartglocal_async.payouts.reports.provider_report import PayoutReport, ReportKind, ReportRow
 from smartglocal_async.payouts.webhook_hints import WebhookHints, lacks_session
 
 COLUMNS: Final = "operationId,paymentSessionId,paymentSessionMerchantMetadata,typeOfPayment"

@@ -6,13 +6,8 @@ from typing import Any, Final
 from rich.console import Console
 
 from ...errors import InvalidRequest
-from ...payouts.reconciliation import (
-    Discrepancy,
-    DiscrepancyKind,
-    PayoutReport,
-    Reconciliation,
-    ReportColumns,
-)
+from ...payouts.reconciliation import Discrepancy, DiscrepancyKind, Reconciliation
+from ...payouts.reports.provider_report import PayoutReport, ReportColumns
 from ..errors import ExitCode, reader_may_leave
 from ..output import counted, write_json
 from ..signals import sigterm_interrupts
