@@ -250,9 +250,7 @@ LOAD_ALL = """
 import importlib, pkgutil
 from smartglocal_async import cli
 
-# The worker needs another extra, for which `payouts work` asks before it imports it.
 found = {one.name for one in pkgutil.walk_packages(cli.__path__, "smartglocal_async.cli.")}
-found.remove("smartglocal_async.cli.payouts.worker")
 print(len([importlib.import_module(name) for name in found]))
 """
 

@@ -1,17 +1,16 @@
-"""A worker: pays from the queue until it is stopped, and reports trouble on the way."""
+"""``payouts work``: pays from the queue until it is stopped, and reports trouble on the way."""
 
 import asyncio
 import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import Factory, define, field
 
 from ...envelope import AttemptResult
 from ...errors import JournalUnusable, PayoutsHalted, Quarantined, SmartGlocalError, WrongJournalKey
-from ...integrations.cluster import ClusterWorker, worker_of
 from ...journal.entries import Batch, BatchState
 from ...journal.postgres.journal import PostgresJournal
 from ...journal.transitions import error_of
@@ -22,9 +21,21 @@ from ...payouts.stop_rules import on_signals
 from ...settings import AttemptDetails
 from ..errors import CommandFailed, ExitCode, code_of, message_of
 from ..output import complain, counted, remark, write_json, write_line
+from ..signals import run_async, sigterm_interrupts
 from .commands import WorkOptions
-from .journals import client_of, next_command, payouts_of, shared, shown
-from .summary import RunTotals
+from .journals import (
+    check_extra,
+    check_journal_key,
+    client_of,
+    next_command,
+    payouts_of,
+    shared,
+    shown,
+)
+from .summary import RunTotals, interrupt_named
+
+if TYPE_CHECKING:
+    from ...integrations.cluster import ClusterWorker
 
 _MIN_OUTAGE_SECONDS: Final = 5.0
 """An outage is reported after this time without a successful attempt: single failures are retried,
@@ -34,6 +45,25 @@ _REPEAT_SECONDS: Final = 10.0
 _FAILED: Final = frozenset(
     {AttemptResult.NOT_SENT, AttemptResult.MISCONFIGURED, AttemptResult.UNKNOWN}
 )
+
+
+def work(options: WorkOptions) -> None:
+    """Run a worker until it is stopped, or done."""
+    with sigterm_interrupts():
+        check_extra()
+        _ = shared(options.journal)
+        check_journal_key()
+        _ = client_of(options.server)
+        again = next_command(
+            "work",
+            journal=options.journal or "",
+            server=options.server,
+            confirm=options.confirm,
+        )
+        with interrupt_named(again):
+            error = run_async(WorkerRun(options, options.journal or "").to_end())
+        if error is not None:
+            raise error
 
 
 @define(eq=False)
@@ -115,7 +145,7 @@ class WorkerRun:
     _over: asyncio.Event = field(factory=asyncio.Event, init=False)
     _error: SmartGlocalError | CommandFailed | None = field(default=None, init=False)
     """The error that ends the run."""
-    _worker: ClusterWorker | None = field(default=None, init=False)
+    _worker: "ClusterWorker | None" = field(default=None, init=False)
     _has_worked: bool = field(default=False, init=False)
     _last_message: str = field(default="", init=False)
     _delay: float = field(default=_INITIAL_DELAY_SECONDS, init=False)
@@ -142,6 +172,9 @@ class WorkerRun:
             await self._run(payouts, journal)
 
     async def _run(self, payouts: Payouts, journal: PostgresJournal) -> None:
+        # Imported when it is used: it needs an extra.
+        from ...integrations.cluster import worker_of  # noqa: PLC0415
+
         async with worker_of(
             payouts,
             journal,
