@@ -42,6 +42,7 @@ from attrs import define, field
 
 from .codec import Codec, NotDecodable
 from .codec.incoming import parse_incoming
+from .codec.json import NameTwice
 from .error_codes import class_of
 from .errors import CodeClass
 from .models.validators import mask, no_fields, without_card_numbers
@@ -213,6 +214,8 @@ def _envelope(codec: Codec, body: bytes, success_field: str | None) -> tuple[Env
         parsed = parse_incoming(body)
     except UnicodeDecodeError:
         return None, "the answer isn't UTF-8"
+    except NameTwice:
+        return None, "the answer is JSON with a name twice in one object"
     except ValueError:
         return None, "the answer isn't JSON, or was cut short"
     if _is_object(parsed):

@@ -15,6 +15,7 @@ from attrs import frozen
 from .errors import InvalidRequest
 from .idempotency import Mark
 from .models.answers import MaskedCard, Payment, Payout, Session
+from .models.instruments import BankCard
 from .models.money import Amount
 from .models.validators import discreetly
 
@@ -156,6 +157,8 @@ class Expected:
         """Return whether a payout shows the card that was ordered, or no card."""
         shown = payout.payment_method
         text = shown.last4 if isinstance(shown, MaskedCard) else None
+        if isinstance(shown, BankCard):
+            text = shown.number
         digits = "".join(filter(str.isdecimal, text or ""))[-_LAST_DIGITS:]
         return len(digits) < _LAST_DIGITS or self.last4 is None or digits == self.last4
 

@@ -38,8 +38,8 @@ Middleware = ClientMiddlewareType
 JSON_TYPE: Final = "application/json"
 
 _OK: Final = 200
-_IS_ERROR: Final = re.compile(rb'^\s*\{\s*"error"|"status"\s*:\s*"error"')
-"""Text that may be an error: an envelope without a session, or with one of that status."""
+_IS_ERROR: Final = re.compile(rb'"error"\s*:\s*[^n\s]|"status"\s*:\s*"error"')
+"""Text that may be an error: it has one that isn't null, or the status of one."""
 _SECONDS: Final = re.compile(
     r"([+-]?)([0-9]+(?:[.,][0-9]+)?)\s*(?:s|secs?|seconds?|(ms|milliseconds?))?", re.IGNORECASE
 )

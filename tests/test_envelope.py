@@ -297,6 +297,15 @@ NO_ENVELOPES: Final = [
     (b'{"status":NaN}', "the answer isn't JSON, or was cut short"),
     (b'{"status":}', "the answer isn't JSON, or was cut short"),
     (b'{"status":"ok"}}', "the answer isn't JSON, or was cut short"),
+    (
+        b'{"status":"ok","session":{"id":"ps_1","status":"accepted","status":"cancelled"}}',
+        "the answer is JSON with a name twice in one object",
+    ),
+    (
+        b'{"status":"ok","session":{"id":"ps_1","payments":[{"id":"po_1"}],"payments":[]}}',
+        "the answer is JSON with a name twice in one object",
+    ),
+    (b'{"status":"ok","status":"error"}', "the answer is JSON with a name twice in one object"),
     (b"[" * 100_000, "the answer isn't JSON, or was cut short"),
     (
         (SAMPLES / "session-create.ok.as-printed.txt").read_bytes(),

@@ -173,6 +173,8 @@ def test_whose_session_it_is(metadata, is_ours, is_elsewhere) -> None:
         (Amount(10_000, "usd"), sg.models.MaskedCard(last4=None, brand="visa"), True),
         (Amount(10_000, "usd"), sg.models.MaskedCard(last4="42-42"), True),
         (Amount(10_000, "usd"), sg.models.MaskedCard(last4="1111"), False),
+        (Amount(10_000, "usd"), sg.BankCard(number="4012888888884242"), True),
+        (Amount(10_000, "usd"), sg.BankCard(number="4111111111111111"), False),
         (Amount(10_000, "usd"), sg.EncryptedCard(number_hash="1111"), True),
         (Amount(10_000, "eur"), sg.models.MaskedCard(last4="4242"), False),
         (Amount(10_001, "usd"), sg.models.MaskedCard(last4="4242"), False),
@@ -186,7 +188,10 @@ def test_what_was_ordered(amount, card, is_as_ordered) -> None:
     without = evolve(EXPECTED, last4=None)
     assert without.is_as_ordered(payout) is (amount == Amount(10_000, "usd"))
     without = evolve(EXPECTED, amount=None)
-    is_other_card = isinstance(card, sg.models.MaskedCard) and card.last4 == "1111"
+    is_other_card = card in {
+        sg.models.MaskedCard(last4="1111"),
+        sg.BankCard(number="4111111111111111"),
+    }
     assert without.is_as_ordered(payout) is not is_other_card
 
 

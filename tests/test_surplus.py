@@ -230,6 +230,8 @@ async def test_a_payout_is_never_sent_on_such_a_connection() -> None:
         ("429 Too Many Requests", {}),
         ("200 OK", {"error": {"code": "invalid_request"}}),
         ("200 OK", {"status": "error", "error": {"code": "invalid_request"}}),
+        ("200 OK", {"request_id": "r-1", "error": {"code": "invalid_request"}}),
+        ("200 OK", {"session": None, "error": "invalid_request"}),
     ],
 )
 async def test_a_connection_is_not_used_after_an_error(

@@ -8,7 +8,7 @@ import re
 from typing import Any, Final, cast
 
 from .converter import is_list
-from .json import Wire, load, load_once
+from .json import Wire, load_once
 
 _BOM: Final = b"\xef\xbb\xbf"
 _MAX_LEVELS: Final = 64
@@ -31,11 +31,11 @@ _CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
-def parse_incoming(body: bytes, *, once: bool = False) -> Any:
+def parse_incoming(body: bytes) -> Any:
     """Return the value of JSON that the provider sent, with its text cleaned.
 
-    A byte order mark is skipped, as other readers do. With ``once``, an object that has a name
-    twice is refused.
+    A byte order mark is skipped, as other readers do. An object that has a name twice is refused:
+    which of the two values counts is unknown.
 
     Raises:
         ValueError: not UTF-8, not JSON, or nested deeper than 64 levels
@@ -43,7 +43,7 @@ def parse_incoming(body: bytes, *, once: bool = False) -> Any:
 
     """
     text = body.removeprefix(_BOM).decode()
-    parsed = (load_once if once else load)(text)
+    parsed = load_once(text)
     is_flat = text.count("{") + text.count("[") <= _MAX_LEVELS
     return parsed if is_flat and _is_clean(text) else _cleaned(parsed, 0, is_exact=False)
 

@@ -70,13 +70,12 @@ def _once(pairs: list[tuple[str, Any]]) -> Wire:
     return wire
 
 
-_load_once = json.JSONDecoder(
-    parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_once
-).decode
-# Untyped, since its attribute `scan_once` is missing in typeshed.
+# Untyped, since their attribute `scan_once` is missing in typeshed.
 _decoder: Any = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+_once_decoder: Any = json.JSONDecoder(
+    parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_once
+)
 _WHITE_SPACE: Final = " \t\n\r"
-_scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once
 
 
 def parse(body: bytes) -> Any:
@@ -91,16 +90,7 @@ def parse(body: bytes) -> Any:
 
 def load(text: str) -> Any:
     """Read JSON as `parse` does, from text."""
-    bare = text.strip(_WHITE_SPACE)
-    try:
-        # Called as `JSONDecoder.decode` does, without its two regular expressions.
-        value, end = _scan(bare, 0)
-    except StopIteration:
-        value, end = None, -1
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    # The decoder reports what is wrong, and where.
-    return value if end == len(bare) else _decoder.decode(text)
+    return _load(_decoder, text)
 
 
 def load_once(text: str) -> Any:
@@ -111,10 +101,20 @@ def load_once(text: str) -> Any:
         ValueError: not JSON (`json.JSONDecodeError` is).
 
     """
+    return _load(_once_decoder, text)
+
+
+def _load(decoder: Any, text: str) -> Any:
+    bare = text.strip(_WHITE_SPACE)
     try:
-        return _load_once(text)
+        # Called as `JSONDecoder.decode` does, without its two regular expressions.
+        value, end = decoder.scan_once(bare, 0)
+    except StopIteration:
+        value, end = None, -1
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    # The decoder reports what is wrong, and where.
+    return value if end == len(bare) else decoder.decode(text)
 
 
 def dump(wire: Wire) -> bytes:

@@ -69,8 +69,8 @@ _OPERATIONS: Final = dict[PayoutCall, Operation[Any, Session]](
 )
 NEEDS_REQUEST: Final = frozenset({PayoutCall.CREATE, PayoutCall.START, PayoutCall.INIT})
 _MAKES_SESSION: Final = frozenset({PayoutCall.CREATE, PayoutCall.INIT})
-_PAYS_AT_ONCE: Final = frozenset({PayoutCall.START, PayoutCall.INIT})
-"""Calls that pay by themselves if the mode isn't manual."""
+_PAYS: Final = frozenset({PayoutCall.START, PayoutCall.INIT})
+"""Calls that carry a payout."""
 MAY_PAY: Final = frozenset({PayoutCall.START, PayoutCall.CONFIRM, PayoutCall.INIT})
 """Calls after which money may move."""
 
@@ -216,7 +216,12 @@ class Sender:
         if call in _MAKES_SESSION and _is_of_another(session, payout.expected):
             words = f"the answer of {call.value} is about another payout"
             return Reply(Observation(call, ReplyKind.LOST), None, None, words)
-        return _answered(call, session, payout.expected)
+        reply = _answered(call, session, payout.expected)
+        if call is PayoutCall.INIT and not _shows_ours(reply, payout.expected):
+            # The session may be another order's. It isn't kept: its end says nothing of ours.
+            words = f"the answer of {call.value} shows no payout with the metadata of this one"
+            return Reply(Observation(call, ReplyKind.LOST), None, None, words)
+        return reply
 
     async def _failed(
         self,
@@ -235,9 +240,9 @@ class Sender:
         ):
             return Reply(Observation(call, ReplyKind.LOST), reason=_error_text(error))
         failed = _failed_reply(call, error)
-        if call in _PAYS_AT_ONCE and _is_throttled(error) and entry.mode != Mode.MANUAL.value:
-            # HTTP 429 names no session, so it may be the answer to another call. Without a confirm
-            # a second call may pay a second time.
+        if call in _PAYS and _is_throttled(error):
+            # HTTP 429 names no session, so it may be the answer to another call. A second start may
+            # pay a second time, and one confirm may pay both.
             failed = evolve(failed, observation=Observation(call, ReplyKind.LOST))
         if failed.observation.kind not in {ReplyKind.REFUSED, ReplyKind.DUPLICATE}:
             return failed
@@ -452,6 +457,13 @@ def _is_key_elsewhere(session: Session, expected: Expected) -> bool:
     """Return whether a created session belongs to our key in another journal."""
     shown = (session.metadata, *(payout.metadata for payout in session.payout_list))
     return any(map(expected.is_key_elsewhere, shown))
+
+
+def _shows_ours(reply: Reply, expected: Expected) -> bool:
+    """Return whether the answer of an init shows our payout, or money that moved otherwise."""
+    session = reply.session
+    is_ours = session is not None and bool(expected.ours(session))
+    return is_ours or reply.observation.shown is SessionView.MISMATCH
 
 
 def _is_of_another(session: Session, expected: Expected) -> bool:

@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 
 from ..codec import codec
 from ..encryption import RequestCipher
-from ..errors import InProgress, LostLease, SmartGlocalError, WrongJournalKey
+from ..errors import InProgress, InvalidRequest, LostLease, SmartGlocalError, WrongJournalKey
 from ..journal.entries import Entry, NewEntry
 from .calls import Reply, fingerprint_of
 from .context import WorkerContext
@@ -127,7 +127,15 @@ class Claimer:
     async def go_on(
         self, entry: Entry, order: PayoutOrder | None, ends: float
     ) -> PayoutOutcome | None:
-        """Go on with an entry of the journal; None if another process holds it."""
+        """Go on with an entry of the journal; None if another process holds it.
+
+        Raises:
+            InvalidRequest: the order is that of another key.
+
+        """
+        if order is not None and order.key != entry.key:
+            words = f"returned the order of another key for {entry.key!r}; nothing was sent for it"
+            raise InvalidRequest("orders", words)
         try:
             async with self._locks.of(entry.key, ends - self._now()):
                 if order is not None:
@@ -147,7 +155,10 @@ class Claimer:
 
     async def settle(self, entry: Entry, reply: Reply) -> PayoutOutcome:
         """Write what a reply shows as final; nothing is sent, since no time is left."""
-        return await self._work(None, entry.key, self._now(), reply=reply)
+        order = None
+        with suppress(WrongJournalKey):
+            order = self._order_of(entry)
+        return await self._work(order, entry.key, self._now(), reply=reply)
 
     async def accept(self, order: PayoutOrder, position: BatchPosition = NO_BATCH) -> Entry:
         """Write an order to the journal; return the entry of its key, new or not."""

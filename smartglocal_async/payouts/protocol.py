@@ -240,10 +240,13 @@ def _settled(row: Row, shown: SessionView) -> Decision | None:
             return _CONFLICT
         case SessionView.DECLINED:
             return _NOT_PAID
+        case SessionView.CLOSED | SessionView.CANCELLED if row.mode is Mode.ONE_STEP:
+            # A session that doesn't show our payout any more may be another one's.
+            return _NOT_PAID if shown is SessionView.CANCELLED else _PARK
         case SessionView.CLOSED | SessionView.CANCELLED:
-            # In one step it is over. Otherwise the payout wasn't declined, and a new session may be
-            # chosen, even if its confirm was written as known.
-            return _NOT_PAID if row.mode is Mode.ONE_STEP else _LEFT
+            # The payout wasn't declined, and a new session may be chosen, even if its confirm was
+            # written as known.
+            return _LEFT
         case _:
             pass
     return None

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from attrs import define, field, frozen
 
-from ..errors import InvalidRequest, Misuse
+from ..errors import InProgress, InvalidRequest, Misuse
 from ..journal.entries import EVERY_STEP, WORKABLE, Attempt, Batch, Changes, Entry, Halt
 from ..journal.fingerprints import differing
 from ..journal.journal import PAGE, Journal, each
@@ -140,6 +140,9 @@ async def withdraw(context: WorkerContext, key: str, reason: str) -> PayoutOutco
 async def _write(context: WorkerContext, key: str, event: Event, reason: str) -> PayoutOutcome:
     if not 0 < len(reason.strip()) <= _MAX_REASON:
         raise InvalidRequest("reason", f"expected text of 1 to {_MAX_REASON} characters")
+    if key in context.wakeups:
+        # A call of this process may be in flight: its answer would come too late.
+        raise InProgress(key, context.owner, context.lease_seconds)
     entry = await context.journal.claim(
         key, context.owner, context.lease_seconds, respects_halt=False
     )

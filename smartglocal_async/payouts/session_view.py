@@ -27,6 +27,8 @@ def read_session(session: Session, expected: Expected) -> SessionView:
     ours = expected.ours(session)
     if session.is_final:
         return _ended(session, ours, expected)
+    if _is_shared(session, ours, expected):
+        return SessionView.MISMATCH
     if session.next_action == NextAction.CONFIRM:
         return _awaiting(session, ours, expected)
     if any(_has_other_sum(payout, expected) for payout in ours):
@@ -34,6 +36,17 @@ def read_session(session: Session, expected: Expected) -> SessionView:
     if session.payout_list or session.payment_list or session.status != SessionStatus.CREATED:
         return SessionView.UNDER_WAY
     return SessionView.EMPTY
+
+
+def _is_shared(session: Session, ours: list[Payout], expected: Expected) -> bool:
+    """Return whether a session has a payout or a payment of another order.
+
+    Its owner may confirm it at any time, and with it a payout of ours.
+    """
+    if any(expected.owner(payout.metadata) is Owner.OTHER for payout in session.payout_list):
+        return True
+    has_more = len(ours) < len(session.payout_list) or bool(session.payment_list)
+    return bool(ours) and has_more
 
 
 def _awaiting(session: Session, ours: list[Payout], expected: Expected) -> SessionView:

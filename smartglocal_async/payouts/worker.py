@@ -143,6 +143,7 @@ class Worker:
             Misuse: the client is closed.
 
         """
+        self.reply = None if self.reply is None else self._compared(self.reply)
         with self.context.registered(self.entry.key, self._wakeup):
             if self.entry.step is Step.UNKNOWN:
                 history = await self.context.journal.history(self.entry.key)
@@ -416,8 +417,8 @@ class Worker:
         is_current = reply.session.id == self.entry.session_id
         if not is_current and reply.observation.shown is not SessionView.MISMATCH:
             return False
-        self.reply = reply
-        self.failures.note(reply)
+        self.reply = self._compared(reply)
+        self.failures.note(self.reply)
         return True
 
     def _has_final_webhook(self) -> bool:
@@ -428,12 +429,27 @@ class Worker:
         reply, entry = self._wakeup.take(), self.entry
         if reply is None or reply.session is None or entry.step.is_final:
             return False
+        reply = self._compared(reply)
         shown = reply.observation.shown
-        is_ours = entry.session_id == reply.session.id or learns(entry)
+        is_ours = learns(entry) or (
+            reply.session is not None and entry.session_id == reply.session.id
+        )
         if not (is_ours or shown is SessionView.MISMATCH) or shown not in ENDS:
             return False
         self.reply = reply
         return True
+
+    def _compared(self, reply: Reply) -> Reply:
+        """Return what a webhook shows if its card isn't the ordered one; else its reply.
+
+        The receiver of a webhook may lack the order.
+        """
+        session, expected = reply.session, self.payout.expected
+        if session is None or all(map(expected.is_card, expected.ours(session))):
+            return reply
+        compared = self.context.sender.webhook(session, self.payout)
+        observation = evolve(compared.observation, call=reply.observation.call)
+        return evolve(compared, observation=observation)
 
     async def _renew_lease(self) -> None:
         now, lease = self._now(), self.context.lease_seconds

@@ -195,7 +195,7 @@ def _text(value: object) -> str:
 def _event(body: bytes) -> WebhookEvent | WebhookRefused:
     try:
         # The codec reads the names of both API versions; which of them webhooks use is unknown.
-        return codec("v1").structure(parse_incoming(body, once=True), WebhookEvent)
+        return codec("v1").structure(parse_incoming(body), WebhookEvent)
     except NotDecodable as error:
         return WebhookRefused(WebhookFault.NOT_AN_EVENT, str(error)[:_MAX_DETAIL])
     except NameTwice as error:

@@ -237,14 +237,18 @@ async def test_a_provider_that_changes_the_sum(run_provider, connect, journal) -
 # --- HTTP 429 ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mode", [sg.Mode.AUTOMATIC, sg.Mode.ONE_STEP])
+@pytest.mark.parametrize("mode", sg.Mode)
 async def test_a_429_that_belongs_to_another_call(run_provider, connect, journal, mode) -> None:
     """The call was carried out: it isn't sent again before the session shows that it wasn't."""
     call = "session/init/payout" if mode is sg.Mode.ONE_STEP else START
     crossed = emulator.FaultScript(
         [Fault(FaultKind.THROTTLE, nth=(1,), operation=call, processed=True, seconds=0)]
     )
-    rules = evolve(AUTOMATIC, second_start=emulator.Permission.ALLOW)
+    manual = mode is sg.Mode.MANUAL
+    rules = emulator.Rules(
+        confirmation=Confirmation.MANUAL if manual else Confirmation.AUTOMATIC,
+        second_start=emulator.Permission.ALLOW,
+    )
     provider = run_provider(rules=rules, faults=crossed)
     api = connect(provider, settings=QUICK)
     async with sg.Payouts(api, journal, mode=mode, accept_unknown=True) as payouts:
@@ -273,3 +277,152 @@ async def test_the_refusal_of_another_payout_comes_once_more(run_provider, key, 
     assert first.state is sg.PayoutState.FAILED
     assert second.state is sg.PayoutState.SUCCEEDED
     assert len(provider.order("k-2").movements) == 1
+
+
+# --- Sessions that are shared with another order -------------------------------------------------
+
+
+@pytest.mark.parametrize("metadata", [None, "order-123", {"invoice": 5}])
+async def test_a_session_of_another_order(api, journal, metadata) -> None:
+    """A payout of its owner in our session: its confirm would pay ours, so payouts are halted."""
+    async with sg.Payouts(api, journal) as payouts:
+        await journal.release(await starting(payouts, journal, "ps_1"))
+        made = await api.session.create(sg.CreateSession(metadata=metadata))
+        request = sg.StartPayout(
+            session_id=made.id,
+            payment_method=order().payment_method,
+            amount_details=order().amount_details,
+            participant_details=order().participant_details,
+            metadata=metadata,
+        )
+        _ = await api.session.start_payout(request, key="theirs")
+        with pytest.raises(sg.PayoutConflict, match=r"owner: (another order|unknown)"):
+            _ = await payouts.pay(order())
+    assert (await api.session.status(sg.SessionRef(made.id))).next_action == "confirm"
+
+
+async def starting(
+    payouts: sg.Payouts, journal: Any, session_id: str, **changes_of_order: Any
+) -> Any:
+    """Return the claimed entry of a payout whose start may have been sent."""
+    _ = await payouts._claimer.accept(order(**changes_of_order))
+    entry = await journal.claim("k-1", "the dead", 0.001)
+    entry = await journal.advance(entry, sg.journal.Event.CREATE_INTENDED)
+    changes = sg.journal.Changes(session_id=session_id)
+    return await journal.advance(entry, sg.journal.Event.SESSION_CHOSEN, changes)
+
+
+# --- Decisions, orders and cards of the wrong payout ----------------------------------------------
+
+
+class Paused(sg.journal.MemoryJournal):
+    """A journal that waits for the test before it writes one event."""
+
+    def __init__(self, event: sg.journal.Event) -> None:
+        super().__init__(unsafe=True)
+        self.event = event
+        self.reached, self.may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def advance(self, entry, event, *changes, **options):
+        """Write an event."""
+        if event is self.event:
+            self.reached.set()
+            await self.may_go_on.wait()
+        return await super().advance(entry, event, *changes, **options)
+
+
+class Watched(sg.journal.MemoryJournal):
+    """A journal that shows when an event was written."""
+
+    def __init__(self) -> None:
+        super().__init__(unsafe=True)
+        self.written = {event: asyncio.Event() for event in sg.journal.Event}
+
+    async def advance(self, entry, event, *changes, **options):
+        """Write an event."""
+        after = await super().advance(entry, event, *changes, **options)
+        self.written[event].set()
+        return after
+
+
+@pytest.mark.parametrize("is_paid", [True, False])
+async def test_no_decision_while_a_worker_is_at_it(api, is_paid) -> None:
+    """The call in flight may pay after an operator looked: the decision has to wait for it."""
+    paused = Paused(sg.journal.Event.CONFIRM_INTENDED)
+    async with sg.Payouts(api, paused) as payouts:
+        paying = asyncio.ensure_future(payouts.pay(order()))
+        await paused.reached.wait()
+        with pytest.raises(sg.InProgress):
+            _ = await payouts.decide("k-1", is_paid=is_paid, reason="not in the Dashboard")
+        with pytest.raises(sg.InProgress):
+            _ = await payouts.withdraw("k-1", reason="a typing error")
+        paused.may_go_on.set()
+        assert (await paying).is_paid
+
+
+@pytest.mark.parametrize("mode", sg.Mode)
+async def test_the_order_of_another_key(run_provider, connect, journal, mode) -> None:
+    """A function that returns the wrong order pays no one."""
+    manual = mode is sg.Mode.MANUAL
+    rules = emulator.Rules(confirmation=Confirmation.MANUAL if manual else Confirmation.AUTOMATIC)
+    provider = run_provider(rules=rules)
+    async with sg.Payouts(connect(provider), journal, mode=mode, accept_unknown=True) as payouts:
+        _ = await payouts._claimer.accept(order())
+        with pytest.raises(sg.InvalidRequest, match=r"orders: .* another key for 'k-1'"):
+            _ = [one async for one in payouts.resume(lambda _key: order("k-2"))]
+        assert await journal.find("k-2") is None
+        assert provider.report().requests == 0
+
+
+CARD: Final = sg.BankCard(number="4111111111111111")
+
+
+@pytest.mark.parametrize("last4", ["9999", "**** 1112"])
+async def test_a_webhook_with_another_card_ends_nothing(api, journal, last4) -> None:
+    """The receiver of the webhook has no order; the journal's encrypted request has the card."""
+    cipher = sg.RequestCipher(sg.RequestCipher.new_key())
+    async with sg.Payouts(api, journal, cipher=cipher) as payouts:
+        session = await started_elsewhere(payouts, api, journal)
+        card = sg.models.MaskedCard(last4=last4)
+        assert await payouts.handle_event(finished(session, payment_method=card))
+        assert (await journal.find("k-1")).step is Step.UNKNOWN
+        assert "another card" in (await journal.halted()).reason
+
+
+async def test_a_webhook_with_another_card_confirms_nothing(run_provider, connect) -> None:
+    """The worker that waits compares the webhook with its order, and leaves that session."""
+    journal = Watched()
+    provider = run_provider(rules=emulator.Rules(processing_seconds=3600))
+    checks = sg.payouts.StatusChecks(initial_delay_seconds=3600, max_delay_seconds=3600)
+    api = connect(provider)
+    async with sg.Payouts(api, journal, status_checks=checks) as payouts:
+        paying = asyncio.ensure_future(payouts.pay(order(payment_method=CARD), deadline=60))
+        await journal.written[sg.journal.Event.START_KNOWN].wait()
+        entry = await journal.find("k-1")
+        session = await api.session.status(sg.SessionRef(entry.session_id or ""))
+        [payout] = session.payout_list
+        card = sg.models.MaskedCard(last4="9999")
+        shown = evolve(
+            session, next_action="confirm", payout_list=(evolve(payout, payment_method=card),)
+        )
+        event = sg.ReadyToConfirm(type="ready_to_confirm", session=shown)
+        assert await payouts.handle_event(event)
+        await journal.written[sg.journal.Event.LEAVE_INTENDED].wait()
+        payouts.stop("the test")
+        _ = await paying
+    assert not journal.written[sg.journal.Event.CONFIRM_INTENDED].is_set()
+    assert provider.report().moved == 0
+
+
+async def started_elsewhere(payouts: sg.Payouts, api: sg.SmartGlocal, journal: Any) -> sg.Session:
+    """Leave a payout as a process that died after its start; return its session."""
+    made = await api.session.create(sg.CreateSession())
+    await journal.release(await starting(payouts, journal, made.id, payment_method=CARD))
+    request = sg.StartPayout(
+        session_id=made.id,
+        payment_method=CARD,
+        amount_details=order().amount_details,
+        participant_details=order().participant_details,
+        metadata={"payout_journal": journal.journal_id},
+    )
+    return await api.session.start_payout(request, key="k-1")

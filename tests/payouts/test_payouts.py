@@ -168,6 +168,7 @@ async def test_a_left_session_that_asks_is_cancelled(api, provider, journal):
             payment_method=order().payment_method,
             amount_details=order().amount_details,
             participant_details=order().participant_details,
+            metadata={"payout_journal": journal.journal_id},
         )
         session = await api.session.start_payout(request, key="k-1")
         session = await api.session.status(sg.SessionRef(session.id))

@@ -71,6 +71,15 @@ def test_a_decline_is_final(step):
     assert next_move(Row(Mode.MANUAL, step), news) == FAILS
     one_step = next_move(
         Row(Mode.ONE_STEP, step),
-        Observation(PayoutCall.STATUS, ReplyKind.ANSWERED, SessionView.CLOSED),
+        Observation(PayoutCall.STATUS, ReplyKind.ANSWERED, SessionView.CANCELLED),
     )
     assert one_step == FAILS
+
+
+@pytest.mark.parametrize("step", [Step.SENT_ONE_STEP, Step.STARTED, Step.CONFIRMED])
+def test_a_session_without_our_payout_fails_none(step):
+    """In one step, a final session that doesn't show the payout may be another one's."""
+    call = PayoutCall.INIT if step is Step.SENT_ONE_STEP else PayoutCall.STATUS
+    closed = Observation(call, ReplyKind.ANSWERED, SessionView.CLOSED)
+    move = next_move(Row(Mode.ONE_STEP, step), closed)
+    assert (move.next_step, move.write) == (NextStep.NEXT, Event.PARKED)

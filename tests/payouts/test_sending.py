@@ -177,6 +177,32 @@ async def test_an_answer_about_another_payout(send, call, line) -> None:
     assert expected_parts(came) == reply_parts(Observation(call, ReplyKind.LOST), None, None, words)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        CREATED,
+        session_answer("created", metadata="order-123"),
+        session_answer("in_progress", metadata={"invoice": 5}),
+        session_answer("in_progress", payments=[{"id": "po_1", "status": "in_progress"}]),
+        session_answer("cancelled"),
+    ],
+)
+async def test_an_init_that_shows_no_payout_of_ours(send, line) -> None:
+    """The session may be another order's: its id isn't kept, and its end proves nothing."""
+    came = await send(Provider(session_init_payout=[line]), calling(PayoutCall.INIT))
+    words = "the answer of session/init/payout shows no payout with the metadata of this one"
+    observation = Observation(PayoutCall.INIT, ReplyKind.LOST)
+    assert expected_parts(came) == reply_parts(observation, None, None, words)
+
+
+async def test_an_init_that_shows_unproven_money(send) -> None:
+    """An accepted session without metadata moved money: that halts payouts."""
+    unmarked = {**paid(), "metadata": None}
+    line = session_answer("accepted", payments=[unmarked])
+    came = await send(Provider(session_init_payout=[line]), calling(PayoutCall.INIT))
+    assert came.observation.shown is SessionView.MISMATCH
+
+
 # --- Failures ------------------------------------------------------------------------------------
 
 
@@ -239,7 +265,10 @@ async def test_an_answer_about_another_payout(send, call, line) -> None:
             (
                 call,
                 TOO_MANY,
-                ReplyKind.NOT_SENT,
+                # It may be the answer to another call.
+                ReplyKind.LOST
+                if call in {PayoutCall.START, PayoutCall.INIT}
+                else ReplyKind.NOT_SENT,
                 None,
                 "too many requests for now (an empty answer), HTTP 429",
             )

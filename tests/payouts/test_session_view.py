@@ -132,10 +132,6 @@ UNDER_WAY: Final = {
     "ours cancelled, over another sum": session("in_progress", item("cancelled", amount=1)),
     "ours canceled with one l, another sum": session("in_progress", item("canceled", amount=1)),
     "an unmarked one over another sum": session("in_progress", item("pending", None, 1)),
-    "another journal's, over another sum": session(
-        "in_progress", item("pending", OTHER_JOURNAL, 1)
-    ),
-    "another order's, over another sum": session("in_progress", item("pending", OTHER_ORDER, 1)),
     "its metadata isn't echoed": session("in_progress", item("pending"), metadata=None),
     "a list that can't be read": session("in_progress", UNREADABLE),
 }
@@ -156,17 +152,7 @@ NOT_OURS: Final = {
     "waits, over another sum": waits(item("pending", amount=10_001)),
     "waits, over another currency": waits(item("pending", currency="eur")),
     "waits, to another card": waits(item("pending", last4="1111")),
-    "waits, an unmarked one and another key's": waits(
-        item("pending", None), item("pending", OTHER_KEY, id="po_2")
-    ),
-    "waits, another key's": waits(item("pending", OTHER_KEY)),
-    "waits, another journal's": waits(item("pending", OTHER_JOURNAL)),
-    "waits, of no journal": waits(item("pending", NO_JOURNAL)),
-    "waits, another order's": waits(item("pending", OTHER_ORDER)),
     "waits, two of ours": waits(item("pending"), item("pending", id="po_2")),
-    "waits, ours and an unmarked one": waits(item("pending"), item("pending", None, id="po_2")),
-    "waits, ours and another key's": waits(item("pending"), item("pending", OTHER_KEY)),
-    "waits, ours and a payment": waits(item("pending"), payments=[payment("pending")]),
     "waits, a payment alone": waits(payments=[payment("pending")]),
     "waits, ours and a payout that can't be read": waits(item("pending"), UNREADABLE),
     "waits, ours and payments that can't be read": waits(item("pending"), payments="none"),
@@ -231,6 +217,27 @@ CLOSED: Final = {
     "cancelled, a payment that failed": session("cancelled", payments=[payment("failed")]),
 }
 MISMATCH: Final = {
+    "another journal's, over another sum": session(
+        "in_progress", item("pending", OTHER_JOURNAL, 1)
+    ),
+    "another order's, over another sum": session("in_progress", item("pending", OTHER_ORDER, 1)),
+    "waits, an unmarked one and another key's": waits(
+        item("pending", None), item("pending", OTHER_KEY, id="po_2")
+    ),
+    "waits, another key's": waits(item("pending", OTHER_KEY)),
+    "waits, another journal's": waits(item("pending", OTHER_JOURNAL)),
+    "waits, of no journal": waits(item("pending", NO_JOURNAL)),
+    "waits, another order's": waits(item("pending", OTHER_ORDER)),
+    "waits, ours and an unmarked one": waits(item("pending"), item("pending", None, id="po_2")),
+    "waits, ours and another key's": waits(item("pending"), item("pending", OTHER_KEY)),
+    "waits, ours and a payment": waits(item("pending"), payments=[payment("pending")]),
+    "in progress, ours and an unmarked one": session(
+        "in_progress", item("in_progress"), item("in_progress", None, id="po_2")
+    ),
+    "in progress, ours and a payment": session(
+        "in_progress", item("in_progress"), payments=[payment("in_progress")]
+    ),
+    "created, another journal's": session("created", item("in_progress", OTHER_JOURNAL)),
     "waits, no amount shown": waits(item("pending", **BARE)),
     "accepted, over another sum": session("accepted", item("succeeded", amount=100_000)),
     "accepted, over another currency": session("accepted", item("succeeded", currency="eur")),
