@@ -170,7 +170,7 @@ class Expected:
 def differences(session: Session, expected: Expected) -> str:
     """Describe what a session shows and what was ordered, without metadata or names."""
     amount = expected.amount
-    ordered = "no sum that is written" if amount is None else f"{amount.amount} {amount.currency}"
+    ordered = "no sum that is written" if amount is None else amount.text
     shown = ", ".join(_described(session, expected)) or "no payout"
     words = f"{session.id} is {session.status!s} and shows {shown}; ordered were {ordered}"
     if not expected.is_session(session.metadata):
@@ -183,7 +183,7 @@ def differences(session: Session, expected: Expected) -> str:
 def _described(session: Session, expected: Expected) -> Iterator[str]:
     for payout in session.payout_list:
         amount = payout.amount_details
-        sum_shown = "no amount" if amount is None else f"{amount.amount} {amount.currency}"
+        sum_shown = "no amount" if amount is None else amount.text
         owner = expected.owner(payout.metadata)
         card = "" if expected.is_card(payout) else ", another card"
         yield f"payout {payout.id} ({payout.status!s}, {sum_shown}{card}, owner: {owner.value})"

@@ -210,7 +210,7 @@ USD: Final = {"amount": 10_000, "currency": "usd"}
 @pytest.mark.parametrize(
     ("shown", "words"),
     [
-        (session("accepted"), "ps_1 is accepted and shows no payout; ordered were 10000 usd"),
+        (session("accepted"), "ps_1 is accepted and shows no payout; ordered were 100.00 USD"),
         (
             session(
                 "in_progress",
@@ -221,23 +221,23 @@ USD: Final = {"amount": 10_000, "currency": "usd"}
                 acquiring_payments=[{"id": "pm_1", "status": "succeeded"}],
             ),
             (
-                "ps_1 is in_progress and shows payout po_1 (pending, 10000 usd, owner: ours), "
+                "ps_1 is in_progress and shows payout po_1 (pending, 100.00 USD, owner: ours), "
                 "payout po_2 (failed, no amount, owner: unknown), payment pm_1 (succeeded); "
-                "ordered were 10000 usd"
+                "ordered were 100.00 USD"
             ),
         ),
         (
             session(metadata={"payout_key": "k-2"}, **with_payouts(keyed("k-2"))),
             (
                 "ps_1 is created and shows payout po_1 (pending, no amount, owner: "
-                "another order's, or another journal's); ordered were 10000 usd; the session is "
+                "another order's, or another journal's); ordered were 100.00 USD; the session is "
                 "that of another payout"
             ),
         ),
         (
             session(metadata={"payout_key": "k-1", "payout_journal": "j-2"}),
             (
-                "ps_1 is created and shows no payout; ordered were 10000 usd; the session is that "
+                "ps_1 is created and shows no payout; ordered were 100.00 USD; the session is that "
                 "of the same key in another journal"
             ),
         ),
@@ -296,6 +296,6 @@ def test_another_card_in_words() -> None:
     )
     whole = sg.Session(id="ps_1", status="accepted", payout_list=(shown,))
     assert differences(whole, EXPECTED) == (
-        "ps_1 is accepted and shows payout po_1 (succeeded, 10000 usd, another card, owner: ours); "
-        "ordered were 10000 usd"
+        "ps_1 is accepted and shows payout po_1 (succeeded, 100.00 USD, another card, owner: "
+        "ours); ordered were 100.00 USD"
     )

@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import MASK, InvalidRequest
+from ..errors import MASK
 from ..models.answers import CustomerInteraction, MaskedCard, ProviderError
 from ..models.instruments import (
     BankCard,
@@ -102,12 +102,7 @@ _SHORTEST_NUMBER: Final = 8
 
 def money(amount: Amount | None) -> str:
     """Return an amount in major units, with its currency: "100.00 USD"."""
-    if amount is None:
-        return ""
-    try:
-        return f"{amount.decimal:,f} {amount.currency.upper()}"
-    except InvalidRequest:
-        return f"{amount.amount:,} minor units of {amount.currency.upper()}"
+    return "" if amount is None else amount.text
 
 
 def moment(time: datetime | None) -> str:

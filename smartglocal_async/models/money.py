@@ -107,6 +107,17 @@ class Amount:
         """
         return Decimal(self.amount).scaleb(-_exponent(_currency(self.currency)), _EXACT)
 
+    @property
+    def text(self) -> str:
+        """The amount in major units, with its currency, such as ``1,234.50 EUR``.
+
+        Of a currency that ISO 4217 doesn't have, the minor units are shown, and called so.
+        """
+        try:
+            return f"{self.decimal:,f} {self.currency.upper()}"
+        except InvalidRequest:
+            return f"{self.amount:,} minor units of {self.currency.upper()}"
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Amount):
             return NotImplemented

@@ -18,6 +18,7 @@ from ..journal.journal import PAGE, Journal, each
 from ..journal.states import STEPS, Event, Step
 from ..models.answers import Session
 from ..models.enums import SessionStatus
+from ..models.money import Amount
 from .protocol import SessionView
 from .reports.provider_report import PayoutReport, ReportKind, ReportRow
 from .webhook_hints import WebhookHints, lacks_session
@@ -302,9 +303,11 @@ async def _last_begun(journal: Journal) -> datetime | None:
 
 def _sides(kind: DiscrepancyKind, row: ReportRow, entry: Entry) -> str:
     """Describe what the report shows, and what is written."""
-    ordered = f"{entry.amount} {entry.currency}"
+    ordered = "an unknown amount"
+    if entry.amount is not None and entry.currency is not None:
+        ordered = Amount(entry.amount, entry.currency).text
     amount = row.amount
-    paid = "no amount" if amount is None else f"{amount.amount} {amount.currency}"
+    paid = "no amount" if amount is None else amount.text
     of_another = ", with the metadata of another order"
     whose = of_another if kind is DiscrepancyKind.NOT_OURS else ""
     return (

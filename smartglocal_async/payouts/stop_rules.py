@@ -160,18 +160,22 @@ def on_signals(
 ) -> Generator[None]:
     """Call ``act`` on the first of these signals; later ones do what they did before.
 
-    The running event loop must be that of the main thread.
+    A signal that was ignored before, as SIGINT is in a background job of a shell script, ends the
+    process the second time. The running event loop must be that of the main thread.
     """
     loop, previous = asyncio.get_running_loop(), {one: signal.getsignal(one) for one in signals}
 
-    def restore() -> None:
+    def restore(*, is_second: bool = False) -> None:
         while previous:
             one, handler = previous.popitem()
             _ = loop.remove_signal_handler(one)
+            if is_second and handler is signal.SIG_IGN:
+                is_interrupt = one is signal.SIGINT
+                handler = signal.default_int_handler if is_interrupt else signal.SIG_DFL
             _ = signal.signal(one, handler)
 
     def handle(one: signal.Signals) -> None:
-        restore()
+        restore(is_second=True)
         act(one)
 
     for one in signals:

@@ -65,7 +65,7 @@ async def test_a_forgotten_payout_after_a_conflict(automatic, journal) -> None:
     halt = await journal.halted()
     assert (halt.kind, halt.needs_check) == (HaltKind.FORGOT, True)
     assert "'lost'" in halt.reason
-    assert "1 usd" in halt.reason
+    assert "0.01 USD" in halt.reason
     with pytest.raises(sg.Misuse):
         await payouts.lift()
 

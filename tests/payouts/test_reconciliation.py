@@ -93,8 +93,8 @@ async def test_a_row_that_agrees(setup, payout_id, amount) -> None:
     ("changes", "kind", "paid"),
     [
         ({"payout_id": "po_7"}, DiscrepancyKind.PAID_TWICE, "po_7 of no amount"),
-        ({"amount": AmountDetails(9_999, "usd")}, DiscrepancyKind.DIFFERS, "po_1 of 9999 usd"),
-        ({"amount": AmountDetails(10_000, "eur")}, DiscrepancyKind.DIFFERS, "po_1 of 10000 eur"),
+        ({"amount": AmountDetails(9_999, "usd")}, DiscrepancyKind.DIFFERS, "po_1 of 99.99 USD"),
+        ({"amount": AmountDetails(10_000, "eur")}, DiscrepancyKind.DIFFERS, "po_1 of 100.00 EUR"),
     ],
 )
 async def test_a_row_that_contradicts(setup, changes, kind, paid) -> None:
@@ -107,7 +107,7 @@ async def test_a_row_that_contradicts(setup, changes, kind, paid) -> None:
     assert await at.halted() == (
         HaltKind.CONFLICT,
         (
-            f"the report has the payout {paid} in ps_1 (line 2); the payout 'k-1' of 10000 usd is "
+            f"the report has the payout {paid} in ps_1 (line 2); the payout 'k-1' of 100.00 USD is "
             "written as SUCCEEDED in ps_1"
         ),
     )
@@ -312,8 +312,8 @@ async def test_a_second_payment_in_a_session_that_is_not_written(setup, steps) -
         assert result.halts
     kind, words = await at.halted()
     assert kind is (HaltKind.FORGOT if steps is PAID else HaltKind.CONFLICT)
-    assert words.startswith("the report has the payout po_9 of 5 usd in ps_9 (line 3); the payout")
-    assert "'k-1' of 10000 usd is written as SUCCEEDED in" in words
+    assert words.startswith("the report has the payout po_9 of 0.05 USD in ps_9 (line 3); the")
+    assert "'k-1' of 100.00 USD is written as SUCCEEDED in" in words
     assert ("; the session ps_9 isn't written" in words) is (steps is PAID)
 
 
@@ -652,7 +652,7 @@ async def test_a_webhook_without_metadata_about_a_payout_without_a_session(
     assert (halted is not None) is halts
     if halted is not None:
         assert halted[0] is HaltKind.CONFLICT
-        assert "(succeeded, 10000 usd, owner: unknown)" in halted[1]
+        assert "(succeeded, 100.00 USD, owner: unknown)" in halted[1]
 
 
 @pytest.mark.parametrize("is_first", [True, False])
@@ -722,7 +722,8 @@ async def test_a_webhook_about_what_is_settled(setup, steps, amount, halts) -> N
     assert await event(at, session(await payout_of(at, amount_details=Amount(amount, "usd"))))
     words = (
         f"the payout 'k-1' is written as {step.name} in ps_1; the provider: ps_1 is accepted and "
-        f"shows payout po_1 (succeeded, {amount} usd, owner: ours); ordered were 10000 usd"
+        f"shows payout po_1 (succeeded, {amount / 100:,.2f} USD, owner: ours); "
+        "ordered were 100.00 USD"
     )
     assert await at.halted() == ((HaltKind.CONFLICT, words) if halts else None)
     assert (await at.found()).step is step

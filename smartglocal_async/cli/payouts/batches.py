@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Self
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -29,7 +29,7 @@ from ...payouts.files import PayoutFile
 from ...payouts.files.payout_file import digest_with
 from ...payouts.files.results import is_json_lines, text_of_cell
 from ...payouts.files.rows import FileRow
-from ...payouts.orders import PayoutOrder, PayoutState, counted_by_state
+from ...payouts.orders import PayoutOrder, PayoutState, counted_by_state, state_of
 from ...payouts.payouts import Payouts
 from ...payouts.protocol import Mode
 from ...payouts.review import Comparison, compare, differing_fields
@@ -49,10 +49,6 @@ from .journals import (
     shown,
 )
 
-ABSENT: Final = (
-    "not started, or their keys belong to another batch; `submit` the file again to see which"
-)
-"""Explains rows of a file that its batch doesn't have."""
 _MAX_NAMES: Final = 5
 _NOT_PAID: Final = (PayoutState.FAILED, PayoutState.CANCELLED)
 
@@ -99,6 +95,15 @@ def code_of_counts(counts: Mapping[PayoutState, int], halt: Halt | None) -> Exit
     if counts.get(PayoutState.OPEN) or counts.get(PayoutState.UNKNOWN):
         return ExitCode.OUTCOME_UNKNOWN
     return ExitCode.FAILED if any(map(counts.get, _NOT_PAID)) else ExitCode.DONE
+
+
+def absent_words(journal: str) -> str:
+    """Explain rows of a file that its batch doesn't have."""
+    verb = "submit" if is_address(journal) else "pay"
+    return (
+        "not started, or their keys belong to another batch; "
+        f"`smartglocal payouts {verb}` continues the file"
+    )
 
 
 def absent_from(batch: Batch | None, counts: Mapping[PayoutState, int]) -> int:
@@ -322,6 +327,8 @@ class FileInJournal:
     """Rows that the journal doesn't have, of a file that isn't a batch yet."""
     repeats: Mapping[str | None, Repeats] = field(factory=dict[str | None, Repeats])
     """New rows that may have been paid under other keys, by the batch that has these."""
+    reissued: int = 0
+    """New rows that only the key prefix makes new: the journal has the same order without it."""
     used: tuple[UsedKey, ...] = ()
     """The first rows whose keys belong to other payouts."""
     used_count: int = 0
@@ -355,7 +362,9 @@ async def find_file(  # noqa: PLR0913 - what the options of a command say
         is_new = not await journal.entries(1)
         name, batch = await found_batch(journal, given_batch, file, digest)
         if batch is None and not is_new:
-            lookup = RowLookup(payouts=payouts, journal=journal, mode=mode)
+            lookup = RowLookup(
+                payouts=payouts, journal=journal, mode=mode, key_prefix=file.key_prefix
+            )
             return await lookup.through(file, name)
         return FileInJournal(
             batch=name,
@@ -435,11 +444,14 @@ def _changed(file: PayoutFile, name: str, found: Comparison) -> str:
         differs = f"all {rows} that were started are unchanged; others, or the layout, changed"
     else:
         differs = str(found)
-    advice = (
-        "nothing was sent; restore the file, or pay it as another batch with --batch NAME: a key "
-        "that the journal has is not paid again"
-    )
-    return f"{problem}: {differs}; {advice}"
+    if found.fields:
+        advice = "restore the row: its key pays one order. Another debt needs another key"
+    else:
+        advice = (
+            "restore the file, or pay it as another batch with --batch NAME: rows whose keys the "
+            "journal has are not paid again"
+        )
+    return f"{problem}: {differs}; nothing was sent; {advice}"
 
 
 @define(eq=False, kw_only=True)
@@ -454,6 +466,8 @@ class RowLookup:
     used_count: int = 0
     new_rows: int = 0
     repeats: dict[str | None, Repeats] = field(factory=dict[str | None, Repeats])
+    reissued: int = 0
+    key_prefix: str = ""
 
     async def take(self, rows: Sequence[FileRow]) -> None:
         """Look up a group of rows."""
@@ -481,11 +495,21 @@ class RowLookup:
         order = row.order
         entry = None if order is None else await self.journal.find(order.key)
         if order is None or entry is None:
+            if order is not None and await self._is_reissued(order):
+                self.reissued += 1
             return order, None
         if differs := _differs(order, entry, self.journal.secret, self.mode):
             return None, UsedKey(line=row.line, entry=entry, differs=differs)
         self.elsewhere[entry.batch] += 1
         return None, None
+
+    async def _is_reissued(self, order: PayoutOrder) -> bool:
+        """Return whether the journal has the order under its key without the prefix."""
+        key = order.key.removeprefix(self.key_prefix)
+        if key in {"", order.key} or (entry := await self.journal.find(key)) is None:
+            return False
+        is_same = not differing_fields(evolve(order, key=key), entry, self.journal.secret)
+        return is_same and state_of(entry.step) not in _NOT_PAID
 
     async def through(self, file: PayoutFile, name: str) -> FileInJournal:
         """Look up all rows."""
@@ -500,6 +524,7 @@ class RowLookup:
             used_count=self.used_count,
             new_rows=self.new_rows,
             repeats=self.repeats,
+            reissued=self.reissued,
         )
 
 

@@ -201,7 +201,7 @@ class StatusOptions:
     remaining time of all workers together: as a live table, or as JSON Lines.
 
     Exit codes: 0 all started payouts are paid. 1 some failed. 2 invalid arguments. 3 some are open
-    or unknown. 7 payouts are halted.
+    or unknown. 6 rows of the file are not in the batch. 7 payouts are halted.
     """
 
     file: OptionalFile = None

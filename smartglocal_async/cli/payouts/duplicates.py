@@ -34,7 +34,7 @@ def report_known(known: FileInJournal, path: Path, journal: str, *, as_json: boo
         remark(
             printable(
                 f"{path} has the content of the batch {known.batch!r}, and continues it: what was "
-                "paid is not paid again. To make the same payments again, under other keys: "
+                "paid is not paid again. To make the same payments a second time, with other keys: "
                 f"{_advice(path)}"
             )
         )
@@ -43,7 +43,7 @@ def report_known(known: FileInJournal, path: Path, journal: str, *, as_json: boo
         remark(
             printable(
                 f"{rows} of {path} are in the journal already, {_places(known.elsewhere)}, and are "
-                f"not paid again. To make new payments with the same keys: {_advice(path)}"
+                "not paid again"
             )
         )
 
@@ -63,6 +63,8 @@ def report_repeats(
     """
     if not known.repeats:
         return
+    if known.reissued and not (is_asked or is_allowed):
+        raise _reissued(known)
     texts = [
         f"{one.rows:,} of {known.new_rows:,} rows have the payee and the sum of payouts in "
         f"{_place(name)}, {'paid' if one.is_paid else 'started'} {_ago(now.timestamp() - one.at)}"
@@ -90,6 +92,22 @@ def report_repeats(
     raise CommandFailed(ExitCode.MISUSE, message, facts)
 
 
+def _reissued(known: FileInJournal) -> CommandFailed:
+    rows = counted(known.reissued, "row")
+    message = (
+        f"{rows} of {known.new_rows:,} are in the journal with the same key but for the "
+        f"{PREFIX}, and would be paid a second time; nothing was sent: pay the file without "
+        f"{PREFIX}, or remove these rows; if they are other payments, use --allow-repeats"
+    )
+    facts = {
+        "type": "Repeats",
+        "message": message,
+        "rows": known.new_rows,
+        "reissued": known.reissued,
+    }
+    return CommandFailed(ExitCode.MISUSE, message, facts)
+
+
 def _ago(seconds: float) -> str:
     for size, name in _SPANS:
         if seconds >= size:
@@ -105,13 +123,22 @@ def _in_use(known: FileInJournal, path: Path, journal: str, *, as_json: bool) ->
     if not as_json:
         with reader_may_leave():
             _show_used(known)
-    first = known.used[0]
+    first, same = known.used[0], known.started + sum(known.elsewhere.values())
+    if same:
+        advice = (
+            f"{counted(same, 'other row')} of the file are payouts of the journal, unchanged, so "
+            "this is a changed copy of a file that was paid. Restore the changed rows, or remove "
+            "them: the new rows are paid then, and no payout is paid again"
+        )
+    else:
+        advice = (
+            f"Keys that only count the rows need a prefix for each file: {_advice(path)}. Never "
+            "use another key for a debt that the first key may have paid"
+        )
     message = (
         f"{path}: {counted(known.used_count, 'row')} with a key that the journal "
         f"{shown(journal)} has for another payout; the first is line {first.line}: the key "
-        f"{first.entry.key!r} {_use_of(first)}; nothing was sent. Keys that only count the rows "
-        f"need a prefix for each file: {_advice(path)}. Never use another key for a debt that "
-        "the first key may have paid"
+        f"{first.entry.key!r} {_use_of(first)}; nothing was sent. {advice}"
     )
     facts = {
         "type": "KeyReused",

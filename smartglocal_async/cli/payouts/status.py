@@ -18,10 +18,10 @@ from ..output import counted, write_json
 from ..signals import run_async
 from ..tables import cell, console, moment, money, show, table
 from .batches import (
-    ABSENT,
     BatchChoice,
     BatchCounts,
     absent_from,
+    absent_words,
     batches_of,
     code_of_counts,
     find_batch,
@@ -63,8 +63,9 @@ class JournalStatus:
 
     @property
     def code(self) -> ExitCode:
-        """The exit code: that of the worst state."""
-        return code_of_counts(self.summary.counts, self.summary.halt)
+        """The exit code: that of the worst state; of a batch that lacks rows, never 0."""
+        code = code_of_counts(self.summary.counts, self.summary.halt)
+        return ExitCode.STOPPED if code is ExitCode.DONE and self.absent else code
 
 
 def status(options: StatusOptions) -> ExitCode:
@@ -141,7 +142,9 @@ def _show_batch(shown_table: Table, found: JournalStatus, batch: Batch) -> None:
     if rules := rules_text(batch):
         shown_table.add_row("stop rules", "", cell(rules))
     if found.absent:
-        shown_table.add_row("not in the batch", f"{found.absent:,}", cell(ABSENT))
+        shown_table.add_row(
+            "not in the batch", f"{found.absent:,}", cell(absent_words(found.journal))
+        )
 
 
 def _show_cases(screen: Console, found: JournalStatus) -> None:

@@ -22,10 +22,10 @@ from ..errors import ExitCode
 from ..output import counted, write_json
 from ..tables import cell, console, show
 from .batches import (
-    ABSENT,
     SETTLED,
     BatchChoice,
     BatchCounts,
+    absent_words,
     code_of_counts,
     find_batch,
     halt_text,
@@ -248,19 +248,19 @@ def _display(journal: str, *, as_json: bool) -> Generator[Callable[[Snapshot], N
         return
     screen = console()
     if not screen.is_terminal:
-        yield lambda snapshot: show(screen, _drawn(snapshot))
+        yield lambda snapshot: show(screen, _drawn(journal, snapshot))
         return
     with Live(console=screen, auto_refresh=False) as live:
-        yield lambda snapshot: live.update(_drawn(snapshot), refresh=True)
+        yield lambda snapshot: live.update(_drawn(journal, snapshot), refresh=True)
 
 
-def _drawn(snapshot: Snapshot) -> RenderableType:
+def _drawn(journal: str, snapshot: Snapshot) -> RenderableType:
     drawn = table_of_batches("Rate", "ETA")
     for row in snapshot.rows:
         drawn.add_row(*row.cells("all"), rate_text(row.rate), _time(row))
     parts: list[RenderableType] = [
         drawn,
-        *(cell(_absence(row)) for row in snapshot.rows if row.absent),
+        *(cell(_absence(journal, row)) for row in snapshot.rows if row.absent),
     ]
     if not snapshot.has_payouts:
         parts.append(cell("no payouts yet; waiting for the first"))
@@ -271,8 +271,8 @@ def _drawn(snapshot: Snapshot) -> RenderableType:
     return Group(*parts)
 
 
-def _absence(row: WatchRow) -> str:
-    return f"{counted(row.absent, 'row')} of the file not in {row.name}: {ABSENT}"
+def _absence(journal: str, row: WatchRow) -> str:
+    return f"{counted(row.absent, 'row')} of the file not in {row.name}: {absent_words(journal)}"
 
 
 def _time(row: WatchRow) -> str:

@@ -175,8 +175,52 @@ def test_a_file_that_was_changed_between_runs(till, text, words):
     result = till("pay", "p.csv", "--yes", exits=2)
     assert "isn't the file that the batch 'p.csv' was started with" in result.stderr
     assert words in result.stderr
-    assert "restore the file, or pay it as another batch with --batch NAME" in result.stderr
+    is_row = "differs in" in words
+    advice = "restore the row: its key pays one order" if is_row else "restore the file, or pay it"
+    assert advice in result.stderr
     assert provider.report().requests == requests
+
+
+def test_a_changed_copy_with_new_rows(till):
+    """The advice isn't a key prefix, which pays all rows again; without the change it is paid."""
+    provider = till.opens()
+    till.has(rows(6), "nov.csv")
+    till("pay", "nov.csv", "--yes")
+    till.has(rows(9, k2="555.00"), "copy.csv")
+    refused = till("pay", "copy.csv", "--yes", exits=2).stderr
+    assert "1 row with a key that the journal" in refused
+    assert "5 other rows of the file are payouts of the journal, unchanged" in refused
+    assert "Restore the changed rows, or remove them" in refused
+    assert "--key-prefix" not in refused
+    till.has(rows(9), "copy.csv")
+    assert till.json("pay", "copy.csv", "--yes")["succeeded"] == 9
+    assert (provider.report().moved, provider.report().moved_twice) == (9, 0)
+
+
+@pytest.mark.parametrize("more", [2, 40])
+def test_a_prefix_that_would_pay_a_second_time(till, more):
+    """Rows that only the prefix makes new are refused without a person, however few they are."""
+    provider = till.opens()
+    till.has(rows(3))
+    till("pay", "p.csv", "--yes")
+    till.has(rows(3 + more), "q.csv")
+    prefixed = ("pay", "q.csv", "--yes", "--key-prefix", "q-")
+    refused = till(*prefixed, exits=2).stderr
+    assert f"3 rows of {3 + more} are in the journal with the same key but for the" in refused
+    assert provider.report().moved == 3
+    told = till.json(*prefixed, exits=2)["error"]
+    assert (told["type"], told["reissued"]) == ("Repeats", 3)
+    assert till.json(*prefixed, "--allow-repeats")["succeeded"] == 3 + more
+
+
+def test_a_prefix_for_payouts_that_failed(till):
+    """A payout that failed may be made again under another key."""
+    till.opens()
+    till.has(rows(3, k1=DECLINED))
+    till("pay", "p.csv", "--yes", exits=1)
+    till.has(HEADER + f"k1,{DECLINED},usd,hash,Jane Roe\n", "again.csv")
+    prefixed = ("pay", "again.csv", "--yes", "--key-prefix", "2-")
+    assert till.json(*prefixed, exits=1)["failed"] == 1
 
 
 def test_what_goes_on_is_guarded_as_before(till):

@@ -94,6 +94,36 @@ def test_interrupted_twice(till):
     assert (provider.report().moved, provider.report().moved_twice) == (2, 0)
 
 
+def test_interrupted_twice_in_the_background(till):
+    """A shell script ignores SIGINT in its background jobs; the second one still ends the job."""
+    hang = Fault(FaultKind.HANG, operation=START, nth=(1,), key="k0")
+    provider = till.opens(faults=FaultScript((hang,)))
+    till.has(rows(2))
+    child = till.child(*ONE_BY_ONE, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+    until(lambda: provider.report().requests >= 2)
+    child.send_signal(signal.SIGINT)
+    assert child.stderr is not None
+    assert "is new: it has no earlier payouts" in child.stderr.readline()
+    assert child.stderr.readline().startswith("stopping after ")
+    child.send_signal(signal.SIGINT)
+    code, _, told = ends(child)
+    assert code == 3
+    assert "interrupted: payouts in flight are in the journal" in told
+
+
+def test_rows_that_were_not_begun(till):
+    """The status of a file of which rows are missing isn't 0, and it names the next command."""
+    provider = till.opens(faults=SLOW)
+    till.has(rows(COUNT))
+    child = till.child(*ONE_BY_ONE)
+    until(lambda: provider.report().moved >= 2)
+    child.send_signal(signal.SIGTERM)
+    _ = ends(child)
+    till("settle", "p.csv")
+    shown = till("status", "p.csv", exits=6).stdout
+    assert "`smartglocal payouts pay` continues the file" in " ".join(shown.split())
+
+
 def test_status_and_report_beside_a_running_pay(till):
     """They read while it pays; a second `pay` prints which process has the journal."""
     hang = Fault(FaultKind.HANG, operation=START, nth=(1,), key="k3")
