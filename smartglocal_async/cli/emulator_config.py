@@ -165,7 +165,8 @@ def read_plan(options: EmulatorOptions) -> EmulatorPlan:
         rules = _rules_of(options)
     wallets = {**config.rules.get("wallets", {}), **rules.get("wallets", {})}
     # A journal that has sessions of an earlier run must not get the same ids again.
-    defaults = {"id_mark": "" if seed is not None else f"{secrets.token_hex(3)}_"}
+    id_mark = "" if seed is not None else f"{secrets.token_hex(3)}_"
+    values: dict[str, Any] = {"id_mark": id_mark, **config.rules, **rules, "wallets": wallets}
     # The amounts of --balance were checked, so that a wrong one is the file's.
     option_of = {
         name: option
@@ -175,10 +176,11 @@ def read_plan(options: EmulatorOptions) -> EmulatorPlan:
     faults = _script_of(options, seed)
     with config.named(option_of):
         with _under("webhooks"):
-            webhooks = library.WebhookScript(**{"seed": seed or 0, **config.webhooks})
+            script: dict[str, Any] = {"seed": seed or 0, **config.webhooks}
+            webhooks = library.WebhookScript(**script)
         return EmulatorPlan(
             **{**config.server, **given},
-            rules=library.Rules(**{**defaults, **config.rules, **rules, "wallets": wallets}),
+            rules=library.Rules(**values),
             webhooks=webhooks,
             faults=config.script(seed) if faults is None else faults,
             config=config.path,

@@ -140,6 +140,12 @@ class Rules:
     """Whether metadata that is a string or a whole number counts as a key; unknown."""
     error_http_status: int = 400
     """HTTP status of error envelopes; unknown. 200 is as possible as 400."""
+    text_amounts: Permission = Permission.REFUSE
+    """Whether an amount may be a string of digits, as one example of the page of Russian cards has
+    it; all tables say that it is a whole number."""
+    content_type: Reaction = Reaction.IGNORE
+    """How a request is answered whose ``Content-Type`` isn't ``application/json``, which the page
+    of the format lists as mandatory."""
     http_methods: Mapping[str, str] = field(default=MappingProxyType({}), hash=False)
     """Calls by path, each with its HTTP method, where that isn't the usual one.
 

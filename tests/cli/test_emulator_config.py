@@ -78,6 +78,8 @@ chargeback_seconds = 10
 status_lag_seconds = 11
 id_mark = "a_"
 opening_balance = 12
+text_amounts = "allow"
+content_type = "refuse"
 http_methods = {"sberpay/push" = "GET"}
 wallets = {eur = 13, USD = 0}
 """
