@@ -202,6 +202,12 @@ class Rules:
     """Whether ``payment_refunded`` is sent for a returned payout; an older page says that nothing
     is, a switch."""
     returned_payout: ReturnedPayout = ReturnedPayout.SUCCEEDED
+    older_report: bool = False
+    """Whether the payouts report has the columns of the page's older version."""
+    returns_have_ids: bool = False
+    """Whether the report has the refund's id for a returned payout, not the payout's; unknown."""
+    negative_returns: bool = False
+    """Whether the report shows the amount of a returned payout as negative; unknown."""
     second_start: Permission = Permission.REFUSE
     """Whether a start in a session under way adds an item; unknown.
 
