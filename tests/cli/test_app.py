@@ -106,7 +106,7 @@ def test_help_of_the_emulator_has_a_line_for_each_option(monkeypatch):
     text = run("emulator", "--help").stdout.partition("Options:\n")[2]
     lines = [line for line in text.splitlines() if line]
     assert len(lines) == len(TREE["emulator",].params) + 1  # and --help
-    assert all(re.match(r"  (--|-h, --help) ?[a-z]", line) for line in lines)
+    assert all(line.startswith("  -") for line in lines)
     assert max(map(len, lines)) <= 80
 
 
