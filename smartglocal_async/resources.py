@@ -491,6 +491,10 @@ class SessionCalls:
         up to ``deadline`` seconds, and at once when a webhook of the session is passed to
         `handle_event`. A poll that fails is followed by another one.
 
+        The provider waits longer: 240 minutes for a confirm (20 minutes by SberPay), and 60 minutes
+        for the payer (20 minutes by SberPay and T-Pay). Then it cancels the session, which ends the
+        wait, too.
+
         Raises:
             StillOpen: the deadline passed, and you may wait again; or the session was cancelled,
                 so that ``until`` can't become true any more. Nothing was changed.

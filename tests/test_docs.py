@@ -1,5 +1,7 @@
 """The documentation matches the code."""
 
+import ast
+import itertools
 import os
 import re
 import subprocess
@@ -140,6 +142,35 @@ def test_the_emulator_page_lists_every_fault():
     assert [row for row in rows if row in set(emulator.FaultKind)] == list(emulator.FaultKind)
     for field in attrs.fields(emulator.Fault):
         assert f"`{field.name}`" in page
+
+
+OPEN = re.compile(r"unknown|switch|contradict|differ|both ways|one page|older|another page|example")
+
+
+def test_the_page_of_open_questions_names_every_switch():
+    """Each rule of the emulator that no page settles is listed with its setting."""
+    page = (ROOT / "docs/explanation/unknowns.md").read_text(encoding="utf-8")
+    found = [name for name, text in described_rules() if OPEN.search(text)]
+    assert len(found) > 30
+    assert [name for name in found if f"{name}=" not in page] == []
+
+
+def described_rules() -> list[tuple[str, str]]:
+    """Return each field of the emulator's rules with its docstring, or that of its type."""
+    source = (ROOT / "smartglocal_async/emulator/settings.py").read_text(encoding="utf-8")
+    classes = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
+    body = classes["Rules"].body
+    rules = []
+    for node, after in itertools.pairwise(body):
+        if not isinstance(node, ast.AnnAssign):
+            continue
+        kind = classes.get(ast.unparse(node.annotation))
+        text = ast.get_docstring(kind) if kind is not None else ""
+        if isinstance(after, ast.Expr):
+            text = f"{text} {ast.literal_eval(after.value)}"
+        rules.append((ast.unparse(node.target), text))
+    assert [name for name, _ in rules] == [one.name for one in attrs.fields(emulator.Rules)]
+    return rules
 
 
 def test_the_command_line_page_names_every_command():

@@ -11,6 +11,8 @@ from .options import (
     AsJson,
     FaultRate,
     Host,
+    OptionalHost,
+    OptionalPort,
     OptionalPublicKeyFile,
     Output,
     PassphraseEnv,
@@ -77,14 +79,44 @@ class EmulatorOptions:
 
     It checks signatures, processes sessions and payments like the provider, sends webhooks, and
     injects faults on request. Without --public-key it generates a key pair for the client.
+
+    Defaults: --host 127.0.0.1, --port 8080, --project demo, --duplicates replay, --error-status
+    400, --webhook-version v1, --confirm manual, --second-start refuse, --idempotency-header
+    ignore, --capture immediate.
     """
 
-    host: Host = "127.0.0.1"
-    port: Port = 8080
+    host: OptionalHost = None
+    port: OptionalPort = None
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Settings, a TOML file; options override it."),
+    ] = None
     public_key: OptionalPublicKeyFile = None
     project: Annotated[
-        str, typer.Option(metavar="TEXT", help="The X-PARTNER-PROJECT to accept.")
-    ] = "demo"
+        str | None, typer.Option(metavar="TEXT", help="The X-PARTNER-PROJECT to accept.")
+    ] = None
+    keys: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Keys are generated there once, and reused."),
+    ] = None
+    env_file: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Write the client's environment to a file."),
+    ] = None
+    overwrite: Annotated[
+        bool | None, typer.Option("--overwrite", help="Replace the --env-file if it exists.")
+    ] = None
+    balance: Annotated[
+        list[str] | None,
+        typer.Option(metavar="AMOUNT", help="Wallet, such as 20000000eur; repeatable."),
+    ] = None
+    webhook_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Address to send webhooks to.")
+    ] = None
+    webhook_version: Annotated[
+        Literal["v1", "v2"] | None,
+        typer.Option(metavar="WORD", help="Field names of webhooks: v1 or v2."),
+    ] = None
     seed: Seed = None
     faults: Annotated[
         Path | None,
@@ -92,45 +124,40 @@ class EmulatorOptions:
     ] = None
     fault: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="KIND=SHARE",
-            help="Share of attempts that get one kind of fault, or each kind: all=0.01. "
-            "Can be repeated.",
-        ),
+        typer.Option(metavar="KIND=SHARE", help="One kind's share, or all=0.01; repeatable."),
     ] = None
     fault_rate: FaultRate = None
     duplicates: Annotated[
-        Literal["replay", "refuse", "create"],
-        typer.Option(help="Answer to a second session/create with the same key."),
-    ] = "replay"
+        Literal["replay", "refuse", "create"] | None,
+        typer.Option(metavar="WORD", help="Second create: replay, refuse or create."),
+    ] = None
     error_status: Annotated[
-        int, typer.Option(metavar="N", min=200, max=599, help="HTTP status of error answers.")
-    ] = 400
-    webhook_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Address to send webhooks to.")
+        int | None,
+        typer.Option(metavar="N", min=200, max=599, help="HTTP status of errors."),
     ] = None
     confirm: Annotated[
-        Literal["manual", "automatic"],
-        typer.Option(help="Whether operations wait for session/confirm."),
-    ] = "manual"
+        Literal["manual", "automatic"] | None,
+        typer.Option(metavar="WORD", help="Confirmation: manual or automatic."),
+    ] = None
     second_start: Annotated[
-        Literal["refuse", "allow"], typer.Option(help="A second payout in one session.")
-    ] = "refuse"
+        Literal["refuse", "allow"] | None,
+        typer.Option(metavar="WORD", help="Second payout of a session: refuse, allow."),
+    ] = None
     idempotency_header: Annotated[
-        Literal["refuse", "ignore"],
-        typer.Option(help="A key that X-PARTNER-IDEMPOTENCY-KEY had before."),
-    ] = "ignore"
+        Literal["refuse", "ignore"] | None,
+        typer.Option(metavar="WORD", help="A used key in the header: refuse or ignore."),
+    ] = None
     capture: Annotated[
-        Literal["immediate", "delayed"],
-        typer.Option(help="Whether payments wait for session/capture."),
-    ] = "immediate"
+        Literal["immediate", "delayed"] | None,
+        typer.Option(metavar="WORD", help="Capture of payments: immediate or delayed."),
+    ] = None
     processing_seconds: Annotated[
-        float,
-        typer.Option(metavar="SECONDS", min=0.0, help="Duration of each step of an operation."),
-    ] = 0.0
+        float | None,
+        typer.Option(metavar="SECONDS", min=0.0, help="Duration of each step."),
+    ] = None
     latency: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.0, help="Delay of every answer.")
-    ] = 0.0
+        float | None, typer.Option(metavar="SECONDS", min=0.0, help="Delay of every answer.")
+    ] = None
     as_json: AsJson = False
 
 

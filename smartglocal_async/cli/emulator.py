@@ -1,24 +1,26 @@
 """``emulator``: serves the emulated provider, and prints a line for each request."""
 
 import asyncio
+import errno
 import secrets
 import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
 
-from attrs import asdict, define, evolve, field, frozen
+from attrs import asdict, define, field, frozen
 from rich.cells import cell_len, set_cell_size
 
 from .. import emulator as library
-from ..errors import InvalidRequest
 from ..signing import PrivateKey, PublicKey
 from .app import EmulatorOptions
+from .emulator_config import EmulatorPlan, read_plan
 from .errors import named
+from .keys import OWNER_ONLY, KeyFolder, write_new
 from .output import port_named, printable, write_json, write_line
 from .signals import run_async, stopped_by_signals
 
@@ -26,6 +28,8 @@ _HEADING: Final = ("time", "call", "key", "try", "fault", "http", "result")
 _WIDTHS: Final = (8, 7, 36, 3, 12, 4, 20)
 _KEY: Final = _HEADING.index("key")
 _MIN_KEY_WIDTH: Final = 12
+_PRIVATE_KEY: Final = "SMARTGLOCAL_PRIVATE_KEY"
+_WEBHOOK_KEY: Final = "SMARTGLOCAL_WEBHOOK_KEY"
 _ELLIPSIS: Final = "\N{HORIZONTAL ELLIPSIS}"
 
 
@@ -94,12 +98,26 @@ def _from_others(urls: tuple[str, ...]) -> str:
     return f", and at {' or '.join(urls)} from others" if urls else ""
 
 
-def export_lines(settings: Mapping[str, str | None]) -> Generator[str, None, None]:
+def export_lines(environment: Mapping[str, str | None]) -> Generator[str, None, None]:
     """Yield the commands that set the environment of a client."""
     yield "In another terminal:"
-    for name, value in settings.items():
+    for name, value in environment.items():
         text = shlex.quote(value) if value else "<the file of the private key>"
         yield f"  export {name}={text}"
+    yield ""
+
+
+def env_lines(environment: Mapping[str, str | None]) -> Generator[str, None, None]:
+    """Yield the lines of a file with the environment of a client."""
+    yield "# Of an emulator for tests, whose keys are test keys."
+    for name, value in environment.items():
+        yield f"{name}={shlex.quote(value)}" if value else f"# {name}=the file of the private key"
+
+
+def env_file_lines(path: Path) -> Generator[str, None, None]:
+    """Yield the command that reads the file with the environment of a client."""
+    yield "In another terminal:"
+    yield f"  set -a; . {shlex.quote(str(path.absolute()))}; set +a"
     yield ""
 
 
@@ -115,7 +133,7 @@ def report_lines(report: library.Report) -> Generator[str, None, None]:
 
 def _balances(code: str, accounts: Mapping[str, int]) -> str:
     amounts = (f"{name.replace('_', ' ')} {amount}" for name, amount in accounts.items() if amount)
-    return f"{code}: {', '.join(amounts)}"
+    return f"{code}: {', '.join(amounts) or '0'}"
 
 
 def _call(operation: str) -> str:
@@ -135,47 +153,19 @@ def _padded(text: str, width: int) -> str:
     return text + " " * (width - cell_len(text))
 
 
-@frozen
-class EmulatorPlan:
-    """What to serve."""
+@frozen(kw_only=True)
+class EmulatorKeys:
+    """The keys of the emulator and of its client, and the files that the client reads."""
 
-    host: str
-    port: int
-    project: str
-    public_key: PublicKey
-    own_key: PrivateKey | None = field(repr=False)
-    faults: library.FaultScript
-    rules: library.Rules
-    webhook_url: str | None = None
+    client: PublicKey
+    webhooks: PrivateKey = field(repr=False)
+    files: Mapping[str, Path]
+    """By variable of the client's environment."""
 
 
 def emulator(options: EmulatorOptions) -> None:
     """Serve until a signal stops it."""
-    script = fault_script(options.faults, options.fault or (), options.fault_rate, options.seed)
-    own = PrivateKey.generate() if options.public_key is None else None
-    public = own.public if own else _read_key(options.public_key)
-    rules = library.Rules(
-        duplicates=library.Duplicates(options.duplicates),
-        error_http_status=options.error_status,
-        confirmation=library.Confirmation(options.confirm),
-        second_start=library.Permission(options.second_start),
-        idempotency_header=library.Reaction(options.idempotency_header),
-        capture=library.Capture(options.capture),
-        processing_seconds=options.processing_seconds,
-        latency_seconds=options.latency,
-        # A journal that has sessions of an earlier run must not get the same ids again.
-        id_mark="" if options.seed is not None else f"{secrets.token_hex(3)}_",
-    )
-    plan = EmulatorPlan(
-        options.host,
-        options.port,
-        options.project,
-        public,
-        own,
-        script,
-        rules,
-        options.webhook_url,
-    )
+    plan = read_plan(options)
     run_async(serve(plan, EmulatorOutput(options.as_json, RequestTable.of_terminal())))
 
 
@@ -187,28 +177,23 @@ class EmulatorOutput:
     table: RequestTable = field(factory=RequestTable)
     stop: asyncio.Event = field(factory=asyncio.Event, init=False)
 
-    def started(self, url: str, plan: EmulatorPlan, files: Mapping[str, Path]) -> None:
+    def started(self, url: str, plan: EmulatorPlan, environment: Mapping[str, str | None]) -> None:
         """Print the address, and the settings of a client."""
-        settings: dict[str, str | None] = {
-            "SMARTGLOCAL_PROJECT": plan.project,
-            "SMARTGLOCAL_PRIVATE_KEY": str(files["emulator"]) if plan.own_key else None,
-            "SMARTGLOCAL_SERVER": (here := library.local_url(url)),
-            "SMARTGLOCAL_WEBHOOK_KEY": str(files["webhooks"]),
-        }
         if self.as_json:
             facts = {
                 "event": "started",
                 "notice": library.NOTICE,
-                "url": here,
+                "url": library.local_url(url),
                 "listens_on": url,
                 "other_machines": list(library.outside_urls(url)),
-                "environment": settings,
+                "environment": environment,
+                "env_file": plan.env_file and str(plan.env_file.absolute()),
             }
             write_json(facts)
             return
         for line in address_lines(url):
             write_line(line)
-        for line in export_lines(settings):
+        for line in env_file_lines(plan.env_file) if plan.env_file else export_lines(environment):
             write_line(line)
         write_line(self.table.heading())
 
@@ -236,85 +221,91 @@ class EmulatorOutput:
 
 async def serve(plan: EmulatorPlan, output: EmulatorOutput) -> None:
     """Serve until a signal, or until the output is closed."""
-    hook = PrivateKey.generate()
-    pems = {"webhooks": hook.public.pem()} | ({"emulator": k.pem()} if (k := plan.own_key) else {})
     with (
         stopped_by_signals(output.stop.set),
-        _key_files(pems) as files,
+        _keys(plan) as keys,
         port_named(plan.port),
     ):
         async with library.run(
-            public_key=plan.public_key,
+            public_key=keys.client,
             project=plan.project,
             faults=plan.faults,
             rules=plan.rules,
+            webhooks=plan.webhooks,
             host=plan.host,
             port=plan.port,
             on_request=output.request,
             webhook_url=plan.webhook_url,
-            webhook_key=hook,
+            webhook_key=keys.webhooks,
         ) as provider:
-            output.started(provider.url, plan, files)
+            environment = _environment(provider.url, plan, keys)
+            if plan.env_file is not None:
+                _write_environment(plan.env_file, environment, replaces=plan.overwrite)
+            output.started(provider.url, plan, environment)
             _ = await output.stop.wait()
         output.stopped(provider.report())
 
 
-@contextmanager
-def _key_files(pems: Mapping[str, bytes]) -> Generator[Mapping[str, Path], None, None]:
-    """Write keys to files that only their owner can read, and delete them when the block ends."""
-    with tempfile.TemporaryDirectory(prefix="smartglocal-") as folder:
-        paths = {name: Path(folder) / f"{name}.pem" for name in pems}
-        for name, path in paths.items():
-            path.touch(mode=0o600, exist_ok=False)
-            _ = path.write_bytes(pems[name])
-        yield paths
+def _environment(url: str, plan: EmulatorPlan, keys: EmulatorKeys) -> dict[str, str | None]:
+    """Return the variables of a client; None for the file of a key that the emulator lacks."""
+    variables: dict[str, str | None] = {
+        "SMARTGLOCAL_PROJECT": plan.project,
+        _PRIVATE_KEY: None,
+        "SMARTGLOCAL_SERVER": library.local_url(url),
+    }
+    return variables | {name: str(path) for name, path in keys.files.items()}
 
 
-def fault_script(
-    file: Path | None, shares: Sequence[str], rate: float | None, seed: int | None
-) -> library.FaultScript:
-    """Return the faults that one of ``--faults``, ``--fault`` and ``--fault-rate`` asks for.
+def _write_environment(
+    path: Path, environment: Mapping[str, str | None], *, replaces: bool
+) -> None:
+    """Write the variables to a file that only its owner can read.
 
     Raises:
-        InvalidRequest: two of them are given, or one is invalid.
+        OSError: there is such a file with other contents, and it isn't to be replaced; or it can't
+            be written.
 
     """
-    if (file is not None) + bool(shares) + (rate is not None) > 1:
-        name = "--faults" if file is not None else "--fault"
-        raise InvalidRequest(name, "use only one of --faults, --fault and --fault-rate")
-    if shares:
-        return library.FaultScript.each(_shares(shares), seed or 0)
-    if file is None:
-        return library.FaultScript.drops(rate or 0.0, seed or 0)
+    text = "".join(f"{line}\n" for line in env_lines(environment)).encode()
+    if not (path.exists() or path.is_symlink()):
+        write_new((path, text, OWNER_ONLY))
+        return
+    if path.is_file() and path.read_bytes() == text:
+        return
+    if not replaces:
+        problem = "exists already; use --overwrite to replace it, or another --env-file"
+        raise FileExistsError(errno.EEXIST, problem, path)
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    write_new((beside, text, OWNER_ONLY))
     try:
-        script = library.FaultScript.from_toml(file.read_text("utf-8"))
-    except UnicodeDecodeError:
-        raise InvalidRequest("--faults", f"{file} isn't UTF-8 text") from None
-    except InvalidRequest as error:
-        raise InvalidRequest(f"--faults: {file}: {error.field}", error.problem) from None
-    return script if seed is None else evolve(script, seed=seed)
+        _ = beside.replace(path)  # Whole or not at all, and never through a link.
+    except OSError:
+        beside.unlink()
+        raise
 
 
-def _shares(texts: Sequence[str]) -> dict[library.FaultKind, float]:
-    shares: dict[library.FaultKind, float] = {}
-    for text in texts:
-        name, _, number = text.partition("=")
-        kinds = [kind for kind in library.FaultKind if name in {kind.value, "all"}]
-        if not kinds:
-            known = ", ".join(library.FaultKind)
-            raise InvalidRequest("--fault", f"unknown kind {name!r}; known are all, {known}")
-        try:
-            share = float(number)
-        except ValueError:
-            problem = f"expected a share from 0 to 1 after the kind, as in {name}=0.1"
-            raise InvalidRequest("--fault", problem) from None
-        if not 0 <= share <= 1:
-            raise InvalidRequest("--fault", f"{name}: the share must be from 0 to 1")
-        shares |= dict.fromkeys(kinds, share)
-    return shares
+@contextmanager
+def _keys(plan: EmulatorPlan) -> Generator[EmulatorKeys, None, None]:
+    """Yield the keys of the folder of ``--keys``, or new ones that are deleted at the end."""
+    with ExitStack() as stack:
+        path = plan.keys or Path(stack.enter_context(_new_folder()))
+        folder = KeyFolder(path.absolute(), plan.name("keys"))
+        with folder.locked():
+            hook = folder.key("webhooks.pem")
+            files = {_WEBHOOK_KEY: folder.public("webhooks.pub.pem", hook)}
+            if plan.public_key is None:
+                client = folder.key(name := "emulator.pem").public
+                files = {_PRIVATE_KEY: folder.path / name, **files}
+            else:
+                client = _read_key(plan.public_key, plan.name("public_key"))
+        yield EmulatorKeys(client=client, webhooks=hook, files=files)
 
 
-def _read_key(file: Path | None) -> PublicKey:
-    source = f"--public-key: {file}"
+def _new_folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="smartglocal-")
+
+
+def _read_key(file: Path, name: str) -> PublicKey:
+    source = f"{name}: {file}"
     with named(settings={"public_key": source, "private_key": source}):
-        return PublicKey.from_pem(file.read_bytes() if file else b"")
+        return PublicKey.from_pem(file.read_bytes())

@@ -2,12 +2,16 @@
 
 import base64
 import binascii
+import fcntl
 import os
 import shlex
 import sys
-from contextlib import AbstractContextManager
+from collections.abc import Generator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
+
+from attrs import frozen
 
 from ..errors import InvalidCredentials, InvalidRequest
 from ..signing import PrivateKey, PublicKey
@@ -15,7 +19,7 @@ from .app import KeygenOptions, SignOptions, VerifyOptions
 from .errors import ExitCode, named, reader_may_leave, variable_of
 from .output import write_json, write_line
 
-_OWNER_ONLY: Final = 0o600
+OWNER_ONLY: Final = 0o600
 _FOR_ALL: Final = 0o644
 
 
@@ -27,7 +31,7 @@ def keygen(options: KeygenOptions) -> None:
     passphrase = _passphrase(options.passphrase_env)
     _refuse_existing(private, public)
     key = PrivateKey.generate(options.bits)
-    _write_new((private, key.pem(passphrase), _OWNER_ONLY), (public, key.public.pem(), _FOR_ALL))
+    write_new((private, key.pem(passphrase), OWNER_ONLY), (public, key.public.pem(), _FOR_ALL))
     if options.as_json:
         write_json(
             {
@@ -76,6 +80,49 @@ def verify(options: VerifyOptions) -> ExitCode:
     return ExitCode.DONE if is_valid else ExitCode.FAILED
 
 
+@frozen
+class KeyFolder:
+    """A folder in which keys are generated once; what uses it again has the same keys.
+
+    The folder is created if there is none. Only its owner can read the private keys.
+    """
+
+    path: Path
+    option: str
+    """The option that names the folder, for messages."""
+
+    @contextmanager
+    def locked(self) -> Generator[None, None, None]:
+        """Keep other processes out, so that two that start together have the same keys."""
+        if not self.path.parent.is_dir():
+            problem = f"there is no folder {self.path.parent}; create it first"
+            raise InvalidRequest(self.option, problem)
+        self.path.mkdir(mode=0o700, exist_ok=True)
+        folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
+
+    def key(self, name: str) -> PrivateKey:
+        """Return the private key of a file, which is generated if there is none."""
+        path = self.path / name
+        if not path.exists():
+            write_new((path, PrivateKey.generate().pem(), OWNER_ONLY))
+        with _key_named(self.option, path):
+            return PrivateKey.from_pem(path.read_bytes())
+
+    def public(self, name: str, key: PrivateKey) -> Path:
+        """Return the file of a key's public part, which is written if there is none."""
+        path, pem = self.path / name, key.public.pem()
+        if not path.exists():
+            write_new((path, pem, _FOR_ALL))
+        if path.read_bytes() != pem:
+            raise InvalidRequest(self.option, f"{path} is of another key; move it away")
+        return path
+
+
 def _key_named(option: str, path: Path) -> AbstractContextManager[None]:
     source = f"{option}: {path}"
     return named(
@@ -112,7 +159,7 @@ def _refuse_existing(*paths: Path) -> None:
             raise FileExistsError(17, "exists already; move it away, or use another --output", path)
 
 
-def _write_new(*files: tuple[Path, bytes, int]) -> None:
+def write_new(*files: tuple[Path, bytes, int]) -> None:
     """Write all of the files, or none; an existing file is an error."""
     made: list[Path] = []
     try:

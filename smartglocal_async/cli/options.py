@@ -1,21 +1,29 @@
 """The options that several commands share: one name, one placeholder and one help text each."""
 
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
+from ..errors import InvalidRequest
+from ..models.money import AmountDetails
+
+_AMOUNT: Final = re.compile(r"([0-9.]+) ?([A-Za-z]{3})")
+
 AsJson = Annotated[
-    bool, typer.Option("--json", help="Write JSON to standard output, and nothing else.")
+    bool, typer.Option("--json", help="Write JSON to standard output, nothing else.")
 ]
 _output = typer.Option("--output", metavar="PATH", help="File to write.", show_default=False)
 Output = Annotated[Path, _output]
 OptionalOutput = Annotated[Path | None, _output]
 Yes = Annotated[bool, typer.Option("--yes", help="Don't ask; required without a terminal.")]
-Host = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")]
-Port = Annotated[
-    int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 chooses a free port.")
-]
+_host = typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")
+Host = Annotated[str, _host]
+OptionalHost = Annotated[str | None, _host]
+_port = typer.Option("--port", metavar="N", min=0, max=65535, help="0 chooses a free port.")
+Port = Annotated[int, _port]
+OptionalPort = Annotated[int | None, _port]
 Seed = Annotated[
     int | None, typer.Option("--seed", metavar="N", help="The same seed chooses the same faults.")
 ]
@@ -26,7 +34,7 @@ FaultRate = Annotated[
         metavar="SHARE",
         min=0.0,
         max=1.0,
-        help="Share of attempts that get a fault, such as 0.1.",
+        help="Share of faulty attempts.",
     ),
 ]
 PassphraseEnv = Annotated[
@@ -54,3 +62,25 @@ OptionalPublicKeyFile = Annotated[Path | None, _public_key]
 Concurrency = Annotated[
     int, typer.Option("--concurrency", metavar="N", min=1, help="How many run at the same time.")
 ]
+
+
+def amounts(option: str, typed: list[str] | None) -> dict[str, AmountDetails]:
+    """Return the amounts of an option, by currency.
+
+    Raises:
+        InvalidRequest: a text isn't an amount, or a currency is repeated.
+
+    """
+    read: dict[str, AmountDetails] = {}
+    for text in typed or ():
+        parts = _AMOUNT.fullmatch(text)
+        if parts is None:
+            raise InvalidRequest(option, "expected an amount with its currency, such as 1234.56usd")
+        try:
+            amount = AmountDetails.of(*parts.groups())
+        except InvalidRequest as error:
+            raise InvalidRequest(option, error.problem) from None
+        if amount.currency in read:
+            raise InvalidRequest(option, f"is given twice for {amount.currency}")
+        read[amount.currency] = amount
+    return read

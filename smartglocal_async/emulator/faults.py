@@ -4,18 +4,18 @@ import enum
 import hashlib
 import math
 import re
-import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Final, Self, TypeVar
+from typing import Final, Self
 
 from attrs import Factory, define, evolve, field, frozen
 
 from ..errors import InvalidRequest
 from .bank.messages import ABOUT_SESSIONS, CREATE, OPERATIONS
-from .bank.validation import JsonObject, is_array, is_object
+from .bank.validation import is_array, is_object
 from .bank.wrong_answers import Foreign
+from .toml_tables import check_keys, parse_toml, value_of, values_of
 
 _MAX_SECONDS: Final = 86_400.0
 
@@ -289,8 +289,6 @@ class Fault:
         return math.ceil(self.seconds)
 
 
-_Choice = TypeVar("_Choice", bound=enum.StrEnum)
-
 _BITS: Final = 53  # as many as a float holds, so that a roll stays below 1
 _DROPS: Final = (
     Fault(FaultKind.BEFORE),
@@ -359,16 +357,22 @@ class FaultScript:
                 as in ``fault[2].rate``.
 
         """
-        try:
-            table: JsonObject = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise InvalidRequest("script", f"isn't TOML: {error}") from error
-        _only(table, ("seed", "fault"))
-        entries = table.get("fault", [])
+        table = parse_toml(text, "script")
+        check_keys(table, ("seed", "fault"))
+        seed = value_of(int, "seed", table["seed"]) if "seed" in table else 0
+        return cls.from_entries(table.get("fault", []), seed)
+
+    @classmethod
+    def from_entries(cls, entries: object, seed: int = 0) -> Self:
+        """Return the script of a list of tables with the fields of `Fault`.
+
+        Raises:
+            InvalidRequest: it is no such list, or an entry is wrong; names it as `from_toml`.
+
+        """
         if not is_array(entries):
             raise InvalidRequest("fault", "must be tables: write [[fault]] above each")
-        faults = tuple(_entry(place, entry) for place, entry in enumerate(entries))
-        return cls(faults, _whole(table, "seed") if "seed" in table else 0)
+        return cls(tuple(_entry(place, entry) for place, entry in enumerate(entries)), seed)
 
     def choose(
         self,
@@ -431,88 +435,8 @@ def _entry(place: int, entry: object) -> Fault:
 def _fault(entry: object) -> Fault:
     if not is_object(entry):
         raise InvalidRequest("kind", "must be a table: write [[fault]] above it")
-    _only(entry, ("kind", *_READERS))
-    if not entry.keys() & {"rate", "nth"}:
+    # Without a kind, the message names the kinds.
+    values = values_of(Fault, {"kind": None, **entry})
+    if not values.keys() & {"rate", "nth"}:
         raise InvalidRequest("rate", "is missing; without rate or nth the fault never applies")
-    kind = _member(FaultKind, entry, "kind")
-    fields = {name: reader(entry, name) for name, reader in _READERS.items() if name in entry}
-    return Fault(kind, **fields)
-
-
-def _only(table: JsonObject, names: tuple[str, ...]) -> None:
-    for name in table:
-        if name not in names:
-            raise InvalidRequest(name, f"there is no such field; there are {', '.join(names)}")
-
-
-def _number(table: JsonObject, name: str) -> float:
-    value = table.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidRequest(name, "must be a number")
-    return value
-
-
-def _whole(table: JsonObject, name: str) -> int:
-    value = table.get(name)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidRequest(name, "must be a whole number")
-    return value
-
-
-def _numbers(table: JsonObject, name: str) -> tuple[int, ...]:
-    value = table.get(name)
-    if not is_array(value):
-        raise InvalidRequest(name, "must be a list of whole numbers, such as [1, 3]")
-    return tuple(_whole({name: item}, name) for item in value)
-
-
-def _text(table: JsonObject, name: str) -> str:
-    value = table.get(name)
-    if not isinstance(value, str):
-        raise InvalidRequest(name, "must be a string")
-    return value
-
-
-def _flag(table: JsonObject, name: str) -> bool:
-    value = table.get(name)
-    if not isinstance(value, bool):
-        raise InvalidRequest(name, "must be true or false")
-    return value
-
-
-def _answer(table: JsonObject, name: str) -> TwiceAnswer:
-    return _member(TwiceAnswer, table, name)
-
-
-def _foreign(table: JsonObject, name: str) -> Foreign:
-    return _member(Foreign, table, name)
-
-
-def _member(choices: type[_Choice], table: JsonObject, name: str) -> _Choice:
-    value = table.get(name)
-    for choice in choices:
-        if choice == value:
-            return choice
-    raise InvalidRequest(name, f"must be one of {', '.join(choices)}")
-
-
-_READERS: Final[Mapping[str, Callable[[JsonObject, str], Any]]] = MappingProxyType(
-    {
-        "rate": _number,
-        "nth": _numbers,
-        "key": _text,
-        "operation": _text,
-        "times": _whole,
-        "seconds": _number,
-        "status": _whole,
-        "code": _text,
-        "processed": _flag,
-        "twice": _flag,
-        "answer": _answer,
-        "shows": _foreign,
-        "factor": _whole,
-        "currency": _text,
-        "moved": _flag,
-        "as_date": _flag,
-    }
-)
+    return Fault(**values)

@@ -1,5 +1,7 @@
 """The handle to a running emulator; safe to use from any thread."""
 
+from datetime import date
+
 from attrs import field, frozen
 
 from ..errors import InvalidRequest
@@ -99,6 +101,15 @@ class Provider:
         with self._dispatcher.lock:
             _ = self._dispatcher.advance()
             return self._dispatcher.bank.report()
+
+    def payouts_report(self, day: date | None = None) -> str:
+        """Return the provider's payouts report of a day (UTC) as CSV; without a day, of all days.
+
+        It has the payouts that succeeded, and a row of its own for each that a bank returned.
+        """
+        with self._dispatcher.lock:
+            _ = self._dispatcher.advance()
+            return self._dispatcher.bank.payouts_report(day)
 
     def order(self, key: str) -> Order:
         """Return what happened under ``key``; all zeros if it never arrived.

@@ -2,7 +2,7 @@
 
 import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -11,9 +11,15 @@ from attrs import field, frozen
 from ..errors import InvalidRequest
 from ..idempotency import DEFAULT_KEY_FIELD
 from ..models.events import ACTION, ACTION_TPAY, CONFIRM, CONFIRM_SBERPAY
+from ..models.money import EXPONENTS
 
 _NO_WALLETS: Final[Mapping[str, int]] = MappingProxyType({})
 _VERSIONS: Final = (1, 2)
+_HTTP_METHODS: Final = ("POST", "GET")
+_HTTP_STATUSES: Final = range(200, 600)
+# About 30 years: a time that is further away than the calendar can't be scheduled.
+_MAX: Final = MappingProxyType({"seconds": 1e9, "minutes": 1e7, "days": 1e4})
+_MAX_NUMBER: Final = 2**53
 
 
 class Duplicates(enum.Enum):
@@ -134,6 +140,12 @@ class Rules:
     """Whether metadata that is a string or a whole number counts as a key; unknown."""
     error_http_status: int = 400
     """HTTP status of error envelopes; unknown. 200 is as possible as 400."""
+    text_amounts: Permission = Permission.REFUSE
+    """Whether an amount may be a string of digits, as one example of the page of Russian cards has
+    it; all tables say that it is a whole number."""
+    content_type: Reaction = Reaction.IGNORE
+    """How a request is answered whose ``Content-Type`` isn't ``application/json``, which the page
+    of the format lists as mandatory."""
     http_methods: Mapping[str, str] = field(default=MappingProxyType({}), hash=False)
     """Calls by path, each with its HTTP method, where that isn't the usual one.
 
@@ -190,6 +202,12 @@ class Rules:
     """Whether ``payment_refunded`` is sent for a returned payout; an older page says that nothing
     is, a switch."""
     returned_payout: ReturnedPayout = ReturnedPayout.SUCCEEDED
+    older_report: bool = False
+    """Whether the payouts report has the columns of the page's older version."""
+    returns_have_ids: bool = False
+    """Whether the report has the refund's id for a returned payout, not the payout's; unknown."""
+    negative_returns: bool = False
+    """Whether the report shows the amount of a returned payout as negative; unknown."""
     second_start: Permission = Permission.REFUSE
     """Whether a start in a session under way adds an item; unknown.
 
@@ -248,15 +266,40 @@ class Rules:
     """Opening balance of each currency that isn't in `wallets`."""
 
     def __attrs_post_init__(self) -> None:
-        for name in _NOT_NEGATIVE:
-            if not getattr(self, name) >= 0:  # NaN too
-                raise InvalidRequest(name, "must not be negative")
-        if any(amount < 0 for amount in self.wallets.values()):
-            raise InvalidRequest("wallets", "balances must not be negative")
-        if self.webhook_version not in _VERSIONS:
-            raise InvalidRequest("webhook_version", "must be 1 or 2")
+        for name, problem in self._problems():
+            raise InvalidRequest(name, problem)
+
+    def _problems(self) -> Iterator[tuple[str, str]]:
+        yield from self._wrong_numbers()
+        yield from self._wrong_currencies()
+        for path, method in self.http_methods.items():
+            if method not in _HTTP_METHODS:
+                yield f"http_methods.{path}", "must be POST or GET"
+        if not self.key_field:
+            yield "key_field", "must not be empty"
         if _ID_MARK.fullmatch(self.id_mark) is None:
-            raise InvalidRequest("id_mark", "must be up to 32 letters and digits, then '_'")
+            yield "id_mark", "must be up to 32 letters and digits, then '_'"
+
+    def _wrong_numbers(self) -> Iterator[tuple[str, str]]:
+        for name in _NOT_NEGATIVE:
+            number = getattr(self, name)
+            if not number >= 0:  # NaN too
+                yield name, "must not be negative"
+            elif number > _MAX.get(name.rpartition("_")[2], _MAX_NUMBER):
+                yield name, "is too large"
+        if self.error_http_status not in _HTTP_STATUSES:
+            yield "error_http_status", "must be from 200 to 599"
+        if self.webhook_version not in _VERSIONS:
+            yield "webhook_version", "must be 1 or 2"
+
+    def _wrong_currencies(self) -> Iterator[tuple[str, str]]:
+        for code, amount in self.wallets.items():
+            if code not in EXPONENTS:
+                yield "wallets", f"{code} is no ISO 4217 code"
+            if not 0 <= amount <= _MAX_NUMBER:
+                yield "wallets", f"{code}: must be from 0 to {_MAX_NUMBER} minor units"
+        if self.converts_to is not None and self.converts_to.lower() not in EXPONENTS:
+            yield "converts_to", "is no ISO 4217 code"
 
 
 _ID_MARK: Final = re.compile(r"([A-Za-z0-9]{1,32}_)?")

@@ -100,6 +100,16 @@ def test_an_option_has_a_help_text(path):
     assert not unexplained
 
 
+def test_help_of_the_emulator_has_a_line_for_each_option(monkeypatch):
+    """Each of its many options is explained in one line of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    text = run("emulator", "--help").stdout.partition("Options:\n")[2]
+    lines = [line for line in text.splitlines() if line]
+    assert len(lines) == len(TREE["emulator",].params) + 1  # and --help
+    assert all(line.startswith("  -") for line in lines)
+    assert max(map(len, lines)) <= 80
+
+
 def test_an_option_is_one_thing():
     """An option of several commands has the same metavar in all, and one help text in a group."""
     found = {}
@@ -128,6 +138,7 @@ def test_choices_are_those_of_the_library():
         one.name: list(one.type.choices) for one in TREE["emulator",].params if has_choices(one)
     }
     assert params == {
+        "webhook_version": ["v1", "v2"],
         "duplicates": [str(one.value) for one in emulator.Duplicates],
         "confirm": [str(one.value) for one in emulator.Confirmation],
         "second_start": [str(one.value) for one in emulator.Permission],

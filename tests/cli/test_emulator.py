@@ -29,12 +29,12 @@ from smartglocal_async.cli import emulator as command
 from smartglocal_async.cli import signals
 from smartglocal_async.cli.app import app
 from smartglocal_async.cli.emulator import RequestTable, address_lines, report_lines
+from smartglocal_async.cli.emulator_config import EmulatorPlan, fault_script
 from smartglocal_async.emulator import (
     FaultKind,
     FaultScript,
     Report,
     RequestRecord,
-    Rules,
     local_url,
 )
 
@@ -214,23 +214,20 @@ class Started(command.EmulatorOutput):
         super().__init__(as_json)
         self.address = asyncio.get_running_loop().create_future()
 
-    def started(self, url, plan, files) -> None:
+    def started(self, url, plan, environment) -> None:
         """Write the lines, and give the address away."""
-        super().started(url, plan, files)
+        super().started(url, plan, environment)
         self.address.set_result(url)
 
 
 @pytest.fixture
-def plan(key):
+def plan(key, tmp_path):
     """Return the plan of a server whose first answer is lost."""
-    return command.EmulatorPlan(
-        host="127.0.0.1",
+    (tmp_path / "shop.pub.pem").write_bytes(key.public.pem())
+    return EmulatorPlan(
         port=0,
-        project="demo",
-        public_key=key.public,
-        own_key=None,
+        public_key=tmp_path / "shop.pub.pem",
         faults=FaultScript.from_toml('[[fault]]\nkind = "after"\nnth = [1]'),
-        rules=Rules(),
     )
 
 
@@ -388,7 +385,7 @@ def test_seed_overrules_that_of_the_script(tmp_path, seed, chosen):
     """--seed wins over the file's own, zero included."""
     script = tmp_path / "faults.toml"
     script.write_text('seed = 5\n[[fault]]\nkind = "slow"\nrate = 0.5')
-    assert command.fault_script(script, (), None, seed).seed == chosen
+    assert fault_script(script, (), None, seed).seed == chosen
 
 
 @pytest.mark.parametrize(
@@ -402,7 +399,7 @@ def test_seed_overrules_that_of_the_script(tmp_path, seed, chosen):
 )
 def test_rates_make_a_script(rates, kinds):
     """Each --fault names a kind or all of them, and a later one overrules an earlier one."""
-    script = command.fault_script(None, rates, None, 4)
+    script = fault_script(None, rates, None, 4)
     assert {fault.kind: fault.rate for fault in script.faults} == kinds
     assert script.seed == 4
 

@@ -124,7 +124,7 @@ def test_half_a_pair_is_not_left_behind(tmp_path):
     """Where the second file can't be written, the first one goes again."""
     private, public = tmp_path / "k.pem", tmp_path / "absent" / "k.pub.pem"
     with pytest.raises(FileNotFoundError):
-        keys._write_new((private, b"private", 0o600), (public, b"public", 0o644))
+        keys.write_new((private, b"private", 0o600), (public, b"public", 0o644))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -133,7 +133,7 @@ def test_file_made_meanwhile_stays(tmp_path):
     path = tmp_path / "k.pem"
     path.write_text("precious")
     with pytest.raises(FileExistsError):
-        keys._write_new((path, b"private", 0o600))
+        keys.write_new((path, b"private", 0o600))
     assert path.read_text() == "precious"
 
 

@@ -47,7 +47,10 @@ async def ask(provider: Provider, call: str, request: object, host: str = "local
     return json.loads(got)
 
 
-PAGES: Final = ("/", "/emulator/", "/emulator/report", "/emulator/orders", "/emulator/marks")
+PAGES: Final = (
+    *("/", "/emulator/", "/emulator/report", "/emulator/orders", "/emulator/marks"),
+    "/emulator/payouts-report",
+)
 
 
 @pytest.mark.parametrize("path", PAGES)

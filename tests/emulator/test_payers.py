@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import pytest
-from emulated import NOW, ask, show
+from emulated import NOW, ask, payout, show
 
 from smartglocal_async.emulator import Confirmation, Rules, ShownAmounts, TimeoutWord, TPayTimeout
 from smartglocal_async.emulator.bank.bank import EmulatedBank
@@ -305,3 +305,58 @@ def test_a_returned_payout(*, tells: bool) -> None:
     sent = [one.type for one in bank.take_notifications()]
     assert ("payment_refunded" in sent) is tells
     assert bank.report().moved == 1
+
+
+def returned_payouts(rules: Rules) -> EmulatedBank:
+    """Return a bank that paid two payouts, returned one of them a day later, and declined one."""
+    bank = EmulatedBank(rules)
+    for number, amount in enumerate((1_250, 66_601, 5), 1):
+        terms = payout(amount, number="4200801234568800")
+        metadata = "330" if amount == 5 else {"a": number}
+        _ = ask(bank, "session/init/payout", {**terms, "metadata": metadata})
+        _ = ask(bank, "session/confirm", {"session_id": f"ps_{number}"})
+        _ = show(bank, f"ps_{number}")
+    assert bank.return_payout("ps_1", NOW + timedelta(days=1))
+    return bank
+
+
+NEWER = (
+    "operationId,transactionDate,finishedAt,typeOfPayment,paymentFast,paymentSessionId,"
+    "paymentSessionMerchantMetadata,paymentMethodIdentity,product,grossLocalAmount,"
+    "paymentLocalAmount,feesLocalAmount,Currency amount,Currency fee,RRN"
+)
+OLDER = (
+    "operationId,transactionDate,finishedAt,typeOfPayment,paymentFast,paymentSessionId,contract,"
+    "paymentSessionMerchantMetadata,paymentMethodIdentity,product,grossLocalAmount,"
+    "paymentLocalAmount,feesLocalAmount,currency,RRN"
+)
+
+
+def test_the_payouts_report() -> None:
+    """A row for each payout that succeeded, and one of its own for the one that came back."""
+    bank = returned_payouts(Rules())
+    head, first, third, back = bank.payouts_report(None).splitlines()
+    assert head == NEWER
+    assert first == (
+        'po_1,2024-05-27 02:03:00,2024-05-27 02:03:00,Advice,0,ps_1,"{""a"": 1}",420080******8800,'
+        "payouts,12.50,12.50,0,USD,USD,000000000001"
+    )
+    assert third.startswith('po_3,2024-05-27 02:03:00,2024-05-27 02:03:00,Advice,0,ps_3,"""330""",')
+    assert back.startswith("po_1,2024-05-28 02:03:00,2024-05-28 02:03:00,Refund,0,ps_1,")
+    assert ",12.50,12.50,0,USD,USD," in back
+
+
+def test_the_report_of_a_day() -> None:
+    """It has what ended on that day; a day without operations is an empty report."""
+    bank = returned_payouts(Rules())
+    days = [bank.payouts_report(NOW.date() + timedelta(days=ahead)) for ahead in range(3)]
+    assert [text.count("\n") for text in days] == [3, 2, 1]
+
+
+def test_reports_on_which_pages_disagree() -> None:
+    """The columns of the older page, and what isn't known of a returned payout, are switches."""
+    rules = Rules(older_report=True, returns_have_ids=True, negative_returns=True)
+    head, *_, back = returned_payouts(rules).payouts_report(None).splitlines()
+    assert head == OLDER
+    assert back.startswith("rf_1,")
+    assert ",-12.50,-12.50,0,USD," in back

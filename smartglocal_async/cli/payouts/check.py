@@ -1,6 +1,5 @@
 """``payouts check``: checks a file of payouts, without credentials and without sending anything."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ from ...payouts.preflight import PossibleDuplicate, Preflight
 from ...payouts.preflight import check as check_orders
 from ...payouts.stop_rules import StopOn
 from ..errors import ExitCode, reader_may_leave
+from ..options import amounts
 from ..output import counted, write_json
 from ..tables import cell, console, money, show, table
 from .commands import CheckOptions, PayOptions, SubmitOptions
@@ -24,7 +24,6 @@ from .commands import CheckOptions, PayOptions, SubmitOptions
 EXPECT: Final = "--expect-total"
 PREFIX: Final = "--key-prefix"
 SPEND: Final = "--spend-limit"
-_AMOUNT: Final = re.compile(r"([0-9.]+) ?([A-Za-z]{3})")
 
 
 def check(options: CheckOptions) -> ExitCode:
@@ -73,28 +72,6 @@ def checked(
         elif not found.is_fit:
             write_json(facts(found))
     return found
-
-
-def amounts(option: str, typed: list[str] | None) -> dict[str, AmountDetails]:
-    """Return the amounts of an option, by currency.
-
-    Raises:
-        InvalidRequest: a text isn't an amount, or a currency is repeated.
-
-    """
-    read: dict[str, AmountDetails] = {}
-    for text in typed or ():
-        parts = _AMOUNT.fullmatch(text)
-        if parts is None:
-            raise InvalidRequest(option, "expected an amount with its currency, such as 1234.56usd")
-        try:
-            amount = AmountDetails.of(*parts.groups())
-        except InvalidRequest as error:
-            raise InvalidRequest(option, error.problem) from None
-        if amount.currency in read:
-            raise InvalidRequest(option, f"is given twice for {amount.currency}")
-        read[amount.currency] = amount
-    return read
 
 
 def facts(found: Preflight) -> dict[str, Any]:

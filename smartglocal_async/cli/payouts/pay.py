@@ -28,6 +28,7 @@ from ...payouts.protocol import Mode
 from ...payouts.stop_rules import StopOn, on_signals
 from ...retry import Timing
 from ..errors import ExitCode, message_of, reader_may_leave
+from ..options import amounts
 from ..output import complain, remark
 from ..signals import run_async, sigterm_interrupts
 from .batches import find_batch, find_file, found_batch, known_batch
@@ -35,7 +36,6 @@ from .check import (
     EXPECT,
     PREFIX,
     SPEND,
-    amounts,
     batch_of,
     check_limits,
     checked,

@@ -19,6 +19,7 @@ from ...payouts.shared_batch import Submission
 from ...payouts.stop_rules import StopOn
 from ...retry import Timing
 from ..errors import ExitCode, reader_may_leave
+from ..options import amounts
 from ..output import counted, write_json
 from ..signals import run_async, sigterm_interrupts
 from ..tables import cell, console, money, show, table
@@ -26,7 +27,6 @@ from .batches import code_of_counts, find_file, known_batch, rules_facts, rules_
 from .check import (
     EXPECT,
     PREFIX,
-    amounts,
     batch_of,
     check_limits,
     checked,

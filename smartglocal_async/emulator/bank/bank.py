@@ -3,7 +3,7 @@
 import base64
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from typing import Final
 
@@ -35,7 +35,7 @@ from .sessions import EmulatedSession, Item, ItemKind, ItemStage
 from .statistics import MAKING, Counts, Movement, Order, Report
 from .tokens import Tokens
 from .validation import JsonObject, problem_of
-from .views import Views
+from .views import Views, payouts_report
 from .wrong_answers import Foreign, altered, made_up
 
 CHALLENGE_PATH: Final = "/emulator/3ds/"
@@ -226,6 +226,10 @@ class EmulatedBank:
     def marked(self) -> Mapping[tuple[str, str], Sequence[Movement]]:
         """Return the money that was moved, by journal and key of its mark."""
         return self._counts.marked()
+
+    def payouts_report(self, day: date | None) -> str:
+        """Return the daily payouts report as CSV; without a day, that of all days."""
+        return payouts_report(self._session_service.sessions.values(), self.rules, day)
 
     def report(self) -> Report:
         """Return the counts so far."""

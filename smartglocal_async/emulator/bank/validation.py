@@ -50,6 +50,15 @@ def with_objects(request: JsonObject) -> JsonObject:
     }
 
 
+def with_numbers(request: JsonObject) -> JsonObject:
+    """Return a request whose amount is a number where it was a string of digits."""
+    money = request.get("amount_details")
+    amount = money.get("amount") if is_object(money) else None
+    if not is_object(money) or not isinstance(amount, str) or not _DIGITS.fullmatch(amount):
+        return request
+    return {**request, "amount_details": {**money, "amount": int(amount)}}
+
+
 def terms_problem(request: JsonObject, version: int) -> str | None:
     """Return the first problem with the terms of an operation, or None."""
     for check in _CHECKS:
@@ -132,6 +141,7 @@ _CHECKS: Final[tuple[Callable[[JsonObject, int], str | None], ...]] = (
 
 Check: TypeAlias = Callable[[JsonObject, int], str | None]
 
+_DIGITS: Final = re.compile(r"[0-9]{1,18}")
 _NUMBER: Final = re.compile(r"[0-9]{12,19}")
 _PHONE: Final = re.compile(r"\+?[0-9]{10,15}")
 _CHANNELS: Final = ("app", "mobile_web", "web")

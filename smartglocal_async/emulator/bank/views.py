@@ -1,13 +1,20 @@
-"""Sessions as JSON, members in the order of the provider's samples."""
+"""Sessions as JSON, members in the order of the provider's samples; payouts as a daily report."""
 
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Final
 
 from attrs import frozen
 
+from ...models.money import EXPONENTS
 from ..settings import Rules, ShownAmounts
 from .payers import bank_of, customer_view, timeout_statuses
 from .sessions import EmulatedSession, Item, ItemKind, ItemRefund, ItemStage, moment, statuses
-from .tokens import Tokens, masked
+from .tokens import Tokens, masked, number_of
 from .validation import PAYOUT_NAMES, JsonObject, is_array, is_object
 
 _LISTS: Final = {1: ("payments", "acquiring_payments"), 2: ("payout_list", "payment_list")}
@@ -153,3 +160,75 @@ def _transaction(item: Item) -> JsonObject:
     # Documented by an example: two texts of digits.
     number = int(item.id.rpartition("_")[2])
     return {"rrn": f"{number:012}", "auth_code": f"{number:06}"}
+
+
+_REPORT: Final = (
+    *("operationId", "transactionDate", "finishedAt", "typeOfPayment", "paymentFast"),
+    *("paymentSessionId", "paymentSessionMerchantMetadata", "paymentMethodIdentity", "product"),
+    *("grossLocalAmount", "paymentLocalAmount", "feesLocalAmount"),
+)
+_NEWER: Final = (*_REPORT, "Currency amount", "Currency fee", "RRN")
+_OLDER: Final = (*_REPORT[:6], "contract", *_REPORT[6:], "currency", "RRN")
+
+
+def payouts_report(sessions: Iterable[EmulatedSession], rules: Rules, day: date | None) -> str:
+    """Return the daily payouts report as CSV: the payouts that succeeded, and those returned.
+
+    The columns are those of the provider's page (finance/payouts-daily-report), in its newer or
+    older version. Separator, encoding and the borders of a day are unknown: commas, and UTC.
+    """
+    rows = [row for session in sessions for row in _report_rows(session, rules)]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _OLDER if rules.older_report else _NEWER, extrasaction="ignore")
+    writer.writeheader()
+    for time, row in sorted(rows, key=lambda one: one[0]):
+        if day is None or time.astimezone(UTC).date() == day:
+            writer.writerow(row)
+    return text.getvalue()
+
+
+def _report_rows(
+    session: EmulatedSession, rules: Rules
+) -> Iterator[tuple[datetime, dict[str, str]]]:
+    for item in session.items:
+        if item.kind is not ItemKind.PAYOUT or item.stage is not ItemStage.SUCCEEDED:
+            continue
+        yield item.finished_at or item.created_at, _report_row(session, item, None, rules)
+        for refund in item.refunds:
+            row = _report_row(session, item, refund, rules)
+            yield refund.finished_at or refund.created_at, row
+
+
+def _report_row(
+    session: EmulatedSession, item: Item, refund: ItemRefund | None, rules: Rules
+) -> dict[str, str]:
+    made = item if refund is None else refund
+    units = item.amount if refund is None else refund.amount
+    if refund is not None and rules.negative_returns:
+        units = -units
+    amount = str(Decimal(units).scaleb(-(EXPONENTS.get(item.currency) or 0)))
+    metadata = item.terms.get("metadata")
+    card = number_of(item.instrument)
+    return {
+        "operationId": made.id if rules.returns_have_ids else item.id,
+        "transactionDate": _report_time(made.created_at),
+        "finishedAt": _report_time(made.finished_at or made.created_at),
+        "typeOfPayment": "Advice" if refund is None else "Refund",
+        "paymentFast": "0",
+        "paymentSessionId": session.id,
+        "contract": "100-C-000000",
+        "paymentSessionMerchantMetadata": "" if metadata is None else json.dumps(metadata),
+        "paymentMethodIdentity": "" if card is None else f"{card[:6]}******{card[-4:]}",
+        "product": "payouts",
+        "grossLocalAmount": amount,
+        "paymentLocalAmount": amount,
+        "feesLocalAmount": "0",
+        "Currency amount": item.currency.upper(),
+        "Currency fee": item.currency.upper(),
+        "currency": item.currency.upper(),
+        "RRN": str(_transaction(item)["rrn"]),
+    }
+
+
+def _report_time(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}"

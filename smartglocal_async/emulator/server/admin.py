@@ -1,6 +1,7 @@
 """The emulator's own pages: its counts, and a payer's 3-D Secure."""
 
 from collections.abc import Callable, Mapping
+from datetime import date
 from html import escape
 from typing import Final
 from urllib.parse import parse_qs
@@ -30,6 +31,7 @@ def start_page(project: str) -> str:
             ("report", "counts since the start"),
             ("orders", "money that moved, by key"),
             ("marks", "money that moved, by journal and key of the payout"),
+            ("payouts-report", "the payouts report, a CSV; of a day: ?day=2026-11-30"),
         )
     )
     return _page(
@@ -85,6 +87,8 @@ START_PATH: Final = "/emulator/"
 REPORT_PATH: Final = "/emulator/report"
 ORDERS_PATH: Final = "/emulator/orders"
 MARKS_PATH: Final = "/emulator/marks"
+PAYOUTS_REPORT_PATH: Final = "/emulator/payouts-report"
+_BAD_REQUEST: Final = 400
 _NOT_FOUND: Final = 404
 _MISDIRECTED: Final = 421
 _HEADERS: Final[Mapping[str, str]] = {"Cache-Control": "no-store"}
@@ -112,10 +116,24 @@ async def answer_page(
             _ = dispatcher.advance()
             report = counts(dispatcher.bank)
         return web.json_response(report)
+    if request.method == "GET" and request.path == PAYOUTS_REPORT_PATH:
+        return _payouts_report(dispatcher, request.query.get("day"))
     if request.method in {"GET", "POST"} and request.path.startswith(CHALLENGE_PATH):
         body = await request.content.read() if request.method == "POST" else b""
         return _challenge(dispatcher, request.path.removeprefix(CHALLENGE_PATH), body)
     return None
+
+
+def _payouts_report(dispatcher: Dispatcher, day: str | None) -> web.Response:
+    try:
+        wanted = None if day is None else date.fromisoformat(day)
+    except ValueError:
+        text = "day: must be a date such as 2026-11-30\n"
+        return web.Response(status=_BAD_REQUEST, text=text, headers=_HEADERS)
+    with dispatcher.lock:
+        _ = dispatcher.advance()
+        report = dispatcher.bank.payouts_report(wanted)
+    return web.Response(text=report, content_type="text/csv", headers=_HEADERS)
 
 
 def _report(bank: EmulatedBank) -> object:

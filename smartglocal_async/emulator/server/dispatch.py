@@ -25,10 +25,11 @@ from ..bank.messages import (
 )
 from ..bank.processing import Notification
 from ..bank.statistics import RequestRecord
-from ..bank.validation import JsonObject, is_array, is_object, with_objects
+from ..bank.validation import JsonObject, is_array, is_object, with_numbers, with_objects
 from ..bank.webhooks import WebhookQueue
 from ..bank.wrong_answers import Foreign
 from ..faults import Fault, FaultKind, FaultPicker, TwiceAnswer
+from ..settings import Permission, Reaction
 from .faulty_responses import FaultContext, HttpResponse, envelope, faulty
 
 _PROJECT: Final = "X-PARTNER-PROJECT"
@@ -44,6 +45,8 @@ _BAD_SIGNATURE: Final = refusal(
     "authentication_error", "X-PARTNER-SIGN isn't a signature of this body"
 )
 _NOT_JSON: Final = refusal(INVALID_REQUEST, "the body must be a JSON object")
+_JSON: Final = "application/json"
+_WRONG_TYPE: Final = refusal(INVALID_REQUEST, f"Content-Type must be {_JSON}")
 _NO_SUCH_CALL: Final = refusal(INVALID_REQUEST, "there is no such method")
 _NO_RESPONSE: Final = HttpResponse(status=200, body=b"")
 
@@ -95,8 +98,10 @@ class Dispatcher:
             return self._reject(request, now, _UNKNOWN_PROJECT)
         if not self.public_key.verifies(request.body, request.headers.get(_SIGNATURE, "")):
             return self._reject(request, now, _BAD_SIGNATURE)
+        if not self._takes_type(request):
+            return self._reject(request, now, _WRONG_TYPE)
         found = route(request.path)
-        params = {} if found and found[0] == BANKS else parse(request.body)
+        params = {} if found and found[0] == BANKS else self._params(request.body)
         if params is None:
             return self._reject(request, now, _NOT_JSON)
         if found is None or request.method != method(found[0], self.bank.rules):
@@ -140,6 +145,16 @@ class Dispatcher:
             session_id=answer.session_id if answer else None,
         )
         return Handled(response=response, record=record, fault=fault)
+
+    def _params(self, body: bytes) -> JsonObject | None:
+        params = parse(body)
+        if params is None or self.bank.rules.text_amounts is Permission.REFUSE:
+            return params
+        return with_numbers(params)
+
+    def _takes_type(self, request: IncomingRequest) -> bool:
+        given = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        return given == _JSON or self.bank.rules.content_type is Reaction.IGNORE
 
     @property
     def may_send_webhooks(self) -> bool:

@@ -19,6 +19,8 @@ from .admin import answer_page, is_page
 from .dispatch import Dispatcher, Handled, IncomingRequest
 
 _HANG_SECONDS: Final = 60.0
+_CONTINUES: Final = "100-continue"
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _BACKLOG: Final = 1024
 # A connection that was just accepted reaches the server some iterations of the event loop later;
 # asyncio logs an error if the server is closed by then.
@@ -70,6 +72,8 @@ class _Handler:
             if page is not None:
                 self.dispatcher.wake_delivery()
                 return page
+        if request.headers.get("Expect", "").lower() == _CONTINUES:
+            _write(request.transport, _CONTINUE)  # The client waits for it before it sends a body.
         handled = self.dispatcher.handle(
             IncomingRequest(
                 method=request.method,

@@ -290,9 +290,14 @@ def test_so_many_failures_in_a_row(till):
     assert till.json(*words, exits=6)["not_begun"] == 3
 
 
-def test_a_wallet_that_is_too_small(till):
-    """With the rule it is noticed before anything is sent that moves money."""
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_a_wallet_that_is_too_small(till, monkeypatch, version):
+    """With the rule it is noticed before anything is sent that moves money.
+
+    A project of v2 reads its balance by v1, which alone has that call.
+    """
     provider = till.opens(rules=emulator.Rules(opening_balance=15_000))
+    monkeypatch.setenv("SMARTGLOCAL_API_VERSION", version)
     till.has(rows(3))
     words = ("pay", "p.csv", "--yes", "--concurrency", "1", "--stop-on-low-balance")
     assert "the wallets can't pay 'k1'" in till.json(*words, exits=6)["stopped"]
