@@ -1,9 +1,7 @@
 """Batches of a journal: finds the batch of a name or a file, and shows counts and rules."""
 
-import csv
-import json
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from itertools import islice
@@ -27,7 +25,7 @@ from ...journal.transitions import knows_mode
 from ...models.money import Amount
 from ...payouts.files import PayoutFile
 from ...payouts.files.payout_file import digest_with
-from ...payouts.files.results import is_json_lines, text_of_cell
+from ...payouts.files.results import paid_in
 from ...payouts.files.rows import FileRow
 from ...payouts.orders import PayoutOrder, PayoutState, counted_by_state, state_of
 from ...payouts.payouts import Payouts
@@ -246,42 +244,6 @@ def rules_facts(batch: Batch | None) -> dict[str, Any] | None:
         "stop_after_failures": batch.rules.failures_in_a_row,
         "stop_on_low_balance": batch.rules.low_balance,
     }
-
-
-_PAID: Final = PayoutState.SUCCEEDED.value
-
-
-def paid_in(results: Path) -> Iterator[str]:
-    """Yield the key of each paid line of the results; nothing if there are no results yet.
-
-    A line that can't be read is skipped: a kill may have cut the last one. A file that doesn't have
-    results is refused later, when it is opened for writing.
-
-    Raises:
-        OSError: the file can't be read.
-
-    """
-    try:
-        lines = results.open(encoding="utf-8", errors="replace", newline="")
-    except FileNotFoundError:
-        return
-    with lines:
-        rows = map(_object, lines) if is_json_lines(results) else csv.DictReader(lines)
-        try:
-            for row in rows:
-                key = row.get("key")
-                if row.get("state") == _PAID and isinstance(key, str):
-                    yield key if is_json_lines(results) else text_of_cell(key)
-        except csv.Error:
-            return
-
-
-def _object(line: str) -> dict[str, Any]:
-    try:
-        found: object = json.loads(line)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}  # pyright: ignore[reportUnknownVariableType]
 
 
 _CONCURRENCY: Final = 64

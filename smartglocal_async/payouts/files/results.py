@@ -15,7 +15,7 @@ from attrs import define, field
 from ...errors import InvalidRequest, Misuse
 from ...models.money import Amount
 from ...models.validators import without_card_numbers
-from ..orders import PayoutOutcome
+from ..orders import PayoutOutcome, PayoutState
 
 FIELDS: Final = (
     "key",
@@ -267,3 +267,39 @@ def _write(opened: int, line: bytes) -> None:
     except BaseException:
         os.ftruncate(opened, before)
         raise
+
+
+_PAID: Final = PayoutState.SUCCEEDED.value
+
+
+def paid_in(results: Path) -> Iterator[str]:
+    """Yield the key of each paid line of the results; nothing if there are no results yet.
+
+    A line that can't be read is skipped: a kill may have cut the last one. A file that doesn't have
+    results is refused later, when it is opened for writing.
+
+    Raises:
+        OSError: the file can't be read.
+
+    """
+    try:
+        lines = results.open(encoding="utf-8", errors="replace", newline="")
+    except FileNotFoundError:
+        return
+    with lines:
+        rows = map(_object, lines) if is_json_lines(results) else csv.DictReader(lines)
+        try:
+            for row in rows:
+                key = row.get("key")
+                if row.get("state") == _PAID and isinstance(key, str):
+                    yield key if is_json_lines(results) else text_of_cell(key)
+        except csv.Error:
+            return
+
+
+def _object(line: str) -> dict[str, Any]:
+    try:
+        found: object = json.loads(line)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}  # pyright: ignore[reportUnknownVariableType]
