@@ -13,6 +13,7 @@ from typing import Final
 from attrs import define, field, frozen
 
 from ...errors import JournalBusy, JournalUnusable
+from ...models.validators import is_quoted
 from ..entries import Halt, HaltKind
 from ..rows import halt_of, halt_text, is_same
 from .lock import check_links, held
@@ -208,6 +209,7 @@ def open_file(path: Path, scope: str, *, may_make: bool) -> Generator[OpenFile]:
     path = path.resolve()
     if not may_make:
         check_there(path)
+    _check_name(path)
     with _locked(path) as side:
         _made(path)
         with _held(path), closing(_connected(path)) as connection:
@@ -239,6 +241,16 @@ def check_there(path: Path) -> None:
     if not path.exists():
         words = "fix the path (`payouts pay` makes a new journal)"
         raise JournalUnusable(f"there is no journal {path}; {words}")
+
+
+def _check_name(path: Path) -> None:
+    """Check that the file exists, or has a name that nothing has put spaces or quotes around."""
+    name = path.name
+    if not path.exists() and (name != name.strip() or not name.isprintable() or is_quoted(name)):
+        raise JournalUnusable(
+            f"there is no journal {str(path)!r}, and none is made with a space, a line break or "
+            "quotes around its name: payouts of the one without them would be made again"
+        )
 
 
 @contextmanager
