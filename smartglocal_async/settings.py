@@ -15,7 +15,7 @@ from .envelope import AttemptResult
 from .error_codes import KNOWN_CODES, REFUSAL_CODES
 from .errors import InvalidCredentials, InvalidRequest
 from .idempotency import DEFAULT_KEY_FIELD
-from .models.validators import above_zero, mask, plain_function
+from .models.validators import above_zero, is_quoted, mask, plain_function
 from .operations import HttpMethod
 from .retry import RetryPolicy, Timing
 from .servers import DEMO, normalized
@@ -217,6 +217,18 @@ def _checked(given: Given, *, allow_plain_http: bool) -> Credentials:
 
 
 def _header_text(name: str, value: object) -> str:
+    if isinstance(value, str) and value != value.strip():
+        raise InvalidCredentials(
+            f"{name} begins or ends with a space or a line break: remove it. A header loses it, so "
+            f"the provider would take it for the same {name}, and the journal for another one",
+            name,
+        )
+    if isinstance(value, str) and is_quoted(value):
+        raise InvalidCredentials(
+            f"{name} is in quotes, which are part of its value (`docker --env-file` keeps them): "
+            "remove them",
+            name,
+        )
     if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
         problem = f"{name} must be printable ASCII text, as the manager gave it"
         raise InvalidCredentials(problem, name)
@@ -247,12 +259,15 @@ def _key_in_file(path: Path | str, passphrase: bytes | None) -> PrivateKey:
 
 
 def _read_server(server: object, *, allow_plain_http: bool) -> URL:
+    text = server.strip() if isinstance(server, str) else ""
     try:
-        given = URL(server if isinstance(server, str) else "")
+        given = URL(text)
         url = normalized(given)
     except ValueError:
         given = url = URL()
     has_more = given.query or given.fragment or given.user or given.password
+    # One server has one name in journals: such paths may lead to the same as those without.
+    has_more = has_more or not text.isprintable() or " " in text or "//" in url.raw_path
     if url.scheme not in {"http", "https"} or not url.host or has_more:
         raise InvalidCredentials(
             f"server must be an address like https://host, such as {DEMO}", "server"

@@ -115,6 +115,40 @@ def test_header_texts(key, name, value) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["project", "submerchant"])
+@pytest.mark.parametrize("value", ["demo ", " demo", "demo\n", "\tdemo", "demo\u00a0", "demo\r\n", " "])
+def test_spaces_around_a_name(key, name, value) -> None:
+    """The provider would read another name in the header than the journal has."""
+    assert refused(key, **{name: value}).startswith(
+        f"{name} begins or ends with a space or a line break: remove it."
+    )
+
+
+@pytest.mark.parametrize("name", ["project", "submerchant"])
+@pytest.mark.parametrize("value", ["'demo'", '"demo"', '""'])
+def test_quotes_around_a_name(key, name, value) -> None:
+    """They come from a file of variables that no shell has read."""
+    assert "is in quotes, which are part of its value" in refused(key, **{name: value})
+    assert read(key, **{name: "d'e\"mo'"})
+
+
+@pytest.mark.parametrize(
+    "server", ["https://host/ ", "https://host ", " https://host", "https://host/\n", "https://host//"]
+)
+def test_spellings_of_a_server(key, server) -> None:
+    """One server has one address, to which a journal belongs."""
+    assert str(read(key, server=server).server) == "https://host"
+
+
+@pytest.mark.parametrize(
+    "server",
+    ["https://host//a", "https://host/a b", "https://host/\u200b", "https://host/\x7f", "https://h /"],
+)
+def test_addresses_that_may_lead_to_another_ones_place(key, server) -> None:
+    """A gateway may drop what differs, and the journal would be another one."""
+    assert refused(key, server=server) == SERVER_RULE
+
+
 def test_a_project_is_needed_and_a_submerchant_is_not(key) -> None:
     """A project is required, a submerchant is optional."""
     assert refused(key, project=None).startswith("project must be")

@@ -2,6 +2,7 @@
 
 import enum
 import json
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import UnionType
 from typing import Any, Final, cast, get_args, get_type_hints
@@ -202,8 +203,19 @@ def scope_of(server: str, project: str, submerchant: str | None) -> str:
 
 
 def is_same(one: str, other: str) -> bool:
-    """Return whether two scopes are the same, however their server is written."""
-    return one == other or _normalized(one) == _normalized(other)
+    """Return whether two scopes are the same, however their server is written.
+
+    Spaces around a name don't count: earlier releases kept them, and the header didn't.
+    """
+    return one == other or _without_spaces(one) == _without_spaces(other)
+
+
+_NAME: Final = re.compile(r"(?:\\.|[^|])*", re.DOTALL)
+
+
+def _without_spaces(scope: str) -> list[str]:
+    """Return the names of a scope without the spaces around each."""
+    return [name.strip(" ") for name in _NAME.findall(_normalized(scope))]
 
 
 def _normalized(scope: str) -> str:

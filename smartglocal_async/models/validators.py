@@ -245,3 +245,11 @@ def _check_text(value: str, path: str) -> None:
 
 def _kind(value: object) -> str:
     return type(value).__name__
+
+
+_QUOTES: Final = ("'", '"')
+
+
+def is_quoted(text: str) -> bool:
+    """Return whether a text is in quotes, which a shell would have removed."""
+    return len(text) > 1 and text[0] in _QUOTES and text[-1] == text[0]

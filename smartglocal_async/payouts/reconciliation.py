@@ -268,6 +268,12 @@ class Reconciler:
         self.result.add(Discrepancy(kind=kind, key=key, session_id=session_id, line=line))
 
 
+_ADOPTED: Final = "adopted from line"
+_NO_TIMES: Final = (
+    "none of its rows about this journal shows when a payout was completed (column finishedAt, such "
+    "as 2025-01-02 03:04:05), so it may be an old one: use the file as the provider made it, not as "
+    "a spreadsheet saved it"
+)
 _DAY: Final = timedelta(days=1)
 """The time zone of a report's times isn't known, and a payout takes some time."""
 
@@ -276,13 +282,16 @@ async def why_unchecked(journal: Journal, found: Reconciliation) -> str | None:
     """Return why a report doesn't show what a journal may lack; None if it may show that.
 
     It has to show payouts of this journal, also from the time when the last of those that the
-    journal has was begun: an older report can't show later ones.
+    journal has was begun: an older report can't show later ones. Rows whose time can't be read
+    prove nothing about that.
     """
     if found.counts[DiscrepancyKind.FORGOTTEN]:
         return "it shows payouts that the journal forgot, and that weren't adopted"
     if not found.own_rows:
         return "it has no row about a payout of this journal"
-    last = None if found.newest is None else await _last_begun(journal)
+    last = await _last_begun(journal)
+    if last is not None and found.newest is None:
+        return _NO_TIMES
     if last is None or found.newest is None or found.newest >= last - _DAY:
         return None
     return (
@@ -292,13 +301,18 @@ async def why_unchecked(journal: Journal, found: Reconciliation) -> str | None:
 
 
 async def _last_begun(journal: Journal) -> datetime | None:
-    """Return when the last payout was accepted that was begun, and wasn't adopted or forgotten."""
+    """Return when the last payout was accepted that was begun, and wasn't adopted."""
     times = [
         entry.created_at
         async for entry in each(lambda after: journal.entries(PAGE, after=after))
-        if entry.attempts and not (entry.fingerprint.is_empty or entry.fingerprint.is_short)
+        if entry.attempts and not _is_adopted(entry)
     ]
     return datetime.fromtimestamp(max(times), UTC) if times else None
+
+
+def _is_adopted(entry: Entry) -> bool:
+    has_no_fields = entry.fingerprint.is_empty or entry.fingerprint.is_short
+    return has_no_fields and (entry.reason or "").startswith(_ADOPTED)
 
 
 def _sides(kind: DiscrepancyKind, row: ReportRow, entry: Entry) -> str:
@@ -391,7 +405,7 @@ async def _written(hints: WebhookHints, key: str, row: ReportRow) -> bool:
             key, context.owner, context.lease_seconds, respects_halt=False
         )
         if (entry.step, Event.ADOPTED) in STEPS:
-            reason = f"adopted from line {row.line} of a report"
+            reason = f"{_ADOPTED} {row.line} of a report"
             changes = Changes(session_id=row.session_id, item_id=row.payout_id, reason=reason)
             _ = await context.journal.advance(entry, Event.ADOPTED, changes)
             return True

@@ -575,6 +575,108 @@ async def test_added_columns(schema, column) -> None:
         assert [one.key for one in claimed.entries] == ["k"]
 
 
+# --- Tables that don't keep what is written ------------------------------------------------------
+
+DISCARDS = """
+CREATE FUNCTION {schema}.discard() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN RETURN NULL; END';
+CREATE TRIGGER discards {when} ON {schema}.{table} FOR EACH {each}
+    EXECUTE FUNCTION {schema}.discard();
+"""
+
+
+@pytest.mark.parametrize("table", ["entry", "session", "meta", "writer", "worker"])
+async def test_unlogged_tables_are_refused(schema, table) -> None:
+    """A crash of the server would empty them, and their payouts be made again."""
+    async with opened(schema) as journal:
+        await journal.accept(new())
+    await execute("ALTER TABLE {schema}.{table} SET UNLOGGED", schema=schema, table=table)
+    words = f"{schema}.{table} is UNLOGGED, so a crash of the server empties it"
+    for may_make in (True, False):
+        assert words in await refusal(DSN, schema=schema, may_make=may_make)
+    await execute("ALTER TABLE {schema}.{table} SET LOGGED", schema=schema, table=table)
+    async with opened(schema) as journal:
+        assert await journal.find(new().key) is not None
+
+
+async def test_a_table_that_becomes_unlogged_while_it_is_used(schema) -> None:
+    """The next connection of the same process finds it."""
+    async with (
+        proxied(DSN) as (proxy, dsn),
+        opened(schema, dsn, patience_seconds=0.1) as journal,
+    ):
+        await journal.accept(new())
+        await execute("ALTER TABLE {schema}.entry SET UNLOGGED", schema=schema)
+        proxy.cut()
+        with pytest.raises(sg.JournalUnusable, match="entry is UNLOGGED"):
+            await journal.accept(new("b"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            "CREATE RULE r AS ON INSERT TO {schema}.session DO INSTEAD NOTHING",
+            "session has a rule, which may replace what is written",
+        ),
+        (
+            DISCARDS.replace("{when}", "BEFORE INSERT").replace("{each}", "ROW"),
+            "entry has a trigger BEFORE ... FOR EACH ROW",
+        ),
+        (
+            "ALTER TABLE {schema}.entry RENAME TO of_old; "
+            "CREATE VIEW {schema}.entry AS SELECT * FROM {schema}.of_old",
+            "entry is no table",
+        ),
+    ],
+    ids=["rule", "trigger", "view"],
+)
+async def test_what_may_replace_rows_is_refused(schema, change, words) -> None:
+    """What was confirmed to be written wouldn't be there."""
+    async with opened(schema) as journal:
+        await journal.accept(new())
+    await execute(change, schema=schema, table="entry")
+    assert words in await refusal(DSN, schema=schema)
+
+
+async def test_hidden_rows_are_refused(schema) -> None:
+    """Row security lets a user see a part of the payouts only."""
+    async with opened(schema):
+        pass
+    await execute(
+        "CREATE ROLE {schema} LOGIN; GRANT ALL ON SCHEMA {schema} TO {schema}; "
+        "GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO {schema}; "
+        "ALTER TABLE {schema}.entry ENABLE ROW LEVEL SECURITY",
+        schema=schema,
+    )
+    try:
+        said = await refusal(postgres(user=schema), schema=schema)
+        assert "entry has row security, which hides rows from this user" in said
+        async with opened(schema):
+            pass  # It hides nothing from the owner.
+    finally:
+        await execute("DROP OWNED BY {schema}; DROP ROLE {schema}", schema=schema)
+
+
+@pytest.mark.parametrize(
+    ("when", "each", "more"),
+    [
+        ("AFTER INSERT", "ROW", ""),
+        ("BEFORE INSERT", "STATEMENT", ""),
+        ("BEFORE INSERT", "ROW", "; ALTER TABLE {schema}.entry DISABLE TRIGGER discards"),
+    ],
+)
+async def test_other_triggers_are_allowed(schema, when, each, more) -> None:
+    """Those of an audit, or of a replication, can't change what is written."""
+    async with opened(schema):
+        pass
+    change = DISCARDS.replace("{when}", when).replace("{each}", each) + more
+    await execute(change, schema=schema, table="entry")
+    async with opened(schema) as journal:
+        await journal.accept(new())
+        assert await journal.find(new().key) is not None
+
+
 # --- A server of its own ------------------------------------------------------------------------
 
 

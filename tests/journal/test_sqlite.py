@@ -337,6 +337,107 @@ def test_another_journal_in_its_place(path, tmp_path) -> None:
     assert halt_at(path) == "it has 2 commits, and another journal was here, which had 3"
 
 
+def test_each_older_copy_is_noticed(path, tmp_path) -> None:
+    """Opening the weekly copy doesn't lower the count that the nightly one is compared with."""
+    asyncio.run(accept(path, "a"))
+    weekly = shutil.copy(path, tmp_path / "weekly.db")
+    asyncio.run(accept(path, "b", "c", "d"))
+    nightly = shutil.copy(path, tmp_path / "nightly.db")
+    asyncio.run(accept(path, "today"))
+    for copy in (weekly, nightly, weekly, nightly):
+        shutil.copy(copy, path)
+        assert halt_at(path).endswith("it is an older copy")
+
+
+def test_a_newer_copy_after_the_count_was_lost(path, tmp_path) -> None:
+    """Nobody knows how many commits there were, so each copy from before then halts."""
+    asyncio.run(accept(path, "a"))
+    weekly = shutil.copy(path, tmp_path / "weekly.db")
+    asyncio.run(accept(path, "b", "c", "d"))
+    nightly = shutil.copy(path, tmp_path / "nightly.db")
+    path.with_name("payouts.db.lock").unlink()
+    shutil.copy(weekly, path)
+    assert "(.lock) is not there" in halt_at(path)
+    shutil.copy(nightly, path)
+    words = "it was copied before another copy of it was opened: it is an older copy"
+    assert halt_at(path) == words
+
+
+def test_a_copy_after_another_journal(path, tmp_path) -> None:
+    """Another journal in its place doesn't lower the count either."""
+    asyncio.run(accept(path, "a", "b", "c"))
+    weekly = shutil.copy(path, tmp_path / "weekly.db")
+    asyncio.run(accept(path, "d"))
+    nightly = shutil.copy(path, tmp_path / "nightly.db")
+    asyncio.run(accept(path, "today"))
+    path.unlink()
+    asyncio.run(accept(path))
+    for copy in (weekly, nightly):
+        shutil.copy(copy, path)
+        assert halt_at(path)
+
+
+OPENING_KILLED = """
+import asyncio, os, sys
+import smartglocal_async as sg
+from smartglocal_async.journal.sqlite import file
+file._uncount_unsent = lambda connection: os._exit(9)  # After what is noted before the commit.
+asyncio.run(sg.SQLiteJournal(sys.argv[1]).open("demo|shop"))
+"""
+
+
+def kill_opening(path) -> None:
+    """Have a process open the journal, and end just before its first commit."""
+    done = subprocess.run([sys.executable, "-c", OPENING_KILLED, path], check=False)
+    assert done.returncode == 9
+
+
+@pytest.mark.parametrize("kills", [1, 2])
+def test_a_lost_file_whose_first_opening_is_killed(path, kills) -> None:
+    """The count of the lost journal stays until the halt of the new one is committed."""
+    asyncio.run(accept(path, "a", "b"))
+    path.unlink()
+    for _ in range(kills):
+        kill_opening(path)
+    assert "another journal was here, which had 3" in halt_at(path)
+
+
+def test_an_older_copy_whose_opening_is_killed(path, tmp_path) -> None:
+    """The next opening finds the same count."""
+    asyncio.run(accept(path, "a"))
+    old = shutil.copy(path, tmp_path / "old.db")
+    asyncio.run(accept(path, "b", "c"))
+    shutil.copy(old, path)
+    kill_opening(path)
+    assert halt_at(path) == "it had 5 commits, and has 2: it is an older copy"
+
+
+def test_a_copy_over_a_file_that_was_never_committed(path, tmp_path) -> None:
+    """The count there is of another journal, and 0: nobody knows how many this one had."""
+    asyncio.run(accept(path, "a"))
+    old = shutil.copy(path, tmp_path / "old.db")
+    for name in (path.name, f"{path.name}.lock"):
+        path.with_name(name).unlink()
+    kill_opening(path)
+    assert halt_at(path) == "", "a new journal"
+    for name in (path.name, f"{path.name}.lock"):
+        path.with_name(name).unlink()
+    kill_opening(path)
+    shutil.copy(old, path)
+    assert "(.lock) is not there" in halt_at(path)
+
+
+@pytest.mark.parametrize("count", ["", "1234", "-5", "1e3"])
+def test_a_count_that_cannot_be_read(path, count) -> None:
+    """It halts, as if it weren't there."""
+    asyncio.run(accept(path, "a"))
+    lock = path.with_name("payouts.db.lock")
+    journal_id = lock.read_text().split()[2]
+    asyncio.run(accept(path))
+    lock.write_text(f"77 {count if count == '1234' else f'{count} {journal_id}'}")
+    assert halt_at(path)
+
+
 def test_reads_are_not_counted(path) -> None:
     """A read isn't counted, and writes nothing."""
 

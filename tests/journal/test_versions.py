@@ -203,7 +203,7 @@ async def test_restored_old_file(tmp_path) -> None:
     await journal.close()
     assert halt is not None
     assert halt.kind is sg.journal.HaltKind.FORGOT
-    assert halt.reason == "it had 1 commits, and has 0: it is an older copy"
+    assert halt.reason == "it had 20 commits, and has 19: it is an older copy"
 
 
 @needs_postgres

@@ -173,6 +173,9 @@ async def test_results_file_shows_missing_payouts(connect, provider, tmp_path, s
             line=2, payout_id=known.payout_id, session_id=known.session_id, metadata=told
         )
         found = await payouts.reconcile([row])
+        assert "shows when a payout was completed" in found.unchecked
+        row = evolve(row, finished_at=datetime.now(UTC))  # noqa: TID251 - as the journal's
+        found = await payouts.reconcile([row])
         assert (found.agreed, found.unchecked) == (1, None)
         await payouts.lift()
         assert (await payouts.summary()).halt is None
@@ -287,6 +290,65 @@ async def test_a_report_of_earlier_days_is_no_check(
         assert found.unchecked.startswith("its last payout of this journal was completed at 20")
         with pytest.raises(sg.Misuse, match="compare the provider's reports"):
             await payouts.lift()
+
+
+def _report(path, row, times, column="finishedAt"):
+    """Write a report with the row once for each time."""
+    names = ["operationId", "paymentSessionId", "paymentSessionMerchantMetadata", "typeOfPayment"]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        lines = csv.writer(file)
+        lines.writerow([*names, column])
+        for time in times:
+            told = json.dumps(dict(row.metadata))
+            lines.writerow([row.payout_id, row.session_id, told, "Advice", time])
+    return sg.payouts.PayoutReport(path=path)
+
+
+@pytest.mark.parametrize(
+    ("times", "column"),
+    [
+        (["02.01.2020 03:04:05"], "finishedAt"),
+        (["01/02/2020 3:04 AM"], "finishedAt"),
+        (["", "43832.1278"], "finishedAt"),
+        (["2020-01-02 03:04:05", "30.11.2026 03:04:05"], "finishedAt"),
+        (["2020-01-02 03:04:05"], "completed"),
+    ],
+    ids=["german", "american", "spreadsheet", "an old one beside it", "another column"],
+)
+async def test_a_report_without_readable_times_is_no_check(
+    payouts, provider, halted, tmp_path, times, column
+) -> None:
+    """Nothing shows that it is a report of the last days."""
+    found = await payouts.reconcile(_report(tmp_path / "old.csv", halted, times, column))
+    assert found.own_rows == len(times)
+    if "2020-01-02 03:04:05" in times and column == "finishedAt":
+        assert found.unchecked.startswith("its last payout of this journal was completed at 2020")
+    else:
+        assert "(column finishedAt, such as 2025-01-02 03:04:05)" in found.unchecked
+    with pytest.raises(sg.Misuse, match="compare the provider's reports"):
+        await payouts.lift()
+    with pytest.raises(sg.errors.JournalForgot):
+        await payouts.pay(order("k-2"))
+    assert provider.report().moved == 1
+
+
+async def test_one_readable_time_shows_that_a_report_is_new(payouts, halted, tmp_path) -> None:
+    """Rows with other times beside it don't matter."""
+    now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"  # noqa: TID251 - as the journal's
+    report = _report(tmp_path / "new.csv", halted, ["02.01.2020 03:04:05", now, ""])
+    assert (await payouts.reconcile(report)).unchecked is None
+    await payouts.lift()
+
+
+async def test_an_old_report_when_all_is_forgotten(payouts, journal, halted) -> None:
+    """Forgotten payouts were begun, too, so a report from before them shows nothing later."""
+    later = datetime.now(UTC) + timedelta(days=1)  # noqa: TID251 - as the journal's
+    assert await payouts.forget(later) == 1
+    begun = datetime.fromtimestamp((await journal.find("k-1")).created_at, UTC)
+    found = await payouts.reconcile([evolve(halted, finished_at=begun - timedelta(days=3))])
+    assert found.unchecked.startswith("its last payout of this journal was completed at 20")
+    with pytest.raises(sg.Misuse, match="compare the provider's reports"):
+        await payouts.lift()
 
 
 async def test_what_was_adopted_makes_no_report_too_old(payouts, journal, halted) -> None:

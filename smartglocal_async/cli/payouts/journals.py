@@ -7,7 +7,7 @@ import re
 import shlex
 import subprocess
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final, NoReturn, Protocol, TypeVar, cast
@@ -435,21 +435,36 @@ def default_journal(server: str | None) -> Path:
             f"the state directory {str(state)!r} is not an absolute path, so each folder would "
             "have its own journal: correct XDG_STATE_HOME or HOME, or use this option",
         )
-    scopes = dict.fromkeys([scope, _with_root(scope, owner.server.raw_host or "")])
+    scopes = dict.fromkeys(
+        one for name in _earlier(owner) for one in (name, _with_root(name, owner.server.raw_host or ""))
+    )
     paths = [state / f"{readable[:_MAX_NAME]}-{_digest(one)}{_SUFFIX}" for one in scopes]
     known = [path for path in paths if path.exists()]
     if len(known) > 1:
         raise InvalidRequest(
             OPTION,
             f"{known[0]} and {known[1]} are journals of the same server and project, one of them "
-            "for its host with a dot at the end: choose one with this option, and adopt what the "
-            "other one paid",
+            "for its host with a dot at the end, or a name with a space around it: choose one with "
+            "this option, and adopt what the other one paid",
         )
     # Earlier releases didn't escape a bar in a name. Such a file may be of another project, and is
     # then refused when it is opened; it must not be replaced by an empty journal.
     plain = "|".join(filter(None, [scope.partition("|")[0], owner.project, owner.submerchant]))
     earlier = state / f"{readable[:_MAX_NAME]}-{_digest(plain)}{_SUFFIX}"
     return known[0] if known else earlier if earlier.exists() else paths[0]
+
+
+def _earlier(owner: Credentials) -> Iterator[str]:
+    """Yield the scope, then those that earlier releases had for names with a space around them."""
+    projects = _spaced(owner.project)
+    submerchants = [None] if owner.submerchant is None else _spaced(owner.submerchant)
+    for project in projects:
+        for submerchant in submerchants:
+            yield scope_of(str(owner.server), project, submerchant)
+
+
+def _spaced(name: str) -> list[str]:
+    return [name, f"{name} ", f" {name}", f" {name} "]
 
 
 def _digest(scope: str) -> str:

@@ -72,6 +72,17 @@ _LACKS_LATER: Final = """
 SELECT to_regclass($1 || '.worker') IS NULL AND has_schema_privilege($1, 'CREATE')
     AND current_setting('transaction_read_only') = 'off'
 """
+_OWN: Final = ("meta", "entry", "session", "attempt", "batch", "fleet", "writer", "worker")
+# Of a trigger's type, 1 is FOR EACH ROW and 2 is BEFORE: such a one may discard a row.
+_UNFIT: Final = """
+SELECT relname, relkind NOT IN ('r', 'p') AS is_no_table, relpersistence <> 'p' AS is_volatile,
+    row_security_active(c.oid) AS is_filtered,
+    EXISTS (SELECT FROM pg_rewrite WHERE ev_class = c.oid) AS has_rule,
+    EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal
+        AND tgenabled <> 'D' AND tgtype & 3 = 3) AS has_trigger
+FROM pg_class c WHERE relnamespace = to_regnamespace($1) AND relname = ANY ($2)
+ORDER BY relname
+"""
 
 
 @frozen
@@ -161,6 +172,7 @@ async def identify(connection: "Connection[Any]", schema: str, scope: str, name:
     if not await _is_there(connection, schema):
         # A journal that lost its tables must not go on with empty ones.
         raise JournalUnusable(f"{name}: its tables are gone: find the database that has them")
+    await _check_tables(connection, schema, name)
     row = await connection.fetchrow(
         f"SELECT version, scope, journal_id, secret FROM {schema}.meta"  # noqa: S608
     )
@@ -185,6 +197,34 @@ async def _fit(connection: "Connection[Any]", name: str) -> None:
                 f"{name}: the server runs with {setting}=off, and would lose payouts when its "
                 "power fails; turn it on"
             )
+
+
+async def _check_tables(connection: "Connection[Any]", schema: str, name: str) -> None:
+    """Check that what is written to the tables stays in them.
+
+    Raises:
+        JournalUnusable: a crash would empty one, or something else decides what is written or read.
+
+    """
+    for row in await connection.fetch(_UNFIT, schema, _OWN):
+        table = f"{schema}.{row['relname']}"
+        if row["is_no_table"]:
+            problem = "is no table"
+        elif row["is_volatile"]:
+            problem = (
+                "is UNLOGGED, so a crash of the server empties it: run `ALTER TABLE "
+                f"{table} SET LOGGED`, and if the server crashed since it was changed, `payouts "
+                "journal quarantine` before it is used again"
+            )
+        elif row["is_filtered"]:
+            problem = "has row security, which hides rows from this user: disable it"
+        elif row["has_rule"]:
+            problem = "has a rule, which may replace what is written: drop it"
+        elif row["has_trigger"]:
+            problem = "has a trigger BEFORE ... FOR EACH ROW, which may discard rows: drop it"
+        else:
+            continue
+        raise JournalUnusable(f"{name}: its table {table} {problem}")
 
 
 async def _is_there(connection: "Connection[Any]", schema: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Final
 from attrs import define, field, frozen
 
 from ...errors import JournalBusy, JournalUnusable
+from ...models.validators import is_quoted
 from ..entries import Halt, HaltKind
 from ..rows import halt_of, halt_text, is_same
 from .lock import check_links, held
@@ -97,11 +98,14 @@ ALTER TABLE entry ADD COLUMN summary BLOB;
 ALTER TABLE entry ADD COLUMN payment BLOB;
 CREATE INDEX entry_batch_open ON entry (batch, number) WHERE step < 80;
 CREATE INDEX entry_payment ON entry (payment) WHERE payment IS NOT NULL;
-INSERT INTO meta VALUES ('commits', 0);
+INSERT INTO meta SELECT 'commits', coalesce(max(number), 0) FROM attempt;
 """,
 }
 """The version of a file -> the statements that bring it to the next version."""
 _SYNC_SECONDS: Final = 1.0
+_EPOCH: Final = 10**12
+"""Added to the count when the file is an older copy: more commits than any journal has, so every
+copy that was made before is behind, even one that is newer than this one."""
 
 # In two halves: SQLite's sum of integers fails beyond 64 bits.
 _NOT_SENT: Final = """
@@ -119,7 +123,8 @@ class CommitCount:
     pid: str
     """The process that wrote it last."""
     commits: int
-    """How many commits the journal had; without an id: how many lines its log had."""
+    """How many commits the journal had, with those of journals that were here before it; without an
+    id: how many lines its log had."""
     journal_id: str | None
     """The journal of the count; None: written by a release that didn't store it, or empty."""
 
@@ -131,6 +136,8 @@ class SideFile:
     It is written after each commit, before callers continue. So a journal that has fewer commits is
     an older copy, or its disk lost what it had confirmed. What is written here survives the process
     at once, and a loss of power after a second at most.
+
+    The count never goes down: a file that is behind continues from it, and by an `_EPOCH` more.
     """
 
     number: int
@@ -155,7 +162,9 @@ class SideFile:
         """Return what was written last."""
         words = os.pread(self.number, 64, 0).decode(errors="replace").split()
         pid, commits, journal_id = (*words, *["unknown", "0", ""][len(words) :])[:3]
-        return CommitCount(pid, int(commits) if commits.isdecimal() else 0, journal_id or None)
+        if not commits.isdecimal():
+            return CommitCount(pid, 0, None)
+        return CommitCount(pid, int(commits), journal_id or None)
 
 
 @define(eq=False)
@@ -200,6 +209,7 @@ def open_file(path: Path, scope: str, *, may_make: bool) -> Generator[OpenFile]:
     path = path.resolve()
     if not may_make:
         check_there(path)
+    _check_name(path)
     with _locked(path) as side:
         _made(path)
         with _held(path), closing(_connected(path)) as connection:
@@ -231,6 +241,16 @@ def check_there(path: Path) -> None:
     if not path.exists():
         words = "fix the path (`payouts pay` makes a new journal)"
         raise JournalUnusable(f"there is no journal {path}; {words}")
+
+
+def _check_name(path: Path) -> None:
+    """Check that the file exists, or has a name that nothing has put spaces or quotes around."""
+    name = path.name
+    if not path.exists() and (name != name.strip() or not name.isprintable() or is_quoted(name)):
+        raise JournalUnusable(
+            f"there is no journal {str(path)!r}, and none is made with a space, a line break or "
+            "quotes around its name: payouts of the one without them would be made again"
+        )
 
 
 @contextmanager
@@ -295,10 +315,13 @@ def _begun(
         version = _migrated(connection)
         opened = _known(connection, path, scope, side)
         stored = side.read()
-        _halt_if_behind(opened, stored, version)
-        if opened.commits == 0:
-            # The id has to be written before the first counted commit.
-            side.note(0, opened.journal_id)
+        if (words := _lack(opened, stored, version)) is not None:
+            halt = Halt(kind=HaltKind.FORGOT, reason=words)
+            write_halt(connection, halt.beside(stored_halt(connection)))
+            opened.commits = max(opened.commits, stored.commits) + _EPOCH
+        elif stored.journal_id != opened.journal_id:
+            # The id has to be written before the first counted commit, and the count has to stay.
+            side.note(stored.commits, opened.journal_id)
             side.sync()
         if stored.journal_id is None:
             _sync_folder(path)
@@ -327,34 +350,28 @@ def _uncount_unsent(connection: sqlite3.Connection) -> None:
         _ = connection.execute("UPDATE batch SET bound = ? WHERE name = ?", values)
 
 
-def _halt_if_behind(opened: OpenFile, stored: CommitCount, version: int) -> None:
-    """Halt payouts if the journal lacks commits that it once had."""
+def _lack(opened: OpenFile, stored: CommitCount, version: int) -> str | None:
+    """Describe why the file lacks commits that were counted; None if it has them all."""
     has, had = opened.commits, stored.commits
     if version == 1 and stored.journal_id is None:
         # Releases of that version counted the lines of the log.
-        has = _lines(opened.connection)
         words = f"its log had {had} lines, and has {has}: it is an older copy"
         is_behind = has < had
     elif stored.journal_id == opened.journal_id:
         words = f"it had {had} commits, and has {has}: it is an older copy"
+        if had // _EPOCH > has // _EPOCH:
+            words = "it was copied before another copy of it was opened: it is an older copy"
         is_behind = has < had
-    elif stored.journal_id is None and not had:
+    elif had:
+        words = f"it has {has} commits, and another journal was here, which had {had}"
+        is_behind = True
+    else:
         words = (
             f"it has {has} commits, and the file beside it that counts them (.lock) is not there: "
             "it was copied or restored without that"
         )
         is_behind = has > 0
-    else:
-        words = f"it has {has} commits, and another journal was here, which had {had}"
-        is_behind = had > 0
-    if is_behind:
-        halt = Halt(kind=HaltKind.FORGOT, reason=words)
-        write_halt(opened.connection, halt.beside(stored_halt(opened.connection)))
-
-
-def _lines(connection: sqlite3.Connection) -> int:
-    lines: int = connection.execute("SELECT coalesce(max(number), 0) FROM attempt").fetchone()[0]
-    return lines
+    return words if is_behind else None
 
 
 def stored_halt(connection: sqlite3.Connection) -> Halt | None:

@@ -25,7 +25,8 @@ class ReportColumns:
     The defaults are those of the provider's page (finance/payouts-daily-report); its older form
     calls the currency ``currency``. ``amount`` is the payout without its fee, in major units.
     Amounts are compared if a report has both columns and a row fills both; None leaves them out.
-    ``finished_at`` is read if the report has it. ``kind`` distinguishes payouts from those that a
+    ``finished_at`` is read if the report has it; without it, a report lifts no halt of a journal
+    that may lack payouts. ``kind`` distinguishes payouts from those that a
     bank returned; None means that all rows are payouts.
     """
 
@@ -67,7 +68,9 @@ class ReportRow:
     amount: AmountDetails | None = None
     kind: ReportKind = ReportKind.PAYOUT
     finished_at: datetime | None = None
-    """When it was completed. The provider doesn't say in which time zone: UTC is taken."""
+    """When it was completed; None if the report doesn't show it in a form that can be read. The
+    provider doesn't say in which time zone: UTC is taken.
+    """
     error: InvalidRequest | None = None
     """What can't be read in the row, with file and line; the other fields are valid."""
 

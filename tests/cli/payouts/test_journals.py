@@ -134,6 +134,51 @@ def test_a_journal_of_a_host_with_a_dot_behind_it(tmp_path, monkeypatch, spelt):
     assert default_journal(None) == plain
 
 
+@pytest.mark.parametrize("variable", ["PROJECT", "SUBMERCHANT"])
+@pytest.mark.parametrize("value", ["demo ", " demo", "demo\n", '"demo"', "'demo'"])
+def test_what_a_header_loses_makes_no_other_journal(till, monkeypatch, variable, value):
+    """The provider would take it for the project whose journal has the payouts."""
+    till.opens()
+    till.has(rows(1))
+    monkeypatch.setenv(f"SMARTGLOCAL_{variable}", value)
+    said = till("pay", "p.csv", "--yes", exits=2).stderr
+    assert f"SMARTGLOCAL_{variable}: {variable.lower()} " in said
+    assert "remove" in said
+    assert not till.state.exists()
+
+
+@pytest.mark.parametrize(
+    ("project", "submerchant"), [("shop ", ""), (" shop", ""), ("shop", "s "), (" shop ", " s")]
+)
+async def test_a_journal_of_a_name_with_a_space(tmp_path, monkeypatch, project, submerchant):
+    """One that an earlier release made is used by the name without it, and opens."""
+    names = (project.strip(), submerchant.strip())
+    plain = scope_at(monkeypatch, tmp_path, "https://x.example", *names)
+    scope = "|".join(filter(None, ["https://x.example", project, submerchant]))
+    earlier = earlier_path(plain, scope)
+    earlier.parent.mkdir()
+    made = sg.SQLiteJournal(earlier)
+    await made.open(scope)
+    await made.close()
+    assert scope_at(monkeypatch, tmp_path, "https://x.example", *names) == earlier
+    await made.open("|".join(filter(None, ["https://x.example", *names])))
+    await made.close()
+    with pytest.raises(sg.JournalUnusable, match="belongs to"):
+        await made.open("https://x.example|sho p")
+    plain.touch()
+    with pytest.raises(sg.InvalidRequest, match="a name with a space around it"):
+        _ = default_journal(None)
+
+
+@pytest.mark.parametrize("name", ["n.db ", " n.db", "n.db\n", '"n.db"', "'n.db'", "n\u200b.db"])
+def test_a_new_journal_has_a_plain_name(till, name):
+    """Its variable came with a line break, or with quotes: the journal without them has payouts."""
+    till.opens()
+    till.has(rows(1))
+    assert "and none is made" in till("pay", "p.csv", "--yes", "--journal", name, exits=2).stderr
+    assert not [path for path in till.folder.iterdir() if "n" in path.name and ".db" in path.name]
+
+
 @pytest.mark.parametrize(("variable", "value"), [("XDG_STATE_HOME", "state"), ("HOME", "home")])
 def test_no_folder_has_a_journal_of_its_own(tmp_path, monkeypatch, variable, value):
     """A relative state directory is passed over or refused, as the version of platformdirs has it.
