@@ -92,6 +92,10 @@ ALIASES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """Short name of a column -> path of the request."""
+SHORT_NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {name: path.rpartition(".")[2] for name, path in ALIASES.items()}
+)
+"""Short name of a column -> name of the field."""
 
 
 @frozen
