@@ -59,6 +59,11 @@ def misspelt_fields(
     return tuple(_in_record(request, "", version, short_names))
 
 
+def is_nearly(name: str, known: str) -> bool:
+    """Return whether a name is that of a field, perhaps misspelt."""
+    return _distance_if_near(_letters(name), _letters(known)) is not None
+
+
 def _has_extra(record: Any) -> bool:  # noqa: ANN401
     """Return whether a record, or one of a tuple, has further fields at any depth."""
     for part in _parts(record.__class__)(record):

@@ -31,6 +31,7 @@ from ...models.money import AmountDetails
 from ...operations import Operation, Repeat, Request
 from ...outcome import MAY_BE_PROCESSED
 from ...settings import AttemptDetails, Settings
+from ...validation import is_nearly
 from ..errors import CommandFailed, ExitCode, facts_of, message_of, named, variable_of
 from ..output import ReaderGone, complain, counted, discard_stdout, write_json
 from ..signals import run_async, sigterm_interrupts
@@ -143,6 +144,9 @@ class Draft:
         except NotDecodable as error:
             complaints = error.complaints
         # A misspelt name is reported before a field that is missing because of it.
+        for name in (path.removeprefix("$.") for path, said in complaints if said == MISSING):
+            if wrong := next((other for other in self.wire if is_nearly(other, name)), None):
+                raise self.error(wrong, f"is no field; did you mean {name}?")
         path, problem = next(
             (pair for pair in complaints if pair[1] == UNKNOWN_FIELD), complaints[0]
         )
