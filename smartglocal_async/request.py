@@ -11,7 +11,7 @@ from attrs import define, evolve, field, frozen
 from multidict import CIMultiDict
 from yarl import URL
 
-from .codec import Codec, Wire, codec, dump, dump_fields, join_fields
+from .codec import ApiVersion, Codec, Wire, codec, dump, dump_fields, join_fields
 from .errors import InvalidRequest, RuleBroken
 from .idempotency import Key, Mark, RequestDigest, carry_key, choose_key, request_digest
 from .in_flight import CallKey
@@ -20,7 +20,7 @@ from .operations import Answer, FreeRequest, Operation, Repeat, Request
 from .outcome import CallRecord
 from .settings import Credentials, HeaderUse, RuleUse, Settings
 from .transport import JSON_TYPE, FrozenBody, HttpRequest, Middleware
-from .validation import broken_rules, has_rules
+from .validation import broken_rules, has_rules, misspelt_fields
 
 _IDEMPOTENCY_KEY: Final = "X-PARTNER-IDEMPOTENCY-KEY"
 # Set for each request, so that a default header of the caller's own session doesn't replace it.
@@ -119,8 +119,8 @@ class RequestBuilder:
     ) -> PreparedRequest:
         settings, path = self.settings, operation.path
         moves_money = operation.repeat is Repeat.MOVES_MONEY
-        _check(operation, request)
         own_codec = self.codec_of(operation)
+        _check(operation, request, own_codec.version)
         wire = request.wire() if isinstance(request, FreeRequest) else own_codec.wire(request)
         broken = self._broken_rules(operation, wire)
         session_id = wire.get("session_id")
@@ -219,11 +219,13 @@ class RequestBuilder:
         return headers
 
 
-def _check(operation: Operation[Request, Answer], request: Request) -> None:
+def _check(operation: Operation[Request, Answer], request: Request, version: ApiVersion) -> None:
     if not isinstance(request, operation.request):
         raise InvalidRequest(
             "request", f"expected {operation.request.__name__}, got {type(request).__name__}"
         )
+    if operation.page and (misspelt := misspelt_fields(request, version)):
+        raise InvalidRequest(misspelt[0].path, misspelt[0].problem)
 
 
 def warn_of(broken: tuple[str, ...]) -> None:

@@ -1,6 +1,7 @@
 """Expected errors become one line on standard error, and an exit code that says what to do."""
 
 import enum
+import os
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
@@ -10,6 +11,7 @@ from typing import Any, Final, TextIO
 import typer
 from attrs import asdict, field, frozen
 
+from ..codec import ApiVersion
 from ..errors import (
     BatchStopped,
     CallFailed,
@@ -191,6 +193,21 @@ def named(
 def variable_of(setting: str) -> str:
     """Return the environment variable of a client's setting: SMARTGLOCAL_PROJECT of ``project``."""
     return f"SMARTGLOCAL_{setting.upper()}"
+
+
+def version_in_use() -> ApiVersion:
+    """Return the API version of the environment, whose field names files and options use.
+
+    Raises:
+        InvalidCredentials: the API has no such version.
+
+    """
+    match os.environ.get(variable_of("api_version")) or "v1":
+        case "v1" | "v2" as version:
+            return version
+        case other:
+            problem = f"api_version must be 'v1' or 'v2', got {other!r}"
+            raise InvalidCredentials(problem, "api_version")
 
 
 def by_option(error: InvalidRequest, fields: Mapping[str, str]) -> InvalidRequest:

@@ -33,7 +33,7 @@ from ..models.events import WebhookEvent
 from ..models.money import Amount
 from ..models.tokens import PublicToken, RecurrentToken, TokenInfo
 from .json import Wire
-from .versions import PAYOUT_INSTRUMENT
+from .versions import PAYOUT_INSTRUMENT, names_of
 
 MISSING: Final = "is missing"
 """The problem of a required field that isn't there."""
@@ -216,6 +216,8 @@ def reader(
     known = {names.get(name, name) for name in fields} - {"extra"}
     keeps_extra = "extra" in fields
     synonyms, needed = _SYNONYMS.get(record), _NEEDED.get(record)
+    # A request takes a field under the name of its own version only.
+    of_other_version = frozenset[str]() if synonyms else names_of(fields) - known
     is_whole = needed is not None
     if needed is None and is_lenient and keeps_extra:
         needed = frozenset(f.name for f in attrs.fields(record) if f.default is attrs.NOTHING)
@@ -233,9 +235,7 @@ def reader(
             wire = {n: v for n, v in wire.items() if n not in synonyms or v not in _ABSENT}
             wire = {_spelled(name, wire, synonyms, names): item for name, item in wire.items()}
         if keeps_extra and not wire.keys() <= known:
-            named = {name: wire[name] for name in wire.keys() & known}
-            unnamed = {name: wire[name] for name in wire if name not in known}
-            wire = {**named, "extra": unnamed}
+            wire = _with_extra(wire, known, of_other_version)
         if needed is None or not converter.detailed_validation:
             # Without details, a failure is the codec's to handle: it reads all of it again.
             return read(wire, wanted)
@@ -256,6 +256,15 @@ def reader(
         return made
 
     return read_record
+
+
+def _with_extra(wire: Wire, known: set[str], refused: frozenset[str]) -> Wire:
+    """Put what isn't known into ``extra``."""
+    named = {name: wire[name] for name in wire.keys() & known}
+    unnamed = {name: wire[name] for name in wire if name not in known}
+    if wrong := refused.intersection(unnamed):
+        raise NotDecodable(tuple((name, UNKNOWN_FIELD) for name in sorted(wrong)))
+    return {**named, "extra": unnamed}
 
 
 def _spelled(name: str, wire: Wire, synonyms: Mapping[str, str], names: Mapping[str, str]) -> str:
@@ -324,7 +333,8 @@ def writer(
 
     def write_record(value: Any) -> Wire:
         wire = write(value)
-        wire.update(wire.pop("extra", ()))
+        if "extra" in wire:
+            wire.update(wire.pop("extra"))
         return wire
 
     return write_record

@@ -174,18 +174,21 @@ def _inner(wire: Wire, name: str, record: type[Any]) -> Any:
 def write_description(converter: Converter, query: GetTokenInfo) -> Wire:
     """Return the wire form of the request of ``token/info``, by the type of its token."""
     if query.card is not None:
-        return {"type": "card", "card": _wrap(converter, query.card)["card"]}
-    kind = "public_token" if query.public_token is not None else "recurrent_token"
-    return {"type": kind, kind: converter.unstructure(getattr(query, kind))}
+        kind, token = "card", _wrap(converter, query.card)["card"]
+    else:
+        kind = "public_token" if query.public_token is not None else "recurrent_token"
+        token = converter.unstructure(getattr(query, kind))
+    return {"type": kind, kind: token, **query.extra}
 
 
 def read_description(converter: Converter, value: Any, wanted: Any) -> GetTokenInfo:
     """Return the request of ``token/info`` from its wire form."""
     wire = read_object(value, wanted)
     kind: Any = wire.get("type")
+    extra = {name: held for name, held in wire.items() if name not in ("type", kind)}
     if kind == "card":
-        record, fields, path = unwrapped(wire)
-    elif kind in ("public_token", "recurrent_token") and wire.keys() == {"type", kind}:
+        record, fields, path = unwrapped({"type": kind, kind: wire.get(kind)})
+    elif kind in ("public_token", "recurrent_token") and kind in wire:
         record, fields, path = TokenRef, wire[kind], kind
     else:
         record, fields, path = OtherInstrument, wire, ""
@@ -196,7 +199,7 @@ def read_description(converter: Converter, value: Any, wanted: Any) -> GetTokenI
     except (BaseValidationError, InvalidRequest, TypeError) as error:
         wrong = tuple(complaints(error, path))
     else:
-        return GetTokenInfo(**{kind: token})
+        return GetTokenInfo(**{kind: token}, extra=extra)
     raise NotDecodable(wrong)
 
 

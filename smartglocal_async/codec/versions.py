@@ -1,6 +1,6 @@
 """The versions of the API, and the names that differ between them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
 ApiVersion = Literal["v1", "v2"]
@@ -14,3 +14,9 @@ PAYOUT_INSTRUMENT: Final[Mapping[ApiVersion, str]] = {
     version: names.get(_METHOD, _METHOD) for version, names in NAMES.items()
 }
 """The name of a payout's instrument on the wire, by version."""
+
+
+def names_of(fields: Iterable[str]) -> frozenset[str]:
+    """Return the names that fields of records have on the wire, in all versions."""
+    every = tuple(fields)
+    return frozenset(names.get(field, field) for names in NAMES.values() for field in every)

@@ -1,5 +1,10 @@
-"""The requests of the calls about sessions, with the field names of the provider's v1 pages."""
+"""The requests of the calls about sessions, with the field names of the provider's v1 pages.
 
+``extra`` is for further fields of a page, sent beside the others. A call refuses a name in it that
+is nearly that of a field.
+"""
+
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import field, frozen
@@ -14,7 +19,7 @@ from .instruments import (
 )
 from .money import AmountDetails
 from .people import Customer, ParticipantDetails
-from .validators import discreet, exact, mask, not_empty
+from .validators import discreet, exact, mask, no_fields, not_empty
 
 
 @discreet
@@ -40,6 +45,7 @@ class CreateSession:
     customer: Customer | None = None
     payment_options: PaymentOptions | None = None
     metadata: Any = field(repr=mask, default=None, hash=False)
+    extra: Mapping[str, Any] = field(factory=no_fields, repr=mask, hash=False)
 
     def __attrs_post_init__(self) -> None:
         if self.payment_method is not None and self.payment_details is not None:
@@ -60,6 +66,7 @@ class SessionRef:
     """
 
     session_id: str = field(validator=not_empty)
+    extra: Mapping[str, Any] = field(factory=no_fields, repr=mask, hash=False, kw_only=True)
 
 
 @discreet
@@ -77,6 +84,7 @@ class StartPayout:
     participant_details: ParticipantDetails | None = None
     customer: Customer | None = None
     metadata: Any = field(repr=mask, default=None, hash=False)
+    extra: Mapping[str, Any] = field(factory=no_fields, repr=mask, hash=False)
 
 
 @discreet
@@ -95,6 +103,7 @@ class StartPayment:
     customer: Customer | None = None
     payment_options: PaymentOptions | None = None
     metadata: Any = field(repr=mask, default=None, hash=False)
+    extra: Mapping[str, Any] = field(factory=no_fields, repr=mask, hash=False)
 
 
 @discreet
@@ -111,6 +120,7 @@ class InitPayout:
     participant_details: ParticipantDetails | None = None
     customer: Customer | None = None
     metadata: Any = field(repr=mask, default=None, hash=False)
+    extra: Mapping[str, Any] = field(factory=no_fields, repr=mask, hash=False)
 
 
 @discreet
@@ -127,6 +137,7 @@ class InitPayment:
     participant_details: ParticipantDetails | None = None
     payment_options: PaymentOptions | None = None
     metadata: Any = field(repr=mask, default=None, hash=False)
+    extra: Mapping[str, Any] = field(factory=no_fields, repr=mask, hash=False)
 
 
 @discreet
@@ -140,6 +151,7 @@ class CapturePayment:
 
     session_id: str = field(validator=not_empty)
     amount_details: AmountDetails | None = None
+    extra: Mapping[str, Any] = field(factory=no_fields, repr=mask, hash=False)
 
 
 @discreet
@@ -154,6 +166,7 @@ class RefundPayment:
     session_id: str = field(validator=not_empty)
     amount_details: AmountDetails | None = None
     metadata: Any = field(repr=mask, default=None, hash=False)
+    extra: Mapping[str, Any] = field(factory=no_fields, repr=mask, hash=False)
 
 
 @discreet
@@ -168,12 +181,15 @@ class PushSberPay:
 
     session_id: str = field(validator=not_empty)
     phone: str = field(validator=not_empty, repr=mask)
+    extra: Mapping[str, Any] = field(factory=no_fields, repr=mask, hash=False)
 
 
 @discreet
 @frozen
 class GetExchangeRate:
     """Ask for the rate of a Steam top-up, roubles to US dollars (``exchange_rate``)."""
+
+    extra: Mapping[str, Any] = field(factory=no_fields, repr=mask, hash=False, kw_only=True)
 
 
 @discreet
@@ -187,3 +203,4 @@ class VerifyCustomer:
     session_id: str = field(validator=not_empty)
     payment_method: FasterPaymentVerification | OtherInstrument
     participant_details: ParticipantDetails
+    extra: Mapping[str, Any] = field(factory=no_fields, repr=mask, hash=False)

@@ -8,7 +8,7 @@ from attrs import Attribute, field, frozen
 
 from ..errors import InvalidRequest
 from .instruments import EncryptedCard
-from .validators import discreet, exact, mask, not_empty
+from .validators import discreet, exact, mask, no_fields, not_empty
 
 
 @frozen(kw_only=True)
@@ -62,7 +62,7 @@ def _with_offset(_instance: object, _field: "Attribute[datetime]", value: object
 
 
 @discreet
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=exact)
 class GetBalance:
     """Ask for the balance of the wallets (``wallet/balance``); the time is that of the request.
 
@@ -70,6 +70,7 @@ class GetBalance:
     """
 
     request_datetime: datetime = field(validator=_with_offset)
+    extra: Mapping[str, Any] = field(factory=no_fields, repr=mask, hash=False)
 
 
 @discreet
@@ -143,6 +144,7 @@ class TokenRef:
     """Name a token by its text."""
 
     token: str = field(validator=not_empty, repr=mask)
+    extra: Mapping[str, Any] = field(factory=no_fields, repr=mask, hash=False, kw_only=True)
 
 
 @discreet
@@ -158,6 +160,7 @@ class GetTokenInfo:
     card: EncryptedCard | None = None
     public_token: TokenRef | None = None
     recurrent_token: TokenRef | None = None
+    extra: Mapping[str, Any] = field(factory=no_fields, repr=mask, hash=False)
 
     def __attrs_post_init__(self) -> None:
         tokens = (self.card, self.public_token, self.recurrent_token)
@@ -171,6 +174,7 @@ class DisableRecurrent:
     """End a recurring payment: its token can't be used any more (``recurrent/disable``)."""
 
     recurrent: TokenRef
+    extra: Mapping[str, Any] = field(factory=no_fields, repr=mask, hash=False)
 
 
 @discreet

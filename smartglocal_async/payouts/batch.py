@@ -28,7 +28,7 @@ from ..journal.states import Step
 from ..models.validators import above_zero
 from ..settings import Settings
 from .claimer import BatchPosition, Claimer
-from .files.payout_file import PayoutFile, with_key_field
+from .files.payout_file import PayoutFile, read_for
 from .orders import PayoutOrder, PayoutOutcome, PayoutState, failed_with
 from .preflight import Preflight, found_in, rows_of
 from .shared_batch import balance
@@ -223,7 +223,7 @@ class BatchRun:
         runs, settings = self.claimer.context.runs, self.claimer.context.sender.caller.settings
         runs.add(self.rate_limit.ended)
         try:
-            source = with_key_field(source, settings)
+            source = read_for(source, settings, self.claimer.context.sender.version)
             if self.approve is not None:
                 source = await approved(source, self.approve, settings)
             stopped: BatchStopped | None = None

@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 
 from ..call import CallRunner
 from ..client import SmartGlocal
-from ..codec import codec
+from ..codec import ApiVersion, codec
 from ..concurrency import settle_all
 from ..envelope import REDIRECTS, SERVER_FAULT
 from ..error_codes import CODES_OF_THE_CALLER, KNOWN_CODES
@@ -45,7 +45,7 @@ from ..operations import (
 from ..request import CallOptions, warn_of
 from ..signer import SignRequests
 from ..transport import FrozenBody
-from .files.payout_file import with_key_field
+from .files.payout_file import read_for
 from .orders import PayoutOrder
 from .protocol import Mode, Observation, PayoutCall, ReplyKind, SessionView
 from .session_view import read_failure, read_session, unclear
@@ -121,6 +121,11 @@ class Sender:
     def key_field(self) -> str:
         """The name of the metadata field that carries the key."""
         return self.caller.settings.key_field
+
+    @property
+    def version(self) -> ApiVersion:
+        """The API version of the client."""
+        return self.caller.requests.credentials.version
 
     def check(self, order: PayoutOrder, mode: Mode) -> None:
         """Check an order against the rules of the call that will carry it; warn of broken advice.
@@ -501,7 +506,7 @@ async def rehearse(api: SmartGlocal, orders: Iterable[PayoutOrder]) -> AsyncGene
         return len(bodies)
 
     async with aclosing(
-        settle_all(with_key_field(orders, caller.settings), sign, _CONCURRENCY)
+        settle_all(read_for(orders, caller.settings, sender.version), sign, _CONCURRENCY)
     ) as signed:
         async for count in signed:
             yield count

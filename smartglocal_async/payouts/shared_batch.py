@@ -23,7 +23,7 @@ from ..operations import WALLET_BALANCE
 from ..request import CallOptions
 from .claimer import BatchPosition, ClaimedEntry, Claimer
 from .context import WorkerContext
-from .files.payout_file import with_key_field
+from .files.payout_file import read_for
 from .orders import PayoutOrder, PayoutOutcome, PayoutState, state_of
 from .review import withdraw
 from .stop_rules import StopOn, rules_of
@@ -311,7 +311,8 @@ class SharedBatches(ABC):
         """
         rules = None if stop_on is None else rules_of(stop_on)
         claimer = self._open()
-        source = with_key_field(source, claimer.context.sender.caller.settings)
+        sender = claimer.context.sender
+        source = read_for(source, sender.caller.settings, sender.version)
         return await Submitter(claimer, batch, digest, rules).run(source)
 
     def run_chunk(

@@ -1,6 +1,7 @@
 """Checks requests by the rules of the provider's pages, of standards, and of code lists."""
 
 from .checks import Broken
+from .extras import is_nearly, misspelt_fields
 from .rules import RuleChecker, broken_rules, has_rules
 
-__all__ = ["Broken", "RuleChecker", "broken_rules", "has_rules"]
+__all__ = ["Broken", "RuleChecker", "broken_rules", "has_rules", "is_nearly", "misspelt_fields"]

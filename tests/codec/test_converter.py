@@ -993,10 +993,6 @@ def test_whatever_is_said_beside_id_and_status(value, data) -> None:
         ([], "$: expected an object, got list"),
         ({"type": []}, "$: expected an object of type card, public_token or recurrent_token"),
         (
-            {"type": "public_token", "public_token": {"token": "t"}, "more": 1},
-            "$: expected an object of type card, public_token or recurrent_token",
-        ),
-        (
             {
                 "type": "card",
                 "card": {"type": "bank_card", "bank_card": {"number": CARD_NUMBER}},

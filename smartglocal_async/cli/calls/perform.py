@@ -16,10 +16,10 @@ from ...models.enums import SessionStatus
 from ...models.instruments import EncryptedCard, FasterPaymentVerification, Recurrent
 from ...operations import OPERATIONS, SESSION_STATUS, Repeat, free_operation, python_method
 from ...resources import is_settled
-from ..errors import explained
+from ..errors import explained, version_in_use
 from ..output import complain
 from .commands import AnyCallOptions, WaitOptions
-from .request import CommandRun, GivenFields, build_and_call, make_call, reported, version_in_use
+from .request import CommandRun, GivenFields, build_and_call, make_call, reported
 from .views import (
     show_any,
     show_banks,

@@ -2,7 +2,6 @@
 
 import codecs
 import json
-import os
 import re
 import sys
 import uuid
@@ -25,13 +24,14 @@ from ...codec import (
     codec,
     parse,
 )
-from ...errors import InvalidCredentials, InvalidRequest, OutcomeUnknown
+from ...errors import InvalidRequest, OutcomeUnknown
 from ...models.answers import Session
 from ...models.money import AmountDetails
 from ...operations import Operation, Repeat, Request
 from ...outcome import MAY_BE_PROCESSED
 from ...settings import AttemptDetails, Settings
-from ..errors import CommandFailed, ExitCode, facts_of, message_of, named, variable_of
+from ...validation import is_nearly
+from ..errors import CommandFailed, ExitCode, facts_of, message_of, named, version_in_use
 from ..output import ReaderGone, complain, counted, discard_stdout, write_json
 from ..signals import run_async, sigterm_interrupts
 from .views import step_after, without_numbers
@@ -39,7 +39,6 @@ from .views import step_after, without_numbers
 T = TypeVar("T")
 
 FILE: Final = "--file"
-_VARIABLE: Final = variable_of("api_version")
 _PATH: Final = re.compile(r"[^.\[\]]+(?:\.[^.\[\]]+|\[[0-9]{1,4}\])*")
 _STEP: Final = re.compile(r"([^.\[\]]+)|\[([0-9]+)\]")
 # The option of an argument of the call.
@@ -48,21 +47,6 @@ _CALL_OPTIONS: Final[Mapping[str, str]] = {
     "deadline": "--deadline",
     "path": "PATH",
 }
-
-
-def version_in_use() -> ApiVersion:
-    """Return the API version of the environment, whose field names files and options use.
-
-    Raises:
-        InvalidCredentials: the API has no such version.
-
-    """
-    match os.environ.get(_VARIABLE) or "v1":
-        case "v1" | "v2" as version:
-            return version
-        case other:
-            problem = f"api_version must be 'v1' or 'v2', got {other!r}"
-            raise InvalidCredentials(problem, "api_version")
 
 
 @define(eq=False)
@@ -143,6 +127,9 @@ class Draft:
         except NotDecodable as error:
             complaints = error.complaints
         # A misspelt name is reported before a field that is missing because of it.
+        for name in (path.removeprefix("$.") for path, said in complaints if said == MISSING):
+            if wrong := next((other for other in self.wire if is_nearly(other, name)), None):
+                raise self.error(wrong, f"is no field; did you mean {name}?")
         path, problem = next(
             (pair for pair in complaints if pair[1] == UNKNOWN_FIELD), complaints[0]
         )

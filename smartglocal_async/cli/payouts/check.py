@@ -12,10 +12,11 @@ from ...errors import InvalidRequest
 from ...models.money import Amount, AmountDetails
 from ...payouts.files import PayoutFile, Problem
 from ...payouts.files.file_format import FileFormat, read_format
+from ...payouts.files.payout_file import with_names_of
 from ...payouts.preflight import PossibleDuplicate, Preflight
 from ...payouts.preflight import check as check_orders
 from ...payouts.stop_rules import StopOn
-from ..errors import ExitCode, reader_may_leave
+from ..errors import ExitCode, reader_may_leave, version_in_use
 from ..options import amounts
 from ..output import counted, write_json
 from ..tables import cell, console, money, show, table
@@ -45,6 +46,7 @@ def file_of(path: Path, key_prefix: str | None, format_file: Path | None = None)
 
     Raises:
         InvalidRequest: the prefix or the format is invalid.
+        InvalidCredentials: the environment has an API version that doesn't exist.
         OSError: the file of the format can't be read.
 
     """
@@ -52,9 +54,10 @@ def file_of(path: Path, key_prefix: str | None, format_file: Path | None = None)
         raise InvalidRequest(PREFIX, "is empty; leave the option out")
     how = FileFormat() if format_file is None else read_format(format_file)
     try:
-        return PayoutFile(path, format=how, key_prefix=key_prefix or "")
+        file = PayoutFile(path, format=how, key_prefix=key_prefix or "")
     except InvalidRequest as error:
         raise InvalidRequest(PREFIX, error.problem) from None
+    return with_names_of(version_in_use(), file)
 
 
 def checked(

@@ -6,7 +6,7 @@ from typing import Any, Final, TypeAlias
 
 from attrs import define, evolve, field, frozen
 
-from ...codec import Wire
+from ...codec import ApiVersion, Wire
 from ...codec.instruments import wrapped
 from ...errors import InvalidRequest
 from ...models.money import AmountDetails
@@ -45,6 +45,8 @@ class Layout:
     holders: tuple[tuple[tuple[str, ...], Fields], ...]
     """The other objects, by the names on the way to them."""
     cleaners: tuple[tuple[int, Clean], ...]
+    version: ApiVersion
+    """The version of the API whose names the missing columns have."""
 
     def cell_of(self, path: str) -> int:
         """Return the index of the cell for a path."""
@@ -52,7 +54,7 @@ class Layout:
 
     def column_of(self, path: str) -> str:
         """Return the name of the column for a path; the one to add if the file has none."""
-        return self.names[self.cell_of(path)] if path in self.paths else name_of(path)
+        return self.names[self.cell_of(path)] if path in self.paths else name_of(path, self.version)
 
     def column_at(self, cell: int) -> str:
         """Return the name of the column of a cell."""
@@ -78,6 +80,7 @@ def read_header(names: tuple[str, ...], file_format: FileFormat) -> Layout:
         tuple((tuple(h.split(".")), inside) for h, inside in held.items() if h not in own),
         # In the order of the table, as some cells are written in the way of their country.
         tuple((paths.index(path), clean) for path, clean in CLEANERS.items() if path in paths),
+        file_format.names_of,
     )
 
 
@@ -92,7 +95,7 @@ def flaws(line: int, names: tuple[str, ...], file_format: FileFormat) -> Iterato
         if file_format.ignores(name):
             pass
         elif path is None:
-            yield _unknown(line, cell, name, is_header=not missing)
+            yield _unknown(line, cell, name, file_format.names_of, is_header=not missing)
         elif path in paths:
             first = names[paths.index(path)]
             words = f"is there twice: the column {shown(first)} before it is the same"
@@ -121,8 +124,8 @@ def _missing(names: tuple[str, ...], file_format: FileFormat) -> str:
     return words
 
 
-def _unknown(line: int, cell: int, name: str, *, is_header: bool) -> Problem:
-    alike = similar(name)
+def _unknown(line: int, cell: int, name: str, version: ApiVersion, *, is_header: bool) -> Problem:
+    alike = similar(name, version)
     # Without a header the first line is a row of values, which must not be shown.
     column = shown(name) if (is_header or alike) and name else str(cell + 1)
     advice = f"; did you mean {' or '.join(alike)}?" if alike else ""
@@ -185,7 +188,7 @@ class Cells:
             return self.checker.judged(line, order, wire, self.layout.column_of)
         row = self.checker.row(line, wire, self.layout.column_of)
         if "payment_method" not in wire:
-            row = _without_instrument(row)
+            row = _without_instrument(row, self.layout.column_of("payment_method"))
         if not found:
             return row
         named = {problem.column for problem in found}
@@ -329,9 +332,9 @@ def _customer(fields: Wire) -> Customer:
     return Customer(reference=fields.get("reference"), contacts=contacts)
 
 
-def _without_instrument(row: FileRow) -> FileRow:
-    others = tuple(one for one in row.problems if one.column != "payment_method")
-    problem = Problem(line=row.line, column="payment_method", problem=_NO_INSTRUMENT)
+def _without_instrument(row: FileRow, column: str) -> FileRow:
+    others = tuple(one for one in row.problems if one.column != column)
+    problem = Problem(line=row.line, column=column, problem=_NO_INSTRUMENT)
     return evolve(row, problems=(*others, problem))
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import attrs
 from attrs import frozen
 
+from ...codec import PAYOUT_INSTRUMENT, ApiVersion
 from ...codec.instruments import kind_of, tags_of
 from ...models.instruments import (
     BankCard,
@@ -32,7 +33,7 @@ _INSTRUMENTS: Final[tuple[type[Any], ...]] = (
     GlobalWallet,
     Recurrent,
 )
-_METHOD: Final = "payment_method"
+_METHOD: Final = PAYOUT_INSTRUMENT["v1"]
 _MAX_CONTACTS: Final = 3
 _SPACES: Final = re.compile(r"[\s\u00a0-]+")
 
@@ -92,6 +93,10 @@ ALIASES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """Short name of a column -> path of the request."""
+SHORT_NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {name: path.rpartition(".")[2] for name, path in ALIASES.items()}
+)
+"""Short name of a column -> name of the field."""
 
 
 @frozen
@@ -144,26 +149,38 @@ _AMOUNT: Final[Mapping[str, str]] = {
 }
 
 
-def path_of(name: str) -> str | None:
+def path_of(name: str, version: ApiVersion = "v1") -> str | None:
     """Return the path of a column; None if the name is no column of payouts.
 
     Case doesn't matter, and spaces count as underscores: "Account Number". The names of
-    metadata are used as they are.
+    metadata are used as they are. Paths have the names of v1; with ``version`` v2 a column may
+    have those of v2, too.
     """
     first, *rest = name.split(".")
     if first.strip().lower() == METADATA:
         return f"{METADATA}.{'.'.join(rest)}" if rest and all(rest) else None
     plain = _SPACES.sub("_", name.strip().lower())
-    path = ALIASES.get(plain, plain)
+    path = _renamed(ALIASES.get(plain, plain), PAYOUT_INSTRUMENT[version], _METHOD)
     return path if path in PATHS or path in NEEDED else None
 
 
-def name_of(path: str) -> str:
-    """Return the name of the column for a path."""
-    return _AMOUNT.get(path) or _ALIAS_OF.get(path, path)
+def name_of(path: str, version: ApiVersion = "v1") -> str:
+    """Return the name of the column for a path, in a version of the API."""
+    return _AMOUNT.get(path) or _ALIAS_OF.get(path) or in_version(path, version)
 
 
-def similar(name: str) -> tuple[str, ...]:
+def in_version(path: str, version: ApiVersion) -> str:
+    """Return a path of the request with the names of a version of the API."""
+    return _renamed(path, _METHOD, PAYOUT_INSTRUMENT[version])
+
+
+def _renamed(path: str, name: str, new: str) -> str:
+    """Return a path with another name for its first step."""
+    first, dot, rest = path.partition(".")
+    return f"{new}{dot}{rest}" if first == name else path
+
+
+def similar(name: str, version: ApiVersion = "v1") -> tuple[str, ...]:
     """Return the columns with similar names, the most similar first."""
-    known: Iterable[str] = (*NEEDED, *ALIASES, *PATHS)
+    known: Iterable[str] = (*NEEDED, *ALIASES, *(in_version(path, version) for path in PATHS))
     return tuple(difflib.get_close_matches(name.lower(), known, cutoff=0.7))

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, cast, get_args
 import attrs
 from attrs import Attribute, field, frozen
 
+from ...codec import ApiVersion
 from ...errors import InvalidRequest
 from .columns import path_of, similar
 
@@ -66,7 +67,7 @@ def _columns(given: object) -> Mapping[str, str]:
     for name, meaning in cast("Mapping[object, object]", given).items():
         if not (isinstance(name, str) and isinstance(meaning, str)):
             raise InvalidRequest("FileFormat.columns", "expected names of columns and of fields")
-        path = path_of(meaning)
+        path = path_of(meaning, "v2")
         if path is None:
             alike = similar(meaning)
             advice = f"; did you mean {' or '.join(alike)}?" if alike else ""
@@ -126,6 +127,11 @@ class FileFormat:
     ``{"Betrag": "amount"}``."""
     ignored: frozenset[str] = field(factory=frozenset[str], converter=_names)
     """The columns that aren't read."""
+    api_version: ApiVersion | None = field(
+        default=None, validator=_one_of(get_args(ApiVersion), "v1 or v2")
+    )
+    """The version of the API whose names the file uses: with v2, ``payout_details`` is taken beside
+    v1's ``payment_method``. None: that of the client which pays the file, else v1."""
     version: str | None = None
     """Recognised only: the version of an ISO 20022 message, such as ``pain.001.001.09``."""
     header_line: int | None = None
@@ -154,9 +160,14 @@ class FileFormat:
     def __str__(self) -> str:
         return self.words
 
+    @property
+    def names_of(self) -> ApiVersion:
+        """The version of the API whose names the file is read with."""
+        return self.api_version or "v1"
+
     def path_of(self, name: str) -> str | None:
         """Return the path of a column of the file; None if the name is no column of payouts."""
-        return self.columns.get(folded(name)) or path_of(name)
+        return self.columns.get(folded(name)) or path_of(name, self.names_of)
 
     def ignores(self, name: str) -> bool:
         """Return whether a column of the file isn't read."""

@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterator
 from typing import BinaryIO, Final, cast
 
-from attrs import evolve
+from attrs import evolve, frozen
 
-from ...codec import Wire
+from ...codec import PAYOUT_INSTRUMENT, ApiVersion, Wire
 from ...codec.json import NameTwice, load_once
+from .columns import in_version
 from .encodings import encoding_of
 from .file_format import WIDE, FileFormat
 from .rows import TOO_LONG, FileLines, FileRow, RowChecker, RowTooLong, refused, shown
@@ -25,12 +26,32 @@ def json_rows(file: BinaryIO, found: FileFormat, checker: RowChecker) -> Iterato
     """Yield the rows of JSON Lines."""
     lines = FileLines.of(file, found.encoding or "utf-8")
     try:
-        yield from _rows(lines, checker)
+        yield from _rows(lines, _Objects(checker, found.names_of))
     finally:
         lines.release()
 
 
-def _rows(lines: FileLines, checker: RowChecker) -> Iterator[FileRow]:
+@frozen
+class _Objects:
+    """Makes rows of the objects of a file, with the names of one version of the API."""
+
+    checker: RowChecker
+    version: ApiVersion
+
+    def row(self, line: int, wire: Wire) -> FileRow:
+        """Return the row of an object; its problems have the names that it has."""
+        plain, new = PAYOUT_INSTRUMENT["v1"], PAYOUT_INSTRUMENT["v2"]
+        if self.version == "v1" and new in wire:
+            return refused(line, new, f"is no field of API v1, which names it {plain}")
+        if plain in wire and new in wire:
+            return refused(line, new, f"is given together with {plain}, its name in v1; leave one")
+        if self.version == "v1" or plain in wire:
+            return self.checker.row(line, wire, str)
+        renamed = {plain if name == new else name: value for name, value in wire.items()}
+        return self.checker.row(line, renamed, lambda path: in_version(path, self.version))
+
+
+def _rows(lines: FileLines, objects: "_Objects") -> Iterator[FileRow]:
     has_rows = False
     while True:
         line = lines.begin_row()
@@ -44,7 +65,7 @@ def _rows(lines: FileLines, checker: RowChecker) -> Iterator[FileRow]:
             break
         if text.strip():
             has_rows = True
-            yield _row(line, text, checker) if lines.is_text else _no_text(lines, line, text)
+            yield _row(line, text, objects) if lines.is_text else _no_text(lines, line, text)
             if _spans_lines(line, text):
                 return
     if not has_rows:
@@ -56,7 +77,7 @@ def _no_text(lines: FileLines, line: int, text: str) -> FileRow:
     return next(refused(line, str(column), flaw) for column, flaw in flaws if flaw is not None)
 
 
-def _row(line: int, text: str, checker: RowChecker) -> FileRow:
+def _row(line: int, text: str, objects: "_Objects") -> FileRow:
     try:
         wire = load_once(text.rstrip("\r\n"))
     except json.JSONDecodeError as error:
@@ -67,7 +88,7 @@ def _row(line: int, text: str, checker: RowChecker) -> FileRow:
         column, words = None, "isn't JSON that can be read: nested too deeply, or a number too big"
     else:
         if isinstance(wire, dict):
-            return checker.row(line, cast("Wire", wire), str)
+            return objects.row(line, cast("Wire", wire))
         column, words = None, f"expected an object of names and values, got {type(wire).__name__}"
         words += _advice(line, text)
     return refused(line, column, words)

@@ -9,6 +9,7 @@ from typing import BinaryIO, Final, TypeVar, cast
 
 from attrs import Attribute, evolve, field, frozen
 
+from ...codec import ApiVersion
 from ...errors import InvalidRequest
 from ...idempotency import DEFAULT_KEY_FIELD
 from ...retry import Timing
@@ -147,11 +148,21 @@ class PayoutFile:
         return reader, reader.recognise(file, evolve(self.format, kind=kind))
 
 
-def with_key_field(source: T, settings: Settings) -> T:
-    """Return the source; a file gets the key field of the client's settings."""
-    if isinstance(source, PayoutFile):
-        return cast("T", evolve(source, key_field=settings.key_field))
-    return source
+def read_for(source: T, settings: Settings, version: ApiVersion) -> T:
+    """Return the source; a file gets the key field and the API version of the client.
+
+    A version that the file's format has is kept.
+    """
+    if not isinstance(source, PayoutFile):
+        return source
+    file = with_names_of(version, source)
+    return cast("T", evolve(file, key_field=settings.key_field))
+
+
+def with_names_of(version: ApiVersion, file: PayoutFile) -> PayoutFile:
+    """Return a file that is read with the names of a version, unless its format has one."""
+    file_format = file.format
+    return evolve(file, format=evolve(file_format, api_version=file_format.api_version or version))
 
 
 def digest_with(digest: str, key_prefix: str, sheet: str | None = None) -> str:

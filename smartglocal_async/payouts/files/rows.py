@@ -13,10 +13,10 @@ from ...evidence import check_unmarked
 from ...idempotency import DEFAULT_KEY_FIELD, choose_key
 from ...models.instruments import OtherInstrument
 from ...models.validators import without_card_numbers
-from ...validation import RuleChecker
+from ...validation import RuleChecker, misspelt_fields
 from ..orders import PayoutOrder
+from .columns import SHORT_NAMES
 from .file_format import WIDE
-from .near_misses import near_misses
 
 _MAX_NAME: Final = 80
 
@@ -255,9 +255,10 @@ class RowChecker:
                 problem=_UNKNOWN_KIND,
                 is_advice=True,
             )
-        for path, alike in near_misses(order):
-            words = f"is no field; did you mean {alike}?"
-            yield Problem(line=line, column=shown(path), problem=words)
+        for misspelt in misspelt_fields(order, short_names=SHORT_NAMES):
+            yield Problem(
+                line=line, column=shown(column_of(misspelt.path)), problem=misspelt.problem
+            )
         for broken in () if self._rules is None else self._rules.broken(wire):
             yield Problem(
                 line=line,
