@@ -315,7 +315,7 @@ def _report(path, row, times, column="finishedAt"):
     ],
     ids=["german", "american", "spreadsheet", "an old one beside it", "another column"],
 )
-async def test_a_report_without_readable_times_is_no_check(
+async def test_a_report_without_readable_times_is_no_check(  # noqa: PLR0913, PLR0917
     payouts, provider, halted, tmp_path, times, column
 ) -> None:
     """Nothing shows that it is a report of the last days."""

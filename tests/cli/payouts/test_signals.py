@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 from terminal import open_terminal
-from till import DECLINED, rows
+from till import DECLINED, HEADER, rows
 
 from smartglocal_async.emulator import Fault, FaultKind, FaultScript
 
@@ -109,6 +109,26 @@ def test_interrupted_twice_in_the_background(till):
     code, _, told = ends(child)
     assert code == 3
     assert "interrupted: payouts in flight are in the journal" in told
+
+
+@pytest.mark.parametrize("text", [rows(COUNT).replace(".00,", ".99,"), "", HEADER])
+def test_a_file_that_is_written_to_while_it_is_paid(till, text):
+    """What was checked and confirmed is paid, and the output says that the file changed since."""
+    provider = till.opens(faults=SLOW)
+    path = till.has(rows(COUNT))
+    child = till.child(*ONE_BY_ONE)
+    until(lambda: provider.report().moved >= 2)
+    with path.open("r+") as file:
+        file.truncate()
+        file.write(text)
+    code, said, told = ends(child)
+    assert code == 0
+    assert f"{sum(100 + n for n in range(COUNT)):,}.00 USD" in said
+    assert "p.csv: was changed during the run; it was paid as it was checked" in told
+    moved = {
+        movement.amount for n in range(COUNT) for movement in provider.order(f"k{n}").movements
+    }
+    assert moved == {(100 + n) * 100 for n in range(COUNT)}
 
 
 def test_rows_that_were_not_begun(till):
