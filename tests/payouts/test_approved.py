@@ -142,6 +142,20 @@ async def test_a_file_that_is_changed_while_it_is_approved(payouts, provider, tm
     assert provider.report().requests == 0
 
 
+async def test_a_file_that_is_written_to_after_it_was_approved(payouts, provider, tmp_path):
+    """What was approved is paid."""
+    rows = [f"k{n},100.00,usd,t{n},Jane" for n in range(5)]
+    file = file_of(tmp_path / "p.csv", *rows)
+    outcomes = payouts.pay_all(file, approve=lambda found: found.is_fit, concurrency=1)
+    async with aclosing(outcomes) as settled:
+        _ = await anext(settled)
+        file.path.write_text(HEADER + "k0,999.00,usd,t0,Jane\n", encoding="utf-8")
+        rest = [outcome async for outcome in settled]
+    assert [outcome.is_paid for outcome in rest] == [True] * 4
+    moved = [movement.amount for n in range(5) for movement in provider.order(f"k{n}").movements]
+    assert moved == [10_000] * 5
+
+
 async def test_a_list_that_grows_after_it_was_approved(payouts, provider):
     """The approved totals are never exceeded, even if the source yields more."""
     orders = [order("k0"), order("k1")]
