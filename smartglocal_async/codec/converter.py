@@ -217,7 +217,7 @@ def reader(
     keeps_extra = "extra" in fields
     synonyms, needed = _SYNONYMS.get(record), _NEEDED.get(record)
     # A request takes a field under the name of its own version only.
-    of_other_version = frozenset[str]() if synonyms else names_of(fields) - known
+    of_other_version = frozenset[str]() if synonyms else names_of(fields) - known - {"extra"}
     is_whole = needed is not None
     if needed is None and is_lenient and keeps_extra:
         needed = frozenset(f.name for f in attrs.fields(record) if f.default is attrs.NOTHING)

@@ -103,8 +103,8 @@ async def test_a_payout_that_is_reported_twice(payouts, journal):
 @pytest.mark.parametrize(
     ("amount", "changes", "kind_and_words"),
     [
-        (10_000, {"amount": sg.AmountDetails(9_999, "usd")}, ("another amount", r"of 9999 usd")),
-        (10_000, {"amount": sg.AmountDetails(10_000, "eur")}, ("another amount", r"of 10000 eur")),
+        (10_000, {"amount": sg.AmountDetails(9_999, "usd")}, ("another amount", r"of 99.99 USD")),
+        (10_000, {"amount": sg.AmountDetails(10_000, "eur")}, ("another amount", r"of 100.00 EUR")),
         (10_000, {"payout_id": "po_77"}, ("paid twice", r"payout po_77 .* SUCCEEDED")),
         (66601, {}, ("reported as paid, and written as not paid", r"written as FAILED in ps_1")),
     ],
@@ -368,7 +368,8 @@ async def test_an_older_copy_is_noticed_when_it_is_opened(connect, provider, tmp
                 with pytest.raises(sg.errors.JournalForgot, match="it is an older copy"):
                     _ = await payouts.pay(order(key))
         assert (await payouts.summary()).halt.kind is sg.journal.HaltKind.FORGOT
-        shown = row(paid[0], journal, metadata=marks_of("k-2", journal))
+        marks, now = marks_of("k-2", journal), datetime.now(UTC)
+        shown = row(paid[0], journal, metadata=marks, finished_at=now)
         assert await payouts.adopt([shown]) == 1
         await payouts.lift()
         told = [await payouts.pay(order(key)) for key in ("k-2", "k-3")]

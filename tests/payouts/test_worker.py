@@ -284,7 +284,7 @@ async def test_a_conflict(setup) -> None:
         HaltKind.CONFLICT,
         (
             "the payout 'k-1' is written as STARTED in ps_1; the provider: ps_1 is accepted and "
-            "shows payout po_1 (succeeded, 9999 usd, owner: ours); ordered were 10000 usd"
+            "shows payout po_1 (succeeded, 99.99 USD, owner: ours); ordered were 100.00 USD"
         ),
     )
 
@@ -298,7 +298,7 @@ async def test_a_conflict_that_ends_the_work(setup, of) -> None:
     if of is not None:
         words += (
             " in no session; the provider: ps_1 is accepted and shows no payout; ordered were "
-            "10000 usd"
+            "100.00 USD"
         )
     with pytest.raises(sg.PayoutConflict) as raised:
         _ = await where.worker(reply=reply).work()

@@ -253,7 +253,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--payouts", type=int, default=600)
-    parser.add_argument("--strikes", type=int, default=6)
+    parser.add_argument("--interruptions", type=int, default=6)
     parser.add_argument("--rate", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--journal", choices=("sqlite", "postgres"), action="append")
