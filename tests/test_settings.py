@@ -116,7 +116,9 @@ def test_header_texts(key, name, value) -> None:
 
 
 @pytest.mark.parametrize("name", ["project", "submerchant"])
-@pytest.mark.parametrize("value", ["demo ", " demo", "demo\n", "\tdemo", "demo\u00a0", "demo\r\n", " "])
+@pytest.mark.parametrize(
+    "value", ["demo ", " demo", "demo\n", "\tdemo", "demo\u00a0", "demo\r\n", " "]
+)
 def test_spaces_around_a_name(key, name, value) -> None:
     """The provider would read another name in the header than the journal has."""
     assert refused(key, **{name: value}).startswith(
@@ -133,7 +135,8 @@ def test_quotes_around_a_name(key, name, value) -> None:
 
 
 @pytest.mark.parametrize(
-    "server", ["https://host/ ", "https://host ", " https://host", "https://host/\n", "https://host//"]
+    "server",
+    ["https://host/ ", "https://host ", " https://host", "https://host/\n", "https://host//"],
 )
 def test_spellings_of_a_server(key, server) -> None:
     """One server has one address, to which a journal belongs."""
@@ -142,7 +145,13 @@ def test_spellings_of_a_server(key, server) -> None:
 
 @pytest.mark.parametrize(
     "server",
-    ["https://host//a", "https://host/a b", "https://host/\u200b", "https://host/\x7f", "https://h /"],
+    [
+        "https://host//a",
+        "https://host/a b",
+        "https://host/\u200b",
+        "https://host/\x7f",
+        "https://h /",
+    ],
 )
 def test_addresses_that_may_lead_to_another_ones_place(key, server) -> None:
     """A gateway may drop what differs, and the journal would be another one."""

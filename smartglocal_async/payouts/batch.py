@@ -6,7 +6,13 @@ A run begins payouts at a rate, within stop rules, and only after its source was
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Iterator
-from contextlib import aclosing
+from contextlib import (
+    AbstractAsyncContextManager,
+    ExitStack,
+    aclosing,
+    asynccontextmanager,
+    nullcontext,
+)
 from typing import TYPE_CHECKING, Final, cast
 
 from attrs import define, field, frozen
@@ -132,12 +138,15 @@ Approve = Callable[[Preflight], bool | Awaitable[bool]]
 _SOURCE: Final = "source"
 
 
+@asynccontextmanager
 async def approved(
     source: Iterable[PayoutOrder] | AsyncIterable[PayoutOrder],
     approve: Approve,
     settings: Settings,
-) -> Iterator[PayoutOrder]:
-    """Check a source in a thread, have it approved, and return its orders.
+) -> AsyncGenerator[Iterator[PayoutOrder]]:
+    """Check a source in a thread, have it approved, and yield its orders.
+
+    A file is copied first: what is written to it later is neither approved nor paid.
 
     Raises:
         BatchStopped: it was not approved.
@@ -145,18 +154,22 @@ async def approved(
             read: their total is above the approved one.
 
     """
-    source = _rereadable(source)
-    found, digest = await asyncio.to_thread(_check, source, settings)
-    if not found.is_fit:
-        raise _unfit(source, found)
-    answer = approve(found)
-    if isinstance(answer, Awaitable):
-        answer = await answer
-    if answer is not True:
-        raise BatchStopped("it was not approved", 0)
-    if digest != await asyncio.to_thread(_digest, source):
-        raise InvalidRequest(_name(source), "it was changed since it was checked; nothing is paid")
-    return _within_approved(found, source)
+    given = source = _rereadable(source)
+    with ExitStack() as until_paid:
+        if isinstance(source, PayoutFile):
+            source = await asyncio.to_thread(until_paid.enter_context, source.copied())
+        found, digest = await asyncio.to_thread(_check, source, settings)
+        if not found.is_fit:
+            raise _unfit(source, found)
+        answer = approve(found)
+        if isinstance(answer, Awaitable):
+            answer = await answer
+        if answer is not True:
+            raise BatchStopped("it was not approved", 0)
+        if digest != await asyncio.to_thread(_digest, given):
+            words = "it was changed since it was checked; nothing is paid"
+            raise InvalidRequest(_name(source), words)
+        yield _within_approved(found, source)
 
 
 def _rereadable(
@@ -224,22 +237,32 @@ class BatchRun:
         runs.add(self.rate_limit.ended)
         try:
             source = with_key_field(source, settings)
+            checked: AbstractAsyncContextManager[
+                Iterable[PayoutOrder] | AsyncIterable[PayoutOrder]
+            ] = nullcontext(source)
             if self.approve is not None:
-                source = await approved(source, self.approve, settings)
-            stopped: BatchStopped | None = None
-            settled = settle_all(source, self._pay, concurrency, self._stopped)
-            try:
-                async with aclosing(settled) as outcomes:
-                    async for outcome in outcomes:
-                        if outcome is not None:
-                            yield outcome
-            except BatchStopped as error:
-                stopped = error.with_traceback(None)
-            await self.claimer.context.raise_if_halted()
-            if stopped is not None:
-                raise stopped
+                checked = approved(source, self.approve, settings)
+            async with checked as orders, aclosing(self._settled(orders, concurrency)) as outcomes:
+                async for outcome in outcomes:
+                    yield outcome
         finally:
             runs.discard(self.rate_limit.ended)
+
+    async def _settled(
+        self, orders: Iterable[PayoutOrder] | AsyncIterable[PayoutOrder], concurrency: int
+    ) -> AsyncGenerator[PayoutOutcome]:
+        stopped: BatchStopped | None = None
+        settled = settle_all(orders, self._pay, concurrency, self._stopped)
+        try:
+            async with aclosing(settled) as outcomes:
+                async for outcome in outcomes:
+                    if outcome is not None:
+                        yield outcome
+        except BatchStopped as error:
+            stopped = error.with_traceback(None)
+        await self.claimer.context.raise_if_halted()
+        if stopped is not None:
+            raise stopped
 
     def _stopped(self) -> BatchStopped | None:
         context = self.claimer.context

@@ -269,9 +269,9 @@ class Reconciler:
 
 _ADOPTED: Final = "adopted from line"
 _NO_TIMES: Final = (
-    "none of its rows about this journal shows when a payout was completed (column finishedAt, such "
-    "as 2025-01-02 03:04:05), so it may be an old one: use the file as the provider made it, not as "
-    "a spreadsheet saved it"
+    "none of its rows about this journal shows when a payout was completed (column finishedAt, "
+    "such as 2025-01-02 03:04:05), so it may be an old one: use the file as the provider made it, "
+    "not as a spreadsheet saved it"
 )
 _DAY: Final = timedelta(days=1)
 """The time zone of a report's times isn't known, and a payout takes some time."""

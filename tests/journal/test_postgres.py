@@ -624,8 +624,10 @@ async def test_a_table_that_becomes_unlogged_while_it_is_used(schema) -> None:
             "entry has a trigger BEFORE ... FOR EACH ROW",
         ),
         (
-            "ALTER TABLE {schema}.entry RENAME TO of_old; "
-            "CREATE VIEW {schema}.entry AS SELECT * FROM {schema}.of_old",
+            (
+                "ALTER TABLE {schema}.entry RENAME TO old; "
+                "CREATE VIEW {schema}.entry AS TABLE {schema}.old"
+            ),
             "entry is no table",
         ),
     ],

@@ -142,6 +142,22 @@ async def test_a_file_that_is_changed_while_it_is_approved(payouts, provider, tm
     assert provider.report().requests == 0
 
 
+@pytest.mark.parametrize("payee", ["another", "t"])
+async def test_a_file_that_is_changed_after_it_was_approved(payouts, provider, tmp_path, payee):
+    """It is paid as it was approved, even if the totals are the same."""
+    gap = "\n" * 100_000
+    file = file_of(tmp_path / "p.csv", "a,1.00,usd,t,Jane", gap, "b,2.00,usd,t,Jane")
+    async with aclosing(
+        payouts.pay_all(file, approve=Approval(provider, [True]), concurrency=1)
+    ) as outcomes:
+        told = [await anext(outcomes)]
+        with file.path.open("r+", encoding="utf-8") as same:
+            _ = same.write(f"{HEADER}a,1.00,usd,t,Jane\n{gap}\nc,2.00,usd,{payee},Jane")
+        told += [outcome async for outcome in outcomes]
+    assert [(outcome.key, outcome.is_paid) for outcome in told] == [("a", True), ("b", True)]
+    assert provider.order("c").calls == {}
+
+
 async def test_a_list_that_grows_after_it_was_approved(payouts, provider):
     """The approved totals are never exceeded, even if the source yields more."""
     orders = [order("k0"), order("k1")]

@@ -436,7 +436,9 @@ def default_journal(server: str | None) -> Path:
             "have its own journal: correct XDG_STATE_HOME or HOME, or use this option",
         )
     scopes = dict.fromkeys(
-        one for name in _earlier(owner) for one in (name, _with_root(name, owner.server.raw_host or ""))
+        one
+        for name in _earlier(owner)
+        for one in (name, _with_root(name, owner.server.raw_host or ""))
     )
     paths = [state / f"{readable[:_MAX_NAME]}-{_digest(one)}{_SUFFIX}" for one in scopes]
     known = [path for path in paths if path.exists()]

@@ -168,6 +168,7 @@ class PayPlan:
 
     options: PayOptions
     file: PayoutFile
+    """The file, or the copy of it that is checked and paid."""
     journal: str
     batch: str
     """The name of the file's payouts in the journal."""
@@ -253,10 +254,13 @@ def pay(options: PayOptions) -> ExitCode:
     """Pay a file, or only build and sign its requests."""
     with sigterm_interrupts():
         plan = PayPlan.of(options)
-        return _dry_run(plan) if options.dry_run else _pay(plan)
+        with plan.file.copied() as file:
+            copied = evolve(plan, file=file)
+            return _dry_run(copied) if options.dry_run else _pay(copied, plan.file)
 
 
-def _pay(plan: PayPlan) -> ExitCode:
+def _pay(plan: PayPlan, original: PayoutFile) -> ExitCode:
+    """Check the copy of a file, ask, and pay what was checked."""
     options = plan.options
     if not options.yes:
         needs_terminal()
@@ -288,13 +292,22 @@ def _pay(plan: PayPlan) -> ExitCode:
         found, known, shown(plan.journal), server_of(options.server)
     ):
         return ExitCode.FAILED
-    if plan.file.digest() != digest:
+    if original.digest() != digest:
         raise Misuse(f"{options.file}: was changed during the check; run the command again")
     with interrupt_named(plan.again):
         ended = run_async(run_plan(client, plan, digest, found, reachability, known.is_new))
+    if _is_changed(original, digest):
+        remark(f"{options.file}: was changed during the run; it was paid as it was checked")
     with reader_may_leave():
         show_run(ended, as_json=options.as_json)
     return ended.code
+
+
+def _is_changed(file: PayoutFile, digest: str) -> bool:
+    try:
+        return file.digest() != digest
+    except (OSError, InvalidRequest):
+        return True
 
 
 async def run_plan(  # noqa: PLR0913, PLR0917 - what the checks before it found
@@ -482,13 +495,16 @@ async def _orders(
     if plan.options.file is None:
         _ = await find_batch(journal, plan.batch, plan.journal)
         return plan.batch, {}
-    file = file_of(plan.options.file, plan.options.key_prefix, plan.options.format_file)
-    name, batch = await found_batch(journal, plan.batch, file, file.digest())
-    if batch is None:
-        _ = await find_batch(journal, name, plan.journal)
-    entries = each(
-        lambda after: journal.open_entries(PAGE, after=after, steps=_OPEN, batch=name, is_due=False)
-    )
-    keys = {entry.key async for entry in entries}
-    rows = (row.order for row in file.rows())
-    return name, {order.key: order for order in rows if order is not None and order.key in keys}
+    original = file_of(plan.options.file, plan.options.key_prefix, plan.options.format_file)
+    with original.copied() as file:
+        name, batch = await found_batch(journal, plan.batch, file, file.digest())
+        if batch is None:
+            _ = await find_batch(journal, name, plan.journal)
+        entries = each(
+            lambda after: journal.open_entries(
+                PAGE, after=after, steps=_OPEN, batch=name, is_due=False
+            )
+        )
+        keys = {entry.key async for entry in entries}
+        rows = (row.order for row in file.rows())
+        return name, {order.key: order for order in rows if order is not None and order.key in keys}

@@ -238,6 +238,7 @@ class SubmitPlan:
 
     options: SubmitOptions
     file: PayoutFile
+    """The file, or the copy of it that is checked and stored."""
     journal: str
     batch: str
     stop_on: StopOn | None
@@ -275,7 +276,8 @@ def submit(options: SubmitOptions) -> ExitCode:
             batch=batch_of(options.batch, options.file),
             stop_on=None if stop_on == StopOn() else stop_on,
         )
-        submitted = _checked_and_submitted(plan, totals)
+        with plan.file.copied() as copy:
+            submitted = _checked_and_submitted(evolve(plan, file=copy), plan.file, totals)
         if submitted is None:
             return ExitCode.FAILED
         with reader_may_leave():
@@ -287,7 +289,7 @@ def submit(options: SubmitOptions) -> ExitCode:
 
 
 def _checked_and_submitted(
-    plan: SubmitPlan, totals: Mapping[str, AmountDetails] | None
+    plan: SubmitPlan, original: PayoutFile, totals: Mapping[str, AmountDetails] | None
 ) -> SubmittedFile | None:
     """Store a file after the checks and the question; return None if it isn't stored."""
     options = plan.options
@@ -315,7 +317,7 @@ def _checked_and_submitted(
         found, known, shown(plan.journal), server_of(options.server)
     ):
         return None
-    if plan.file.digest() != digest:
+    if original.digest() != digest:
         raise Misuse(f"{options.file}: was changed during the check; run the command again")
     return run_async(_submitted(client, plan, digest))
 

@@ -1,13 +1,18 @@
 """A file of payouts: opened, its format chosen, and read as rows or orders."""
 
 import hashlib
+import os
+import shutil
 import stat
-from collections.abc import Callable, Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC
+from io import BufferedReader, RawIOBase
 from pathlib import Path
-from typing import BinaryIO, Final, TypeVar, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, Final, TypeVar, cast
 
-from attrs import Attribute, evolve, field, frozen
+from attrs import Attribute, evolve, field, fields, frozen
 
 from ...errors import InvalidRequest
 from ...idempotency import DEFAULT_KEY_FIELD
@@ -18,6 +23,9 @@ from . import csv, iso20022, jsonl, workbook
 from .file_format import FileFormat, Kind
 from .file_kinds import kind_of_file
 from .rows import FileRow, RowChecker, UnreadableFile
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 T = TypeVar("T")
 _MAX_PREFIX: Final = 100
@@ -123,10 +131,40 @@ class PayoutFile:
 
         With a key prefix it is the SHA-256 of that digest and the prefix, since the same bytes with
         other keys are other payouts.
+
+        Raises:
+            InvalidRequest: it isn't a file that can be read again.
+            OSError: it can't be read.
+
         """
-        with self.path.open("rb") as file:
-            plain = hashlib.file_digest(file, "sha256").hexdigest()
+        try:
+            with self._open() as file:
+                plain = hashlib.file_digest(file, "sha256").hexdigest()
+        except UnreadableFile as error:
+            raise error.problem.in_file(str(self.path)) from None
         return digest_with(plain, self.key_prefix, self.format.sheet)
+
+    @contextmanager
+    def copied(self) -> Generator["PayoutFile"]:
+        """Yield the file as it is now, with the same path: what is written to it later isn't read.
+
+        The copy is readable by this user only, in the folder for temporary files (``TMPDIR``). It
+        has no name there, so it is gone with the process, however that ends.
+
+        Raises:
+            InvalidRequest: it isn't a file that can be read again.
+            OSError: it can't be read, or there is no space for the copy.
+
+        """
+        with tempfile.TemporaryFile(prefix="smartglocal-") as copy:
+            try:
+                with self._open() as file:
+                    shutil.copyfileobj(file, copy)
+            except UnreadableFile as error:
+                raise error.problem.in_file(str(self.path)) from None
+            copy.flush()
+            given = {one.name: getattr(self, one.name) for one in fields(PayoutFile)}
+            yield _CopiedFile(**given, content=copy)
 
     def _open(self) -> BinaryIO:
         """Open the file, which must be one that can be read again."""
@@ -145,6 +183,49 @@ class PayoutFile:
             words = f"is to be read as {kind}, and its first bytes are those of {shown}"
             raise UnreadableFile.because(words)
         return reader, reader.recognise(file, evolve(self.format, kind=kind))
+
+
+@frozen(eq=False)
+class _CopiedFile(PayoutFile):
+    """A payout file whose content is in an open file."""
+
+    content: IO[bytes] = field(kw_only=True, repr=False)
+
+    def _open(self) -> BinaryIO:
+        """Return a reader with a position of its own: the content may be read twice at once."""
+        return BufferedReader(_PositionReader(self.content))
+
+
+class _PositionReader(RawIOBase):
+    """Reads an open file from its first byte, whatever position that file has."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__()
+        # Asked for its descriptor at each read: another file may have the number of a closed one.
+        self._file = file
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {
+            os.SEEK_SET: 0,
+            os.SEEK_CUR: self._at,
+            os.SEEK_END: os.fstat(self._file.fileno()).st_size,
+        }
+        self._at = max(0, base[whence] + offset)
+        return self._at
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        view = memoryview(buffer).cast("B")
+        found = os.pread(self._file.fileno(), len(view), self._at)
+        view[: len(found)] = found
+        self._at += len(found)
+        return len(found)
 
 
 def with_key_field(source: T, settings: Settings) -> T:
