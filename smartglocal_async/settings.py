@@ -265,7 +265,7 @@ def _read_server(server: object, *, allow_plain_http: bool) -> URL:
         url = normalized(given)
     except ValueError:
         given = url = URL()
-    has_more = given.query or given.fragment or given.user or given.password
+    has_more = bool(given.query or given.fragment or given.user or given.password)
     # One server has one name in journals: such paths may lead to the same as those without.
     has_more = has_more or not text.isprintable() or " " in text or "//" in url.raw_path
     if url.scheme not in {"http", "https"} or not url.host or has_more:

@@ -350,7 +350,7 @@ def test_each_older_copy_is_noticed(path, tmp_path) -> None:
 
 
 def test_a_newer_copy_after_the_count_was_lost(path, tmp_path) -> None:
-    """Nobody knows how many commits there were, so each copy from before then halts."""
+    """How many commits there were isn't known, so each copy from before then halts."""
     asyncio.run(accept(path, "a"))
     weekly = shutil.copy(path, tmp_path / "weekly.db")
     asyncio.run(accept(path, "b", "c", "d"))
@@ -413,7 +413,7 @@ def test_an_older_copy_whose_opening_is_killed(path, tmp_path) -> None:
 
 
 def test_a_copy_over_a_file_that_was_never_committed(path, tmp_path) -> None:
-    """The count there is of another journal, and 0: nobody knows how many this one had."""
+    """The count there is of another journal, and 0: how many this one had isn't known."""
     asyncio.run(accept(path, "a"))
     old = shutil.copy(path, tmp_path / "old.db")
     for name in (path.name, f"{path.name}.lock"):

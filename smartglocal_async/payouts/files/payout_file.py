@@ -166,7 +166,7 @@ class PayoutFile:
             given = {one.name: getattr(self, one.name) for one in fields(PayoutFile)}
             yield _CopiedFile(**given, content=copy)
 
-    def _open(self) -> BinaryIO:
+    def _open(self) -> BufferedReader:
         """Open the file, which must be one that can be read again."""
         if not stat.S_ISREG(self.path.stat().st_mode):
             words = "is a pipe or a device, which can be read only once; save it to a file first"
@@ -191,7 +191,7 @@ class _CopiedFile(PayoutFile):
 
     content: IO[bytes] = field(kw_only=True, repr=False)
 
-    def _open(self) -> BinaryIO:
+    def _open(self) -> BufferedReader:
         """Return a reader with a position of its own: the content may be read twice at once."""
         return BufferedReader(_PositionReader(self.content))
 

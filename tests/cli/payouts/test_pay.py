@@ -81,7 +81,7 @@ def rewritten(path, text: str) -> None:
     ids=["amounts", "payees", "keys", "emptied", "broken"],
 )
 def test_a_file_that_is_rewritten_while_it_is_paid(till, monkeypatch, old, new):
-    """It is paid as it was checked, and that it was changed is said."""
+    """It is paid as it was checked, and the operator sees that it was changed."""
     provider = till.opens()
     path = till.has(PADDED)
     before = till.json("check", "p.csv")["totals"]
