@@ -254,6 +254,8 @@ def pay(options: PayOptions) -> ExitCode:
     """Pay a file, or only build and sign its requests."""
     with sigterm_interrupts():
         plan = PayPlan.of(options)
+        if not (options.yes or options.dry_run):
+            needs_terminal()
         with plan.file.copied() as file:
             copied = evolve(plan, file=file)
             return _dry_run(copied) if options.dry_run else _pay(copied, plan.file)
@@ -262,8 +264,6 @@ def pay(options: PayOptions) -> ExitCode:
 def _pay(plan: PayPlan, original: PayoutFile) -> ExitCode:
     """Check the copy of a file, ask, and pay what was checked."""
     options = plan.options
-    if not options.yes:
-        needs_terminal()
     reachability = Reachability()
     client = client_of(options.server, reachability.on_attempt)
     digest = plan.file.digest()

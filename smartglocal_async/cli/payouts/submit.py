@@ -276,6 +276,8 @@ def submit(options: SubmitOptions) -> ExitCode:
             batch=batch_of(options.batch, options.file),
             stop_on=None if stop_on == StopOn() else stop_on,
         )
+        if not options.yes:
+            needs_terminal()
         with plan.file.copied() as copy:
             submitted = _checked_and_submitted(evolve(plan, file=copy), plan.file, totals)
         if submitted is None:
@@ -293,8 +295,6 @@ def _checked_and_submitted(
 ) -> SubmittedFile | None:
     """Store a file after the checks and the question; return None if it isn't stored."""
     options = plan.options
-    if not options.yes:
-        needs_terminal()
     client, digest = client_of(options.server), plan.file.digest()
     found = checked(plan.file, totals, as_json=options.as_json)
     if not found.is_fit:

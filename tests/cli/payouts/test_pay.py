@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sqlite3
+import tempfile
 from typing import Final
 
 import pytest
@@ -18,6 +19,7 @@ import smartglocal_async as sg
 from smartglocal_async import emulator
 from smartglocal_async.cli.errors import ExitCode
 from smartglocal_async.cli.payouts.journals import shown
+from smartglocal_async.cli.payouts.pay import Run
 from smartglocal_async.cli.payouts.summary import RunEnd, RunTotals
 from smartglocal_async.emulator import Fault, FaultKind, FaultScript
 
@@ -48,6 +50,78 @@ def test_a_whole_file_is_paid(till):
     made = {path.name for path in till.folder.iterdir()}
     assert made == {"p.csv", "p.csv.results.csv", "shop.pem"}
     assert f"journal: {till.journal} (new)" in result.stdout
+
+
+PADDED: Final = rows(6).replace("k3", "\n" * 100_000 + "k3")
+"""Read in several parts: blank lines are skipped."""
+
+
+def on_first_outcome(monkeypatch, act) -> None:
+    """Do something when the first payout of a run has settled."""
+    take, left = Run._take, [act]
+
+    def then(run, outcome, advance) -> None:
+        take(run, outcome, advance)
+        if left:
+            left.pop()()
+
+    monkeypatch.setattr(Run, "_take", then)
+
+
+def rewritten(path, text: str) -> None:
+    """Write a text into the file that is there, as an editor or an export may."""
+    with path.open("r+", encoding="utf-8") as file:
+        _ = file.write(text)
+        _ = file.truncate()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("03.00", "93.00"), (",hash,", ",evil,"), ("k5", "k9"), (PADDED, ""), (PADDED, "no file")],
+    ids=["amounts", "payees", "keys", "emptied", "broken"],
+)
+def test_a_file_that_is_rewritten_while_it_is_paid(till, monkeypatch, old, new):
+    """It is paid as it was checked, and the operator sees that it was changed."""
+    provider = till.opens()
+    path = till.has(PADDED)
+    before = till.json("check", "p.csv")["totals"]
+    on_first_outcome(monkeypatch, lambda: rewritten(path, PADDED.replace(old, new)))
+    total = f"{before['usd'] / 100:.2f}usd"
+    said = till("pay", "p.csv", "--yes", "--concurrency", "1", "--expect-total", total)
+    assert "p.csv: was changed during the run; it was paid as it was checked" in said.stderr
+    results = till.results()
+    assert [results[f"k{n}"]["amount"] for n in range(6)] == [f"{100 + n}.00" for n in range(6)]
+    assert [provider.order(f"k{n}").moved for n in range(6)] == [1] * 6
+    assert provider.report().moved == 6
+    monkeypatch.undo()
+
+
+def test_a_file_that_is_removed_while_it_is_paid(till, monkeypatch):
+    """The rest is paid from the copy, which isn't left behind."""
+    provider = till.opens()
+    (folder := till.folder / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    path, seen = till.has(PADDED), []
+
+    def remove() -> None:
+        seen.extend(folder.iterdir())
+        path.unlink()
+
+    on_first_outcome(monkeypatch, remove)
+    said = till("pay", "p.csv", "--yes", "--concurrency", "1")
+    assert "was changed during the run" in said.stderr
+    assert provider.report().moved == 6
+    assert seen == list(folder.iterdir()) == [], "it has no name, also while it is used"
+
+
+def test_no_space_for_the_copy(till, monkeypatch):
+    """Nothing is sent."""
+    provider = till.opens()
+    till.has(rows(2))
+    monkeypatch.setattr(tempfile, "tempdir", str(till.folder / "missing"))
+    assert "missing" in till("pay", "p.csv", "--yes", exits=2).stderr
+    assert provider.report().requests == 0
 
 
 def test_the_same_file_twice(till):

@@ -421,7 +421,9 @@ def test_a_journal_that_forgot_halts_until_it_is_adopted_and_lifted(till):
     till("pay", "p.csv", "--yes")
     journal_id = json.loads(_metadata(till))["payout_journal"]
     told = json.dumps({"payout_key": "lost", "payout_journal": journal_id}).replace('"', '""')
-    till.has(f'{REPORT}po_5,ps_50,"{told}",Advice\n', "r.csv")
+    now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"  # noqa: TID251 - as the journal's
+    header = REPORT.replace("\n", ",finishedAt\n")
+    till.has(f'{header}po_5,ps_50,"{told}",Advice,{now}\n', "r.csv")
     result = till("reconcile", "r.csv", exits=7)
     assert "payouts are halted: restore the newest copy of the journal" in result.stdout
     till.has(rows(2), "q.csv")

@@ -293,6 +293,34 @@ def test_a_pipe(tmp_path) -> None:
     ]
 
 
+def test_a_copy_of_a_pipe(tmp_path) -> None:
+    """Neither copied nor digested, or the read would never end."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    file = sg.PayoutFile(path)
+    with pytest.raises(sg.InvalidRequest, match="is a pipe"):
+        _ = file.digest()
+    with pytest.raises(sg.InvalidRequest, match="is a pipe"), file.copied():
+        pass
+
+
+def test_a_copy_of_a_file(tmp_path) -> None:
+    """It may be read twice at once, and keeps what the file was; after its end it can't be read."""
+    path = tmp_path / "p.csv"
+    path.write_text(GOOD, encoding="utf-8")
+    file = sg.PayoutFile(path, key_prefix="p-")
+    expected, digest = list(file), file.digest()
+    with file.copied() as copy:
+        path.write_text("", encoding="utf-8")
+        assert copy.path == path
+        for one, other, order in zip(copy, copy, expected, strict=True):
+            assert one == other == order
+        assert (copy.digest(), copy.recognise().kind) == (digest, "csv")
+        unread = iter(copy)
+    with pytest.raises(ValueError, match="closed file"):
+        _ = next(unread)
+
+
 @pytest.mark.parametrize(("kind", "is_read"), [("csv", True), ("xlsx", False), ("pain.001", False)])
 def test_a_given_kind_against_the_first_bytes(tmp_path, kind, is_read) -> None:
     """What the bytes surely are isn't read as something else."""
