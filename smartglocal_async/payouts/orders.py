@@ -17,8 +17,13 @@ from ..models.instruments import (
     FasterPaymentVerification,
     GlobalAccount,
     GlobalWallet,
+    MonetaWallet,
     PayoutInstrument,
+    QiwiWallet,
     RussianAccount,
+    SteamWallet,
+    TokenizedCard,
+    YooMoneyWallet,
 )
 from ..models.money import AmountDetails
 from ..models.people import Customer, Participant, ParticipantDetails
@@ -96,13 +101,13 @@ def _end(paid: PayoutInstrument) -> str:
             number = paid.number
         case GlobalAccount():
             number = paid.iban or paid.bank_account_number or paid.account_number
-        case RussianAccount():
+        case RussianAccount() | SteamWallet() | QiwiWallet() | YooMoneyWallet() | MonetaWallet():
             number = paid.account
         case FasterPayment() | FasterPaymentVerification():
             number = paid.phone
         case GlobalWallet():
             number = paid.msisdn
-        case EncryptedCard():
+        case EncryptedCard() | TokenizedCard():
             return "card"
         case _:
             return ""

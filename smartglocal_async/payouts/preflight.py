@@ -25,9 +25,14 @@ from ..models.instruments import (
     FasterPaymentVerification,
     GlobalAccount,
     GlobalWallet,
+    MonetaWallet,
     OtherInstrument,
+    QiwiWallet,
     Recurrent,
     RussianAccount,
+    SteamWallet,
+    TokenizedCard,
+    YooMoneyWallet,
 )
 from ..models.money import AmountDetails
 from ..retry import Timing
@@ -60,6 +65,8 @@ _PAYEE_FIELDS: Final[Mapping[type[Any], tuple[str, ...]]] = {
     FasterPaymentVerification: ("phone", "bank_id"),
     GlobalWallet: ("name", "msisdn"),
     Recurrent: ("token",),
+    TokenizedCard: ("token",),
+    **dict.fromkeys((SteamWallet, QiwiWallet, YooMoneyWallet, MonetaWallet), ("account",)),
 }
 
 

@@ -4,7 +4,7 @@ import enum
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from itertools import chain
-from typing import Final, cast
+from typing import Final, cast, get_args
 
 import attrs
 from attrs import frozen
@@ -16,9 +16,15 @@ from ..models.instruments import (
     FasterPayment,
     GlobalAccount,
     GlobalWallet,
+    MonetaWallet,
     OtherInstrument,
+    PayoutInstrument,
+    QiwiWallet,
     Recurrent,
     RussianAccount,
+    SteamWallet,
+    TokenizedCard,
+    YooMoneyWallet,
 )
 from .country_rules import PAYMENTS, PAYOUTS, Requirements
 from .identifiers import (
@@ -53,6 +59,8 @@ class ParsedRequest:
     sides: Mapping[str, Wire | None]
     currency: str | None
     """Currency of ``amount_details``, in lower case."""
+    wire: Wire
+    """The whole request."""
 
     @property
     def country(self) -> str | None:
@@ -80,6 +88,7 @@ def read_request(wire: Wire, names: tuple[str, ...]) -> ParsedRequest:
         instrument,
         {side: _object(people.get(side)) for side in SIDES},
         currency and currency.lower(),
+        wire,
     )
 
 
@@ -133,11 +142,17 @@ _TELLING: Final[Mapping[str, tuple[str, ...]]] = {
     kind_of(FasterPayment): ("phone",),
     kind_of(GlobalWallet): ("msisdn",),
     kind_of(Recurrent): ("token",),
+    kind_of(TokenizedCard): ("token",),
+    **{
+        kind_of(wallet): ("account",)
+        for wallet in (SteamWallet, QiwiWallet, YooMoneyWallet, MonetaWallet)
+    },
 }
 """Kind of instrument -> the fields of which one has to name the payee."""
 _OWN_FIELDS: Final = frozenset(
     attribute.name
-    for record in (GlobalAccount, RussianAccount, FasterPayment, GlobalWallet, Recurrent)
+    for record in get_args(PayoutInstrument)
+    if record is not OtherInstrument and kind_of(record) in _TELLING
     for attribute in attrs.fields(record)
 )
 _ANY_PAGE: Final = "payouts/payout-* (every country's page)"
@@ -168,6 +183,7 @@ def missing_fields(
     yield from _missing(request.place, request.instrument, requirements.instrument, requirements)
     yield from _no_alternative(request, requirements)
     is_all = completeness is Completeness.OF_ALL
+    yield from _without_payer(request, requirements, may_be_given=not is_all)
     for side, names in zip(SIDES, (requirements.recipient, requirements.sender), strict=True):
         fields = request.sides[side]
         if fields is not None or is_all:
@@ -237,6 +253,18 @@ def _no_alternative(request: ParsedRequest, requirements: Requirements) -> Itera
         choice = ", or ".join(" and ".join(names) for names in sets)
         problem = f"give {choice}: a {requirements.name} must have them"
         yield Broken(request.place, problem, requirements.page, requirements.is_advice)
+
+
+def _without_payer(
+    request: ParsedRequest, requirements: Requirements, *, may_be_given: bool
+) -> Iterator[Broken]:
+    """Yield the first of the fields of which a request must have one, if it has none."""
+    first, *others = requirements.payer or ("",)
+    if first and all(_is_blank(request.wire, name) for name in requirements.payer):
+        is_advice = may_be_given or requirements.is_advice
+        must = "should" if is_advice else "must"
+        problem = f"is missing; a {requirements.name} {must} have it, or {' or '.join(others)}"
+        yield Broken(first, problem, requirements.page, is_advice)
 
 
 def _is_blank(fields: Wire, name: str) -> bool:

@@ -42,6 +42,8 @@ class Requirements:
     """One of these sets of the instrument's fields must be present."""
     recipient: tuple[str, ...] = ()
     sender: tuple[str, ...] = ()
+    payer: tuple[str, ...] = ()
+    """The fields of the request of which one must be present, to name the payer."""
     is_advice: bool = False
     """Whether all of these fields are advice, as the page of the recipient's country is unknown."""
     advised: tuple[str, ...] = ()
@@ -53,6 +55,7 @@ class Requirements:
 
 
 _FIVE: Final = ("bank_name", "currency", "country_iso3", "first_name", "last_name")
+_FPS_PAYER: Final = ("customer.reference", "participant_details.sender.ipv4")
 _FOUR: Final = ("company_name", "registration_number", "country_iso3", "code")
 
 _OPEN_CARD: Final = Requirements(
@@ -297,6 +300,7 @@ PAYMENTS: Final = (
         page="payments/payment-qr",
         kind=kind_of(FasterPaymentQr),
         instrument=(),
+        payer=_FPS_PAYER,
         currency="rub",
     ),
     Requirements(
@@ -304,6 +308,7 @@ PAYMENTS: Final = (
         page="restricted/recurring-token",
         kind=kind_of(FasterPaymentBinding),
         instrument=(),
+        payer=_FPS_PAYER,
         currency="rub",
     ),
     Requirements(

@@ -129,7 +129,7 @@ def test_a_confirm_that_does_not_come(instrument: Any, minutes: int) -> None:
     terms = {
         "payment_details": instrument,
         "amount_details": {"amount": 700, "currency": "rub"},
-        "customer": {},
+        "customer": {"reference": "u7"},
     }
     _ = ask(bank, "session/init/payment", terms)
     before = show(bank, now=NOW + timedelta(minutes=minutes, seconds=-1))
@@ -196,6 +196,51 @@ def test_what_these_instruments_refuse(instrument: Any, currency: str, field: st
     assert answer["error"]["description"].startswith(f"{field}: ")
 
 
+PAYERS: Final = [
+    ({"customer": {"reference": "u7"}}, True),
+    ({"customer": {}, "participant_details": {"sender": {"ipv4": "192.0.2.7"}}}, True),
+    ({"customer": {"contacts": []}}, False),
+    ({"customer": {"reference": " "}}, False),
+    ({"customer": {}, "participant_details": {"recipient": {"ipv4": "192.0.2.7"}}}, False),
+]
+
+
+@pytest.mark.parametrize("instrument", [QR, BINDING])
+@pytest.mark.parametrize(("payer", "is_taken"), PAYERS)
+def test_faster_payments_name_their_payer(
+    instrument: Any, payer: dict[str, Any], is_taken: object
+) -> None:
+    """By a reference or an address, with the start or with its session (documented)."""
+    terms = {"payment_details": instrument, "amount_details": {"amount": 700, "currency": "rub"}}
+    for bank, call, asked in (
+        (EmulatedBank(), "session/init/payment", terms),
+        (EmulatedBank(), "session/create", {**terms, **payer}),
+    ):
+        answer = ask(bank, call, {**asked, **payer})
+        if call == "session/create":
+            session_id = answer["session"]["id"]
+            answer = ask(bank, "session/start/payment", {"session_id": session_id})
+        assert ("error" not in answer) is is_taken
+        if not is_taken:
+            assert answer["error"]["description"].startswith("customer.reference: must be given")
+    other = {**terms, "payment_details": T_PAY, **payer}
+    assert "error" not in ask(EmulatedBank(), "session/init/payment", other)
+
+
+@pytest.mark.parametrize("kind", ["steam", "qiwi", "yoomoney", "moneta"])
+def test_a_wallet_names_its_account(kind: str) -> None:
+    """A payout to none is refused."""
+    for account, is_taken in (("player-9", True), ("", False)):
+        terms = {
+            "payment_method": {
+                "type": "wallet",
+                "wallet": {"type": kind, kind: {"account": account}},
+            },
+            "amount_details": {"amount": 50_000, "currency": "rub"},
+        }
+        assert ("error" not in ask(EmulatedBank(), "session/init/payout", terms)) is is_taken
+
+
 def test_steam_takes_roubles_only() -> None:
     """The amount is in roubles (documented), whatever Steam gets."""
     steam = {"type": "wallet", "wallet": {"type": "steam", "steam": {"account": "player-9"}}}
@@ -231,7 +276,10 @@ def test_amounts_are_shown_as_the_rules_say(shown: ShownAmounts, amounts: Any) -
 def test_empty_objects_as_lists() -> None:
     """As PHP writes them; metadata is the merchant's own and stays as it is."""
     rules = Rules(empty_as_lists=True, amounts=ShownAmounts.EMPTY)
-    session = begin(EmulatedBank(rules), QR, customer={}, metadata={"order": {}})
+    people = {"sender": {"ipv4": "192.0.2.7"}}
+    session = begin(
+        EmulatedBank(rules), QR, customer={}, participant_details=people, metadata={"order": {}}
+    )
     assert payment(session)["amounts"] == payment(session)["customer"] == []
     assert session["metadata"] == {"order": {}}
 

@@ -967,6 +967,49 @@ def test_no_value_is_shown(case, secret, data) -> None:
         assert IBAN not in f"{one.field} {one.problem} {one.page}"
 
 
+BY_QR: Final = {
+    "payment_details": {"type": "faster_payment_system"},
+    "amount_details": {"amount": 500, "currency": "rub"},
+}
+BINDING: Final = {**BY_QR, "payment_details": {"type": "faster_payment_system_binding"}}
+BY_ADDRESS: Final = {"participant_details": {"sender": {"ipv4": "192.0.2.7"}}}
+
+
+@pytest.mark.parametrize("wire", [BY_QR, BINDING])
+@pytest.mark.parametrize(
+    ("payer", "is_named"),
+    [
+        ({"customer": {"reference": "u1"}}, True),
+        (BY_ADDRESS, True),
+        ({"customer": {}, **BY_ADDRESS}, True),
+        ({"customer": {"reference": "u1"}, **BY_ADDRESS}, True),
+        ({}, False),
+        ({"customer": {"reference": "  "}}, False),
+        ({"customer": {"contacts": [{"phone": "7900"}]}}, False),
+        ({"participant_details": {"sender": {"ipv6": "::1"}}}, False),
+        ({"participant_details": {"recipient": {"ipv4": "192.0.2.7"}}}, False),
+    ],
+)
+def test_faster_payments_name_their_payer(wire, payer, is_named) -> None:
+    """By a reference or an IPv4 address; with a start it may have come with the session."""
+    request = {**wire, **payer}
+    for path, is_advice in ((INIT_PAYMENT, False), ("session/start/payment", True)):
+        found = [(one.field, one.is_advice) for one in broken(path, request)]
+        assert found == ([] if is_named else [("customer.reference", is_advice)])
+    (words,) = {one.problem for one in broken(INIT_PAYMENT, request)} or {""}
+    assert ("or participant_details.sender.ipv4" in words) is not is_named
+    assert broken("session/create", request) == []
+
+
+def test_other_payments_need_no_payer() -> None:
+    """SberPay, T-Pay, cards and tokens have no such rule on their pages."""
+    for name, request in CASES:
+        if name.startswith("payment by") and "Faster" not in name:
+            assert (
+                broken(INIT_PAYMENT, wire_of(attrs.evolve(request, customer=sg.Customer()))) == []
+            )
+
+
 def _listed(row: Requirements, names: tuple[str, ...]) -> str:
     shown = (f"`{name}`{' (advice)' if name in row.advised else ''}" for name in names)
     return ", ".join(shown) or "-"
@@ -976,6 +1019,8 @@ def _demanded(row: Requirements) -> str:
     either = " or ".join(" and ".join(f"`{name}`" for name in s) for s in row.alternatives)
     listed = _listed(row, row.instrument)
     cell = ", ".join(filter(None, (f"one of: {either}" if either else "", listed)))
+    payer = " or ".join(f"`{name}`" for name in row.payer)
+    cell += f"; beside it {payer}" if payer else ""
     return f"{cell}; in `{row.currency}` only" if row.currency else cell
 
 

@@ -178,7 +178,7 @@ def missing_field(terms: JsonObject, version: int, *, pays_out: bool) -> str | N
         problem = _without_payee(kind, inner)
     if problem is not None:
         return f"{shown}.{kind}.{problem}"
-    return _not_in_roubles(terms, instrument)
+    return _not_in_roubles(terms, instrument) or _without_payer(terms, kind)
 
 
 def _not_in_roubles(terms: JsonObject, instrument: JsonObject) -> str | None:
@@ -191,6 +191,19 @@ def _not_in_roubles(terms: JsonObject, instrument: JsonObject) -> str | None:
     currency = str(money.get("currency")).lower() if is_object(money) else "rub"
     if is_in_roubles and currency != "rub":
         return "amount_details.currency: must be rub for this instrument"
+    return None
+
+
+def _without_payer(terms: JsonObject, kind: str) -> str | None:
+    # Documented for the start of a payment by QR code; the binding has all of its steps.
+    people = terms.get("participant_details")
+    sender, customer = people.get("sender") if is_object(people) else None, terms.get("customer")
+    named = (
+        customer.get("reference") if is_object(customer) else None,
+        sender.get("ipv4") if is_object(sender) else None,
+    )
+    if kind in BARE_TYPES and not any(map(_is_filled, named)):
+        return "customer.reference: must be given, or participant_details.sender.ipv4"
     return None
 
 
@@ -358,6 +371,7 @@ _PAYEE: Final[Mapping[tuple[str, str], tuple[str, ...]]] = MappingProxyType(
         ("bank_account", "faster_payment_system"): ("phone",),
         ("wallet", "global"): ("msisdn",),
         ("recurrent", ""): ("token",),
+        **{("wallet", name): ("account",) for name in ("steam", "qiwi", "yoomoney", "moneta")},
     }
 )
 """Instrument -> the fields of which one has to name who is paid."""

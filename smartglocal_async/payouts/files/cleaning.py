@@ -11,6 +11,7 @@ from ...models.instruments import (
     GlobalAccount,
     GlobalWallet,
     RussianAccount,
+    SteamWallet,
 )
 from ...validation.lookups import country_code
 
@@ -84,6 +85,7 @@ _INSTRUMENTS: Final[Mapping[type, Mapping[str, Clean]]] = {
     RussianAccount: {"bik": _digits, "account": _digits, "inn": _digits, "kpp": _digits},
     FasterPayment: {"phone": _phone},
     GlobalWallet: {"msisdn": _phone},
+    SteamWallet: {"account": _stripped},
 }
 _PEOPLE: Final[Mapping[str, Clean]] = {
     "country_iso3": _country,

@@ -17,8 +17,13 @@ from ...models.instruments import (
     FasterPayment,
     GlobalAccount,
     GlobalWallet,
+    MonetaWallet,
+    QiwiWallet,
     Recurrent,
     RussianAccount,
+    SteamWallet,
+    TokenizedCard,
+    YooMoneyWallet,
 )
 from ...models.people import Contact, IdentityDocument, Participant
 
@@ -32,6 +37,11 @@ _INSTRUMENTS: Final[tuple[type[Any], ...]] = (
     FasterPayment,
     GlobalWallet,
     Recurrent,
+    TokenizedCard,
+    SteamWallet,
+    QiwiWallet,
+    YooMoneyWallet,
+    MonetaWallet,
 )
 _METHOD: Final = PAYOUT_INSTRUMENT["v1"]
 _MAX_CONTACTS: Final = 3
@@ -69,6 +79,7 @@ ALIASES: Final[Mapping[str, str]] = MappingProxyType(
         "wallet_name": f"{_holder(GlobalWallet)}.name",
         "wallet_phone": f"{_holder(GlobalWallet)}.msisdn",
         "wallet_description": f"{_holder(GlobalWallet)}.description",
+        "steam_account": f"{_holder(SteamWallet)}.account",
         "full_name": "participant_details.recipient.full_name",
         "first_name": "participant_details.recipient.first_name",
         "last_name": "participant_details.recipient.last_name",
