@@ -76,7 +76,10 @@ TAKEN: Final = {
             "internet_banking": {"type": "tpay", "tpay": []},
         }
     ),
-    "PHP's empty customer": body_of(customer=[]),
+    "PHP's empty customer": body_of(customer=[], payment_details=TPAY),
+    "PHP's empty customer with an address": body_of(
+        customer=[], participant_details={"sender": {"ipv4": "192.0.2.7"}}
+    ),
     "upper-case currency": body_of(amount_details={"amount": 100, "currency": "RUB"}),
     "mixed-case currency": body_of(amount_details={"amount": 100, "currency": "Rub"}),
     "empty metadata": body_of(metadata=[]),
