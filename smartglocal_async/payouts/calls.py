@@ -24,9 +24,11 @@ from ..evidence import (
     Expected,
     Owner,
     check_unmarked,
+    differences,
 )
 from ..idempotency import Fingerprint, Mark, fingerprint
 from ..journal.entries import Entry
+from ..journal.states import Step
 from ..models.answers import Session
 from ..models.instruments import BankCard
 from ..models.money import Amount
@@ -73,6 +75,10 @@ _PAYS: Final = frozenset({PayoutCall.START, PayoutCall.INIT})
 """Calls that carry a payout."""
 MAY_PAY: Final = frozenset({PayoutCall.START, PayoutCall.CONFIRM, PayoutCall.INIT})
 """Calls after which money may move."""
+UNCONFIRMED: Final = frozenset(
+    {Step.STARTING, Step.CANCELLING, Step.REFUSED, Step.KEY_USED, Step.STARTED}
+)
+"""Steps at which this journal hasn't sent a confirm."""
 
 
 @frozen
@@ -221,7 +227,8 @@ class Sender:
         if call in _MAKES_SESSION and _is_of_another(session, payout.expected):
             words = f"the answer of {call.value} is about another payout"
             return Reply(Observation(call, ReplyKind.LOST), None, None, words)
-        reply = _answered(call, session, payout.expected)
+        needs_confirm = entry.mode == Mode.MANUAL.value and entry.step in UNCONFIRMED
+        reply = _answered(call, session, payout.expected, is_confirmed=not needs_confirm)
         if call is PayoutCall.INIT and not _shows_ours(reply, payout.expected):
             # The session may be another order's. It isn't kept: its end says nothing of ours.
             words = f"the answer of {call.value} shows no payout with the metadata of this one"
@@ -396,10 +403,14 @@ def _error_text(error: CallFailed) -> str:
     return f"{text}, HTTP {error.http_status}" if is_bare else text
 
 
-def _answered(call: PayoutCall, session: Session, expected: Expected) -> Reply:
-    shown = read_session(session, expected)
+def _answered(
+    call: PayoutCall, session: Session, expected: Expected, *, is_confirmed: bool = True
+) -> Reply:
+    shown = read_session(session, expected, is_confirmed=is_confirmed)
     observation = Observation(call, ReplyKind.ANSWERED, shown)
-    return Reply(observation, session, reason=unclear(session, shown))
+    is_other_sum = shown is SessionView.OTHER_SUM
+    reason = differences(session, expected) if is_other_sum else unclear(session, shown)
+    return Reply(observation, session, reason=reason)
 
 
 def _is_answered_with_a_code(error: CallFailed) -> bool:

@@ -50,7 +50,8 @@ class StatusChecks:
     The pause between two status calls begins with ``initial_delay_seconds`` and doubles up to
     ``max_delay_seconds``; each is shortened at random by up to a half. After a start whose answer
     was lost, the session is cancelled once ``before_leaving`` status calls have shown no payout in
-    it, since the start may still be on its way. The payout then goes on in a new session.
+    it, since the start may still be on its way. The payout then goes on in a new session. Another
+    sum than was ordered, seen before a confirm was sent, halts payouts after as many status calls.
 
     Raises:
         InvalidRequest: a setting isn't a number above zero.

@@ -57,6 +57,8 @@ class SessionView(enum.Enum):
     AWAITS_CONFIRM = "awaits the confirm"
     NOT_OURS = "not what was meant"
     """It awaits a confirm, but not for exactly one payout of our amount."""
+    OTHER_SUM = "another sum, not confirmed"
+    """It needs our confirm, which wasn't sent, and its payout shows another sum."""
     PAID = "paid"
     DECLINED = "declined"
     """Final, and the payout failed."""
@@ -96,7 +98,8 @@ class Row:
     """How many sessions were left."""
     is_patient: bool = False
     """Whether to ask for the status again before a session is cancelled that shows no payout after
-    a lost start: the start may still be on its way."""
+    a lost start, which may still be on its way, and before another sum counts as a conflict while
+    no money has moved, since one answer may be wrong."""
     is_contradicted: bool = False
     """Whether it may have been paid elsewhere: the provider showed otherwise than written, or its
     key was used before. Then no session shows that it wasn't paid."""
@@ -140,6 +143,7 @@ _NOT_PAID: Final = Decision(NextStep.NEXT, write=Event.NOT_PAID)
 _DONE: Final = Decision(NextStep.DONE)
 _MISMATCH_SHOWN: Final = Observation(PayoutCall.STATUS, ReplyKind.ANSWERED, SessionView.MISMATCH)
 """Money moved in another way than the journal has it, in this session or in one that was left."""
+_OTHER_SUM_SHOWN: Final = Observation(PayoutCall.STATUS, ReplyKind.ANSWERED, SessionView.OTHER_SUM)
 
 
 def next_move(row: Row, observation: Observation | None) -> Decision:
@@ -152,6 +156,8 @@ def next_move(row: Row, observation: Observation | None) -> Decision:
     if observation == _MISMATCH_SHOWN:
         is_written = row.step is Step.UNKNOWN and row.is_contradicted
         return _STILL_IN_CONFLICT if is_written else _CONFLICT
+    if observation == _OTHER_SUM_SHOWN:
+        return _ASK_LATER if row.is_patient else _CONFLICT
     return _DECIDE[row.step](row, observation)
 
 
@@ -286,7 +292,7 @@ def _leaving_shows(row: Row, shown: SessionView) -> Decision:
             return _left(row, shown)
         case SessionView.UNDER_WAY | SessionView.UNSURE:
             return _ASK_LATER
-        case SessionView.EMPTY | SessionView.NOT_OURS | SessionView.AWAITS_CONFIRM:
+        case _:
             pass
     is_refused = row.step is Step.REFUSED and shown is SessionView.EMPTY
     if row.mode is Mode.MANUAL and not (is_refused and row.is_patient):
@@ -346,7 +352,7 @@ def _confirming(row: Row, observation: Observation | None) -> Decision:
         case Observation(PayoutCall.CONFIRM, ReplyKind.NOT_SENT):
             return Decision(NextStep.WAIT, PayoutCall.CONFIRM)
         case Observation(PayoutCall.STATUS, ReplyKind.ANSWERED, SessionView() as shown):
-            return _settled(row, shown) or _confirm_again(shown)
+            return _settled(row, shown) or _confirm_again(row, shown)
         case Observation(PayoutCall.STATUS):
             return _ASK_LATER
         case _:
@@ -354,7 +360,7 @@ def _confirming(row: Row, observation: Observation | None) -> Decision:
     return _ASK
 
 
-def _confirm_again(shown: SessionView) -> Decision:
+def _confirm_again(row: Row, shown: SessionView) -> Decision:
     match shown:
         case SessionView.AWAITS_CONFIRM:
             return Decision(
@@ -362,7 +368,7 @@ def _confirm_again(shown: SessionView) -> Decision:
             )  # It acts once per session, however often sent.
         case SessionView.UNDER_WAY:
             return Decision(NextStep.NEXT, write=Event.CONFIRM_KNOWN)
-        case SessionView.NOT_OURS:
+        case SessionView.NOT_OURS if not row.is_patient:
             return _CONFLICT
         case _:
             pass

@@ -18,8 +18,12 @@ _NOT_CONFIRMED: Final = "confirm_timeout"
 _MAX_WORD: Final = 60
 
 
-def read_session(session: Session, expected: Expected) -> SessionView:
-    """Return what a session shows of the payout that was ordered."""
+def read_session(session: Session, expected: Expected, *, is_confirmed: bool = True) -> SessionView:
+    """Return what a session shows of the payout that was ordered.
+
+    ``is_confirmed``: whether it may pay. If it needs a confirm that wasn't sent, another sum of a
+    payout under way is `SessionView.OTHER_SUM`, since no money has moved yet.
+    """
     if not expected.is_session(session.metadata):
         return SessionView.MISMATCH
     if session.status == SessionStatus.ERROR:
@@ -32,7 +36,8 @@ def read_session(session: Session, expected: Expected) -> SessionView:
     if session.next_action == NextAction.CONFIRM:
         return _awaiting(session, ours, expected)
     if any(_has_other_sum(payout, expected) for payout in ours):
-        return SessionView.MISMATCH
+        may_have_moved = is_confirmed or bool(_succeeded(ours))
+        return SessionView.MISMATCH if may_have_moved else SessionView.OTHER_SUM
     if session.payout_list or session.payment_list or session.status != SessionStatus.CREATED:
         return SessionView.UNDER_WAY
     return SessionView.EMPTY

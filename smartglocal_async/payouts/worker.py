@@ -16,7 +16,7 @@ from ..evidence import Expected, differences
 from ..journal.entries import KEEP, Attempt, Changes, Entry, HaltKind, PendingEvent
 from ..journal.states import CAN_WAIT, LEARNS_SESSION, STEPS, Event, Step
 from ..models.answers import Session
-from .calls import MAY_PAY, NEEDS_REQUEST, CallLimits, OrderedPayout, Reply
+from .calls import MAY_PAY, NEEDS_REQUEST, UNCONFIRMED, CallLimits, OrderedPayout, Reply
 from .context import Wakeup, WorkerContext
 from .protocol import (
     ENDS,
@@ -33,11 +33,8 @@ from .protocol import (
 
 _GROWTH: Final = 2.0
 _RENEW_BELOW: Final = 2 / 3
-_UNCONFIRMED: Final = frozenset(
-    {Step.STARTING, Step.CANCELLING, Step.REFUSED, Step.KEY_USED, Step.STARTED}
-)
-"""Steps at which this journal hasn't sent a confirm."""
-_NO_PAYOUT: Final = Observation(PayoutCall.STATUS, ReplyKind.ANSWERED, SessionView.EMPTY)
+_DOUBTFUL: Final = frozenset({SessionView.EMPTY, SessionView.NOT_OURS, SessionView.OTHER_SUM})
+"""Views that may be out of date or wrong, so that the status is asked for again; see `Row`."""
 _HARMLESS_IF_LEFT: Final = frozenset(
     {SessionView.EMPTY, SessionView.CLOSED, SessionView.CANCELLED, SessionView.DECLINED}
 )
@@ -125,8 +122,8 @@ class Worker:
     _sent_in_step: Counter[PayoutCall] = field(factory=Counter[PayoutCall], init=False)
     _number: int = field(default=0, init=False)
     """How many calls were sent under this lease."""
-    _empty_checks: int = field(default=0, init=False)
-    """How many status calls in this step showed no payout."""
+    _doubtful_checks: int = field(default=0, init=False)
+    """How many status calls in this step showed no payout, or another one than was ordered."""
     _pause: float = field(init=False)
     _wakeup: Wakeup = field(factory=Wakeup, init=False)
 
@@ -202,7 +199,7 @@ class Worker:
             Mode(entry.mode),
             self._step,
             entry.session_no,
-            is_patient=self._empty_checks < self.context.status_checks.before_leaving,
+            is_patient=self._doubtful_checks < self.context.status_checks.before_leaving,
             is_contradicted=self.is_contradicted,
         )
         return next_move(row, None if self.reply is None else self.reply.observation)
@@ -325,12 +322,12 @@ class Worker:
                 self.failures.note(self.reply)
                 return False
         self._sent_in_step.clear()
-        self._empty_checks = 0
+        self._doubtful_checks = 0
         self.is_contradicted = self.is_contradicted or event in _CONTRADICTS
         self.failures.clear_after(event)
         if event is not Event.CREATE_INTENDED:
             self._pause = self.context.status_checks.initial_delay_seconds
-        if event is Event.PAID and before.mode == Mode.MANUAL.value and step in _UNCONFIRMED:
+        if event is Event.PAID and before.mode == Mode.MANUAL.value and step in UNCONFIRMED:
             words = (
                 f"the payout {before.key!r} was paid in {before.session_id} without a confirm out "
                 "of this journal"
@@ -392,7 +389,8 @@ class Worker:
         limits = CallLimits(left_seconds, self._number)
         self.reply = await self.context.send(call, self.entry, self.payout, limits)
         self.failures.note(self.reply, is_cut_short=self._now() >= self.ends)
-        self._empty_checks += self.reply.observation == _NO_PAYOUT
+        shown = self.reply.observation.shown
+        self._doubtful_checks += call is PayoutCall.STATUS and shown in _DOUBTFUL
         return True
 
     def _waits_before(self, call: PayoutCall, decision: Decision) -> bool:

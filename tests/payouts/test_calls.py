@@ -208,6 +208,26 @@ async def test_a_lost_start(  # noqa: PLR0913, PLR0917 - fixtures
     assert provider.order("k-1").moved == 1
 
 
+@pytest.mark.parametrize(
+    ("faults", "expected"),
+    [
+        ([Fault(FaultKind.AMOUNT, nth=(1,), operation=START)], PAID_BY_HAND),
+        (
+            [lost(CONFIRM, BEFORE), Fault(FaultKind.AMOUNT, nth=(2, 3), operation=STATUS)],
+            [*PAID_BY_HAND, STATUS, STATUS, CONFIRM, STATUS],
+        ),
+    ],
+    ids=["start", "status after a lost confirm"],
+)
+async def test_one_wrong_amount_before_money_moves(faults, expected, emulated, connect, calls):
+    """Payouts aren't halted for it: the status is asked for again, and shows what was ordered."""
+    provider = emulated(MANUAL, *faults)
+    outcome = await pay(connect(provider, settings=QUICK), MANUAL, order())
+    assert (outcome.state, outcome.reason) == (PAID, None)
+    assert calls == expected
+    assert provider.order("k-1").moved == 1
+
+
 async def test_number_of_status_checks_is_a_setting(emulated, connect, calls):
     """With two status checks set, the session is left after the second one without a payout."""
     provider = emulated(AUTOMATIC, lost(START, BEFORE))

@@ -289,6 +289,34 @@ async def test_a_conflict(setup) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("steps", "mode", "checks"),
+    [
+        (CHOSEN, Mode.MANUAL, 3),
+        (STARTED, Mode.MANUAL, 3),
+        (CANCELLING, Mode.MANUAL, 3),
+        (CONFIRMING, Mode.MANUAL, 1),
+        (CHOSEN, Mode.AUTOMATIC, 1),
+        (STARTED, Mode.AUTOMATIC, 1),
+    ],
+)
+async def test_number_of_answers_with_another_sum(setup, steps, mode, checks) -> None:
+    """Payouts are halted at the first one if money may have moved, otherwise at the third."""
+    provider = Provider(session_cancel=[refused("invalid_session_state")], session_status=[])
+    patience = StatusChecks(before_leaving=3)
+    where = await setup(steps, provider, mode=mode, status_checks=patience)
+    other = payout(where, "pending", amount_details=Amount(9_999, "usd"))
+    shown = session_answer("in_progress", payments=as_json(other))
+    provider.script[STATUS].extend([shown] * (checks + 1))
+    with pytest.raises(sg.PayoutConflict):
+        _ = await where.worker(60.0).work()
+    # One more status call than that is made of a payout that is unknown.
+    assert len(provider.bodies[STATUS]) == checks + 1
+    kind, words = await halted(where) or (None, "")
+    assert kind is HaltKind.CONFLICT
+    assert "(pending, 99.99 USD, owner: ours); ordered were 100.00 USD" in words
+
+
 @pytest.mark.parametrize("of", [None, session()])
 async def test_a_conflict_that_ends_the_work(setup, of) -> None:
     """The error has what is known."""
@@ -527,7 +555,7 @@ async def test_no_time_for_a_refusing_session(refused_start) -> None:
     where, provider = await refused_start(REFUSED_TWICE)
     reply = reply_showing(SessionView.EMPTY, session(id_="ps_2", status="created"))
     worker = where.worker(0.0, reply)
-    worker._empty_checks = 1
+    worker._doubtful_checks = 1
     assert (await worker.work()).step is Step.REFUSED
     assert provider.seen == []
 

@@ -29,12 +29,13 @@ class Row:
     moved: bool
     """Whether the other amount is also what is paid."""
     pays: bool
-    """Whether money moves for the first payout; for the second it never does."""
+    """Whether money moves for the first payout. For the second it moves only if it succeeds."""
 
 
 ROWS: Final = (
-    # A start with a wrong amount is never confirmed.
-    Row(sg.Mode.MANUAL, PayoutCall.START, "unknown", HALTED, moved=False, pays=False),
+    # Before the confirm, one wrong answer isn't believed: the status shows the ordered amount.
+    Row(sg.Mode.MANUAL, PayoutCall.START, "succeeded", "succeeded", moved=False, pays=True),
+    # A payout with a wrong amount is never confirmed.
     Row(sg.Mode.MANUAL, PayoutCall.START, "unknown", HALTED, moved=True, pays=False),
     Row(sg.Mode.MANUAL, PayoutCall.STATUS, "unknown", HALTED, moved=False, pays=False),
     # A later status shows the ordered amount, paid.
@@ -95,4 +96,4 @@ async def test_wrong_amount(row, options, other, key, tmp_path) -> None:
 
     paid = other if row.moved else RIGHT
     assert results == [row.first, row.second]
-    assert moved == [[paid] * row.pays, []]
+    assert moved == [[paid] * row.pays, [paid] * (row.second == "succeeded")]
