@@ -79,7 +79,10 @@ class WebhookHints:
         keys = self._keys_of(session)
         for key in keys:
             entry = await self.claimer.context.journal.find(key)
-            if entry is None or not lacks_session(entry):
+            if entry is not None and entry.session_id == session.id:
+                # A worker has written it in the meantime, from the answer of its call.
+                await self._known(entry, event, session)
+            elif entry is None or not lacks_session(entry):
                 await self._forgot_key(session, key)
             elif isinstance(event, PaymentRefunded):
                 continue

@@ -340,7 +340,9 @@ class Worker:
         session = None if reply is None else reply.session
         ours = [] if session is None else self.payout.expected.ours(session)
         item = ours[0] if ours else None
-        names = event is Event.SESSION_CHOSEN or learns(self.entry)
+        # A session that contradicts the journal and has no payout of ours may be another order's.
+        is_other = event is Event.CONFLICT and item is None
+        names = event is Event.SESSION_CHOSEN or (learns(self.entry) and not is_other)
         if event is Event.SESSION_LEFT:
             return Changes(code=None, reason=None)
         code, reason = _why(event, self.entry, self._step, reply)

@@ -20,6 +20,7 @@ from smartglocal_async.payouts.calls import fingerprint_of
 from smartglocal_async.payouts.webhook_hints import WebhookHints
 
 AUTOMATIC = emulator.Rules(confirmation=Confirmation.AUTOMATIC)
+MANUAL = emulator.Rules()
 INIT = "session/init/payout"
 PRINTED = (
     *("operationId", "paymentSessionId", "paymentSessionMerchantMetadata", "typeOfPayment"),
@@ -57,6 +58,38 @@ async def lost_one_step(run_provider, connect, journal, count: int = 1) -> Any:
     provider = run_provider(rules=AUTOMATIC, faults=emulator.FaultScript(lost))
     api = connect(provider, settings=QUICK)
     return provider, sg.Payouts(api, journal, mode=sg.Mode.ONE_STEP, accept_unknown=True)
+
+
+class LateJournal(sg.journal.MemoryJournal):
+    """A journal whose next look-up by session ends before another write does."""
+
+    is_late = False
+
+    async def by_session(self, session_id: str) -> sg.journal.Entry | None:
+        """Return None once, as before the session was written."""
+        if self.is_late:
+            self.is_late = False
+            return None
+        return await super().by_session(session_id)
+
+
+@pytest.mark.parametrize(
+    ("mode", "rules"),
+    [(sg.Mode.ONE_STEP, AUTOMATIC), (sg.Mode.AUTOMATIC, AUTOMATIC), (sg.Mode.MANUAL, MANUAL)],
+)
+async def test_a_session_that_is_written_beside_its_webhook(mode, rules, run_provider, connect):
+    """The journal knows the payout, so nothing is halted."""
+    api, journal = connect(run_provider(rules=rules), settings=QUICK), LateJournal(unsafe=True)
+    async with sg.Payouts(
+        api, journal, mode=mode, accept_unknown=mode is sg.Mode.ONE_STEP
+    ) as payouts:
+        paid = await payouts.pay(order())
+        session = await api.session.status(sg.SessionRef(paid.session_id))
+        journal.is_late = True
+        event = sg.PaymentFinished(type="payment_finished", session=session)
+        assert await payouts.handle_event(event)
+        assert not journal.is_late
+        assert (await payouts.summary()).halt is None
 
 
 # --- Reports -------------------------------------------------------------------------------------

@@ -238,6 +238,15 @@ async def test_a_session_that_is_learned(setup, steps) -> None:
     assert (entry.step, entry.session_id, entry.item_id) == (Step.SUCCEEDED, "ps_7", "po_1")
 
 
+@pytest.mark.parametrize("call", [PayoutCall.INIT, PayoutCall.STATUS])
+async def test_a_session_without_our_payout_is_not_learned(setup, call) -> None:
+    """It may be another journal's: its end would say nothing about this payout."""
+    where = await setup(ONE_STEP, mode=Mode.ONE_STEP)
+    reply = reply_showing(SessionView.MISMATCH, session(id_="ps_7"), call)
+    entry = await where.worker(reply=reply).work()
+    assert (entry.step, entry.session_id) == (Step.UNKNOWN, None)
+
+
 async def test_learned_event_is_written_if_nothing_follows(setup) -> None:
     """A confirm that arrived is written, so that the next worker knows it."""
     where = await setup(CONFIRMING)

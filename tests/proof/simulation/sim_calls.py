@@ -4,7 +4,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
-from sim_replies import CREATE, START, Message
+from sim_replies import CREATE, INIT, START, Message
 
 from smartglocal_async.journal.states import Event
 from smartglocal_async.payouts.protocol import Mode
@@ -32,6 +32,8 @@ class Calls:
     )
     _starts: Counter[str] = field(factory=Counter[str], init=False)
     """How often each session was started and the start may have reached the provider."""
+    _inits: set[tuple[str, str]] = field(factory=set[tuple[str, str]], init=False)
+    """Journal and key of the payouts whose init may have reached the provider."""
     _started: dict[tuple[str, str], set[str]] = field(
         factory=dict[tuple[str, str], set[str]], init=False
     )
@@ -41,6 +43,8 @@ class Calls:
         operation, session_id = message.operation, message.session_id
         if operation == START and session_id is not None and message.payout is not None:
             return self._start(message.payout, session_id, is_out=is_out)
+        if operation == INIT and message.payout is not None:
+            return self._init(message.payout, is_out=is_out)
         place = message.worker, operation, session_id or message.payout
         self.counts[place] += 1
         if self.counts[place] > _MOST[operation]:
@@ -62,6 +66,13 @@ class Calls:
         started.add(session_id)
         if len(started) > _MOST_SESSIONS:
             return f"{payout}: {len(started)} sessions were started"
+        return None
+
+    def _init(self, payout: tuple[str, str], *, is_out: bool) -> str | None:
+        if payout in self._inits:
+            return f"{payout}: paid in one step a second time"
+        if is_out:
+            self._inits.add(payout)
         return None
 
     def _confirm(self, session_id: str) -> str | None:

@@ -21,6 +21,7 @@ from sim_replies import (
     AMOUNT_FAULTS,
     CREATE,
     ERRORS,
+    INIT,
     REPLY_FAULTS,
     START,
     Message,
@@ -156,7 +157,7 @@ class Network:
         """Carry a request to the provider, and its answer back."""
         connection, message = request.connection, await self._message(request)
         reply_fault = self._choose_reply_fault()
-        if reply_fault is ReplyFault.WRONG_AMOUNT_MOVED and message.operation == START:
+        if reply_fault is ReplyFault.WRONG_AMOUNT_MOVED and message.operation in {START, INIT}:
             message = self._with_wrong_amount(message)
         fate = self._fate(message.operation)
         self.trace(
@@ -213,8 +214,9 @@ class Network:
         if self.rng.random() >= self.conditions.network_faults:
             return Fate.GOES_WELL
         fate = self.rng.choice(tuple(Fate))
-        is_twin = fate in {Fate.TWICE, Fate.TWICE_SECOND} and operation == START
-        return Fate.ANSWER_LOST if is_twin and not self._may_start_twice() else fate
+        is_twin = fate in {Fate.TWICE, Fate.TWICE_SECOND}
+        may_be_twin = operation != INIT and (operation != START or self._may_start_twice())
+        return fate if may_be_twin or not is_twin else Fate.ANSWER_LOST
 
     def _may_start_twice(self) -> bool:
         """Return whether a start may be carried out twice without a broken promise.
@@ -333,6 +335,8 @@ class Network:
         if not connection.surplus or answered.done():
             return
         answer = connection.surplus.pop(0)
+        if message.operation == INIT and b'"error"' in answer.reply.body:
+            return  # A10: the refusal of a payout in one step isn't the answer to another call.
         self.trace("crossed", message.operation)
         if INVALID_REQUEST.encode() in answer.reply.body:
             self._refuse(message)  # An error names no session, so it isn't recognised as another's.

@@ -4,7 +4,7 @@ import enum
 import random
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 from sim_network import NetworkConditions
 
 import smartglocal_async as sg
@@ -76,6 +76,11 @@ class Plan:
         # One has the same amount and another payee, the others have another amount.
         others = [self.amounts[0], *(amount + 7 for amount in self.amounts[1:])]
         return [ours, [_order(number, amount, "other") for number, amount in enumerate(others)]]
+
+    def in_one_step(self) -> "Plan":
+        """Return the plan with payouts in one step, which the provider confirms."""
+        rules = evolve(self.rules, confirmation=Confirmation.AUTOMATIC)
+        return evolve(self, mode=sg.Mode.ONE_STEP, rules=rules)
 
     @classmethod
     def choose(cls, rng: random.Random) -> "Plan":

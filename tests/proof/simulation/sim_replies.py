@@ -11,6 +11,7 @@ from smartglocal_async.emulator.server.faulty_responses import HttpResponse
 
 CREATE: Final = "session/create"
 START: Final = "session/start/payout"
+INIT: Final = "session/init/payout"
 UNKNOWN_CODES: Final = ("limit_of_the_day", "processing_failed")
 """Codes that are in no list."""
 _BOM: Final = b"\xef\xbb\xbf"

@@ -180,6 +180,7 @@ class Worker:
             self._client(),
             (world.code.journal or SimJournal)(self.merchant),
             mode=world.plan.mode,
+            accept_unknown=world.plan.mode is sg.Mode.ONE_STEP,
             lease_seconds=world.plan.lease_seconds,
             fault_point=self._trace,
         ) as payouts:

@@ -18,6 +18,7 @@ from sim_bugs import BUGS
 from sim_worker import Code
 from sim_world import World
 
+import smartglocal_async as sg
 from smartglocal_async.emulator import Reaction
 from smartglocal_async.journal.states import Step
 
@@ -33,8 +34,8 @@ class SeedResult:
 
     failure: str | None
     payouts: int
-    """How many payouts there were, if the provider refuses used keys, nothing was halted, and no
-    other journal used their keys."""
+    """How many payouts in two steps there were, if the provider refuses used keys, nothing was
+    halted, and no other journal used their keys."""
     unknown: int
     """How many of these ended unknown."""
 
@@ -51,6 +52,7 @@ def run_of(seed: int, code: Code | None = None) -> SeedResult:
         for merchant in world.merchants
         if world.plan.rules.idempotency_header is Reaction.REFUSE
         if merchant.halt is None and not world.plan.shares_keys
+        if world.plan.mode is not sg.Mode.ONE_STEP
         for entry in merchant.entries
     ]
     return SeedResult(failure, len(entries), sum(entry.step is Step.UNKNOWN for entry in entries))
