@@ -493,7 +493,9 @@ def _visit(entry: Entry) -> tuple[Step, int, str | None]:
 
 
 def _advanced(found: Entry, event: Event, changes: Changes, now: float) -> Entry:
-    step, has_left = STEPS[found.step, event], event in _LEAVES_SESSION
+    step, has_left = STEPS[found.step, event], event is Event.SESSION_LEFT
+    if event is Event.RETRIED:
+        has_left = found.session_id is not None  # If every create was refused, there is none.
     item_id = found.item_id if changes.item_id is KEEP else changes.item_id
     code = found.code if changes.code is KEEP else changes.code
     # Kept for a new attempt, which `Event.RETRIED` allows.
@@ -506,9 +508,8 @@ def _advanced(found: Entry, event: Event, changes: Changes, now: float) -> Entry
         leased_until=None if step.is_final else found.leased_until,
         updated_at=now,
         session_id=_session(found, event, changes),
-        # Without a session, of a refused create, none is left.
-        session_no=found.session_no + (has_left and found.session_id is not None),
-        item_id=None if has_left else item_id,
+        session_no=found.session_no + has_left,
+        item_id=None if event in _LEAVES_SESSION else item_id,
         result=found.result if changes.result is KEEP else changes.result,
         code=code,
         reason=found.reason if changes.reason is KEEP else changes.reason,
