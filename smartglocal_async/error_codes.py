@@ -26,6 +26,14 @@ class KnownCode:
     source: str
 
 
+@frozen
+class KnownCause:
+    """Why a payout failed, and who documents that it may pass."""
+
+    meaning: str
+    source: str
+
+
 KNOWN_CODES: Final[Mapping[str, KnownCode]] = MappingProxyType(
     {
         "authentication_error": KnownCode(_PERMANENT, "the signature is wrong", _LIST),
@@ -69,6 +77,23 @@ KNOWN_CODES: Final[Mapping[str, KnownCode]] = MappingProxyType(
 """Code -> what is documented about it."""
 
 _REFUSALS: Final = frozenset({_PERMANENT, CodeClass.NEW_OPERATION, CodeClass.FINAL})
+
+PASSING_CAUSES: Final[Mapping[str, KnownCause]] = MappingProxyType(
+    {
+        "insufficient_funds": KnownCause(
+            "the wallet had too little money",
+            "the emulator's own code; the provider documents the case without one",
+        ),
+        "internal_error": KnownCause("an error of the platform's", _LIST),
+        "provider_internal_error": KnownCause("an error of the bank's", _LIST),
+        "provider_issuer_unavailable": KnownCause("the issuer couldn't be reached", _LIST),
+        "activity_count_exceeded": KnownCause("the card's activity limit was reached", _LIST),
+    }
+)
+"""Codes of failed payouts whose cause may have passed, so that the same order may succeed later.
+
+`provider_timeout` isn't one of them: the bank may have paid.
+"""
 
 REFUSAL_CODES: Final = frozenset(
     code for code, known in KNOWN_CODES.items() if known.code_class in _REFUSALS

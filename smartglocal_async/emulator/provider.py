@@ -96,6 +96,18 @@ class Provider:
             raise InvalidRequest("id_", "there is no payout to return")
         self._dispatcher.wake_delivery()
 
+    def top_up(self, amount: int, currency: str) -> None:
+        """Add money to the wallet of a currency: ``amount`` in minor units, such as 100_00 usd.
+
+        Raises:
+            InvalidRequest: the amount isn't above zero.
+
+        """
+        if amount <= 0:
+            raise InvalidRequest("amount", "must be above zero")
+        with self._dispatcher.lock:
+            self._dispatcher.bank.top_up(amount, currency.lower())
+
     def report(self) -> Report:
         """Return the counts so far, after doing what is due by the clock."""
         with self._dispatcher.lock:

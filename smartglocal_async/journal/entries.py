@@ -57,7 +57,7 @@ class Entry:
     mode: str
     fingerprint: Fingerprint = field(repr=False)
     request: bytes | None = field(default=None, repr=False)
-    """Dropped at the final step."""
+    """Dropped at the final step, unless it may be retried: see `error_codes.PASSING_CAUSES`."""
     amount: int | None = None
     """In minor units."""
     currency: str | None = None
@@ -79,7 +79,8 @@ class Entry:
     code: str | None = None
     reason: str | None = None
     attempts: int = 0
-    """How many calls may have been sent for it, as far as the journal shows."""
+    """How many calls may have been sent for it, as far as the journal shows; since the last
+    `Event.RETRIED`, if there was one."""
     batch: str | None = None
     ordinal: int | None = None
     created_at: float

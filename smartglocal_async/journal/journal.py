@@ -170,6 +170,20 @@ class Journal(Protocol):
         """
         ...
 
+    async def retry(self, entry: Entry) -> Entry:
+        """Write `Event.RETRIED`: a failed entry is at `Step.NEW` again, unclaimed, and due.
+
+        The caller has to know that no money can move in its session any more. The session is
+        cleared, and counts as left; code, reason and ``attempts`` are reset. The fence goes up.
+
+        Raises:
+            Misuse: the entry isn't at `Step.FAILED`, or its batch was cancelled.
+            LostLease: it has changed since it was read.
+            PayoutsHalted: as in `claim`.
+
+        """
+        ...
+
     async def renew(self, entry: Entry, lease_seconds: float) -> Entry:
         """Extend the lease, counted from now.
 

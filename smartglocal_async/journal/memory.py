@@ -201,6 +201,11 @@ class MemoryJournal:
         with self._write() as transitions:
             return transitions.advance(entry, event, changes, pending)
 
+    async def retry(self, entry: Entry) -> Entry:
+        """Take a failed entry up again."""
+        with self._write() as transitions:
+            return transitions.retry(entry)
+
     async def renew(self, entry: Entry, lease_seconds: float) -> Entry:
         """Extend the lease, counted from now."""
         with self._write() as transitions:

@@ -37,13 +37,14 @@ class Step(enum.IntEnum):
     """No call can show the result: a webhook, a report or an operator has to."""
     SUCCEEDED = 80
     FAILED = 81
-    """Money did not move. To try again, which the caller decides, use another key."""
+    """Money did not move. `Event.RETRIED` takes it up again if its cause passed; otherwise a new
+    attempt, which the caller decides, needs another key."""
     CANCELLED = 82
     """Withdrawn by the caller; money did not move."""
 
     @property
     def is_final(self) -> bool:
-        """Whether the step can't change any more."""
+        """Whether no call and no webhook changes the step; only `Event.RETRIED` leaves one."""
         return self >= Step.SUCCEEDED
 
 
@@ -70,6 +71,8 @@ class Event(enum.Enum):
     """The provider shows otherwise than written: only a payment or an operator settles it now."""
     ADOPTED = "adopted"
     """A report shows a payment that the journal lacked."""
+    RETRIED = "retried"
+    """A failed payout is taken up again, by an operator: see `Journal.retry`."""
 
 
 STEPS: Final[Mapping[tuple[Step, Event], Step]] = MappingProxyType(
@@ -138,6 +141,7 @@ STEPS: Final[Mapping[tuple[Step, Event], Step]] = MappingProxyType(
         (Step.UNKNOWN, Event.PAID): Step.SUCCEEDED,
         (Step.UNKNOWN, Event.NOT_PAID): Step.FAILED,
         (Step.UNKNOWN, Event.ADOPTED): Step.SUCCEEDED,
+        (Step.FAILED, Event.RETRIED): Step.NEW,
     }
 )
 """(step, event) -> step. The documentation's diagram is drawn from it."""

@@ -5,6 +5,7 @@ from typing import Final, Protocol
 
 from attrs import evolve, frozen
 
+from ..error_codes import PASSING_CAUSES
 from ..errors import (
     ConfirmationMismatch,
     InProgress,
@@ -67,6 +68,8 @@ _LEADS_TO_MONEY: Final = frozenset(
     {Event.SESSION_CHOSEN, Event.CONFIRM_INTENDED, Event.INIT_INTENDED}
 )
 """Events that announce a call which may move money."""
+_LEAVES_SESSION: Final = frozenset({Event.SESSION_LEFT, Event.RETRIED})
+_FORGETS_CALLS: Final = Changes(code=None, reason=None, result=None, not_before=None)
 _HALTS: Final[Mapping[HaltKind, type[PayoutsHalted]]] = {
     HaltKind.MISMATCH: ConfirmationMismatch,
     HaltKind.CONFLICT: PayoutConflict,
@@ -264,6 +267,8 @@ class Transitions:
         self, entry: Entry, event: Event, changes: Changes, pending: PendingEvent | None = None
     ) -> Entry:
         """Write an event and its line of the log, after ``pending`` and its line."""
+        if event is Event.RETRIED:
+            raise Misuse(f"{event.value!r} is written by `retry`, not at {entry.step.name}")
         _check_step(_step_after(entry, pending), event, entry.key)
         found, now = self._held_at_step(entry), self.clock()
         if (halt := self._forbidden_by(event)) is not None:
@@ -280,6 +285,23 @@ class Transitions:
         if event in COUNTED and (batch := self._batch_with_rules(after)) is not None:
             self.rows.set_batch(with_settled(batch, after, known.step))
         return self._replace(found, after)
+
+    def retry(self, entry: Entry) -> Entry:
+        """Take a failed payout up again, and release it; the fence goes up."""
+        _check_step(entry.step, Event.RETRIED, entry.key)
+        found = self.rows.find(entry.key)
+        if found is None or found.fence != entry.fence or _visit(found) != _visit(entry):
+            raise LostLease(entry.key, entry.fence)
+        if (halt := self.halted()) is not None:
+            raise error_of(halt)
+        batch = None if found.batch is None else self.rows.batch(found.batch)
+        if batch is not None and batch.state is BatchState.CANCELLED:
+            raise Misuse(f"the batch {batch.name!r} was cancelled, so nothing of it is paid again")
+        after = _advanced(found, Event.RETRIED, _FORGETS_CALLS, self.clock())
+        # Nothing is begun any more, so a batch with rules counts it again when it is claimed.
+        free = evolve(after, fence=found.fence + 1, attempts=0)
+        self.rows.log(_line(found, free, Event.RETRIED, NO_CHANGES))
+        return self._replace(found, free)
 
     def renew(self, entry: Entry, lease_seconds: float) -> Entry:
         """Extend a lease."""
@@ -472,19 +494,24 @@ def _visit(entry: Entry) -> tuple[Step, int, str | None]:
 
 def _advanced(found: Entry, event: Event, changes: Changes, now: float) -> Entry:
     step, has_left = STEPS[found.step, event], event is Event.SESSION_LEFT
+    if event is Event.RETRIED:
+        has_left = found.session_id is not None  # If every create was refused, there is none.
     item_id = found.item_id if changes.item_id is KEEP else changes.item_id
+    code = found.code if changes.code is KEEP else changes.code
+    # Kept for a new attempt, which `Event.RETRIED` allows.
+    keeps_request = not step.is_final or (step is Step.FAILED and code in PASSING_CAUSES)
     return evolve(
         found,
         step=step,
-        request=None if step.is_final else found.request,
+        request=found.request if keeps_request else None,
         owner=None if step.is_final else found.owner,
         leased_until=None if step.is_final else found.leased_until,
         updated_at=now,
         session_id=_session(found, event, changes),
         session_no=found.session_no + has_left,
-        item_id=None if has_left else item_id,
+        item_id=None if event in _LEAVES_SESSION else item_id,
         result=found.result if changes.result is KEEP else changes.result,
-        code=found.code if changes.code is KEEP else changes.code,
+        code=code,
         reason=found.reason if changes.reason is KEEP else changes.reason,
         not_before=found.not_before if changes.not_before is KEEP else changes.not_before,
         attempts=found.attempts + (event in _SENDS),
@@ -498,7 +525,7 @@ def _session(found: Entry, event: Event, changes: Changes) -> str | None:
             raise Misuse(f"{event.value!r} needs the session's id: key {found.key!r}")
         return named
     if named is KEEP or named == found.session_id:
-        return None if event is Event.SESSION_LEFT else found.session_id
+        return None if event in _LEAVES_SESSION else found.session_id
     learns = found.step in LEARNS_SESSION or event is Event.ADOPTED
     if found.session_id is None and learns:
         return named

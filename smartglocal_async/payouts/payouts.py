@@ -4,13 +4,22 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Callable,
+    Collection,
+    Generator,
+    Iterable,
+    Mapping,
+)
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final, Self
 
 from ..client import SmartGlocal
 from ..encryption import RequestCipher
+from ..error_codes import PASSING_CAUSES
 from ..errors import InvalidRequest, JournalForgot, Misuse
 from ..evidence import MARKS
 from ..journal.entries import Halt, HaltKind, SamePayment
@@ -355,6 +364,39 @@ class Payouts(SharedBatches):
 
         """
         return await review.withdraw(self._open().context, key, reason)
+
+    async def retry(
+        self, key: str, *, codes: Collection[str] = frozenset(PASSING_CAUSES)
+    ) -> PayoutOutcome:
+        """Take a failed payout up again under its key; it is ``open``, and not begun, after that.
+
+        Pay the same order again, or let the workers of its batch pay it: it gets a new session.
+        ``codes`` are the causes that may pass, by default `error_codes.PASSING_CAUSES`. One call
+        asks for the payout's session, which has to show a final state without a payment. A payout
+        in one step is never retried, nor one that was ever ``unknown``.
+
+        Raises:
+            Misuse: the key is unknown, or the payout can't be retried; the text says why.
+            InProgress: another process retried it at the same moment.
+            PayoutsHalted: payouts are halted, or the session shows that money moved
+                (`PayoutConflict`): then all payouts are halted from now on.
+
+        """
+        return await review.retry(self._open().context, key, codes)
+
+    def retry_all(
+        self, *, batch: str | None = None, codes: Collection[str] = frozenset(PASSING_CAUSES)
+    ) -> AsyncGenerator[PayoutOutcome]:
+        """Retry the failed payouts of the journal, or of a batch, and yield the outcome of each.
+
+        It is ``open`` if the payout will be paid again; else ``failed``, and ``error`` says why it
+        isn't retried.
+
+        Raises:
+            PayoutsHalted: as in `retry`.
+
+        """
+        return review.retry_all(self._open().context, batch, codes)
 
     async def quarantine(self, period: timedelta = _QUARANTINE) -> None:
         """Halt all payouts of a restored journal for some time, in every process that uses it.

@@ -171,6 +171,30 @@ def intends(mode: Mode) -> Event | None:
     return move.write if move.call is PayoutCall.CREATE else None
 
 
+_OVER: Final = frozenset({SessionView.DECLINED, SessionView.CANCELLED, SessionView.CLOSED})
+"""Final views without a payment; a status that is out of date shows an earlier state, not these."""
+
+
+def why_not_retried(row: Row, shown: SessionView | None, *, was_unknown: bool) -> str | None:
+    """Return why a failed payout must not be taken up again; None if it may be.
+
+    ``shown`` is what its session shows now, None if it has none: then every create was refused, and
+    nothing was started since the last session was left. ``was_unknown`` is whether it ever was at
+    `Step.UNKNOWN`: then it may have been paid elsewhere, or a person decided that it wasn't.
+    """
+    if row.step is not Step.FAILED:
+        return f"it is {row.step.name}: only a payout that failed can be retried"
+    if row.mode is Mode.ONE_STEP:
+        return "it was paid in one step, so no session shows that the first attempt has ended"
+    if was_unknown:
+        return "it was unknown whether it was paid, and its session doesn't settle that"
+    if row.session_no + 1 >= MAX_SESSIONS:
+        return f"it has used up its {MAX_SESSIONS} sessions"
+    if shown is not None and shown not in _OVER:
+        return f"its session shows {shown.value!r}, so money may still move in it"
+    return None
+
+
 def _new(row: Row, _observation: Observation | None) -> Decision:
     if row.session_no >= MAX_SESSIONS:
         return _PARK

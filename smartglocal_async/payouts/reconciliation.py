@@ -305,7 +305,7 @@ async def _last_begun(journal: Journal) -> datetime | None:
     times = [
         entry.created_at
         async for entry in each(lambda after: journal.entries(PAGE, after=after))
-        if entry.attempts and not _is_adopted(entry)
+        if (entry.attempts or entry.session_no) and not _is_adopted(entry)
     ]
     return datetime.fromtimestamp(max(times), UTC) if times else None
 

@@ -2,13 +2,15 @@
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Collection, Mapping
+from contextlib import aclosing
 from datetime import datetime
 from typing import Final, Protocol
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
-from ..errors import InProgress, InvalidRequest, Misuse
-from ..journal.entries import EVERY_STEP, WORKABLE, Attempt, Batch, Changes, Entry, Halt
+from ..concurrency import settle_all
+from ..errors import InProgress, InvalidRequest, LostLease, Misuse
+from ..journal.entries import EVERY_STEP, WORKABLE, Attempt, Batch, Changes, Entry, Halt, HaltKind
 from ..journal.fingerprints import differing
 from ..journal.journal import PAGE, Journal, each
 from ..journal.states import STEPS, Event, Step
@@ -18,6 +20,9 @@ from .context import WorkerContext
 from .files.payout_file import PayoutFile
 from .files.rows import FileRow
 from .orders import PayoutOrder, PayoutOutcome, PayoutState, counted_by_state, outcome_of, state_of
+from .protocol import Mode, Row, SessionView, why_not_retried
+from .session_view import has_moved_money
+from .worker import conflict
 
 _MAX_REASON: Final = 500
 _OLD_SECONDS: Final = 24 * 3600.0
@@ -156,6 +161,83 @@ async def _write(context: WorkerContext, key: str, event: Event, reason: str) ->
     finally:
         await context.journal.release(entry)
     return outcome_of(after)
+
+
+# --- Retrying what failed ------------------------------------------------------------------------
+
+_STATUS_SECONDS: Final = 30.0
+_RETRIES_AT_ONCE: Final = 16
+_WAS_UNKNOWN: Final = frozenset({Event.PARKED, Event.CONFLICT})
+
+
+async def retry(context: WorkerContext, key: str, codes: Collection[str]) -> PayoutOutcome:
+    """Take a failed payout up again, once its session shows that the first attempt has ended."""
+    entry = await context.journal.find(key)
+    if entry is None:
+        raise Misuse(f"the journal has no payout with the key {key!r}")
+    await context.raise_if_halted()
+    problem = _lasting_cause(entry, codes)
+    if problem is None:
+        problem = await _why_not_retried(context, entry)
+    if problem is not None:
+        raise Misuse(f"the payout {key!r} can't be retried: {problem}")
+    try:
+        return outcome_of(await context.journal.retry(entry))
+    except LostLease:
+        raise InProgress(key, "another process", 0.0) from None
+
+
+async def retry_all(
+    context: WorkerContext, batch: str | None, codes: Collection[str]
+) -> AsyncGenerator[PayoutOutcome]:
+    """Retry the failed payouts of a batch, or of the journal."""
+    failed = each(
+        lambda after: context.journal.entries(PAGE, after=after, steps=[Step.FAILED], batch=batch)
+    )
+
+    async def one(_index: int, entry: Entry) -> PayoutOutcome:
+        try:
+            return await retry(context, entry.key, codes)
+        except (Misuse, InProgress) as error:
+            return evolve(outcome_of(entry, replayed=True), error=error)
+
+    async with aclosing(settle_all(failed, one, _RETRIES_AT_ONCE)) as outcomes:
+        async for outcome in outcomes:
+            yield outcome
+
+
+def _lasting_cause(entry: Entry, codes: Collection[str]) -> str | None:
+    """Return why the cause of a failure doesn't pass; None if it may have passed."""
+    if entry.step is not Step.FAILED or entry.code in codes:
+        return None
+    why = entry.code or entry.reason or "a cause that isn't known"
+    return f"it failed for {why}, which doesn't pass: pay a corrected order under a new key"
+
+
+async def _why_not_retried(context: WorkerContext, entry: Entry) -> str | None:
+    """Return why a failed payout can't be retried, by its log and what its session shows now.
+
+    Raises:
+        PayoutConflict: the session shows that money moved, so all payouts are halted.
+
+    """
+    history = await context.journal.history(entry.key)
+    was_unknown = any(line.event in _WAS_UNKNOWN for line in history)
+    row = Row(Mode(entry.mode), entry.step, entry.session_no)
+    problem = why_not_retried(row, None, was_unknown=was_unknown)
+    if not history:
+        return "its log was deleted, which would show whether it was ever unknown"
+    if problem is not None or entry.session_id is None:
+        return problem
+    payout = context.sender.ordered(entry)
+    reply = await context.sender.check_session(entry.session_id, payout, _STATUS_SECONDS)
+    shown, session = reply.observation.shown, reply.session
+    if shown is None or session is None:
+        return reply.reason
+    if shown is SessionView.MISMATCH or has_moved_money(session, payout.expected):
+        await context.halt_all(HaltKind.CONFLICT, conflict(entry, session, payout.expected))
+        await context.raise_if_halted()
+    return why_not_retried(row, shown, was_unknown=was_unknown)
 
 
 def _impossible(entry: Entry, event: Event) -> str:

@@ -454,6 +454,7 @@ LEGAL: Final = {
     ("UNKNOWN", "paid", "SUCCEEDED"),
     ("UNKNOWN", "not paid", "FAILED"),
     ("UNKNOWN", "adopted", "SUCCEEDED"),
+    ("FAILED", "retried", "NEW"),
 }
 """The legal transitions; all others are illegal."""
 
@@ -462,7 +463,7 @@ def test_the_legal_steps() -> None:
     """The table of the code has exactly these transitions."""
     rows = {(step.name, event.value, after.name) for (step, event), after in STEPS.items()}
     assert rows == LEGAL
-    assert len(STEPS) == len(LEGAL) == 64
+    assert len(STEPS) == len(LEGAL) == 65
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ class JournalMachine(RuleBasedStateMachine):
         got = self.run(self.journal.advance(view, event, changes, pending=told))
         known = view.step if learned is None else STEPS.get((view.step, learned))
         row, after = self.model[key], STEPS.get((known, event))
-        if after is None:
+        if after is None or event is sg.journal.Event.RETRIED:
             assert isinstance(got, sg.Misuse)
         elif not self.holds(view, row):
             assert isinstance(got, sg.errors.LostLease)
@@ -150,6 +150,23 @@ class JournalMachine(RuleBasedStateMachine):
             row |= {"session": None, "left": row["left"] + 1}
         if after.is_final:
             row |= {"owner": None, "until": 0.0}
+
+    @rule(key=keys, is_old=st.booleans())
+    def retry(self, key, is_old) -> None:
+        """A failed row is new again, once for each time that it was read."""
+        if (row := self.model.get(key)) is None:
+            return
+        found = self.run(self.journal.find(key))
+        if is_old and found.step is sg.journal.Step.FAILED:
+            assert isinstance(self.run(self.journal.retry(found)), sg.journal.Entry)
+        got = self.run(self.journal.retry(found))
+        if row["step"] is not sg.journal.Step.FAILED:
+            assert isinstance(got, sg.Misuse)
+            return
+        assert isinstance(got, sg.errors.LostLease if is_old else sg.journal.Entry)
+        left = row["left"] + (row["session"] is not None)
+        row |= {"step": sg.journal.Step.NEW, "fence": row["fence"] + 1, "lines": row["lines"] + 1}
+        row |= {"session": None, "left": left}
 
     @rule(key=keys, owner=owners)
     def renew(self, key, owner) -> None:

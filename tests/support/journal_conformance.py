@@ -95,6 +95,24 @@ async def bring_to(
     return entry
 
 
+async def bring_on(
+    journal: sg.journal.Journal, entry: sg.journal.Entry, step: Step, session_id: str
+) -> sg.journal.Entry:
+    """Bring a claimed entry that is new to a step, with a session."""
+    for event in PATHS[step]:
+        entry = await journal.advance(entry, event, changes_for(event, session_id))
+    return entry
+
+
+async def fail(
+    journal: sg.journal.Journal, key: str = "k", *, code: str = "insufficient_funds", **changes: Any
+) -> sg.journal.Entry:
+    """Bring a new entry to `Step.FAILED` in its session, with a code."""
+    entry = await bring_to(journal, Step.CONFIRMED, key, **changes)
+    declined = Changes(code=code, reason="declined", item_id="po", not_before=9.5)
+    return await journal.advance(entry, Event.NOT_PAID, declined)
+
+
 def changes_for(event: Event, session_id: str) -> Changes:
     """Return the changes that an event needs."""
     return Changes(session_id=session_id) if event is Event.SESSION_CHOSEN else Changes()
@@ -161,6 +179,7 @@ class JournalConformance:
             lambda: journal.claim("k", "me", LEASE),
             lambda: journal.advance(entry, Event.CREATE_INTENDED),
             lambda: journal.renew(entry, LEASE),
+            lambda: journal.retry(entry),
             lambda: journal.release(entry),
             lambda: journal.open_entries(1),
             lambda: journal.claim_open(1, "me", LEASE),
@@ -593,6 +612,94 @@ class JournalConformance:
             *(journal.advance(entry, Event.CONFIRM_INTENDED) for _ in range(10)),
         )
         assert [type(one) for one in got] == [sg.journal.Entry] + 9 * [sg.errors.LostLease]
+
+    async def test_retried_entry(self, journal, journals) -> None:
+        """A failed entry is new again and free; its session is left, and its key is the same."""
+        entry = await fail(journal, "k", request=b"sealed", batch="may", ordinal=3)
+        journals.clock.now += 5
+        retried = await journal.retry(entry)
+        assert retried == await journal.find("k")
+        assert (retried.step, retried.session_id, retried.session_no) == (Step.NEW, None, 1)
+        assert (retried.code, retried.reason, retried.item_id) == (None, None, None)
+        assert (retried.attempts, retried.owner, retried.not_before) == (0, None, None)
+        assert retried.fence == entry.fence + 1
+        assert retried.request == b"sealed"
+        assert (retried.batch, retried.ordinal, retried.updated_at) == (
+            *("may", 3),
+            journals.clock.now,
+        )
+        line = (await journal.history("k"))[-1]
+        assert (line.event, line.step, line.session_id) == (Event.RETRIED, Step.NEW, "s-k")
+        again = (await journal.claim_open(1, "you", LEASE, batch="may")).entries
+        assert [one.key for one in again] == ["k"]
+        chosen = await bring_on(journal, again[0], Step.STARTING, "s-2")
+        assert (await journal.by_session("s-k")) == (await journal.by_session("s-2")) == chosen
+
+    async def test_retried_without_a_session(self, journal) -> None:
+        """If every create was refused, no session counts as left."""
+        entry = await bring_to(journal, Step.FAILED)
+        assert (await journal.retry(entry)).session_no == 0
+
+    async def test_request_of_a_failed_entry(self, journal) -> None:
+        """It is kept only if the cause of the failure may pass."""
+        kept = await fail(journal, "a", request=b"sealed")
+        dropped = await fail(journal, "b", code="account_not_found", request=b"sealed")
+        assert (kept.request, dropped.request) == (b"sealed", None)
+        assert (await journal.retry(dropped)).request is None
+        assert await journal.forget(2e9) == 1
+        assert (await journal.find("a")).request is None
+
+    @pytest.mark.parametrize("step", [step for step in Step if step is not Step.FAILED])
+    async def test_only_a_failed_entry_is_retried(self, journal, step) -> None:
+        """At any other step nothing is changed."""
+        entry = await bring_to(journal, step)
+        with pytest.raises(sg.Misuse, match=step.name):
+            await journal.retry(entry)
+        assert await journal.find("k") == entry
+
+    async def test_retry_of_an_older_copy(self, journal) -> None:
+        """An entry that was retried since, and failed again, isn't retried by what was read before.
+
+        Of several that retry at once, one does.
+        """
+        for key, first in (
+            ("k", await fail(journal)),
+            ("n", await bring_to(journal, Step.FAILED, "n")),
+        ):
+            await journal.retry(first)
+            entry = await journal.claim(key, "me", LEASE)
+            for event in PATHS[Step.FAILED]:
+                entry = await journal.advance(entry, event)
+            with pytest.raises(sg.errors.LostLease):
+                await journal.retry(first)
+            got = await run_together(*(journal.retry(entry) for _ in range(5)))
+            assert sum(isinstance(one, sg.journal.Entry) for one in got) == 1
+            assert (await journal.find(key)).step is Step.NEW
+
+    async def test_retry_respects_halts_and_cancelled_batches(self, journal) -> None:
+        """While payouts are halted, or if its batch was cancelled, nothing is retried."""
+        entry = await fail(journal, batch="may")
+        await journal.put_batch(sg.journal.Batch(name="may"))
+        halt = sg.journal.Halt(kind=sg.journal.HaltKind.CONFLICT, reason="look at it")
+        await journal.halt(halt)
+        with pytest.raises(sg.errors.PayoutConflict):
+            await journal.retry(entry)
+        await journal.lift()
+        await journal.set_batch_state("may", sg.journal.BatchState.CANCELLED)
+        with pytest.raises(sg.Misuse, match="'may' was cancelled"):
+            await journal.retry(entry)
+        assert await journal.find("k") == entry
+
+    async def test_retried_payout_counts_again(self, journal) -> None:
+        """A batch with rules counts it once, when it is claimed again."""
+        rules = sg.journal.BatchRules(spend={"usd": 100})
+        await journal.put_batch(sg.journal.Batch(name="may", rules=rules))
+        entry = await fail(journal, batch="may", amount=70, currency="usd")
+        assert (await journal.batch("may")).bound == {"usd": 0}
+        await journal.retry(entry)
+        assert (await journal.batch("may")).bound == {"usd": 0}
+        assert len((await journal.claim_open(1, "me", LEASE, batch="may")).entries) == 1
+        assert (await journal.batch("may")).bound == {"usd": 70}
 
     async def test_released_entry(self, journal, journals) -> None:
         """A released entry can be claimed, at once or later; releasing twice is fine."""

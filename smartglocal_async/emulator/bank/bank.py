@@ -11,7 +11,7 @@ from attrs import define, evolve, field
 
 from ..settings import KeyScope, Reaction, Rules
 from .calls import ProjectCalls, SessionService
-from .ledger import Ledger, Transfers
+from .ledger import Account, Ledger, Transfers
 from .messages import (
     CONFIRM,
     CREATE,
@@ -118,6 +118,10 @@ class EmulatedBank:
         return self._counts.count_request(
             name, operation, about, digest=digest, signature=signature
         )
+
+    def top_up(self, amount: int, currency: str) -> None:
+        """Add money to a wallet."""
+        _ = self._ledger.move(Account.FUNDING, Account.WALLET, amount, currency)
 
     def answer(self, call: ApiCall, now: datetime) -> Answer:
         """Do what is due, then carry out a call; return its answer or an error envelope."""

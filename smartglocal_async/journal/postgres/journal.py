@@ -225,6 +225,14 @@ class PostgresJournal:
             needs, lambda transitions: transitions.advance(entry, event, changes, pending)
         )
 
+    async def retry(self, entry: Entry) -> Entry:
+        """Take a failed entry up again."""
+        batches = frozenset[str]() if entry.batch is None else frozenset({entry.batch})
+        return await self._write(
+            Needs(keys=frozenset({entry.key}), batches=batches),
+            lambda transitions: transitions.retry(entry),
+        )
+
     async def renew(self, entry: Entry, lease_seconds: float) -> Entry:
         """Extend the lease, counted from now."""
         return await self._write(

@@ -186,6 +186,10 @@ class SQLiteJournal:
             lambda transitions: transitions.advance(entry, event, changes, pending)
         )
 
+    async def retry(self, entry: Entry) -> Entry:
+        """Take a failed entry up again."""
+        return await self._write(lambda transitions: transitions.retry(entry))
+
     async def renew(self, entry: Entry, lease_seconds: float) -> Entry:
         """Extend the lease, counted from now."""
         return await self._write(lambda transitions: transitions.renew(entry, lease_seconds))

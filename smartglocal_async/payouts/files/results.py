@@ -35,7 +35,8 @@ _CORE: Final = frozenset({"key", "state", "session_id", "payout_id"})
 """The fields that identify a results file: all releases write them, and no file of orders has
 them. The other fields may differ between releases.
 """
-_SETTLED: Final = frozenset({"succeeded", "failed", "cancelled"})
+_SETTLED: Final = frozenset({"succeeded", "cancelled"})
+"""States that never change: a failed payout may be retried."""
 _JSON_SUFFIXES: Final = frozenset({".jsonl", ".ndjson"})
 _APOSTROPHE: Final = "'"
 _RUNS: Final = ("=", "+", "-", "@", "\t", "\r", _APOSTROPHE)
@@ -154,6 +155,7 @@ def is_json_lines(path: Path) -> bool:
 def settled_keys(path: Path) -> Iterator[str]:
     """Yield the keys that a results file shows as settled, in its order; some may repeat.
 
+    Those of failed payouts aren't among them: such a payout may have been retried since.
     Incomplete lines are skipped.
 
     Raises:

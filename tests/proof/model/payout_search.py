@@ -28,16 +28,21 @@ from smartglocal_async.payouts.protocol import (
     ReplyKind,
     Row,
     SessionView,
+    why_not_retried,
 )
 from smartglocal_async.payouts.protocol import next_move as code_decides
 
 Decide = Callable[[Row, Observation | None], Decision]
+MayRetry = Callable[[Row, SessionView | None, bool], bool]
+"""Whether a failed row may be retried, by what its session shows, and whether it was UNKNOWN."""
 READY, SENDING, AWAITING = range(3)
 _MOST_MOVES: Final = 60
 CREATE, START, STATUS, CONFIRM, CANCEL, INIT = range(6)
 CREATING: Final = frozenset({CREATE, INIT})
 OTHER: Final = -1
 """The number of a session that another journal created."""
+REFUSED_CREATE: Final = -1
+"""In place of the index of a session: none was created."""
 CREATED, STARTED, MOVING, PAID, CLOSED, DECLINED = range(6)
 
 
@@ -96,6 +101,9 @@ class World(NamedTuple):
     sends: int = 0
     forgotten: tuple[Step, int, int | None] | None = None
     """The row before the last commit, if a crash may undo that commit."""
+    retries: int = 0
+    was_unknown: bool = False
+    """Whether the row ever was UNKNOWN; recorded if it may be retried."""
 
 
 @frozen(kw_only=True)
@@ -124,6 +132,8 @@ class Provider:
     """A start may be carried out twice on its way; either answer may be the one that arrives."""
     answers_about_others: bool = False
     """An answer may be about another session and show any state."""
+    refuses_creates: bool = False
+    """A create may be refused."""
     other_journal: bool = False
     """A create may be answered with a session of another journal that uses the same payout key."""
 
@@ -138,6 +148,13 @@ class Bounds:
     network: int = 3
     sessions: int = 3
     sends: int = 7
+    retries: int = 1
+    """How often an operator retries the payout, if the variant has retries."""
+
+
+def code_retries(row: Row, shown: SessionView | None, was_unknown: bool) -> bool:  # noqa: FBT001 - as the others
+    """Return whether the code retries a failed payout."""
+    return why_not_retried(row, shown, was_unknown=was_unknown) is None
 
 
 @frozen(kw_only=True)
@@ -159,6 +176,10 @@ class Variant:
     """Whether a payout may stay open for ever: there is a session that can't be closed."""
     can_be_delayed: frozenset[Event] = CAN_WAIT
     """Events that may be written together with the next event."""
+    may_retry: MayRetry | None = None
+    """Whether an operator's retry of a failed payout is accepted; None: no operator retries."""
+    operator_fails: bool = False
+    """Whether an operator may write any open payout as failed, rightly or not."""
 
 
 @frozen
@@ -195,7 +216,7 @@ def search(variant: Variant, most: int = 20_000_000, stop_after: int = 0) -> Fou
         if paid > 1:
             paid_twice, example = paid_twice + 1, example or world
             continue
-        if has_wrong_final_state(world, paid):
+        if has_wrong_final_state(world, paid, variant):
             wrong, example = wrong + 1, example or world
         row = world[:3], world.sessions
         if row not in rows:
@@ -211,9 +232,13 @@ def search(variant: Variant, most: int = 20_000_000, stop_after: int = 0) -> Fou
     return Found(len(seen), edges, paid_twice, wrong, stuck, seconds, not queue, example)
 
 
-def has_wrong_final_state(world: World, paid: int) -> bool:
-    """Return whether the row is final and contradicts the provider."""
+def has_wrong_final_state(world: World, paid: int, variant: Variant) -> bool:
+    """Return whether the row is final and contradicts the provider, by the code's own doing."""
     if world.step is Step.FAILED:
+        if variant.operator_fails:
+            return False
+        if variant.provider.refuses_creates and world.chosen is None:
+            return paid > 0
         return paid > 0 or all(session.state != DECLINED for session in world.sessions)
     return world.step is Step.SUCCEEDED and not paid
 
@@ -230,6 +255,7 @@ class Rules:
         )
         self.loses_last_commit, self.is_fenced = variant.loses_last_commit, variant.is_fenced
         self.can_be_delayed = variant.can_be_delayed
+        self.may_retry, self.operator_fails = variant.may_retry, variant.operator_fails
         by_mode = variant.mode is not Mode.MANUAL
         own = variant.provider.confirms_itself
         self.confirms_itself = by_mode if own is None else own
@@ -259,6 +285,7 @@ class Rules:
                 )
             yield from self.crash(world, place, worker)
         yield from self.claim(world)
+        yield from self.operate(world)
         yield from self.deliver(world)
         yield from self.let_time_pass(world)
 
@@ -317,6 +344,8 @@ class Rules:
             if event is Event.SESSION_LEFT:
                 number, chosen = number + 1, None
             world = world._replace(step=step, number=number, chosen=chosen)
+            if step is Step.UNKNOWN and self.may_retry is not None:
+                world = world._replace(was_unknown=True)
         return world._replace(forgotten=before)
 
     def send(self, world: World, place: int, worker: Worker) -> Iterator[World]:
@@ -393,6 +422,23 @@ class Rules:
         )
         yield world._replace(workers=tuple(workers), takeovers=world.takeovers + alive)
 
+    def operate(self, world: World) -> Iterator[World]:
+        """Let an operator retry a failed payout, or write an open one as failed."""
+        failed = STEPS.get((world.step, Event.NOT_PAID))
+        if self.operator_fails and failed is not None:
+            # It claims the row first, so no worker can write any more.
+            workers = tuple(worker and worker._replace(holds=False) for worker in world.workers)
+            yield world._replace(step=failed, workers=workers, forgotten=None)
+        step = STEPS.get((world.step, Event.RETRIED))
+        if self.may_retry is None or step is None or world.retries >= self.bounds.retries:
+            return
+        row, chosen = Row(self.mode, world.step, world.number), world.chosen
+        views = [None] if chosen is None else self.views(world.sessions[chosen])
+        if any(self.may_retry(row, shown, world.was_unknown) for shown in views):
+            number = world.number + (chosen is not None)
+            retried = world._replace(step=step, number=number, chosen=None, forgotten=None)
+            yield retried._replace(retries=world.retries + 1)
+
     def deliver(self, world: World) -> Iterator[World]:
         """Let a request arrive; its answer arrives or is lost."""
         for place, message in enumerate(world.network):
@@ -418,6 +464,11 @@ class Rules:
                     looking = worker._replace(phase=SENDING, call=STATUS, was_refused=True)
                     yield with_worker(after, message.worker, looking)
                     continue
+                if session == REFUSED_CREATE:
+                    refused = observation_index(CREATE, ReplyKind.REFUSED)
+                    received = worker._replace(phase=READY, observation=refused)
+                    yield with_worker(after, message.worker, received)
+                    continue
                 observation = observation_index(message.call, kind, self.shown(sessions[session]))
                 received = worker._replace(phase=READY, observation=observation, session=session)
                 yield with_worker(after, message.worker, received)
@@ -428,6 +479,8 @@ class Rules:
         """Carry out a request; yield the sessions, the index of its session and the reply."""
         if message.call in CREATING:
             yield self.create(sessions, message)
+            if self.provider.refuses_creates and message.call == CREATE:
+                yield sessions, REFUSED_CREATE, ReplyKind.REFUSED
             if self.provider.other_journal and message.call == CREATE:
                 yield (*sessions, Session(OTHER)), len(sessions), ReplyKind.ANSWERED
             return
@@ -648,6 +701,11 @@ def takes_unknown_code_for_refusal(row: Row, observation: Observation | None) ->
     return code_decides(row, observation)
 
 
+def retries_always(_row: Row, _shown: SessionView | None, _was_unknown: bool) -> bool:  # noqa: FBT001 - as the others
+    """Retry each failed payout, whatever its session shows."""
+    return True
+
+
 QUICK: Final = Bounds(network=2, sessions=2, sends=6)
 _MANUAL, _AUTOMATIC = Mode.MANUAL, Mode.AUTOMATIC
 _SLOW: Final = Provider(is_slow=True)
@@ -699,6 +757,23 @@ SAFE: Final[dict[str, Variant]] = {
     ),
     "manual, duplicated starts, stale status": Variant(mode=_MANUAL, provider=_DUPLICATES),
     "automatic, duplicated starts, stale status": Variant(mode=_AUTOMATIC, provider=_DUPLICATES),
+    "manual, retried": Variant(mode=_MANUAL, provider=_SLOW, may_retry=code_retries),
+    "automatic, retried": Variant(mode=_AUTOMATIC, provider=_WORST, may_retry=code_retries),
+    "manual, creates refused, retried": Variant(
+        mode=_MANUAL, provider=Provider(refuses_creates=True), may_retry=code_retries
+    ),
+    "automatic, creates refused, retried": Variant(
+        mode=_AUTOMATIC, provider=Provider(refuses_creates=True), may_retry=code_retries
+    ),
+    "manual, an operator decides, retried": Variant(
+        mode=_MANUAL, provider=_SLOW, may_retry=code_retries, operator_fails=True
+    ),
+    "automatic, an operator decides, retried": Variant(
+        mode=_AUTOMATIC, provider=_WORST, may_retry=code_retries, operator_fails=True
+    ),
+    "one step, an operator decides, retried": Variant(
+        mode=Mode.ONE_STEP, may_retry=code_retries, operator_fails=True
+    ),
     "manual, a cancel looks like a decline": Variant(
         mode=_MANUAL, provider=Provider(cancel_looks_declined=True)
     ),
@@ -765,6 +840,13 @@ UNSAFE: Final[dict[str, Variant]] = {
     "automatic, an unknown code is treated as a refusal": Variant(
         mode=_AUTOMATIC, decide=takes_unknown_code_for_refusal, bounds=QUICK
     ),
+    "manual, retried whatever its session shows": Variant(
+        mode=_MANUAL, may_retry=retries_always, operator_fails=True, bounds=QUICK
+    ),
+    "automatic, retried whatever its session shows": Variant(
+        mode=_AUTOMATIC, may_retry=retries_always, operator_fails=True, bounds=QUICK
+    ),
+    "one step, retried": Variant(mode=Mode.ONE_STEP, may_retry=retries_always, operator_fails=True),
     "automatic, no fence": Variant(mode=_AUTOMATIC, is_fenced=False),
     "manual, no fence": Variant(mode=_MANUAL, is_fenced=False, bounds=QUICK),
 }
@@ -776,7 +858,10 @@ LARGE: Final = Bounds()
 
 def quick(name: str) -> Bounds:
     """Return bounds within which a safe variant is searched in a few seconds."""
-    return QUICK if SAFE[name].provider == Provider() else QUICKER
+    variant = SAFE[name]
+    # A payout that is confirmed twice, once in each session, takes six sends.
+    is_retried = variant.may_retry is not None and not variant.operator_fails
+    return QUICK if is_retried or variant.provider == Provider() else QUICKER
 
 
 def report(bounds: Bounds | None) -> None:

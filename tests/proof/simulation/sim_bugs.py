@@ -17,6 +17,7 @@ from smartglocal_async.evidence import Expected, Owner
 from smartglocal_async.journal.entries import NO_CHANGES, Changes, Entry, PendingEvent
 from smartglocal_async.journal.states import Event, Step
 from smartglocal_async.journal.transitions import Transitions
+from smartglocal_async.payouts import review
 from smartglocal_async.payouts.protocol import (
     Decision,
     NextStep,
@@ -262,6 +263,18 @@ def wrong_amounts(plan: Plan) -> Plan:
     return evolve(plan, conditions=evolve(plan.conditions, wrong_amounts=0.1))
 
 
+def poor(plan: Plan) -> Plan:
+    """Start with too little money, and let an operator decide and retry."""
+    rules = evolve(plan.rules, wallets={"usd": 12_000})
+    poor_plan = evolve(plan, rules=rules, retries=True, pays_declined=False, commit_loss=None)
+    return evolve(poor_plan, conditions=evolve(plan.conditions, wrong_amounts=0.0))
+
+
+def poor_and_decided(plan: Plan) -> Plan:
+    """The same, with an operator who writes open payouts as failed."""
+    return evolve(poor(plan), decides=True)
+
+
 def contended(plan: Plan) -> Plan:
     """Let workers lose their leases to one another often, with late answers."""
     conditions = evolve(plan.conditions, network_faults=0.3, max_late_seconds=30.0)
@@ -305,6 +318,10 @@ BUGS: Final[dict[str, Code]] = {
     ),
     "a standby without the last commits is used": Code(
         plan=losing_commits(CommitLoss.FAILOVER), journal=ComparesNoTimelines
+    ),
+    "a payout is retried whatever its session shows": Code(
+        plan=lambda plan: contended(poor_and_decided(plan)),
+        patches=((review, "why_not_retried", lambda *_args, **_kwargs: None),),
     ),
     "a returned payout counts as paid": Code(payouts=TreatsReturnsAsPaid),
 }

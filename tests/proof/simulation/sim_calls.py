@@ -19,7 +19,8 @@ _MOST: Final = {
     "session/cancel": 150,
     "session/confirm": 30,
 }
-"""Limits for one worker: creates of one payout, and other calls about one session."""
+"""Limits for one worker, each time that it pays all orders: creates of one payout, and other calls
+about one session."""
 
 
 @define(eq=False)
@@ -47,7 +48,7 @@ class Calls:
             return self._init(message.payout, is_out=is_out)
         place = message.worker, operation, session_id or message.payout
         self.counts[place] += 1
-        if self.counts[place] > _MOST[operation]:
+        if self.counts[place] > _MOST[operation] * self.world.plan.rounds:
             return f"{operation} was sent {self.counts[place]} times about {place[2]}"
         if operation == "session/confirm":
             return self._confirm(session_id or "")

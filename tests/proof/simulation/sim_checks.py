@@ -134,7 +134,10 @@ class Checker:
             return
         if entry.fence < before.fence:
             raise Broken(f"{entry.key}: the fence fell from {before.fence} to {entry.fence}")
-        if before.step.is_final and entry.step is not before.step:
+        is_retried = self.world.plan.retries and before.step is Step.FAILED
+        if is_retried and entry.step is Step.NEW and entry.fence == before.fence + 1:
+            self.world.trace("retried", entry.key, before.session_id)
+        elif before.step.is_final and entry.step is not before.step:
             raise Broken(f"{entry.key}: {before.step.name} was final, and is {entry.step.name}")
         if None not in {before.session_id, entry.session_id} != {entry.session_id}:
             words = f"{before.session_id} was chosen, and is {entry.session_id}"
@@ -167,6 +170,8 @@ class Checker:
         for entry in merchant.entries:
             payout = merchant.journal_id, entry.key
             if not entry.step.is_final or payout in self.reversed:
+                continue
+            if entry.step is Step.FAILED and entry.key in merchant.decided:
                 continue
             moves = self._moves_of(merchant, {entry.key})
             right = sum(self._is_ordered(merchant, move) for move in moves)

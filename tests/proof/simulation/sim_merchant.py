@@ -55,6 +55,8 @@ class SimMerchant:
     """The final states that callers received, by key."""
     keys: dict[str, list[str]] = field(factory=dict[str, list[str]])
     """The keys under which each order was paid."""
+    decided: set[str] = field(factory=set[str])
+    """The keys that an operator wrote, or tried to write, as failed."""
     halts: set[str] = field(factory=set[str])
     """The kinds of halts for which there is a reason."""
 

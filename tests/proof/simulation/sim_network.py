@@ -46,6 +46,7 @@ from smartglocal_async.emulator.server.faulty_responses import HttpResponse
 from smartglocal_async.emulator.settings import Permission, Rules
 from smartglocal_async.models.events import WebhookEvent
 
+_TWO_PAYOUTS: Final = 20_000
 START_TIME: Final = datetime(2024, 5, 27, tzinfo=UTC)
 SERVER_URL: Final = "https://provider.test"
 _PATIENCE_SECONDS: Final = 10.0
@@ -145,6 +146,10 @@ class Network:
     def now(self) -> datetime:
         """Return the provider's time."""
         return START_TIME + timedelta(seconds=self.loop.time())
+
+    def top_up(self) -> None:
+        """Add money for two payouts to the wallet."""
+        self.dispatcher.bank.top_up(_TWO_PAYOUTS, "usd")
 
     def end_faults(self) -> None:
         """End all faults; messages that are already on their way still arrive."""

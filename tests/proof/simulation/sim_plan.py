@@ -66,6 +66,15 @@ class Plan:
     """Whether the provider calls a start that comes too late an invalid request."""
     pays_declined: bool = False
     """Whether the provider pays a payout that it declined."""
+    retries: bool = False
+    """Whether an operator tops the wallet up, and retries what failed, for whatever cause."""
+    decides: bool = False
+    """Whether an operator writes open payouts as failed, rightly or not."""
+
+    @property
+    def rounds(self) -> int:
+        """How often each worker pays all orders."""
+        return 3 if self.retries else 1
 
     @property
     def orders(self) -> list[list[sg.PayoutOrder]]:

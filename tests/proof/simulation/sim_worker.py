@@ -16,6 +16,7 @@ from sim_wire import FakeConnection, FakeSigner
 
 import smartglocal_async as sg
 from smartglocal_async.journal.entries import Halt, HaltKind
+from smartglocal_async.journal.states import Step
 from smartglocal_async.journal.transitions import Transitions
 from smartglocal_async.payouts import worker
 from smartglocal_async.payouts.protocol import Decision, Observation, Row
@@ -29,6 +30,8 @@ Decide = Callable[[Row, Observation | None], Decision]
 _TRIES: Final = 3
 _RESUMES: Final = 0.2
 _PAYS_BATCH: Final = 0.4
+_RETRIES: Final = 0.7
+_DECIDES: Final = 0.3
 
 
 def _unchanged(plan: Plan) -> Plan:
@@ -197,9 +200,27 @@ class Worker:
         elif way < _PAYS_BATCH:
             orders = self._orders().values()
             await self._report_all(payouts.pay_all(orders, concurrency=2, deadline=20.0))
-        async with asyncio.TaskGroup() as group:
-            for order in self.world.rng.sample(self.merchant.orders, len(self.merchant.orders)):
-                _ = group.create_task(self._pay(payouts, order))
+        for number in range(self.world.plan.rounds):
+            if number:
+                await self._operate(payouts)
+            async with asyncio.TaskGroup() as group:
+                for order in self.world.rng.sample(self.merchant.orders, len(self.merchant.orders)):
+                    _ = group.create_task(self._pay(payouts, order))
+
+    async def _operate(self, payouts: sg.Payouts) -> None:
+        """Retry what failed, and write open payouts as failed, as an operator may."""
+        world, merchant = self.world, self.merchant
+        for entry in merchant.entries:
+            try:
+                if entry.step is Step.FAILED and world.rng.random() < _RETRIES:
+                    codes: Any = {entry.code}
+                    _ = await payouts.retry(entry.key, codes=codes)
+                elif world.plan.decides and world.rng.random() < _DECIDES:
+                    merchant.decided.add(entry.key)
+                    merchant.halts.add("conflict")  # Its session may be paid all the same.
+                    _ = await payouts.decide(entry.key, is_paid=False, reason="so it seems")
+            except sg.SmartGlocalError as error:
+                self._trace("not retried", entry.key, str(error))
 
     def _client(self) -> sg.SmartGlocal:
         loop, network = self.world.loop, self.world.network

@@ -95,7 +95,8 @@ class World:
     def report(self, merchant: SimMerchant, key: str, outcome: sg.PayoutOutcome) -> None:
         """Record the outcome that a caller received."""
         self.trace("reported", merchant.number, key, outcome.state.value)
-        if not outcome.is_final:
+        # With retries a payout may be paid by the time that a caller receives its failure.
+        if not outcome.is_final or (self.plan.retries and outcome.state is sg.PayoutState.FAILED):
             return
         before = merchant.outcomes.setdefault(key, outcome.state)
         if before is not outcome.state:
@@ -128,6 +129,8 @@ class World:
             await asyncio.sleep(self.rng.random() * 10)
             if self.plan.commit_loss is not None and self._loses_commits(self.plan.commit_loss):
                 lives += 1
+            if self.plan.retries and self.rng.random() < 0.3:
+                self.network.top_up()
             if self.plan.clock_jumps and self.rng.random() < 0.2:
                 self.clock_offset += self.rng.choice((-_HOUR, -60.0, 60.0, _HOUR))
                 self.trace("clock", "jumps to", self.clock_offset)
@@ -216,6 +219,8 @@ class World:
         self.trace("network", "ends its faults")
         self.network.end_faults()
         self.journal_faults = 0.0
+        if self.plan.retries:
+            self.network.top_up()
         await self._settle_all()
         if self.plan.pays_declined and self._reverse():
             for _ in range(_MAX_LAST_WORKERS):

@@ -12,7 +12,7 @@ import pytest
 from attrs import evolve
 from proof_tables import BUGS as PLANTED
 from proof_tables import SEED, SEEDS, documented_rows
-from sim_bugs import BUGS
+from sim_bugs import BUGS, poor, poor_and_decided
 from sim_checks import Broken
 from sim_network import Fate
 from sim_plan import CommitLoss, Plan
@@ -75,6 +75,28 @@ def test_checks_pass_in_every_seed(chunk, prove):
 def test_seeds_that_failed_before(seed):
     """Seeds that failed in the past pass; each has its reason in the table."""
     assert failure_of(seed) is None
+
+
+@pytest.mark.parametrize("plan", [poor, poor_and_decided])
+def test_retries(plan, prove):
+    """Payouts that failed are retried while the wallet is topped up; each is paid once."""
+    code = Code(plan=plan)
+    broken = [failure for seed in range(WORST_SEEDS) if (failure := failure_of(seed, code))]
+    decided = ", an operator decides" if plan is poor_and_decided else ""
+    prove(SEEDS, f"retried{decided}", {"seeds": WORST_SEEDS, "broken": len(broken)})
+    assert broken == []
+
+
+def test_retries_pay_what_failed():
+    """Payouts are paid in the session after a retry, also after several."""
+    met: Counter[object] = Counter()
+    for seed in range(20):
+        world = World(seed, Code(plan=poor))
+        world.run()
+        for merchant in world.merchants:
+            retried = {event[2] for event in world.events if event[1] == "retried"}
+            met.update(one.step for one in merchant.entries if one.key in retried)
+    assert {Step.SUCCEEDED, Step.FAILED} <= met.keys()
 
 
 @pytest.mark.parametrize("cancel", Permission)
