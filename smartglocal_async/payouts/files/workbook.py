@@ -83,6 +83,30 @@ def workbook_rows(file: BinaryIO, found: FileFormat, checker: RowChecker) -> Ite
             yield refused(header.line, None, _NO_ROWS)
 
 
+def sheets_of(file: BinaryIO) -> Iterator[Iterator[list[str]]]:
+    """Yield the rows of each visible sheet, as texts; a date is ``2025-01-02 03:04:05``.
+
+    Raises:
+        UnreadableFile: it is damaged, python-calamine isn't installed, or a cell has a number of
+            which the spreadsheet has not kept all digits.
+
+    """
+    with _opened(file) as book:
+        for name in _visible_sheets(book):
+            rows = enumerate(_rows_of(book, name), 1)
+            yield ([_text(value, line) for value in row] for line, row in rows)
+
+
+def _text(value: Value, line: int) -> str:
+    """Return the text of a cell."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if abs(value) >= _MOST_DIGITS:
+        words = "has a number of which a spreadsheet keeps 15 digits: use the file as it came"
+        raise UnreadableFile.because(words, line=line)
+    return _digits(value)
+
+
 def _opened(file: BinaryIO) -> Any:  # noqa: ANN401 - a library that is imported where it is used
     try:
         import python_calamine as calamine  # noqa: PLC0415
@@ -100,17 +124,11 @@ def _opened(file: BinaryIO) -> Any:  # noqa: ANN401 - a library that is imported
 
 def _only_sheet(book: Any, given: FileFormat) -> str:  # noqa: ANN401
     """Return the one visible sheet that has the columns of payouts."""
-    from python_calamine import SheetTypeEnum, SheetVisibleEnum  # noqa: PLC0415
-
-    names = [
-        one.name
-        for one in book.sheets_metadata
-        if one.visible == SheetVisibleEnum.Visible and one.typ == SheetTypeEnum.WorkSheet
-    ]
+    names = _visible_sheets(book)
     fitting = [name for name in names if _find_header(_rows_of(book, name), given) is not None]
     found = fitting or [name for name in names if any(_rows_of(book, name))]
     if len(found) == 1:
-        return str(found[0])
+        return found[0]
     listed = ", ".join(repr(shown(name)) for name in found or names)
     if fitting:
         words = f"has payouts in several sheets: {listed}; give the one to read"
@@ -119,6 +137,16 @@ def _only_sheet(book: Any, given: FileFormat) -> str:  # noqa: ANN401
     else:
         words = "the workbook is empty"
     raise UnreadableFile.because(words)
+
+
+def _visible_sheets(book: Any) -> list[str]:  # noqa: ANN401
+    from python_calamine import SheetTypeEnum, SheetVisibleEnum  # noqa: PLC0415
+
+    return [
+        str(one.name)
+        for one in book.sheets_metadata
+        if one.visible == SheetVisibleEnum.Visible and one.typ == SheetTypeEnum.WorkSheet
+    ]
 
 
 def _rows_of(book: Any, sheet: str) -> Iterator[Row]:  # noqa: ANN401
@@ -198,8 +226,7 @@ def _cell(value: Value, path: str) -> tuple[Cell, str | None]:
 
 def _number(value: float, path: str) -> tuple[Cell, str | None]:
     """Return a number as the spreadsheet shows it: with 15 digits."""
-    is_whole = value == int(value)
-    text = f"{int(value)}" if is_whole else f"{value:.15g}"
+    is_whole, text = value == int(value), _digits(value)
     if path == "amount":
         is_kept = abs(value) < _MOST_DIGITS
         return Decimal(text), None if is_kept else "has more digits than a spreadsheet keeps"
@@ -207,6 +234,10 @@ def _number(value: float, path: str) -> tuple[Cell, str | None]:
         is_kept = is_whole and abs(value) < _MOST_DIGITS
         return text, None if is_kept else "is a number that isn't whole, or too long"
     return text, _IS_NUMBER if path.rpartition(".")[2] in _IDENTIFIERS else None
+
+
+def _digits(value: float) -> str:
+    return f"{int(value)}" if value == int(value) else f"{value:.15g}"
 
 
 def _has_value(value: Value) -> bool:
