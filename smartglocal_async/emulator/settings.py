@@ -187,6 +187,8 @@ class Rules:
     amounts: ShownAmounts = ShownAmounts.NONE
     empty_as_lists: bool = False
     """Whether answers and webhooks write an empty object as ``[]``, as PHP does; a switch."""
+    card_ids: bool = False
+    """Whether answers show the ``card_id`` of a card; documented as a setting of the project."""
     converts_to: str | None = None
     """The other currency in which payers pay by the widget; documented as a setting of the project.
 

@@ -50,6 +50,7 @@ tpay_minutes = 4
 tpay_timeout = "error"
 amounts = "all"
 empty_as_lists = true
+card_ids = true
 converts_to = "eur"
 conversion_rate = 2
 reserved_seconds = 5

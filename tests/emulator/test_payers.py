@@ -497,3 +497,22 @@ def test_a_payment_by_a_token_in_the_report(*, is_named: bool, word: str) -> Non
     _ = show(bank, "ps_2")
     _, row = bank.payments_report(None, "shop").splitlines()
     assert row.startswith(f"pm_2,ps_2,shop,{word},7.00,RUB,")
+
+
+def test_card_ids() -> None:
+    """Shown if the project has them, of payments and payouts: one for one card and expiry."""
+    shown = list[Any]()
+    expiring = pay(700)
+    expiring["payment_details"]["card"]["bank_card"] |= {"expiration_month": "05"}
+    for rules in (Rules(), Rules(card_ids=True)):
+        bank = EmulatedBank(rules)
+        for terms in (pay(700), pay(900), pay(700, hashed=True), pay(700, number=CARD), expiring):
+            shown.append(payment(ask(bank, "session/init/payment", terms)["session"]))
+        [paid_out] = ask(bank, "session/init/payout", payout(700))["session"]["payments"]
+        shown.append({"payment_details": paid_out["payment_method"]})
+    ids = [one["payment_details"]["card"].get("card_id") for one in shown]
+    assert ids[:6] == [None] * 6
+    first, second, hashed, other, later, paid_out_to = ids[6:]
+    assert first == second == hashed == paid_out_to
+    assert len({first, other, later, None}) == 4
+    assert not any("4242424242424242" in str(one) for one in shown)

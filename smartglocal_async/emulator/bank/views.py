@@ -93,7 +93,7 @@ class Views:
             view["finished_at"] = moment(item.finished_at)
         customer = customer_view(item, item.terms.get("customer"))
         view |= {} if customer is None else {"customer": customer}
-        view[name] = masked(item.instrument)
+        view[name] = masked(item.instrument, has_card_id=self.rules.card_ids)
         view |= _from_terms(item, "amount_details", "participant_details")
         view |= _amounts(item, self.rules.amounts)
         # Documented by the example of SberPay.
