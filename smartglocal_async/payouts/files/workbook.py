@@ -118,8 +118,21 @@ def _opened(file: BinaryIO) -> Any:  # noqa: ANN401 - a library that is imported
     except calamine.PasswordError:
         words = "is a workbook with a password; save it without one"
         raise UnreadableFile.because(words) from None
-    except (calamine.CalamineError, OSError, ValueError):
-        raise UnreadableFile.because("is a damaged workbook; save it again") from None
+    except BaseException as error:  # noqa: BLE001 - a panic of Rust
+        raise _damage(error) from None
+
+
+def _damage(error: BaseException) -> BaseException:
+    """Return what to raise for an error of python-calamine: its own, unless the file is damaged.
+
+    Some damaged files end in a panic of its Rust code, which is no `Exception`.
+    """
+    from python_calamine import CalamineError  # noqa: PLC0415
+
+    is_panic = type(error).__name__ == "PanicException"
+    if is_panic or isinstance(error, CalamineError | OSError | ValueError):
+        return UnreadableFile.because("is a damaged workbook; save it again")
+    return error
 
 
 def _only_sheet(book: Any, given: FileFormat) -> str:  # noqa: ANN401
@@ -150,15 +163,13 @@ def _visible_sheets(book: Any) -> list[str]:  # noqa: ANN401
 
 
 def _rows_of(book: Any, sheet: str) -> Iterator[Row]:  # noqa: ANN401
-    from python_calamine import CalamineError  # noqa: PLC0415
-
     if sheet not in book.sheet_names:
         listed = ", ".join(repr(shown(name)) for name in book.sheet_names)
         raise UnreadableFile.because(f"has no sheet {shown(sheet)!r}; it has {listed}")
     try:
         rows: Iterator[Row] = book.get_sheet_by_name(sheet).iter_rows()
-    except (CalamineError, ValueError):
-        raise UnreadableFile.because("is a damaged workbook; save it again") from None
+    except BaseException as error:  # noqa: BLE001 - a panic of Rust
+        raise _damage(error) from None
     return rows
 
 
