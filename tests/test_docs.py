@@ -2,15 +2,19 @@
 
 import ast
 import itertools
+import json
 import os
 import re
 import subprocess
 import sys
+from typing import Any, Final
 
 import attrs
 import pytest
 from places import ROOT
 from plugin import PLUGIN
+from rawserver import Peer, answer, serve
+from scripted import FakeSigner
 
 import smartglocal_async as sg
 from smartglocal_async import emulator
@@ -190,3 +194,56 @@ def test_the_command_line_page_names_every_command():
         r"^\| `smartglocal ([a-z-]+(?: [a-z]+(?:-[a-z]+)*){0,2})(?=[ `])", page, re.MULTILINE
     )
     assert set(listed) == names
+
+
+RECIPES: Final = re.findall(
+    r"`(api\.call\([^`]+\))`",
+    (ROOT / "docs/reference/operations.md")
+    .read_text(encoding="utf-8")
+    .partition("## Calls of the sister platform")[2],
+)
+TOKEN: Final = {"token": "t", "is_active": True, "type": "recurrent_token"}
+# As the pages of the sister platform show them.
+ANSWERS: Final[dict[str, Any]] = {
+    "calculate": {"amounts": {"source": {"amount": 100, "currency": "RUB"}}, "exchanges": {}},
+    "recurrent/status": {"status": "ok", "recurrent": TOKEN},
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("version", ["v1", "v2"])
+async def test_recipes_of_the_sister_platform(recipe, version) -> None:
+    """Each is made as the page says, and its answer is read as it says."""
+    lines = list[str]()
+    body = {"session_id": "ps_1"}
+    words = {"sg": sg, "path": "session/multi/init", "body": body}
+
+    def reply(peer: Peer) -> None:
+        while peer.read_request():
+            line = peer.server.requests[-1][0].split(b" HTTP")[0].decode()
+            lines.append(line)
+            session = {"status": "ok", "session": {"id": "ps_1", "status": "created"}}
+            sent = ANSWERS.get(line.partition("/api/v")[2].partition("/")[2], session)
+            peer.send(answer(json.dumps(sent).encode()))
+
+    text = re.sub(r'("[a-z_]+"): \.\.\.', r'\1: "ps_1"', recipe)
+    with serve(reply) as server:
+        async with sg.SmartGlocal("demo", FakeSigner(), server.url, api_version=version) as api:
+            found = await eval(text, {"api": api, **words})  # noqa: S307 - of the page
+    named = "v1" if 'version="v1"' in recipe else version
+    assert [line.startswith(f"POST /api/{named}/") for line in lines] == [True]
+    match found:
+        case sg.Session():
+            assert found.id == "ps_1"
+        case sg.models.RecurrentToken():
+            assert found.is_active
+        case _:
+            assert set(found) in ({"amounts", "exchanges"}, {"session"})
+
+
+def test_every_call_of_the_sister_platform_has_a_recipe() -> None:
+    """The list of the calls that its pages and its SDK name."""
+    assert {recipe.partition("(")[2].partition(",")[0] for recipe in RECIPES} == {
+        *('"calculate"', '"fiscalization"', '"session/init/payment/sync"', "path"),
+        *('"recurrent/status"', '"session/chargeback"', '"tokenize/elements"'),
+    }

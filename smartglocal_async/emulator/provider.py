@@ -123,6 +123,16 @@ class Provider:
             _ = self._dispatcher.advance()
             return self._dispatcher.bank.payouts_report(day)
 
+    def payments_report(self, day: date | None = None) -> str:
+        """Return the provider's payments report of a day (UTC) as CSV; without a day, of all days.
+
+        It has the payments that succeeded, and a row for each refund (``Refund``), refund of a
+        part (``Adjustment``) and chargeback (``Chargeback``). Fees are 0.
+        """
+        with self._dispatcher.lock:
+            _ = self._dispatcher.advance()
+            return self._dispatcher.bank.payments_report(day, self.project)
+
     def order(self, key: str) -> Order:
         """Return what happened under ``key``; all zeros if it never arrived.
 

@@ -187,6 +187,8 @@ class Rules:
     amounts: ShownAmounts = ShownAmounts.NONE
     empty_as_lists: bool = False
     """Whether answers and webhooks write an empty object as ``[]``, as PHP does; a switch."""
+    card_ids: bool = False
+    """Whether answers show the ``card_id`` of a card; documented as a setting of the project."""
     converts_to: str | None = None
     """The other currency in which payers pay by the widget; documented as a setting of the project.
 
@@ -203,11 +205,18 @@ class Rules:
     is, a switch."""
     returned_payout: ReturnedPayout = ReturnedPayout.SUCCEEDED
     older_report: bool = False
-    """Whether the payouts report has the columns of the page's older version."""
+    """Whether the daily reports have the columns of the pages' older versions."""
     returns_have_ids: bool = False
-    """Whether the report has the refund's id for a returned payout, not the payout's; unknown."""
+    """Whether the reports have a refund's id for what was returned, and not the id of the payout
+    or payment; unknown."""
     negative_returns: bool = False
-    """Whether the report shows the amount of a returned payout as negative; unknown."""
+    """Whether the reports show the amount of what was returned as negative; unknown."""
+    recurrent_rows: bool = False
+    """Whether the payments report calls a payment by a token ``Recurrent`` and not ``Advice``; the
+    page lists both words, and its explanation is not known."""
+    compensation_rows: bool = False
+    """Whether the payments report ends with a ``Compensation`` row for each day and currency: what
+    is transferred to the merchant. Documented as a type of row, without an example."""
     second_start: Permission = Permission.REFUSE
     """Whether a start in a session under way adds an item; unknown.
 

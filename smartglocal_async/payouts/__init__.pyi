@@ -17,9 +17,14 @@ from .preflight import Preflight as Preflight
 from .preflight import ProblemGroup as ProblemGroup
 from .preflight import check as check
 from .protocol import Mode as Mode
-from .reconciliation import Discrepancy as Discrepancy
-from .reconciliation import DiscrepancyKind as DiscrepancyKind
-from .reconciliation import Reconciliation as Reconciliation
+from .reports.discrepancies import Discrepancy as Discrepancy
+from .reports.discrepancies import DiscrepancyKind as DiscrepancyKind
+from .reports.discrepancies import PaymentReconciliation as PaymentReconciliation
+from .reports.discrepancies import PaymentSums as PaymentSums
+from .reports.discrepancies import Reconciliation as Reconciliation
+from .reports.findings_workbook import findings_workbook as findings_workbook
+from .reports.provider_report import PaymentReport as PaymentReport
+from .reports.provider_report import PaymentReportRow as PaymentReportRow
 from .reports.provider_report import PayoutReport as PayoutReport
 from .reports.provider_report import ReportColumns as ReportColumns
 from .reports.provider_report import ReportKind as ReportKind

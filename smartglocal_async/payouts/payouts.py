@@ -36,7 +36,8 @@ from .context import StatusChecks, WorkerContext
 from .orders import PayoutOrder, PayoutOutcome
 from .preflight import payment_digest
 from .protocol import Mode
-from .reports.provider_report import ReportRow
+from .reports.discrepancies import PaymentReconciliation, Reconciliation
+from .reports.provider_report import PaymentReportRow, ReportRow
 from .shared_batch import SharedBatches
 from .stop_rules import StopOn, Tally, on_signals
 from .webhook_hints import WebhookHints
@@ -278,7 +279,7 @@ class Payouts(SharedBatches):
 
     async def reconcile(
         self, report: Iterable[ReportRow], *, adopt: bool = False
-    ) -> reconciliation.Reconciliation:
+    ) -> Reconciliation:
         """Compare the provider's daily report with the journal; write as paid what it settles.
 
         Pass a `PayoutReport`, or your own rows. The result lists the differences, for an operator.
@@ -298,6 +299,19 @@ class Payouts(SharedBatches):
             if found.unchecked is None:
                 await self._journal.check_halt()
         return found
+
+    async def reconcile_payments(self, report: Iterable[PaymentReportRow]) -> PaymentReconciliation:
+        """Sum up the provider's daily payments report; return what needs review in it.
+
+        Pass a `PaymentReport`, or your own rows. Refunds, refunds of a part and chargebacks are
+        listed, and so are two payments of one idempotency key, and a payment in the session of a
+        payout of this journal. Nothing is written.
+
+        Raises:
+            InvalidRequest: the report can't be read.
+
+        """
+        return await reconciliation.PaymentReconciler(WebhookHints(self._open())).read(report)
 
     async def adopt(self, report: Iterable[ReportRow]) -> int:
         """Write as paid what a report shows and the journal lacks; return how many those are.

@@ -1,8 +1,6 @@
-"""Compares the provider's daily payouts report with the journal."""
+"""Compares the provider's daily reports with the journal."""
 
-import enum
-from collections import Counter
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -10,7 +8,7 @@ from typing import Final
 from attrs import define, field, frozen
 
 from ..codec.incoming import clean_text
-from ..errors import InProgress, InvalidRequest
+from ..errors import InProgress
 from ..evidence import JOURNAL_FIELD, KEY_FIELD, ORDER_FIELD, Owner
 from ..idempotency import Fingerprint, is_key
 from ..journal.entries import Changes, Entry, HaltKind, NewEntry
@@ -20,121 +18,27 @@ from ..models.answers import Session
 from ..models.enums import SessionStatus
 from ..models.money import Amount
 from .protocol import SessionView
-from .reports.provider_report import PayoutReport, ReportKind, ReportRow
+from .reports.discrepancies import (
+    Discrepancy,
+    DiscrepancyKind,
+    PaymentReconciliation,
+    PaymentSums,
+    Reconciliation,
+)
+from .reports.provider_report import PaymentReportRow, PayoutReport, ReportKind, ReportRow
 from .webhook_hints import WebhookHints, lacks_session
 
-_MAX_KEPT: Final = 1_000
-
-
-class DiscrepancyKind(enum.Enum):
-    """What differs between the report and the journal."""
-
-    PAID_TWICE = "paid twice"
-    """Two payouts of one key: one of them has to be claimed back."""
-    FORGOTTEN = "the journal forgot it"
-    """Payouts are halted: restore the newest copy of the journal, or ``adopt`` the report."""
-    DIFFERS = "another amount"
-    """Or another currency."""
-    RETURNED = "returned by the bank"
-    """A payout that was returned. Another row shows that it was paid before."""
-    OTHER_KIND = "of an unknown kind"
-    """By the report's column, neither a payout nor a returned one."""
-    CONTRADICTS = "reported as paid, and written as not paid"
-    LEFT = "paid in a session that was left for another"
-    NOT_OURS = "of another order, in a session of this one"
-    """Its metadata has another key, journal or order than the payout that is written."""
-    UNPROVEN = "without the metadata that shows whose it is"
-    """In a session of ours, but neither its metadata nor its id shows that it is the payout that is
-    written. It settles nothing: look it up, then `Payouts.decide`.
-    """
-    MISSING = "written as paid, and not in the report"
-    """Check the report of the next day; then ask the provider."""
-    FOREIGN = "of another journal"
-    """Another system, or a journal that was lost, pays for this project."""
-
-
-_HALTING: Final = frozenset(
-    {
-        DiscrepancyKind.PAID_TWICE,
-        DiscrepancyKind.FORGOTTEN,
-        DiscrepancyKind.DIFFERS,
-        DiscrepancyKind.CONTRADICTS,
-        DiscrepancyKind.LEFT,
-        DiscrepancyKind.NOT_OURS,
-    }
-)
-
-
-@frozen(kw_only=True)
-class Discrepancy:
-    """One difference that an operator has to look at."""
-
-    kind: DiscrepancyKind
-    key: str | None
-    session_id: str | None
-    line: int | None = None
-    """The line of the report."""
-
-
-@define(kw_only=True)
-class Reconciliation:
-    """The result of comparing a report with the journal."""
-
-    rows: int = 0
-    agreed: int = 0
-    """Rows that agree with the journal."""
-    settled: int = 0
-    """Payouts that were open or unknown, and are now written as paid."""
-    adopted: int = 0
-    """Payouts that the journal lacked, and that ``adopt`` wrote as paid."""
-    others: int = 0
-    """Rows of payouts that this package didn't make."""
-    unreadable: list[InvalidRequest] = field(factory=list[InvalidRequest])
-    """What can't be read in those, such as the totals at the end; the first thousand."""
-    unreadable_count: int = 0
-    counts: Counter[DiscrepancyKind] = field(factory=Counter[DiscrepancyKind])
-    discrepancies: list[Discrepancy] = field(factory=list[Discrepancy])
-    """The first thousand; ``counts`` has the numbers of all."""
-    newest: datetime | None = field(default=None, eq=False)
-    """When the last of the journal's payouts in it was completed; None if no row shows that."""
-    unchecked: str | None = field(default=None, eq=False)
-    """Why a halt of a journal that may lack payouts can't be lifted after this report; None if it
-    can, or there is none.
-    """
-
-    @property
-    def own_rows(self) -> int:
-        """How many rows are about payouts that were made with this journal."""
-        return self.rows - self.others - self.counts[DiscrepancyKind.FOREIGN]
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether there is nothing that an operator has to look at."""
-        return not self.counts
-
-    @property
-    def halts(self) -> bool:
-        """Whether a discrepancy halts payouts, as it contradicts the journal."""
-        return any(self.counts[kind] for kind in _HALTING)
-
-    def other(self, row: ReportRow) -> None:
-        """Count a row of a payout that this package didn't make."""
-        self.others += 1
-        if row.error is not None:
-            self.unreadable_count += 1
-            if len(self.unreadable) < _MAX_KEPT:
-                self.unreadable.append(row.error)
-
-    def add(self, discrepancy: Discrepancy) -> None:
-        """Count a discrepancy, and keep it if it is among the first thousand."""
-        self.counts[discrepancy.kind] += 1
-        if len(self.discrepancies) < _MAX_KEPT:
-            self.discrepancies.append(discrepancy)
+_RETURNS: Final[Mapping[ReportKind, DiscrepancyKind]] = {
+    ReportKind.REFUND: DiscrepancyKind.RETURNED,
+    ReportKind.ADJUSTMENT: DiscrepancyKind.ADJUSTED,
+    ReportKind.CHARGEBACK: DiscrepancyKind.CHARGED_BACK,
+}
+"""What happened to a payout later, by the type of a row."""
 
 
 @define(eq=False)
 class Reconciler:
-    """Compares one report with the journal."""
+    """Compares one payouts report with the journal."""
 
     hints: WebhookHints
     adopts: bool = False
@@ -177,11 +81,8 @@ class Reconciler:
             await self._compare_left(row, entry)
         elif entry is None or not (entry.session_id == row.session_id or lacks_session(entry)):
             await self._unwritten(row, entry)
-        elif row.kind is not ReportKind.PAYOUT:
-            is_return = row.kind is ReportKind.RETURN
-            self._add(
-                DiscrepancyKind.RETURNED if is_return else DiscrepancyKind.OTHER_KIND, row, entry
-            )
+        elif row.kind is not ReportKind.ADVICE:
+            self._add(_RETURNS.get(row.kind, DiscrepancyKind.OTHER_KIND), row, entry)
         else:
             await self._compare_payout(row, entry)
 
@@ -202,7 +103,7 @@ class Reconciler:
         """
         kind, key = DiscrepancyKind.FORGOTTEN, shown_key(self.hints, row)
         words = f"the report has the payout {key!r} in {row.session_id}"
-        is_payout = row.kind is ReportKind.PAYOUT
+        is_payout = row.kind is ReportKind.ADVICE
         if entry is not None:
             words = f"the report has the payout {entry.key!r} in {row.session_id}"
             if is_payout and entry.step.is_final:
@@ -333,7 +234,7 @@ def _sides(kind: DiscrepancyKind, row: ReportRow, entry: Entry) -> str:
 
 def was_left(row: ReportRow, entry: Entry) -> bool:
     """Return whether a row reports a payout in a session that the journal has as left."""
-    if entry.session_id == row.session_id or row.kind is not ReportKind.PAYOUT:
+    if entry.session_id == row.session_id or row.kind is not ReportKind.ADVICE:
         return False
     # If an operator wrote it as paid, no session is written.
     return not (entry.session_id is None and entry.step is Step.SUCCEEDED)
@@ -374,7 +275,7 @@ async def _adopted(hints: WebhookHints, row: ReportRow) -> str | None:
     """Write a payout as paid that a row shows and the journal lacks; return its key, if written."""
     known = await match_row(hints, row)
     entry = known.entry
-    if not known.is_ours or row.kind is not ReportKind.PAYOUT or row.error is not None:
+    if not known.is_ours or row.kind is not ReportKind.ADVICE or row.error is not None:
         return None
     if entry is not None and (
         # One that has a session can't get another.
@@ -453,3 +354,70 @@ def _key_text(hints: WebhookHints, row: ReportRow) -> str | None:
     """Return the text that represents the key; sessions carry it in a field of its own."""
     key = row.metadata.get(KEY_FIELD) or row.metadata.get(hints.claimer.context.sender.key_field)
     return key if isinstance(key, str) else None
+
+
+_LATER: Final[Mapping[ReportKind, DiscrepancyKind]] = {
+    ReportKind.REFUND: DiscrepancyKind.REFUNDED,
+    ReportKind.ADJUSTMENT: DiscrepancyKind.ADJUSTED,
+    ReportKind.CHARGEBACK: DiscrepancyKind.CHARGED_BACK,
+    ReportKind.OTHER: DiscrepancyKind.OTHER_KIND,
+}
+"""What happened to a payment later, by the type of a row."""
+_PAYMENTS: Final = frozenset({ReportKind.ADVICE, ReportKind.RECURRENT})
+
+
+@define(eq=False)
+class PaymentReconciler:
+    """Sums up one payments report, and finds what an operator has to look at.
+
+    The journal has no payments, so that only their keys can be compared: two payments of one key,
+    and a payment in the session of a payout.
+    """
+
+    hints: WebhookHints
+    result: PaymentReconciliation = field(factory=PaymentReconciliation, init=False)
+    _paid: dict[str, str] = field(factory=dict[str, str], init=False)
+    """Key -> the payment seen for it."""
+
+    async def read(self, report: Iterable[PaymentReportRow]) -> PaymentReconciliation:
+        """Sum up every row, and compare it."""
+        for row in report:
+            self.result.rows += 1
+            if row.error is None:
+                self._sum(row)
+                kind = await self._kind(row)
+            else:
+                self.result.add_unreadable(row.error)
+                # A line with totals names no session.
+                kind = DiscrepancyKind.UNREADABLE if row.session_id else None
+            if kind is not None:
+                found = Discrepancy(
+                    kind=kind,
+                    key=self._shown_key(row),
+                    session_id=row.session_id or None,
+                    line=row.line,
+                )
+                self.result.add(found)
+        return self.result
+
+    def _sum(self, row: PaymentReportRow) -> None:
+        sums = self.result.sums.setdefault((row.kind, row.currency or ""), PaymentSums())
+        sums.rows += 1
+        sums.amount += row.amount or 0
+        sums.fee += row.fee or 0
+        sums.settlement += row.settlement or 0
+
+    async def _kind(self, row: PaymentReportRow) -> DiscrepancyKind | None:
+        if row.kind not in _PAYMENTS:
+            return _LATER.get(row.kind)
+        key, item = self._shown_key(row), row.payment_id or row.session_id
+        if key is not None and self._paid.setdefault(key, item) != item:
+            return DiscrepancyKind.PAID_TWICE
+        journal = self.hints.claimer.context.journal
+        is_payout = row.session_id and await journal.by_session(row.session_id) is not None
+        return DiscrepancyKind.PAYMENT if is_payout else None
+
+    def _shown_key(self, row: PaymentReportRow) -> str | None:
+        """Return the key that this package sent with the payment, safe to show."""
+        key = row.metadata.get(self.hints.claimer.context.sender.key_field)
+        return clean_text(key) if isinstance(key, str) else None

@@ -359,6 +359,12 @@ FACTS: Final[dict[str, dict[str, object]]] = {
         "is_action_due": True,
         "is_final": False,
     },
+    "session-status.ok.to-capture": {
+        "next_action": sg.NextAction.CAPTURE,
+        "payment_list.0.payment_details.card_id": "0000",
+        "is_action_due": True,
+        "is_final": False,
+    },
     "session-status.ok.two-payouts": {
         "payout_list.0.status": "succeeded",
         "payout_list.1.id": "po_1314",

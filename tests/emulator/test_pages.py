@@ -49,7 +49,7 @@ async def ask(provider: Provider, call: str, request: object, host: str = "local
 
 PAGES: Final = (
     *("/", "/emulator/", "/emulator/report", "/emulator/orders", "/emulator/marks"),
-    "/emulator/payouts-report",
+    *("/emulator/payouts-report", "/emulator/payments-report"),
 )
 
 

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import pytest
-from emulated import NOW, ask, payout, show
+from emulated import NOW, ask, pay, payout, show
 
 from smartglocal_async.emulator import Confirmation, Rules, ShownAmounts, TimeoutWord, TPayTimeout
 from smartglocal_async.emulator.bank.bank import EmulatedBank
@@ -408,3 +408,111 @@ def test_reports_on_which_pages_disagree() -> None:
     assert head == OLDER
     assert back.startswith("rf_1,")
     assert ",-12.50,-12.50,0,USD," in back
+
+
+def payments(rules: Rules) -> EmulatedBank:
+    """Return a bank with payments that were paid back in each way, and one that is stuck."""
+    bank = EmulatedBank(rules)
+    for number, amount in enumerate((11_000, 12_000, 13_000, 14_000, 66_610), 1):
+        terms = pay(amount, number=CARD, metadata={"order": number})
+        _ = ask(bank, "session/init/payment", terms)
+        _ = ask(bank, "session/confirm", {"session_id": f"ps_{number}"})
+        _ = show(bank, f"ps_{number}")
+    later = NOW + timedelta(days=1)
+    part = {"amount": 2_000, "currency": "usd"}
+    _ = ask(bank, "session/refund", {"session_id": "ps_2"}, now=later)
+    _ = ask(bank, "session/refund", {"session_id": "ps_3", "amount_details": part}, now=later)
+    bank.advance(later + timedelta(minutes=1))
+    assert bank.charge_back("ps_4", later + timedelta(minutes=2))
+    return bank
+
+
+CARD: Final = "5536911111110123"
+NEWER_PAYMENTS: Final = (
+    "ID,paymentSessionId,Project name,Type of payment,Amount,Currency amount,Fee,Currency fee,"
+    "Settlement,Currency settlement,Transaction date and time,Card number,"
+    "paymentSessionMerchantMetadata,RRN"
+)
+OLDER_PAYMENTS: Final = (
+    "ID,paymentSessionId,Contract,Project name,Type of payment,Amount,Settlement,Fee,"
+    "Transaction date and time,Card number,RRN,paymentSessionMerchantMetadata"
+)
+
+
+def test_the_payments_report() -> None:
+    """A row for each payment, and one for each way in which it was paid back."""
+    head, *rows = payments(Rules()).payments_report(None, "shop").splitlines()
+    assert head == NEWER_PAYMENTS
+    assert rows[0] == (
+        "pm_1,ps_1,shop,Advice,110.00,USD,0,USD,110.00,USD,2024-05-27 02:03:00,553691******0123,"
+        '"{""order"": 1}",000000000001'
+    )
+    assert [row.split(",")[:2] + row.split(",")[3:5] + row.split(",")[8:9] for row in rows[3:]] == [
+        ["pm_4", "ps_4", "Advice", "140.00", "140.00"],
+        ["pm_2", "ps_2", "Refund", "120.00", "-120.00"],
+        ["pm_3", "ps_3", "Adjustment", "20.00", "-20.00"],
+        ["pm_4", "ps_4", "Chargeback", "140.00", "-140.00"],
+    ]
+
+
+def test_the_payments_report_of_a_day() -> None:
+    """What was paid back on a later day is in the report of that day."""
+    bank = payments(Rules())
+    days = [bank.payments_report(NOW.date() + timedelta(days=n), "shop") for n in range(3)]
+    assert [text.count("\n") for text in days] == [5, 4, 1]
+
+
+def test_payments_reports_on_which_pages_disagree() -> None:
+    """The older page's heading, columns and dates, and what isn't known, are switches."""
+    rules = Rules(
+        older_report=True, returns_have_ids=True, negative_returns=True, compensation_rows=True
+    )
+    title, head, *rows = payments(rules).payments_report(None, "shop").splitlines()
+    assert title == ('"Payment register 100-C-000000, (shop) from 27.05.2024 to 28.05.2024"')
+    assert head == OLDER_PAYMENTS
+    assert rows[0].startswith("pm_1,ps_1,100-C-000000,shop,Advice,110.00,110.00,0,27.05.2024 02:03")
+    assert rows[4].startswith("rf_1,ps_2,100-C-000000,shop,Refund,-120.00,-120.00,0,28.05.2024")
+    assert [row.split(",")[4:6] for row in rows[-2:]] == [
+        ["Compensation", "500.00"],
+        ["Compensation", "-280.00"],
+    ]
+    empty = EmulatedBank(rules).payments_report(None, "shop").splitlines()
+    assert len(empty) == 2
+
+
+@pytest.mark.parametrize(("is_named", "word"), [(False, "Advice"), (True, "Recurrent")])
+def test_a_payment_by_a_token_in_the_report(*, is_named: bool, word: str) -> None:
+    """The page lists a word for it, and doesn't explain it."""
+    bank = EmulatedBank(Rules(recurrent_rows=is_named))
+    _ = begin(bank, BINDING, payment_options={"recurrent": True})
+    assert bank.act("ps_1", NOW, succeed=True)
+    token = payment(show(bank))["recurrent"]["token"]
+    terms = {
+        "payment_details": {"type": "recurrent", "recurrent": {"token": token}},
+        "amount_details": {"amount": 700, "currency": "rub"},
+        "customer": {"reference": "u7"},
+    }
+    _ = ask(bank, "session/init/payment", terms)
+    _ = ask(bank, "session/confirm", {"session_id": "ps_2"})
+    _ = show(bank, "ps_2")
+    _, row = bank.payments_report(None, "shop").splitlines()
+    assert row.startswith(f"pm_2,ps_2,shop,{word},7.00,RUB,")
+
+
+def test_card_ids() -> None:
+    """Shown if the project has them, of payments and payouts: one for one card and expiry."""
+    shown = list[Any]()
+    expiring = pay(700)
+    expiring["payment_details"]["card"]["bank_card"] |= {"expiration_month": "05"}
+    for rules in (Rules(), Rules(card_ids=True)):
+        bank = EmulatedBank(rules)
+        for terms in (pay(700), pay(900), pay(700, hashed=True), pay(700, number=CARD), expiring):
+            shown.append(payment(ask(bank, "session/init/payment", terms)["session"]))
+        [paid_out] = ask(bank, "session/init/payout", payout(700))["session"]["payments"]
+        shown.append({"payment_details": paid_out["payment_method"]})
+    ids = [one["payment_details"]["card"].get("card_id") for one in shown]
+    assert ids[:6] == [None] * 6
+    first, second, hashed, other, later, paid_out_to = ids[6:]
+    assert first == second == hashed == paid_out_to
+    assert len({first, other, later, None}) == 4
+    assert not any("4242424242424242" in str(one) for one in shown)

@@ -35,10 +35,10 @@ from smartglocal_async.models.money import Amount, AmountDetails
 from smartglocal_async.payouts.calls import Reply
 from smartglocal_async.payouts.context import Wakeup
 from smartglocal_async.payouts.protocol import Mode, Observation, PayoutCall, ReplyKind, SessionView
-from smartglocal_async.payouts.reconciliation import (
+from smartglocal_async.payouts.reconciliation import Reconciler
+from smartglocal_async.payouts.reports.discrepancies import (
     Discrepancy,
     DiscrepancyKind,
-    Reconciler,
     Reconciliation,
 )
 from smartglocal_async.payouts.reports.provider_report import PayoutReport, ReportKind, ReportRow
@@ -230,7 +230,7 @@ async def test_a_payout_that_is_reported_twice(setup) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "finding"),
-    [(ReportKind.RETURN, DiscrepancyKind.RETURNED), (ReportKind.OTHER, DiscrepancyKind.OTHER_KIND)],
+    [(ReportKind.REFUND, DiscrepancyKind.RETURNED), (ReportKind.OTHER, DiscrepancyKind.OTHER_KIND)],
 )
 async def test_a_row_of_no_payout(setup, kind, finding) -> None:
     """A row without a payout is listed, and settles and halts nothing."""
@@ -382,7 +382,7 @@ async def test_left_session_wakes_the_worker(setup) -> None:
     assert wakeup.take() == Reply(told, Session(id="ps_1", status="accepted"))
 
 
-@pytest.mark.parametrize("kind", [ReportKind.RETURN, ReportKind.OTHER])
+@pytest.mark.parametrize("kind", [ReportKind.REFUND, ReportKind.OTHER])
 async def test_a_return_in_a_session_that_was_left(setup, kind) -> None:
     """The journal lacks it, whatever the kind of the row is."""
     at = await setup(SECOND)
@@ -394,7 +394,7 @@ async def test_a_return_in_a_session_that_was_left(setup, kind) -> None:
 async def test_rows_without_metadata(setup) -> None:
     """Without metadata, the session identifies the payout."""
     at = await setup(PAID, item_id="po_1")
-    returned = await at.read(at.row(kind=ReportKind.RETURN, metadata={}))
+    returned = await at.read(at.row(kind=ReportKind.REFUND, metadata={}))
     assert returned.discrepancies == one(DiscrepancyKind.RETURNED)
     other = await at.read(at.row(payout_id="po_7", metadata={}))
     assert other.discrepancies == one(DiscrepancyKind.PAID_TWICE)
@@ -411,7 +411,7 @@ async def test_rows_that_settle(setup) -> None:
 async def test_number_of_findings_is_limited(setup) -> None:
     """All findings are counted; only the first ones are kept."""
     at = await setup(CONFIRMING)
-    rows = [at.row(kind=ReportKind.RETURN)] * 1_001
+    rows = [at.row(kind=ReportKind.REFUND)] * 1_001
     result = await at.read(*rows)
     assert len(result.discrepancies) == 1_000
     assert result.counts == {DiscrepancyKind.RETURNED: 1_001}
@@ -473,7 +473,7 @@ async def test_missing_payout_is_adopted(setup, amount) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"kind": ReportKind.RETURN},
+        {"kind": ReportKind.REFUND},
         {"kind": ReportKind.OTHER},
         {"metadata": {}},
         {"metadata": {"payout_key": "k-1", "payout_journal": "another"}},

@@ -161,7 +161,15 @@ async def test_a_payout_of_another_journal_is_a_finding(payouts, journal):
     assert (await payouts.pay(order("k-3"))).is_paid
 
 
-@pytest.mark.parametrize("kind", [sg.payouts.ReportKind.RETURN, sg.payouts.ReportKind.OTHER])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        sg.payouts.ReportKind.REFUND,
+        sg.payouts.ReportKind.ADJUSTMENT,
+        sg.payouts.ReportKind.CHARGEBACK,
+        sg.payouts.ReportKind.OTHER,
+    ],
+)
 @pytest.mark.parametrize("is_open", [True, False])
 async def test_what_is_no_payout_settles_nothing(run_provider, connect, journal, kind, is_open):
     """A returned payout is a finding; another row has to show that it was paid."""
@@ -174,7 +182,9 @@ async def test_what_is_no_payout_settles_nothing(run_provider, connect, journal,
         assert await payouts.adopt([row(outcome, journal, kind=kind, session_id="ps_9")]) == 0
     assert (found.settled, found.agreed) == (0, 0)
     names = {
-        sg.payouts.ReportKind.RETURN: "returned by the bank",
+        sg.payouts.ReportKind.REFUND: "returned by the bank",
+        sg.payouts.ReportKind.ADJUSTMENT: "cancelled in part",
+        sg.payouts.ReportKind.CHARGEBACK: "charged back",
         sg.payouts.ReportKind.OTHER: "of an unknown kind",
     }
     assert [one.kind.value for one in found.discrepancies] == [names[kind]]
@@ -255,7 +265,8 @@ async def test_a_report_from_a_file(payouts, journal, tmp_path):
         (" advice ", "Advice"),
         ("Refund", "Refund"),
         ("REFUND", "Refund"),
-        ("Chargeback", "another"),
+        ("Chargeback", "Chargeback"),
+        ("ADJUSTMENT", "Adjustment"),
         ("Advice refund", "another"),
         ("", "another"),
     ],
@@ -274,6 +285,8 @@ def test_the_kind_of_a_row(tmp_path, word, kind):
     [
         (PRINTED, ["430", "USD"], (43_000, "usd")),
         (PRINTED, ["430.5", "eur"], (43_050, "eur")),
+        (PRINTED, ["430,50", "eur"], (43_050, "eur")),
+        (PRINTED, ["1.430,50", "eur"], (143_050, "eur")),
         (PRINTED, ["430", "JPY"], (430, "jpy")),
         (PRINTED, ["", "USD"], None),
         (PRINTED, ["430", ""], None),
@@ -328,7 +341,7 @@ async def test_rows_of_others_may_be_unreadable(payouts, tmp_path):
     """Totals at the end and rows of other systems don't prevent reading the rest."""
     paid = await payouts.pay(order())
     rows = [
-        ["po_x", "ps_x", "", "Advice", "1.234,50", "eur"],
+        ["po_x", "ps_x", "", "Advice", "1.234", "eur"],
         ["po_1", paid.session_id, "", "Advice", "100.00", "usd"],
         ["Total", "", "", "", "1334.50"],
         ["Total"],
@@ -348,7 +361,7 @@ async def test_rows_of_others_may_be_unreadable(payouts, tmp_path):
 @pytest.mark.parametrize(
     ("cells", "problem"),
     [
-        (["po_1", "ps_1", "{}", "Advice", "1.234,50", "usd"], "line 2: paymentLocalAmount, Curr"),
+        (["po_1", "ps_1", "{}", "Advice", "1,234", "usd"], "line 2: paymentLocalAmount, Curr"),
         (["po_1", "ps_9", "ours", "Advice", "?", "usd"], "line 2: paymentLocalAmount, Currency"),
         (["po_1", "", "ours", "Advice", "100.00", "usd"], "line 2: paymentSessionId is empty"),
     ],

@@ -17,7 +17,8 @@ from smartglocal_async.payouts.calls import Reply, Sender, fingerprint_of
 from smartglocal_async.payouts.claimer import Claimer
 from smartglocal_async.payouts.context import WorkerContext
 from smartglocal_async.payouts.protocol import Mode, Observation, PayoutCall, ReplyKind, SessionView
-from smartglocal_async.payouts.reconciliation import Reconciler, Reconciliation
+from smartglocal_async.payouts.reconciliation import Reconciler
+from smartglocal_async.payouts.reports.discrepancies import Reconciliation
 from smartglocal_async.payouts.reports.provider_report import ReportRow
 from smartglocal_async.payouts.webhook_hints import WebhookHints
 from smartglocal_async.payouts.worker import Worker

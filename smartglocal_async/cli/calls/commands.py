@@ -271,7 +271,7 @@ _call("exchange_rate.get", "Show the rate of Steam top-ups, roubles to US dollar
 _call("wallet.balance", "Show each wallet with its balance.", {})
 _call(
     "token.issue",
-    "Issue a public token for one widget: 24 hours, one operation.",
+    "Issue a public token for widgets: 24 hours, one operation.",
     {
         "tokenize": Annotated[
             bool, typer.Option("--tokenize", help="For the widget that turns a card into a token.")
@@ -368,6 +368,25 @@ class AnyCallOptions:
         bool,
         typer.Option("--harmless", help="A second call moves no money: retry after a lost answer."),
     ] = False
+    api_version: Annotated[
+        str | None,
+        typer.Option(
+            metavar="v1|v2",
+            help="Version in the path; default SMARTGLOCAL_API_VERSION.",
+            show_default=False,
+        ),
+    ] = None
+    method: Annotated[
+        str, typer.Option(metavar="POST|GET", help="HTTP method; a GET sends its body, too.")
+    ] = "POST"
+    success_field: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A member by which a good answer without a status is known, such as rate.",
+            show_default=False,
+        ),
+    ] = None
     file: File = None
     fields: Fields = None
     json_fields: JsonFields = None

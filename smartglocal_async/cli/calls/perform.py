@@ -2,19 +2,26 @@
 
 from collections.abc import Callable, Mapping
 from operator import attrgetter
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import attrs
 from attrs import evolve
 
 from ...client import SmartGlocal
-from ...codec import PAYOUT_INSTRUMENT, Wire
+from ...codec import PAYOUT_INSTRUMENT, ApiVersion, Wire
 from ...codec.instruments import wrapped
 from ...errors import InvalidRequest, StillOpen
 from ...models.answers import Session
 from ...models.enums import SessionStatus
 from ...models.instruments import EncryptedCard, FasterPaymentVerification, Recurrent
-from ...operations import OPERATIONS, SESSION_STATUS, Repeat, free_operation, python_method
+from ...operations import (
+    OPERATIONS,
+    SESSION_STATUS,
+    HttpMethod,
+    Repeat,
+    free_operation,
+    python_method,
+)
 from ...resources import is_settled
 from ..errors import explained, version_in_use
 from ..output import complain
@@ -136,7 +143,9 @@ def _widget(given: Given) -> OwnFields:
         "acquiring_widget.session_id": ("--acquiring", given["acquiring"]),
         "fps_no_account_widget.session_id": ("--fps", given["fps"]),
     }
-    _ = _at_most_one(given, dict(fields.values()))
+    if all(value is None for _, value in fields.values()) and not _has_others(given):
+        options = ", ".join(option for option, _ in fields.values())
+        raise InvalidRequest("--tokenize", f"use at least one of {options}")
     return fields
 
 
@@ -148,11 +157,15 @@ def _at_most_one(given: Given, options: Mapping[str, Any]) -> list[str]:
 
     """
     used = [option for option, value in options.items() if value is not None]
-    has_others = any(given[name] for name in ("file", "fields", "json_fields"))
-    if len(used) > 1 or not (used or has_others):
+    if len(used) > 1 or not (used or _has_others(given)):
         name = used[1] if used else next(iter(options))
         raise InvalidRequest(name, f"use exactly one of {', '.join(options)}")
     return used
+
+
+def _has_others(given: Given) -> bool:
+    """Return whether the request has another source than its own options."""
+    return any(given[name] for name in ("file", "fields", "json_fields"))
 
 
 def _phone(given: Given) -> OwnFields:
@@ -223,12 +236,31 @@ def call_any(options: AnyCallOptions) -> None:
         )
         draft = given.draft()
         repeat = Repeat.HARMLESS if options.harmless else Repeat.MOVES_MONEY
+        version = cast("ApiVersion | None", options.api_version)
+        method = cast("HttpMethod", options.method)
+        success_field = options.success_field
         with draft.options_named():
-            run.prepare(free_operation(options.path, None, None, repeat), draft, options.key)
+            operation = free_operation(
+                options.path,
+                None,
+                None,
+                repeat,
+                version=version,
+                method=method,
+                success_field=success_field,
+            )
+            run.prepare(operation, draft, options.key)
 
         async def made(api: SmartGlocal) -> dict[str, Any]:
             answer = await api.call(
-                options.path, draft.wire, repeat=repeat, key=run.key, deadline=options.deadline
+                options.path,
+                draft.wire,
+                repeat=repeat,
+                version=version,
+                method=method,
+                success_field=success_field,
+                key=run.key,
+                deadline=options.deadline,
             )
             return dict(answer)
 

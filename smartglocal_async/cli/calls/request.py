@@ -46,6 +46,9 @@ _CALL_OPTIONS: Final[Mapping[str, str]] = {
     "key": "--key",
     "deadline": "--deadline",
     "path": "PATH",
+    "version": "--api-version",
+    "method": "--method",
+    "success_field": "--success-field",
 }
 
 

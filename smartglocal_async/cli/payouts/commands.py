@@ -253,7 +253,10 @@ Time = Annotated[
 class ReconcileOptions:
     """Compare the provider's daily report with the journal.
 
-    A payout that the report shows as paid is recorded as paid. Nothing is sent. Requires
+    The report is that of payouts or that of payments, by its columns; a CSV or a workbook. A payout
+    that the report shows as paid is recorded as paid. Of payments, the sums by type and currency
+    are shown, and refunds, chargebacks and keys that were paid twice are listed. --output also
+    writes the findings to a new Excel workbook (.xlsx). Nothing is sent. Requires
     SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key.
 
     Exit codes: 0 no differences. 1 something needs review. 2 invalid arguments. 7 payouts are
@@ -262,7 +265,10 @@ class ReconcileOptions:
     """
 
     report: Annotated[
-        Path, typer.Argument(metavar="FILE", help="The provider's daily payouts report, a CSV.")
+        Path,
+        typer.Argument(
+            metavar="FILE", help="The provider's daily report, of payouts or of payments."
+        ),
     ]
     journal: JournalPlace = None
     server: Server = None
@@ -289,7 +295,22 @@ class ReconcileOptions:
             "typeOfPayment. '' if the report has payouts only.",
         ),
     ] = None
-    delimiter: Annotated[str, typer.Option(metavar="CHARACTER", help="Between the columns.")] = ","
+    delimiter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CHARACTER",
+            help="Between the columns of a CSV; default: recognised.",
+            show_default=False,
+        ),
+    ] = None
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="File to write.",
+            show_default=False,
+        ),
+    ] = None
     adopt: Annotated[
         bool,
         typer.Option(

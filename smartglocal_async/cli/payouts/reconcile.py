@@ -1,15 +1,30 @@
-"""``payouts reconcile``: compares the provider's daily report with the journal."""
+"""``payouts reconcile``: compares the provider's daily reports with the journal."""
 
+import os
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
 
 from ...errors import InvalidRequest
-from ...payouts.reconciliation import Discrepancy, DiscrepancyKind, Reconciliation
-from ...payouts.reports.provider_report import PayoutReport, ReportColumns
+from ...payouts.payouts import Payouts
+from ...payouts.reports.discrepancies import (
+    Discrepancy,
+    DiscrepancyKind,
+    PaymentReconciliation,
+    Reconciliation,
+    ReportFindings,
+)
+from ...payouts.reports.findings_workbook import findings_workbook
+from ...payouts.reports.provider_report import (
+    PaymentReport,
+    PayoutReport,
+    ReportColumns,
+    is_payment_report,
+)
 from ..errors import ExitCode, reader_may_leave
-from ..output import counted, write_json
+from ..output import counted, remark, write_json
 from ..signals import sigterm_interrupts
 from ..tables import cell, console, show, table
 from .commands import ReconcileOptions
@@ -21,8 +36,9 @@ _MAX_UNREADABLE: Final = 5
 def reconcile(options: ReconcileOptions) -> ExitCode:
     """Compare a report with the journal, and show the differences."""
     with sigterm_interrupts():
-        if len(options.delimiter) != 1:
+        if options.delimiter is not None and len(options.delimiter) != 1:
             raise InvalidRequest("--delimiter", "expected one character")
+        _check_output(options.output)
         report = PayoutReport(
             path=options.report,
             columns=_columns(options.amount_column, options.currency_column, options.kind_column),
@@ -31,15 +47,21 @@ def reconcile(options: ReconcileOptions) -> ExitCode:
             until=_time("--until", options.until),
         )
         journal = place_of(options.journal, None, options.server)
-        found = with_payouts(
-            journal,
-            options.server,
-            options.wait,
-            lambda payouts: payouts.reconcile(report, adopt=options.adopt),
-        )
+
+        async def compared(payouts: Payouts) -> Reconciliation | PaymentReconciliation:
+            if not is_payment_report(options.report, options.delimiter):
+                return await payouts.reconcile(report, adopt=options.adopt)
+            _check_payment_options(options)
+            payments = PaymentReport(path=options.report, delimiter=options.delimiter)
+            return await payouts.reconcile_payments(payments)
+
+        found = with_payouts(journal, options.server, options.wait, compared)
+        _write_output(options.output, found)
         with reader_may_leave():
             if options.as_json:
-                write_json(({"adopted": found.adopted} if options.adopt else {}) | _facts(found))
+                write_json(_facts(found, options))
+            elif isinstance(found, PaymentReconciliation):
+                _show_payments(console(), found)
             elif options.adopt:
                 _show_adopted(console(), found, journal, options.server)
             else:
@@ -47,6 +69,35 @@ def reconcile(options: ReconcileOptions) -> ExitCode:
                 if found.unchecked is not None:
                     _show_unchecked(console(), found.unchecked)
     return _code_of(found)
+
+
+def _check_payment_options(options: ReconcileOptions) -> None:
+    for name in ("since", "until", "amount_column", "currency_column", "kind_column", "adopt"):
+        if getattr(options, name) not in {None, False}:
+            option = f"--{name.replace('_', '-')}"
+            words = f"goes with the payouts report, and {options.report} is the payments report"
+            raise InvalidRequest(option, words)
+
+
+def _check_output(output: Path | None) -> None:
+    if output is None:
+        return
+    if output.suffix.lower() != ".xlsx":
+        raise InvalidRequest("--output", "expected the path of an Excel workbook, ending in .xlsx")
+    if output.exists() or not output.parent.is_dir():
+        raise InvalidRequest("--output", "exists, or its folder doesn't; use another path")
+    _ = findings_workbook(ReportFindings())  # Fails here if XlsxWriter isn't installed.
+
+
+def _write_output(output: Path | None, found: ReportFindings) -> None:
+    """Write the findings to a new file, which only its owner can read."""
+    if output is None:
+        return
+    content = findings_workbook(found)
+    number = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(number, "wb") as file:
+        _ = file.write(content)
+    remark(f"{counted(sum(found.counts.values()), 'finding')} in {output}")
 
 
 def _show_adopted(screen: Console, found: Reconciliation, journal: str, server: str | None) -> None:
@@ -65,8 +116,8 @@ def _show_unchecked(screen: Console, reason: str) -> None:
     screen.print(cell(text, "bold red"), soft_wrap=True)
 
 
-def _code_of(found: Reconciliation) -> ExitCode:
-    if found.halts or found.unchecked is not None:
+def _code_of(found: Reconciliation | PaymentReconciliation) -> ExitCode:
+    if isinstance(found, Reconciliation) and (found.halts or found.unchecked is not None):
         return ExitCode.HALTED
     return ExitCode.DONE if found.is_clean else ExitCode.FAILED
 
@@ -111,6 +162,31 @@ def _show(screen: Console, found: Reconciliation, journal: str) -> None:
     counts.add_row("settled now", f"{found.settled:,}")
     counts.add_row("not in this journal", f"{found.others:,}")
     show(screen, counts)
+    _show_findings(screen, found)
+    if found.halts:
+        fix = (
+            "restore the newest copy of the journal, or --adopt the report"
+            if found.counts[DiscrepancyKind.FORGOTTEN]
+            else "find out what was paid, and claim back wrong payments"
+        )
+        text = f"payouts are halted: {fix} ({shown(journal)})"
+        screen.print(cell(text, "bold red"), soft_wrap=True)
+
+
+def _show_payments(screen: Console, found: PaymentReconciliation) -> None:
+    listed = table(counted(found.rows, "row"))
+    for column in ("Type", "Currency"):
+        listed.add_column(column)
+    for column in ("Rows", "Amount", "Fee", "Settlement"):
+        listed.add_column(column, justify="right")
+    for (kind, currency), sums in found.sums.items():
+        amounts = (f"{sums.amount:,}", f"{sums.fee:,}", f"{sums.settlement:,}")
+        listed.add_row(*map(cell, (kind.value, currency, f"{sums.rows:,}", *amounts)))
+    show(screen, listed)
+    _show_findings(screen, found)
+
+
+def _show_findings(screen: Console, found: ReportFindings) -> None:
     for error in found.unreadable[:_MAX_UNREADABLE]:
         screen.print(cell(f"skipped, and not in this journal: {error}"), soft_wrap=True)
     if (more := found.unreadable_count - _MAX_UNREADABLE) > 0:
@@ -126,26 +202,44 @@ def _show(screen: Console, found: Reconciliation, journal: str) -> None:
             *map(cell, (one.line or "", one.key or "", one.session_id or "", one.kind.value))
         )
     show(screen, listed)
-    if found.halts:
-        fix = (
-            "restore the newest copy of the journal, or --adopt the report"
-            if found.counts[DiscrepancyKind.FORGOTTEN]
-            else "find out what was paid, and claim back wrong payments"
-        )
-        text = f"payouts are halted: {fix} ({shown(journal)})"
-        screen.print(cell(text, "bold red"), soft_wrap=True)
 
 
-def _facts(found: Reconciliation) -> dict[str, Any]:
-    return {
-        "rows": found.rows,
+def _facts(
+    found: Reconciliation | PaymentReconciliation, options: ReconcileOptions
+) -> dict[str, Any]:
+    if isinstance(found, PaymentReconciliation):
+        return {"report": "payments", "sums": _sums(found)} | _findings(found)
+    adopted = {"adopted": found.adopted} if options.adopt else {}
+    facts = {
+        "report": "payouts",
         "agreed": found.agreed,
         "settled": found.settled,
         "others": found.others,
+        "unchecked": found.unchecked,
+    }
+    return adopted | facts | _findings(found)
+
+
+def _sums(found: PaymentReconciliation) -> list[dict[str, Any]]:
+    return [
+        {
+            "type": kind.value,
+            "currency": currency or None,
+            "rows": sums.rows,
+            "amount": str(sums.amount),
+            "fee": str(sums.fee),
+            "settlement": str(sums.settlement),
+        }
+        for (kind, currency), sums in found.sums.items()
+    ]
+
+
+def _findings(found: ReportFindings) -> dict[str, Any]:
+    return {
+        "rows": found.rows,
         "unreadable": [str(error) for error in found.unreadable],
         "unreadable_count": found.unreadable_count,
         "is_clean": found.is_clean,
-        "unchecked": found.unchecked,
         "counts": {kind.value: count for kind, count in found.counts.items()},
         "findings": [_finding(one) for one in found.discrepancies],
     }

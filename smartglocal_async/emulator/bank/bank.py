@@ -35,7 +35,7 @@ from .sessions import EmulatedSession, Item, ItemKind, ItemStage
 from .statistics import MAKING, Counts, Movement, Order, Report
 from .tokens import Tokens
 from .validation import JsonObject, problem_of
-from .views import Views, payouts_report
+from .views import Views, payments_report, payouts_report
 from .wrong_answers import Foreign, altered, made_up
 
 CHALLENGE_PATH: Final = "/emulator/3ds/"
@@ -234,6 +234,11 @@ class EmulatedBank:
     def payouts_report(self, day: date | None) -> str:
         """Return the daily payouts report as CSV; without a day, that of all days."""
         return payouts_report(self._session_service.sessions.values(), self.rules, day)
+
+    def payments_report(self, day: date | None, project: str) -> str:
+        """Return the daily payments report as CSV; without a day, that of all days."""
+        sessions = self._session_service.sessions.values()
+        return payments_report(sessions, self.rules, day, project)
 
     def report(self) -> Report:
         """Return the counts so far."""

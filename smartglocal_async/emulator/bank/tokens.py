@@ -61,14 +61,28 @@ def brand(number: str) -> str:
     return "unknown"
 
 
-def masked(instrument: JsonObject) -> JsonObject:
+def masked(instrument: JsonObject, *, has_card_id: bool = False) -> JsonObject:
     """Return an instrument as answers show it: a card masked, any other as it was sent.
 
     A card number or a security code in any other place is replaced by ``***``.
     """
     if instrument.get("type") != "card":
         return {name: _mask(name, value) for name, value in instrument.items()}
-    return {"type": "card", "card": card_view(number_of(instrument) or _NUMBER_OF_A_HASH)}
+    view = card_view(number_of(instrument) or _NUMBER_OF_A_HASH)
+    if has_card_id:
+        view["card_id"] = _card_id(instrument)
+    return {"type": "card", "card": view}
+
+
+def _card_id(instrument: JsonObject) -> str:
+    """Return what identifies a card: of its number and, where known, its expiry (documented)."""
+    card = instrument.get("card")
+    open_card = card.get("bank_card") if is_object(card) else None
+    dates = ("expiration_month", "expiration_year")
+    known = open_card if is_object(open_card) else {}
+    expiry = (str(known[name]) for name in dates if name in known)
+    text = "-".join((number_of(instrument) or _NUMBER_OF_A_HASH, *expiry))
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _mask(name: str, value: object) -> object:

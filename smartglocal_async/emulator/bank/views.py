@@ -1,12 +1,13 @@
-"""Sessions as JSON, members in the order of the provider's samples; payouts as a daily report."""
+"""Sessions as JSON, members in the order of the provider's samples; and the daily reports."""
 
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Final
+from typing import Final, TypeAlias
 
 from attrs import frozen
 
@@ -16,6 +17,9 @@ from .payers import bank_of, customer_view, timeout_statuses
 from .sessions import EmulatedSession, Item, ItemKind, ItemRefund, ItemStage, moment, statuses
 from .tokens import Tokens, masked, number_of
 from .validation import PAYOUT_NAMES, JsonObject, is_array, is_object
+
+_Rows: TypeAlias = Iterator[tuple[datetime, dict[str, str]]]
+"""Rows of a report, each with the time that decides the day it is reported on."""
 
 _LISTS: Final = {1: ("payments", "acquiring_payments"), 2: ("payout_list", "payment_list")}
 _RANKS: Final = ("error", "in_progress", "accepted", "cancelled", "canceled")
@@ -89,7 +93,7 @@ class Views:
             view["finished_at"] = moment(item.finished_at)
         customer = customer_view(item, item.terms.get("customer"))
         view |= {} if customer is None else {"customer": customer}
-        view[name] = masked(item.instrument)
+        view[name] = masked(item.instrument, has_card_id=self.rules.card_ids)
         view |= _from_terms(item, "amount_details", "participant_details")
         view |= _amounts(item, self.rules.amounts)
         # Documented by the example of SberPay.
@@ -162,13 +166,24 @@ def _transaction(item: Item) -> JsonObject:
     return {"rrn": f"{number:012}", "auth_code": f"{number:06}"}
 
 
-_REPORT: Final = (
+_PAYOUTS: Final = (
     *("operationId", "transactionDate", "finishedAt", "typeOfPayment", "paymentFast"),
     *("paymentSessionId", "paymentSessionMerchantMetadata", "paymentMethodIdentity", "product"),
     *("grossLocalAmount", "paymentLocalAmount", "feesLocalAmount"),
 )
-_NEWER: Final = (*_REPORT, "Currency amount", "Currency fee", "RRN")
-_OLDER: Final = (*_REPORT[:6], "contract", *_REPORT[6:], "currency", "RRN")
+_NEWER_PAYOUTS: Final = (*_PAYOUTS, "Currency amount", "Currency fee", "RRN")
+_OLDER_PAYOUTS: Final = (*_PAYOUTS[:6], "contract", *_PAYOUTS[6:], "currency", "RRN")
+_NEWER_PAYMENTS: Final = (
+    *("ID", "paymentSessionId", "Project name", "Type of payment"),
+    *("Amount", "Currency amount", "Fee", "Currency fee", "Settlement", "Currency settlement"),
+    *("Transaction date and time", "Card number", "paymentSessionMerchantMetadata", "RRN"),
+)
+_OLDER_PAYMENTS: Final = (
+    *("ID", "paymentSessionId", "Contract", "Project name", "Type of payment"),
+    *("Amount", "Settlement", "Fee", "Transaction date and time", "Card number", "RRN"),
+    "paymentSessionMerchantMetadata",
+)
+_CONTRACT: Final = "100-C-000000"
 
 
 def payouts_report(sessions: Iterable[EmulatedSession], rules: Rules, day: date | None) -> str:
@@ -177,38 +192,67 @@ def payouts_report(sessions: Iterable[EmulatedSession], rules: Rules, day: date 
     The columns are those of the provider's page (finance/payouts-daily-report), in its newer or
     older version. Separator, encoding and the borders of a day are unknown: commas, and UTC.
     """
-    rows = [row for session in sessions for row in _report_rows(session, rules)]
+    rows = _of_day((row for session in sessions for row in _payout_rows(session, rules)), day)
+    return _csv(_OLDER_PAYOUTS if rules.older_report else _NEWER_PAYOUTS, rows)
+
+
+def payments_report(
+    sessions: Iterable[EmulatedSession], rules: Rules, day: date | None, project: str
+) -> str:
+    """Return the daily payments report as CSV: payments that succeeded, and what was paid back.
+
+    The columns are those of the provider's page (finance/payment-daily-report), in its newer or
+    older version; the older one begins with a heading. Separator, encoding and the borders of a
+    day are unknown: commas, and UTC.
+    """
+    rows = _of_day((row for session in sessions for row in _payment_rows(session, rules)), day)
+    for _, row in rows:
+        row["Project name"] = project
+    if rules.compensation_rows:
+        rows += _compensations(rows, project)
+    if not rules.older_report:
+        return _csv(_NEWER_PAYMENTS, rows)
+    first, last = (rows[0][0], rows[-1][0]) if rows else (day, day)
+    days = (f"{one:%d.%m.%Y}" if one else "" for one in (first, last))
+    title = f"Payment register {_CONTRACT}, ({project}) from {' to '.join(days)}"
+    return _csv(_OLDER_PAYMENTS, rows, title)
+
+
+def _of_day(rows: _Rows, day: date | None) -> list[tuple[datetime, dict[str, str]]]:
+    """Return the rows of a day, or of all days, in the order of time."""
+    kept = (row for row in rows if day is None or row[0].astimezone(UTC).date() == day)
+    return sorted(kept, key=lambda row: row[0])
+
+
+def _csv(
+    columns: Sequence[str], rows: Iterable[tuple[datetime, dict[str, str]]], title: str = ""
+) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, _OLDER if rules.older_report else _NEWER, extrasaction="ignore")
+    if title:
+        csv.writer(text).writerow([title])
+    writer = csv.DictWriter(text, columns, extrasaction="ignore")
     writer.writeheader()
-    for time, row in sorted(rows, key=lambda one: one[0]):
-        if day is None or time.astimezone(UTC).date() == day:
-            writer.writerow(row)
+    writer.writerows(row for _, row in rows)
     return text.getvalue()
 
 
-def _report_rows(
-    session: EmulatedSession, rules: Rules
-) -> Iterator[tuple[datetime, dict[str, str]]]:
+def _payout_rows(session: EmulatedSession, rules: Rules) -> _Rows:
     for item in session.items:
         if item.kind is not ItemKind.PAYOUT or item.stage is not ItemStage.SUCCEEDED:
             continue
-        yield item.finished_at or item.created_at, _report_row(session, item, None, rules)
+        yield item.finished_at or item.created_at, _payout_row(session, item, None, rules)
         for refund in item.refunds:
-            row = _report_row(session, item, refund, rules)
+            row = _payout_row(session, item, refund, rules)
             yield refund.finished_at or refund.created_at, row
 
 
-def _report_row(
+def _payout_row(
     session: EmulatedSession, item: Item, refund: ItemRefund | None, rules: Rules
 ) -> dict[str, str]:
     made = item if refund is None else refund
-    units = item.amount if refund is None else refund.amount
+    amount = _major(item, item.amount if refund is None else refund.amount)
     if refund is not None and rules.negative_returns:
-        units = -units
-    amount = str(Decimal(units).scaleb(-(EXPONENTS.get(item.currency) or 0)))
-    metadata = item.terms.get("metadata")
-    card = number_of(item.instrument)
+        amount = -amount
     return {
         "operationId": made.id if rules.returns_have_ids else item.id,
         "transactionDate": _report_time(made.created_at),
@@ -216,12 +260,12 @@ def _report_row(
         "typeOfPayment": "Advice" if refund is None else "Refund",
         "paymentFast": "0",
         "paymentSessionId": session.id,
-        "contract": "100-C-000000",
-        "paymentSessionMerchantMetadata": "" if metadata is None else json.dumps(metadata),
-        "paymentMethodIdentity": "" if card is None else f"{card[:6]}******{card[-4:]}",
+        "contract": _CONTRACT,
+        "paymentSessionMerchantMetadata": _metadata(item),
+        "paymentMethodIdentity": _masked_number(item),
         "product": "payouts",
-        "grossLocalAmount": amount,
-        "paymentLocalAmount": amount,
+        "grossLocalAmount": str(amount),
+        "paymentLocalAmount": str(amount),
         "feesLocalAmount": "0",
         "Currency amount": item.currency.upper(),
         "Currency fee": item.currency.upper(),
@@ -230,5 +274,99 @@ def _report_row(
     }
 
 
+def _payment_rows(session: EmulatedSession, rules: Rules) -> _Rows:
+    for item in session.items:
+        if item.kind is not ItemKind.PAYMENT or not item.captured:
+            continue
+        yield item.finished_at or item.created_at, _payment_row(session, item, None, rules)
+        for refund in item.refunds:
+            if refund.status == "accepted":
+                row = _payment_row(session, item, refund, rules)
+                yield refund.finished_at or refund.created_at, row
+
+
+def _payment_row(
+    session: EmulatedSession, item: Item, refund: ItemRefund | None, rules: Rules
+) -> dict[str, str]:
+    made = item if refund is None else refund
+    amount = _major(item, item.captured if refund is None else refund.amount)
+    settlement = amount if refund is None else -amount
+    shown = settlement if rules.negative_returns else amount
+    code = item.currency.upper()
+    time = (made.finished_at or made.created_at).astimezone(UTC)
+    return {
+        "ID": made.id if rules.returns_have_ids else item.id,
+        "paymentSessionId": session.id,
+        "Contract": _CONTRACT,
+        "Type of payment": _type_of_payment(item, refund, rules),
+        "Amount": str(shown),
+        "Currency amount": code,
+        "Fee": "0",
+        "Currency fee": code,
+        "Settlement": str(settlement),
+        "Currency settlement": code,
+        "Transaction date and time": _payment_time(time, rules),
+        "Card number": _masked_number(item),
+        "paymentSessionMerchantMetadata": _metadata(item),
+        "RRN": str(_transaction(item)["rrn"]),
+    }
+
+
+def _type_of_payment(item: Item, refund: ItemRefund | None, rules: Rules) -> str:
+    if refund is None:
+        is_recurrent = rules.recurrent_rows and item.instrument.get("type") == "recurrent"
+        return "Recurrent" if is_recurrent else "Advice"
+    if refund.is_chargeback:
+        return "Chargeback"
+    return "Refund" if refund.amount == item.captured else "Adjustment"
+
+
+def _compensations(rows: Sequence[tuple[datetime, dict[str, str]]], project: str) -> _Rows:
+    """Yield a row for each day and currency: what the provider transfers to the merchant."""
+    sums: defaultdict[tuple[date, str], Decimal] = defaultdict(Decimal)
+    last: dict[tuple[date, str], tuple[datetime, str]] = {}
+    for time, row in rows:
+        place = time.astimezone(UTC).date(), row["Currency settlement"]
+        sums[place] += Decimal(row["Settlement"])
+        last[place] = time, row["Transaction date and time"]
+    for number, (place, (time, shown)) in enumerate(last.items(), 1):
+        _, code = place
+        settled = str(sums[place])
+        yield (
+            time,
+            {
+                "ID": f"compensation_{number:03}",
+                "Contract": _CONTRACT,
+                "Project name": project,
+                "Type of payment": "Compensation",
+                "Amount": settled,
+                "Currency amount": code,
+                "Fee": "0",
+                "Currency fee": code,
+                "Settlement": settled,
+                "Currency settlement": code,
+                "Transaction date and time": shown,
+            },
+        )
+
+
+def _major(item: Item, units: int) -> Decimal:
+    return Decimal(units).scaleb(-(EXPONENTS.get(item.currency) or 0))
+
+
+def _metadata(item: Item) -> str:
+    metadata = item.terms.get("metadata")
+    return "" if metadata is None else json.dumps(metadata)
+
+
+def _masked_number(item: Item) -> str:
+    card = number_of(item.instrument)
+    return "" if card is None else f"{card[:6]}******{card[-4:]}"
+
+
 def _report_time(time: datetime) -> str:
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def _payment_time(time: datetime, rules: Rules) -> str:
+    return f"{time:%d.%m.%Y %H:%M:%S}" if rules.older_report else _report_time(time)

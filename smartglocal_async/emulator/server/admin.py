@@ -32,6 +32,7 @@ def start_page(project: str) -> str:
             ("orders", "money that moved, by key"),
             ("marks", "money that moved, by journal and key of the payout"),
             ("payouts-report", "the payouts report, a CSV; of a day: ?day=2026-11-30"),
+            ("payments-report", "the payments report, a CSV; of a day: ?day=2026-11-30"),
         )
     )
     return _page(
@@ -88,6 +89,7 @@ REPORT_PATH: Final = "/emulator/report"
 ORDERS_PATH: Final = "/emulator/orders"
 MARKS_PATH: Final = "/emulator/marks"
 PAYOUTS_REPORT_PATH: Final = "/emulator/payouts-report"
+PAYMENTS_REPORT_PATH: Final = "/emulator/payments-report"
 _BAD_REQUEST: Final = 400
 _NOT_FOUND: Final = 404
 _MISDIRECTED: Final = 421
@@ -116,15 +118,15 @@ async def answer_page(
             _ = dispatcher.advance()
             report = counts(dispatcher.bank)
         return web.json_response(report)
-    if request.method == "GET" and request.path == PAYOUTS_REPORT_PATH:
-        return _payouts_report(dispatcher, request.query.get("day"))
+    if request.method == "GET" and request.path in {PAYOUTS_REPORT_PATH, PAYMENTS_REPORT_PATH}:
+        return _daily_report(dispatcher, request.path, request.query.get("day"))
     if request.method in {"GET", "POST"} and request.path.startswith(CHALLENGE_PATH):
         body = await request.content.read() if request.method == "POST" else b""
         return _challenge(dispatcher, request.path.removeprefix(CHALLENGE_PATH), body)
     return None
 
 
-def _payouts_report(dispatcher: Dispatcher, day: str | None) -> web.Response:
+def _daily_report(dispatcher: Dispatcher, path: str, day: str | None) -> web.Response:
     try:
         wanted = None if day is None else date.fromisoformat(day)
     except ValueError:
@@ -132,7 +134,10 @@ def _payouts_report(dispatcher: Dispatcher, day: str | None) -> web.Response:
         return web.Response(status=_BAD_REQUEST, text=text, headers=_HEADERS)
     with dispatcher.lock:
         _ = dispatcher.advance()
-        report = dispatcher.bank.payouts_report(wanted)
+        if path == PAYOUTS_REPORT_PATH:
+            report = dispatcher.bank.payouts_report(wanted)
+        else:
+            report = dispatcher.bank.payments_report(wanted, dispatcher.project)
     return web.Response(text=report, content_type="text/csv", headers=_HEADERS)
 
 

@@ -83,6 +83,30 @@ def workbook_rows(file: BinaryIO, found: FileFormat, checker: RowChecker) -> Ite
             yield refused(header.line, None, _NO_ROWS)
 
 
+def sheets_of(file: BinaryIO) -> Iterator[Iterator[list[str]]]:
+    """Yield the rows of each visible sheet, as texts; a date is ``2025-01-02 03:04:05``.
+
+    Raises:
+        UnreadableFile: it is damaged, python-calamine isn't installed, or a cell has a number of
+            which the spreadsheet has not kept all digits.
+
+    """
+    with _opened(file) as book:
+        for name in _visible_sheets(book):
+            rows = enumerate(_rows_of(book, name), 1)
+            yield ([_text(value, line) for value in row] for line, row in rows)
+
+
+def _text(value: Value, line: int) -> str:
+    """Return the text of a cell."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if abs(value) >= _MOST_DIGITS:
+        words = "has a number of which a spreadsheet keeps 15 digits: use the file as it came"
+        raise UnreadableFile.because(words, line=line)
+    return _digits(value)
+
+
 def _opened(file: BinaryIO) -> Any:  # noqa: ANN401 - a library that is imported where it is used
     try:
         import python_calamine as calamine  # noqa: PLC0415
@@ -94,23 +118,30 @@ def _opened(file: BinaryIO) -> Any:  # noqa: ANN401 - a library that is imported
     except calamine.PasswordError:
         words = "is a workbook with a password; save it without one"
         raise UnreadableFile.because(words) from None
-    except (calamine.CalamineError, OSError, ValueError):
-        raise UnreadableFile.because("is a damaged workbook; save it again") from None
+    except BaseException as error:  # noqa: BLE001 - a panic of Rust
+        raise _damage(error) from None
+
+
+def _damage(error: BaseException) -> BaseException:
+    """Return what to raise for an error of python-calamine: its own, unless the file is damaged.
+
+    Some damaged files end in a panic of its Rust code, which is no `Exception`.
+    """
+    from python_calamine import CalamineError  # noqa: PLC0415
+
+    is_panic = type(error).__name__ == "PanicException"
+    if is_panic or isinstance(error, CalamineError | OSError | ValueError):
+        return UnreadableFile.because("is a damaged workbook; save it again")
+    return error
 
 
 def _only_sheet(book: Any, given: FileFormat) -> str:  # noqa: ANN401
     """Return the one visible sheet that has the columns of payouts."""
-    from python_calamine import SheetTypeEnum, SheetVisibleEnum  # noqa: PLC0415
-
-    names = [
-        one.name
-        for one in book.sheets_metadata
-        if one.visible == SheetVisibleEnum.Visible and one.typ == SheetTypeEnum.WorkSheet
-    ]
+    names = _visible_sheets(book)
     fitting = [name for name in names if _find_header(_rows_of(book, name), given) is not None]
     found = fitting or [name for name in names if any(_rows_of(book, name))]
     if len(found) == 1:
-        return str(found[0])
+        return found[0]
     listed = ", ".join(repr(shown(name)) for name in found or names)
     if fitting:
         words = f"has payouts in several sheets: {listed}; give the one to read"
@@ -121,16 +152,24 @@ def _only_sheet(book: Any, given: FileFormat) -> str:  # noqa: ANN401
     raise UnreadableFile.because(words)
 
 
-def _rows_of(book: Any, sheet: str) -> Iterator[Row]:  # noqa: ANN401
-    from python_calamine import CalamineError  # noqa: PLC0415
+def _visible_sheets(book: Any) -> list[str]:  # noqa: ANN401
+    from python_calamine import SheetTypeEnum, SheetVisibleEnum  # noqa: PLC0415
 
+    return [
+        str(one.name)
+        for one in book.sheets_metadata
+        if one.visible == SheetVisibleEnum.Visible and one.typ == SheetTypeEnum.WorkSheet
+    ]
+
+
+def _rows_of(book: Any, sheet: str) -> Iterator[Row]:  # noqa: ANN401
     if sheet not in book.sheet_names:
         listed = ", ".join(repr(shown(name)) for name in book.sheet_names)
         raise UnreadableFile.because(f"has no sheet {shown(sheet)!r}; it has {listed}")
     try:
         rows: Iterator[Row] = book.get_sheet_by_name(sheet).iter_rows()
-    except (CalamineError, ValueError):
-        raise UnreadableFile.because("is a damaged workbook; save it again") from None
+    except BaseException as error:  # noqa: BLE001 - a panic of Rust
+        raise _damage(error) from None
     return rows
 
 
@@ -198,8 +237,7 @@ def _cell(value: Value, path: str) -> tuple[Cell, str | None]:
 
 def _number(value: float, path: str) -> tuple[Cell, str | None]:
     """Return a number as the spreadsheet shows it: with 15 digits."""
-    is_whole = value == int(value)
-    text = f"{int(value)}" if is_whole else f"{value:.15g}"
+    is_whole, text = value == int(value), _digits(value)
     if path == "amount":
         is_kept = abs(value) < _MOST_DIGITS
         return Decimal(text), None if is_kept else "has more digits than a spreadsheet keeps"
@@ -207,6 +245,10 @@ def _number(value: float, path: str) -> tuple[Cell, str | None]:
         is_kept = is_whole and abs(value) < _MOST_DIGITS
         return text, None if is_kept else "is a number that isn't whole, or too long"
     return text, _IS_NUMBER if path.rpartition(".")[2] in _IDENTIFIERS else None
+
+
+def _digits(value: float) -> str:
+    return f"{int(value)}" if value == int(value) else f"{value:.15g}"
 
 
 def _has_value(value: Value) -> bool:

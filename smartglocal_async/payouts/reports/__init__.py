@@ -1,1 +1,1 @@
-"""Reports about payouts."""
+"""Reports about payouts and payments."""

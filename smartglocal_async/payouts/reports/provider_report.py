@@ -1,18 +1,22 @@
-"""The provider's daily payouts report, read row by row."""
+"""The provider's daily reports, on payouts and on payments, read row by row."""
 
-import csv
 import enum
 import json
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Final, cast
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ...codec.incoming import clean_text
 from ...errors import InvalidRequest
-from ...models.money import AmountDetails
+from ...models.money import EXPONENTS, AmountDetails
+from ...models.validators import mask
+from ..files.amounts import AmountReader
+from .report_table import Cells, ReportTable, open_table
 
 _MAX_CELL: Final = 1_000_000
 _WHICH_FILE: Final = "is it the daily payouts report, with the columns of `ReportColumns`?"
@@ -40,12 +44,30 @@ class ReportColumns:
 
 
 class ReportKind(enum.Enum):
-    """What a row of the report is about (finance/payouts-daily-report)."""
+    """The type of a row, by the provider's word for it.
 
-    PAYOUT = "Advice"
-    RETURN = "Refund"
-    """The recipient's bank returned it."""
+    Source: finance/payouts-daily-report, which has the first two, and finance/payment-daily-report.
+    """
+
+    ADVICE = "Advice"
+    """A payout or a payment that succeeded."""
+    REFUND = "Refund"
+    """It was rolled back: a payout by the recipient's bank, a payment by a refund."""
+    ADJUSTMENT = "Adjustment"
+    """It was cancelled in part."""
+    CHARGEBACK = "Chargeback"
+    """A payment that the payer's bank took back."""
+    COMPENSATION = "Compensation"
+    """A reimbursement to the merchant; negative if refunds and chargebacks exceed it."""
+    RECURRENT = "Recurrent"
+    """By its name a payment by a token; the page's explanation isn't known."""
     OTHER = "another"
+
+    @classmethod
+    def of(cls, word: str) -> "ReportKind":
+        """Return the type that a word means; its case doesn't matter."""
+        word = word.strip().lower()
+        return next((kind for kind in cls if kind.value.lower() == word), cls.OTHER)
 
 
 def _clean(text: str | None) -> str | None:
@@ -54,7 +76,7 @@ def _clean(text: str | None) -> str | None:
 
 @frozen(kw_only=True)
 class ReportRow:
-    """One row of the report: a payout that the provider made.
+    """One row of the payouts report: a payout that the provider made.
 
     Its ids are made safe to show and to store, as those of answers are.
     """
@@ -66,7 +88,7 @@ class ReportRow:
     metadata: Mapping[str, object] = field(factory=dict[str, object], repr=False)
     """The session's metadata if it is a JSON object, else empty."""
     amount: AmountDetails | None = None
-    kind: ReportKind = ReportKind.PAYOUT
+    kind: ReportKind = ReportKind.ADVICE
     finished_at: datetime | None = None
     """When it was completed; None if the report doesn't show it in a form that can be read. The
     provider doesn't say in which time zone: UTC is taken.
@@ -77,15 +99,17 @@ class ReportRow:
 
 @frozen(kw_only=True)
 class PayoutReport:
-    """A daily payouts report in a CSV file, UTF-8 with or without BOM; it can be read again.
+    """A daily payouts report, a CSV or a workbook; it can be read again.
 
-    ``since`` and ``until`` are the time that the report covers. With both, payouts are reported as
-    missing that were written as paid in that time and aren't in it.
+    Encoding and separator of a CSV are recognised, unless ``delimiter`` is set. Lines above the
+    names of the columns are skipped. ``since`` and ``until`` are the time that the report covers.
+    With both, payouts are reported as missing that were written as paid in that time and aren't in
+    it.
     """
 
     path: Path = field(converter=Path)
     columns: ReportColumns = field(factory=ReportColumns)
-    delimiter: str = ","
+    delimiter: str | None = None
     since: datetime | None = None
     until: datetime | None = None
 
@@ -99,23 +123,20 @@ class PayoutReport:
         """Yield the rows; a row without a session or with an unreadable amount has an ``error``.
 
         Raises:
-            InvalidRequest: a column is missing, or the file isn't such a CSV; it names file and
+            InvalidRequest: a column is missing, or the file isn't such a report; it names file and
                 line.
             OSError: the file can't be read.
 
         """
-        with self.path.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines, delimiter=self.delimiter, strict=True)
-            try:
-                self._check(list(reader.fieldnames or ()))
-                for cells in reader:
-                    yield self._row(reader.line_num, cells)
-            except (csv.Error, UnicodeDecodeError) as error:
-                raise self._wrong(
-                    reader.line_num, f"can't be read ({type(error).__name__})"
-                ) from None
+        with open_table(self.path, self.delimiter, self._is_header) as table:
+            self._check(table)
+            for line, cells in table.rows():
+                yield self._row(table, line, cells)
 
-    def _check(self, names: list[str]) -> None:
+    def _is_header(self, names: frozenset[str]) -> bool:
+        return self.columns.session_id in names
+
+    def _check(self, table: ReportTable) -> None:
         columns, usual = self.columns, ReportColumns()
         named = (
             name
@@ -126,62 +147,194 @@ class PayoutReport:
             if name not in {None, default}
         )
         for name in (columns.session_id, columns.metadata, columns.payout_id, *named):
-            if name not in names:
-                raise self._wrong(1, f"has no column {name!r}; {_WHICH_FILE}")
-        if columns.kind is not None and columns.kind not in names:
-            raise self._wrong(
-                1,
+            if name not in table.names:
+                raise table.wrong(table.line, f"has no column {name!r}; {_WHICH_FILE}")
+        if columns.kind is not None and columns.kind not in table.names:
+            raise table.wrong(
+                table.line,
                 f"has no column {columns.kind!r}, which separates payouts from returned ones; "
                 f"{_WHICH_FILE}",
             )
 
-    def _row(self, line: int, cells: Mapping[str, str | None]) -> ReportRow:
-        session_id = (cells[self.columns.session_id] or "").strip()
-        kind, amount, error = self._kind(cells), None, None
-        if not session_id:
-            error = self._wrong(line, f"{self.columns.session_id} is empty")
-        elif kind is ReportKind.PAYOUT:
-            try:
-                amount = self._amount(line, cells)
-            except InvalidRequest as unreadable:
-                error = unreadable.with_traceback(None)
-        return ReportRow(
+    def _row(self, table: ReportTable, line: int, cells: Cells) -> ReportRow:
+        columns = self.columns
+        row = ReportRow(
             line=line,
-            payout_id=(cells[self.columns.payout_id] or "").strip() or None,
-            session_id=session_id,
-            metadata=_metadata(cells[self.columns.metadata]),
-            amount=amount,
-            kind=kind,
-            finished_at=_time(cells.get(self.columns.finished_at or "")),
-            error=error,
+            payout_id=_text(cells, columns.payout_id) or None,
+            session_id=_text(cells, columns.session_id),
+            metadata=_metadata(cells.get(columns.metadata)),
+            kind=_kind(cells, columns.kind),
+            finished_at=_time(_text(cells, columns.finished_at or "")),
         )
-
-    def _kind(self, cells: Mapping[str, str | None]) -> ReportKind:
-        if self.columns.kind is None:
-            return ReportKind.PAYOUT
-        word = (cells[self.columns.kind] or "").strip().lower()
-        return next((kind for kind in ReportKind if kind.value.lower() == word), ReportKind.OTHER)
-
-    def _amount(self, line: int, cells: Mapping[str, str | None]) -> AmountDetails | None:
-        amount, currency = self.columns.amount, self.columns.currency
-        if amount is None or currency is None:
-            return None
-        units, code = ((cells.get(name) or "").strip() for name in (amount, currency))
+        if not row.session_id:
+            return evolve(row, error=table.wrong(line, f"{columns.session_id} is empty"))
+        if row.kind is not ReportKind.ADVICE or not (columns.amount and columns.currency):
+            return row
+        units, code = _text(cells, columns.amount), _text(cells, columns.currency)
         if not units or not code:
-            return None
+            return row
         try:
-            return AmountDetails.of(units, code)
+            return evolve(row, amount=AmountReader().read(units, code))
         except InvalidRequest as error:
-            raise self._wrong(line, f"{amount}, {currency}: {error.problem}") from None
-
-    def _wrong(self, line: int, problem: str) -> InvalidRequest:
-        return InvalidRequest(f"{self.path.name}, line {line}", problem)
+            words = f"{columns.amount}, {columns.currency}: {error.problem}"
+            return evolve(row, error=table.wrong(line, words))
 
 
-def _time(text: str | None) -> datetime | None:
+@frozen(kw_only=True)
+class PaymentReportRow:
+    """One row of the payments report: a payment, or what was done with it later.
+
+    ``amount``, ``fee`` (negative) and ``settlement`` are in major units; ``settlement`` is what the
+    provider has to transfer to the merchant, and may be negative. Their currencies are None in the
+    page's older form, which has no column of them. Source: finance/payment-daily-report.
+    """
+
+    line: int
+    kind: ReportKind
+    payment_id: str | None = field(default=None, converter=_clean)
+    session_id: str = field(default="", converter=clean_text)
+    """Empty if the row names none."""
+    contract: str | None = field(default=None, converter=_clean)
+    project: str | None = field(default=None, converter=_clean)
+    amount: Decimal | None = None
+    currency: str | None = None
+    fee: Decimal | None = None
+    fee_currency: str | None = None
+    settlement: Decimal | None = None
+    settlement_currency: str | None = None
+    time: datetime | None = None
+    """When the transaction was; None if it can't be read. The provider doesn't say in which time
+    zone: UTC is taken.
+    """
+    card_number: str | None = field(default=None, repr=mask)
+    """Masked by the provider: ``553691******0123``."""
+    metadata: Mapping[str, object] = field(factory=dict[str, object], repr=False)
+    """The metadata if it is a JSON object, else empty."""
+    rrn: str | None = field(default=None, converter=_clean)
+    """Retrieval reference number."""
+    error: InvalidRequest | None = None
+    """What can't be read in the row, with file and line; the other fields are valid."""
+
+
+@frozen(kw_only=True)
+class PaymentReport:
+    """A daily payments report, a CSV or a workbook, in both forms of the provider's page.
+
+    It can be read again. Encoding and separator of a CSV are recognised, unless ``delimiter`` is
+    set; the heading above the names of the columns is skipped.
+    """
+
+    path: Path = field(converter=Path)
+    delimiter: str | None = None
+
+    def __iter__(self) -> Iterator[PaymentReportRow]:
+        """Yield the rows; one without a type or with an unreadable amount has an ``error``.
+
+        Raises:
+            InvalidRequest: a column is missing, or the file isn't such a report; it names file and
+                line.
+            OSError: the file can't be read.
+
+        """
+        with open_table(self.path, self.delimiter, _has_payments) as table:
+            for name in _PAYMENT_COLUMNS:
+                if name not in table.names:
+                    words = f"has no column {name!r}; is it the daily payments report?"
+                    raise table.wrong(table.line, words)
+            for line, cells in table.rows():
+                yield _payment_row(table, line, cells)
+
+
+_PAYMENT_COLUMNS: Final = ("ID", "paymentSessionId", "Type of payment", "Amount", "Settlement")
+
+
+def _has_payments(names: frozenset[str]) -> bool:
+    return {"ID", "Type of payment"} <= names
+
+
+def is_payment_report(path: Path, delimiter: str | None = None) -> bool:
+    """Return whether a report is that of payments, by the names of its columns.
+
+    Raises:
+        InvalidRequest: the file can't be read.
+        OSError: the file can't be opened.
+
+    """
+    with open_table(path, delimiter, _has_payments) as table:
+        return _has_payments(frozenset(table.names))
+
+
+def _payment_row(table: ReportTable, line: int, cells: Cells) -> PaymentReportRow:
+    row = PaymentReportRow(
+        line=line,
+        kind=ReportKind.of(_text(cells, "Type of payment")),
+        payment_id=_text(cells, "ID") or None,
+        session_id=_text(cells, "paymentSessionId"),
+        contract=_text(cells, "Contract") or None,
+        project=_text(cells, "Project name") or None,
+        currency=_text(cells, "Currency amount").upper() or None,
+        fee_currency=_text(cells, "Currency fee").upper() or None,
+        settlement_currency=_text(cells, "Currency settlement").upper() or None,
+        time=_payment_time(_text(cells, "Transaction date and time")),
+        card_number=_text(cells, "Card number") or None,
+        metadata=_metadata(cells.get("paymentSessionMerchantMetadata")),
+        rrn=_text(cells, "RRN") or None,
+    )
+    if not _text(cells, "Type of payment"):
+        return evolve(row, error=table.wrong(line, "Type of payment is empty"))
+    amounts = dict[str, Decimal]()
+    for name in ("Amount", "Fee", "Settlement"):
+        text = _text(cells, name)
+        code = _text(cells, f"Currency {'amount' if name == 'Amount' else name.lower()}")
+        if text and not _is_number(text, code):
+            words = f"{name}: expected a number such as '-110.00', without thousands separators"
+            return evolve(row, error=table.wrong(line, words))
+        if text:
+            amounts[name.lower()] = Decimal(text.replace(",", "."))
+    return evolve(
+        row,
+        amount=amounts.get("amount"),
+        fee=amounts.get("fee"),
+        settlement=amounts.get("settlement"),
+    )
+
+
+_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,15}(?:[.,]([0-9]{1,4}))?")
+_THREE: Final = 3
+
+
+def _is_number(text: str, currency: str) -> bool:
+    """Return whether a text is a number with a decimal point or comma, and nothing else.
+
+    Three digits behind the sign are thousands in some countries: only a currency that has three
+    decimals allows them.
+    """
+    found = _NUMBER.fullmatch(text)
+    if found is None:
+        return False
+    return len(found[1] or "") != _THREE or EXPONENTS.get(currency.lower()) == _THREE
+
+
+def _payment_time(text: str) -> datetime | None:
+    """Return a time such as 2025-01-02 03:04:05, or 02.01.2025 03:04:05 as in the older form."""
+    try:
+        return datetime.strptime(text, "%d.%m.%Y %H:%M:%S").replace(tzinfo=UTC)
+    except ValueError:
+        return _time(text)
+
+
+def _text(cells: Cells, name: str) -> str:
+    return (cells.get(name) or "").strip()
+
+
+def _kind(cells: Cells, column: str | None) -> ReportKind:
+    return ReportKind.ADVICE if column is None else ReportKind.of(_text(cells, column))
+
+
+def _time(text: str) -> datetime | None:
     """Return a time such as 2025-01-02 03:04:05; the provider's page writes it with long dashes."""
     try:
-        time = datetime.fromisoformat((text or "").strip().replace("\u2013", "-"))
+        time = datetime.fromisoformat(text.replace("\u2013", "-"))
     except ValueError:
         return None
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time

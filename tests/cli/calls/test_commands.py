@@ -321,6 +321,16 @@ def test_token_of_a_widget_is_shown(done, run, provider):
     assert lines[1] not in info
 
 
+def test_one_token_for_three_widgets(done, provider, monkeypatch):
+    """One token for all that are given, from a client of either version."""
+    monkeypatch.setenv("SMARTGLOCAL_SUBMERCHANT", "payer-7")
+    done(provider, "session", "create", *HUNDRED)
+    for version in ("v1", "v2"):
+        monkeypatch.setenv("SMARTGLOCAL_API_VERSION", version)
+        widgets = ("--tokenize", "--acquiring", "ps_1", "--fps", "ps_1")
+        assert len(done(provider, "token", "issue", *widgets)["public_token"]) == 64
+
+
 def test_card_behind_a_token(run, provider):
     """A card's token is described by the card's traits."""
     text = run(provider, "token", "info", "--card-token", "hash4242424242424242").stdout
@@ -346,6 +356,16 @@ def test_any_call(done, run, provider):
     time = "request_datetime=2024-04-10T19:53:00+03:00"
     text = run(provider, "call", "wallet/balance", "--set", time).stdout
     assert text.split() == ["wallets", "***", "(--json", "shows", "it)"]
+
+
+def test_any_call_names_its_version_and_method(done, run, provider, monkeypatch):
+    """A call that v2 lacks, by GET, whose good answer has no status."""
+    monkeypatch.setenv("SMARTGLOCAL_API_VERSION", "v2")
+    words = ("call", "exchange_rate", "--harmless", "--success-field", "rate")
+    known = done(provider, *words, "--method", "GET", "--api-version", "v1")
+    assert known["rate"]["destination_currency"] == "USD"
+    for wrong in (("--method", "GET"), ("--api-version", "v1")):
+        assert run(provider, *words, *wrong).exit_code == 1
 
 
 def test_any_call_is_not_repeated_unless_harmless(run, run_provider):
@@ -461,8 +481,7 @@ def test_order_of_the_options_is_free(done, provider):
         (("session", "confirm", "ps_1", "--key", ""), "--key: "),
         (("session", "wait", "ps_1", "--deadline", "0"), "--deadline: "),
         (("wallet", "balance", "--deadline", "0"), "--deadline: "),
-        (("token", "issue"), "--tokenize: use exactly one of --tokenize, --acquiring, --fps"),
-        (("token", "issue", "--tokenize", "--fps", "ps_1"), "--fps: use exactly one of --tokenize"),
+        (("token", "issue"), "--tokenize: use at least one of --tokenize, --acquiring, --fps"),
         (("token", "issue", "--fps", "ps_1"), "set SMARTGLOCAL_SUBMERCHANT"),
         (("token", "info"), "use exactly one of --card-token, --public-token"),
         (
@@ -472,6 +491,9 @@ def test_order_of_the_options_is_free(done, provider):
         (("recurrent", "disable"), "recurrent: is missing"),
         (("fps", "verify-customer", "ps_1", "--phone", "7"), "--phone and --bank-id go together"),
         (("call", "../session"), "PATH: expected what follows api/v1/"),
+        (("call", "x/y", "--api-version", "v3"), "--api-version: must be 'v1' or 'v2', got 'v3'"),
+        (("call", "x/y", "--method", "PUT"), "--method: must be 'POST' or 'GET', got 'PUT'"),
+        (("call", "x/y", "--success-field", ""), "--success-field: expected the name of a member"),
         (("call", "x/y", "--set-json", "a=NaN"), "--set-json: a: is not a finite number"),
     ],
 )

@@ -12,8 +12,19 @@ import smartglocal_async as sg
 from smartglocal_async import models
 
 WORD: Final = "player-11"
+SHORT: Final = (
+    "steam_account",
+    "qiwi_account",
+    "yoomoney_account",
+    "moneta_account",
+    "tokenized_card",
+)
 PAYEES: Final[list[tuple[str, Any]]] = [
     ("steam_account", models.SteamWallet(account="player-11")),
+    ("qiwi_account", models.QiwiWallet(account="player-11")),
+    ("yoomoney_account", models.YooMoneyWallet(account="player-11")),
+    ("moneta_account", models.MonetaWallet(account="player-11")),
+    ("tokenized_card", models.TokenizedCard(token=WORD)),
     ("payment_method.wallet.steam.account", models.SteamWallet(account="player-11")),
     ("payment_method.wallet.qiwi.account", models.QiwiWallet(account="player-11")),
     ("payment_method.wallet.yoomoney.account", models.YooMoneyWallet(account="player-11")),
@@ -76,7 +87,7 @@ def test_what_is_wrong_with_steam(tmp_path) -> None:
     assert [one.column for one in row.problems] == ["payment_method.wallet.steam.account"]
 
 
-@pytest.mark.parametrize("column", [column for column, _ in PAYEES[2:]])
+@pytest.mark.parametrize("column", [column for column, _ in PAYEES[6:]])
 def test_a_payee_without_account_is_refused(tmp_path, column) -> None:
     """The records take an empty text; no payout to it begins."""
     *holder, name = column.split(".")
@@ -112,12 +123,13 @@ async def test_the_rate_that_steam_is_paid_at(api, payouts, tmp_path) -> None:
     assert Decimal(order.amount_details.amount) * rate.rate == Decimal("562.5")
 
 
-def test_the_commands_pay_steam(till: Till, monkeypatch) -> None:
+@pytest.mark.parametrize("column", SHORT)
+def test_the_commands_pay_wallets_and_tokens(till: Till, monkeypatch, column) -> None:
     """`check` and `pay`, under both versions; the account is shown by its end only."""
     till.opens()
     for number, version in enumerate(("v1", "v2")):
         monkeypatch.setenv("SMARTGLOCAL_API_VERSION", version)
-        text = f"key,amount,currency,steam_account\ns{number},450.00,rub,player-1{number}\n"
+        text = f"key,amount,currency,{column}\ns{number},450.00,rub,player-1{number}\n"
         path = till.has(text, f"{version}.csv")
         assert "player-1" not in till("check", str(path)).output
         _ = till("pay", str(path), "--yes")

@@ -267,3 +267,12 @@ def test_damage_is_told(tmp_path_factory, name, edits) -> None:
     file_format = sg.payouts.FileFormat(ignored=["note"])
     rows = list(sg.PayoutFile(path, format=file_format).rows())
     assert all(row.order is not None or row.problems for row in rows)
+
+
+@pytest.mark.parametrize("kept", [583, 777, 5142])
+def test_a_workbook_that_ends_early(tmp_path, kept) -> None:
+    """The reader's own code fails on these otherwise than by an exception."""
+    path = tmp_path / "p.xls"
+    path.write_bytes(WORKBOOKS["libreoffice.xls"][:kept])
+    with pytest.raises(sg.InvalidRequest, match="line 1: is a damaged workbook"):
+        list(sg.payouts.PayoutReport(path=path))

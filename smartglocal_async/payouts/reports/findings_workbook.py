@@ -1,0 +1,81 @@
+"""Writes what comparing a report found as an Excel workbook."""
+
+import io
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any, Final, TypeAlias
+
+from ...errors import Misuse
+from .discrepancies import PaymentReconciliation, Reconciliation, ReportFindings
+
+_Row: TypeAlias = Iterable[str | int | Decimal | None]
+_NEEDS: Final = "a workbook of findings needs XlsxWriter: pip install 'smartglocal-async[files]'"
+_WIDTH: Final = 28
+
+
+def findings_workbook(found: ReportFindings) -> bytes:
+    """Return an Excel workbook with the findings, their numbers, and the sums of payments.
+
+    The sheet ``Findings`` has the line of the report, key, session and kind of each discrepancy
+    that is kept, ``Summary`` the numbers of all. After a payments report, ``Sums`` has the sums by
+    type and currency, in major units. All ids are text.
+
+    Raises:
+        Misuse: XlsxWriter isn't installed.
+
+    """
+    try:
+        import xlsxwriter  # type: ignore[import-untyped]  # noqa: PLC0415  # pyright: ignore[reportMissingTypeStubs]
+    except ImportError:
+        raise Misuse(_NEEDS) from None
+    content = io.BytesIO()
+    book: Any = xlsxwriter.Workbook(content, {"in_memory": True})
+    _write(book, "Findings", ("Line", "Key", "Session", "Difference"), _findings(found))
+    _write(book, "Summary", ("", "Number"), _summary(found))
+    if isinstance(found, PaymentReconciliation):
+        names = ("Type", "Currency", "Rows", "Amount", "Fee", "Settlement")
+        _write(book, "Sums", names, _sums(found))
+    book.close()
+    return content.getvalue()
+
+
+def _findings(found: ReportFindings) -> Iterable[_Row]:
+    for one in found.discrepancies:
+        yield one.line, one.key, one.session_id, one.kind.value
+    more = sum(found.counts.values()) - len(found.discrepancies)
+    if more:
+        yield None, None, None, f"and {more} more"
+
+
+def _summary(found: ReportFindings) -> Iterable[_Row]:
+    yield "rows", found.rows
+    if isinstance(found, Reconciliation):
+        yield "same as in the journal", found.agreed
+        yield "settled now", found.settled
+        yield "recorded as paid", found.adopted
+        yield "not in this journal", found.others
+    yield "unreadable", found.unreadable_count
+    for kind, count in found.counts.items():
+        yield kind.value, count
+    for error in found.unreadable:
+        yield str(error), None
+
+
+def _sums(found: PaymentReconciliation) -> Iterable[_Row]:
+    for (kind, currency), sums in found.sums.items():
+        yield kind.value, currency, sums.rows, sums.amount, sums.fee, sums.settlement
+
+
+def _write(book: Any, name: str, header: _Row, rows: Iterable[_Row]) -> None:  # noqa: ANN401
+    sheet, bold = book.add_worksheet(name), book.add_format({"bold": True})
+    sheet.set_column(0, 5, _WIDTH)
+    sheet.freeze_panes(1, 0)
+    for number, cell in enumerate(header):
+        sheet.write_string(0, number, cell, bold)
+    for line, cells in enumerate(rows, 1):
+        for number, cell in enumerate(cells):
+            if isinstance(cell, str):
+                # Never a formula, a link or a number.
+                sheet.write_string(line, number, cell)
+            elif cell is not None:
+                sheet.write_number(line, number, cell)
