@@ -5,10 +5,12 @@ import fcntl
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, cast
+from typing import Any, BinaryIO, Final, Self, cast
 
 from attrs import define, field
 
@@ -137,6 +139,27 @@ class ResultsFile:
         return size
 
 
+@contextmanager
+def replaced(path: Path) -> Generator[BinaryIO]:
+    """Write a new file for its owner only, which replaces the path when it is on the disk.
+
+    Raises:
+        OSError: it can't be written; the path is as it was.
+
+    """
+    number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(number, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        _ = Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
 def begins_as_results(text: bytes, *, is_json: bool) -> bool:
     """Return whether a file that begins like this holds results, or nothing yet."""
     first, ending, _ = text.partition(b"\n")
@@ -231,12 +254,12 @@ def _json_line(facts: dict[str, Any]) -> bytes:
 
 def _csv_line(facts: dict[str, Any]) -> bytes:
     text = io.StringIO()
-    cells = ("" if value is None else _as_cell(str(value)) for value in facts.values())
+    cells = ("" if value is None else as_cell(str(value)) for value in facts.values())
     _ = csv.writer(text, lineterminator="\n").writerow(cells)
     return text.getvalue().encode(errors="backslashreplace")
 
 
-def _as_cell(text: str) -> str:
+def as_cell(text: str) -> str:
     """Return a text so that no spreadsheet takes it for a formula: with an apostrophe in front."""
     return f"{_APOSTROPHE}{text}" if text.startswith(_RUNS) else text
 
