@@ -41,8 +41,11 @@ them. The other fields may differ between releases.
 _SETTLED: Final = frozenset({"succeeded", "failed", "cancelled"})
 _JSON_SUFFIXES: Final = frozenset({".jsonl", ".ndjson"})
 _APOSTROPHE: Final = "'"
-_RUNS: Final = ("=", "+", "-", "@", "\t", "\r", _APOSTROPHE)
-"""Beginnings of a cell that a spreadsheet takes for a formula, and of one that has such a mark."""
+_WIDE: Final = ("\uff1d", "\uff0b", "\uff0d", "\uff20")
+_RUNS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", *_WIDE, _APOSTROPHE)
+"""Beginnings of a cell that a spreadsheet takes for a formula, also in full-width characters, and
+of one that has such a mark (OWASP, CSV injection).
+"""
 _MAX_FIRST_LINE: Final = 65_536
 _BLOCK: Final = 4096
 _OWNER_ONLY: Final = 0o600

@@ -84,6 +84,10 @@ def test_a_csv(tmp_path):
         "+49",
         "-1",
         "@SUM(A1)",
+        "\uff1d1+1",
+        "\uff0b1",
+        "\uff0d1",
+        "\uff20SUM(A1)",
         "'=1",
         "''",
         "a=1",
@@ -97,7 +101,9 @@ def test_a_cell_that_would_run(tmp_path, text):
     with path.open(encoding="utf-8", newline="") as lines:
         (row,) = csv.DictReader(lines)
     for name in ("key", "code", "reason"):
-        assert not row[name].startswith(("=", "+", "-", "@"))
+        assert not row[name].startswith(
+            ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+        )
         assert row[name].removeprefix("'") == text
     assert list(sg.payouts.settled_keys(path)) == [text]
     write(tmp_path / "r.jsonl", outcome)
