@@ -140,6 +140,8 @@ async def test_everyone_can_read_it():
     for region in (one for one in page.all("div") if one.get("class") == "scroll"):
         assert region["tabindex"] == "0"
         assert region.get("aria-label") or region.get("aria-labelledby")
+    names = [one["aria-label"] for _, one in page.tags if "aria-label" in one]
+    assert len(names) == len(set(names))
     assert all("scope" in head for head in page.all("th"))
     assert len(page.all("main")) == 1
 
