@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shlex
+import sys
 import zipfile
 from pathlib import Path
 from typing import Final
@@ -226,6 +227,20 @@ def test_a_report_that_fails_leaves_the_last_one(till):
     assert "nothing is paid" in told
     assert (till.folder / "o.camt.054.xml").read_bytes() == kept
     assert names_in(till) == names
+
+
+@pytest.mark.parametrize(
+    ("suffix", "module", "words"),
+    [(".html", "jinja2", "Jinja2"), (".xlsx", "xlsxwriter", "XlsxWriter")],
+)
+def test_without_the_extra(till, suffix, module, words):
+    """The command names what to install; a CSV needs nothing."""
+    paid(till)
+    till.monkeypatch.setitem(sys.modules, module, None)
+    told = till("report", "p.csv", "--output", f"o{suffix}", exits=2).stderr
+    assert f"needs {words}: pip install 'smartglocal-async[reports]'" in told
+    assert not (till.folder / f"o{suffix}").exists()
+    till("report", "p.csv", "--output", "o.csv")
 
 
 @pytest.mark.filterwarnings("ignore:.*should have it")  # Advice: a message has no bank's name.

@@ -17,6 +17,7 @@ from reported import FORMULA, ReportedJournal, mixed_batch
 import smartglocal_async as sg
 from smartglocal_async.models.money import Amount
 from smartglocal_async.payouts.reports import xlsx
+from smartglocal_async.payouts.reports.csv import CsvReport
 from smartglocal_async.payouts.reports.xlsx import XlsxReport, is_xlsx_report
 
 OFFICE: Final = shutil.which("soffice") or shutil.which("libreoffice")
@@ -125,17 +126,23 @@ async def test_a_report_is_recognised(tmp_path):
     assert not is_xlsx_report(tmp_path / "p.csv")
 
 
+async def converted(path: Path, kind: str, *more: str) -> None:
+    """Have LibreOffice write a file in another format, into its folder."""
+    profile = (path.parent / "profile").as_uri()
+    command = (
+        *(str(OFFICE), f"-env:UserInstallation={profile}", "--headless", *more),
+        *("--convert-to", kind, "--outdir", str(path.parent), str(path)),
+    )
+    await asyncio.to_thread(subprocess.run, command, capture_output=True, check=True, timeout=240)
+
+
 @pytest.mark.slow
 @needs_office
 async def test_libreoffice_opens_it_without_loss(tmp_path):
     """Each sheet as CSV has the texts and the numbers, and no formula was made of them."""
     path = await workbook(await mixed_batch(), tmp_path)
     options = "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,true,false,false,false,-1"
-    command = (
-        *(str(OFFICE), f"-env:UserInstallation={(tmp_path / 'profile').as_uri()}"),
-        *("--headless", "--convert-to", options, "--outdir", str(tmp_path), str(path)),
-    )
-    await asyncio.to_thread(subprocess.run, command, capture_output=True, check=True, timeout=240)
+    await converted(path, options)
     text = (tmp_path / "r-Payouts.csv").read_text(encoding="utf-8")
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["Key"] for row in rows] == ["k1", FORMULA, "k3", "k4", "k5", "k6"]
@@ -145,3 +152,21 @@ async def test_libreoffice_opens_it_without_loss(tmp_path):
     totals = (tmp_path / "r-Totals.csv").read_text(encoding="utf-8")
     assert "USD,Paid,1,100" in totals
     assert (tmp_path / "r-Needs review.csv").exists()
+
+
+@pytest.mark.slow
+@needs_office
+async def test_libreoffice_opens_the_csv_without_loss(tmp_path):
+    """Names are whole, sums are numbers, and no text became a formula."""
+    path = tmp_path / "o.csv"
+    path.write_bytes(await (await mixed_batch()).text(CsvReport))
+    await converted(
+        path, "xlsx", "--infilter=Text - txt - csv (StarCalc):44,34,76,1,,1033,false,true"
+    )
+    head, *found = CalamineWorkbook.from_path(tmp_path / "o.xlsx").get_sheet_by_index(0).to_python()
+    rows = [dict(zip(head, row, strict=True)) for row in found]
+    assert [row["key"] for row in rows] == ["k1", f"'{FORMULA}", "k3", "k4", "k5", "k6"]
+    assert [row["amount"] for row in rows] == [100.0, 1.234, 100.0, 100.0, 100.0, 110.0]
+    assert rows[0]["payee"] == "Zoë <b>Å</b> & Söhne"
+    with zipfile.ZipFile(tmp_path / "o.xlsx") as parts:
+        assert b"<f" not in parts.read("xl/worksheets/sheet1.xml").replace(b"<formatCode", b"")
