@@ -177,8 +177,11 @@ class PaymentProof:
     finished_at: datetime | None = None
 
     @classmethod
-    def of(cls, payout: Payout) -> "PaymentProof":
-        """Return what a payout of an answer shows."""
+    def of(cls, payouts: Iterable[Payout]) -> "PaymentProof":
+        """Return what the paid one of these payouts shows; it is empty if none is paid."""
+        payout = next(iter(_succeeded(payouts)), None)
+        if payout is None:
+            return cls()
         fees = None if payout.amounts is None else payout.amounts.fee
         found = payout.transaction_info
         return cls(

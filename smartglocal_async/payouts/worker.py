@@ -352,7 +352,7 @@ class Worker:
             code, reason = self.failures.code, f"{reason}: {self.failures.reason}"
         if event in {Event.PAID, Event.NOT_PAID} and item is not None and item.error is not None:
             code, reason = item.error.code, item.error.description
-        proof = PaymentProof.of(item) if event is Event.PAID and item is not None else None
+        proof = PaymentProof.of(ours) if event is Event.PAID and ours else None
         return Changes(
             session_id=session.id if session is not None and names else KEEP,
             item_id=KEEP if item is None else item.id,

@@ -464,8 +464,10 @@ def test_effect_of_a_failed_call(error: sg.CallFailed, came: ReplyKind) -> None:
 )
 def test_what_is_kept_of_a_paid_payout(shown, proof):
     """The fee, the reference and the time, as far as they are shown; read again as they were."""
-    found = PaymentProof.of(shown)
+    declined = Payout(id="po_0", status="failed", transaction_info=TransactionInfo(rrn="1"))
+    found = PaymentProof.of([declined, shown])
     assert found == proof
+    assert PaymentProof.of([declined]) == PaymentProof()
     assert PaymentProof.read(found.stored()) == proof
     assert (found.stored() is None) == (proof == PaymentProof())
 

@@ -135,7 +135,7 @@ class _BatchTally:
             self._fee_count += 1
         if entry.step.is_final:
             self.settled += 1
-            self._times[int((payout.paid_at or payout.updated_at).timestamp()), state] += 1
+            self._times[int(entry.updated_at), state] += 1
         self._attempts[min(payout.attempts, _MANY_ATTEMPTS)] += 1
         if state in _NOT_PAID:
             group = state, payout.code
