@@ -12,6 +12,7 @@ from typing import Final
 
 import pytest
 from places import ROOT, SAMPLES
+from postgres_schemas import DSN, needs_postgres
 from python_calamine import CalamineWorkbook
 from till import DECLINED, STUCK, rows
 
@@ -227,6 +228,27 @@ def test_a_report_that_fails_leaves_the_last_one(till):
     assert "nothing is paid" in told
     assert (till.folder / "o.camt.054.xml").read_bytes() == kept
     assert names_in(till) == names
+
+
+@needs_postgres
+def test_a_journal_in_a_database(till, schema):
+    """What workers paid is reported with fees, references and payees, as from a file."""
+    till.opens(rules=emulator.Rules(amounts=ShownAmounts.ALL))
+    till.monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", sg.RequestCipher.new_key())
+    till.monkeypatch.setenv("SMARTGLOCAL_JOURNAL", f"{DSN}?schema={schema}")
+    till.has(rows(3, k1=DECLINED))
+    till("submit", "p.csv", "--yes")
+    till("work", "--until-done")
+    till("report", "p.csv", "--output", "o.json")
+    found = json.loads((till.folder / "o.json").read_text(encoding="utf-8"))
+    states = {one["key"]: (one["state"], one["payee"]) for one in found["payouts"]}
+    assert states == {
+        "k0": ("succeeded", "Jane Roe"),
+        "k1": ("failed", "Jane Roe"),
+        "k2": ("succeeded", "Jane Roe"),
+    }
+    assert all(one["bank_reference"] for one in found["payouts"] if one["state"] == "succeeded")
+    assert (found["fee_count"], found["measured"], found["absent"]) == (2, 3, 0)
 
 
 @pytest.mark.parametrize(
