@@ -13,7 +13,15 @@ from ..errors import InProgress, InvalidRequest, LostLease, SmartGlocalError, Wr
 from ..journal.entries import Entry, NewEntry
 from .calls import Reply, fingerprint_of
 from .context import WorkerContext
-from .orders import PayoutOrder, PayoutOutcome, held_up, outcome_of, payee_summary
+from .orders import (
+    SUMMARY_PURPOSE,
+    PayoutOrder,
+    PayoutOutcome,
+    decrypted_summary,
+    held_up,
+    outcome_of,
+    payee_summary,
+)
 from .preflight import payment_digest
 from .protocol import intends
 from .worker import Worker
@@ -57,8 +65,6 @@ class KeyLocks:
 
 
 _BUSY_PAUSE_SECONDS: Final = 1.0
-_SUMMARY: Final = "summary"
-"""The purpose of an encrypted summary, which is kept after the request is dropped."""
 
 
 @frozen
@@ -193,9 +199,7 @@ class Claimer:
             WrongJournalKey: it was encrypted with a key that isn't given.
 
         """
-        if self.cipher is None or entry.summary is None:
-            return None
-        return self.cipher.decrypt(entry.summary, entry.key, purpose=_SUMMARY).decode() or None
+        return None if self.cipher is None else decrypted_summary(entry, self.cipher)
 
     def _encrypted(self, order: PayoutOrder) -> bytes | None:
         if self.cipher is None:
@@ -205,7 +209,9 @@ class Claimer:
     def _encrypted_summary(self, order: PayoutOrder) -> bytes | None:
         if self.cipher is None:
             return None
-        return self.cipher.encrypt(payee_summary(order).encode(), order.key, purpose=_SUMMARY)
+        return self.cipher.encrypt(
+            payee_summary(order).encode(), order.key, purpose=SUMMARY_PURPOSE
+        )
 
     def _order_of(self, entry: Entry, order: PayoutOrder | None = None) -> PayoutOrder | None:
         if order is None and self.cipher is not None and entry.request is not None:

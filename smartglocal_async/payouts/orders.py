@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 
 from attrs import evolve, field, frozen
 
+from ..encryption import RequestCipher
 from ..errors import InvalidRequest, SmartGlocalError
 from ..journal.entries import Entry
 from ..journal.states import Step
@@ -113,6 +114,32 @@ def _end(paid: PayoutInstrument) -> str:
             return ""
     plain = "".join((number or "").split())
     return f"...{plain[-_SHOWN:]}" if len(plain) >= _MIN_NUMBER else ""
+
+
+SUMMARY_PURPOSE: Final = "summary"
+"""The purpose of an encrypted summary, which is kept after the request is dropped."""
+
+
+def decrypted_summary(entry: Entry, cipher: RequestCipher) -> str | None:
+    """Return who an entry pays, as `payee_summary` does; None if that isn't stored.
+
+    Raises:
+        WrongJournalKey: it was encrypted with a key that isn't given.
+        JournalUnusable: it was changed.
+
+    """
+    if entry.summary is None:
+        return None
+    return cipher.decrypt(entry.summary, entry.key, purpose=SUMMARY_PURPOSE).decode() or None
+
+
+def split_summary(summary: str) -> tuple[str | None, str | None]:
+    """Return the name and the end of the number of a summary; None where it has none."""
+    name, comma, end = summary.rpartition(", ")
+    if not comma:
+        name, end = "", summary
+    is_end = end == "card" or (end.startswith("...") and len(end) == len("...") + _SHOWN)
+    return (name or None, end) if is_end else (summary, None)
 
 
 class PayoutState(enum.Enum):

@@ -113,12 +113,19 @@ async def needing_review(
     reader: JournalReader, batch: str | None, now: datetime
 ) -> AsyncGenerator[NeedsReview]:
     """Yield the payouts that need an operator, the oldest first."""
-    is_late = now.timestamp() - _OLD_SECONDS
     async for entry in each(
         lambda after: reader.entries(PAGE, after=after, steps=_WATCHED, batch=batch)
     ):
-        if entry.step is Step.UNKNOWN or entry.updated_at < is_late:
-            yield NeedsReview(entry=entry, history=await reader.history(entry.key))
+        if (case := await review_of(reader, entry, now)) is not None:
+            yield case
+
+
+async def review_of(reader: JournalReader, entry: Entry, now: datetime) -> NeedsReview | None:
+    """Return the review that an entry needs: it is unknown, or open for more than a day."""
+    is_late = entry.updated_at < now.timestamp() - _OLD_SECONDS
+    if entry.step is Step.UNKNOWN or (is_late and not entry.step.is_final):
+        return NeedsReview(entry=entry, history=await reader.history(entry.key))
+    return None
 
 
 def needing_review_now(context: WorkerContext, batch: str | None) -> AsyncGenerator[NeedsReview]:

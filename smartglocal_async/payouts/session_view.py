@@ -1,13 +1,18 @@
 """Reads what a session shows of our payout, and how a failed call ended."""
 
+import json
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
+
+from attrs import frozen
 
 from ..errors import CallFailed, CodeClass, NotSent, Refused
 from ..evidence import Expected, Owner
 from ..models.answers import Payout, Session
 from ..models.enums import NextAction, OperationStatus, SessionStatus
+from ..models.money import Amount
 from ..models.validators import without_card_numbers
 from ..recovery import is_whole
 from .protocol import ReplyKind, SessionView
@@ -160,3 +165,56 @@ def read_failure(error: CallFailed) -> ReplyKind:
         # HTTP 429 until the deadline: the call had no effect and will have none.
         return ReplyKind.NOT_SENT if error.is_throttled else ReplyKind.REFUSED
     return ReplyKind.DUPLICATE if error.code_class is CodeClass.DUPLICATE else ReplyKind.LOST
+
+
+@frozen(kw_only=True)
+class PaymentProof:
+    """What the provider shows of a paid payout beside its amount; a journal keeps it for reports.
+
+    All of it may be absent: the fee is shown only to projects for which it is enabled, and the
+    reference depends on the way of the money.
+    """
+
+    fee: Amount | None = None
+    """What the provider charges the merchant."""
+    reference: str | None = None
+    """The reference in the payment network: the RRN, else the ARN, else the id of FPS."""
+    finished_at: datetime | None = None
+
+    @classmethod
+    def of(cls, payouts: Iterable[Payout]) -> "PaymentProof":
+        """Return what the paid one of these payouts shows; it is empty if none is paid."""
+        payout = next(iter(_succeeded(payouts)), None)
+        if payout is None:
+            return cls()
+        fees = None if payout.amounts is None else payout.amounts.fee
+        found = payout.transaction_info
+        return cls(
+            fee=None if fees is None else fees.merchant_fee,
+            reference=None if found is None else found.rrn or found.arn or found.fp_message_id,
+            finished_at=payout.finished_at,
+        )
+
+    @classmethod
+    def read(cls, stored: bytes | None) -> "PaymentProof":
+        """Return what a journal kept; it is empty if nothing was kept, or it can't be read."""
+        try:
+            fields: dict[str, Any] = json.loads(stored or b"{}")
+            fee, time = fields.get("fee"), fields.get("finished_at")
+            return cls(
+                fee=None if fee is None else Amount(*fee),
+                reference=fields.get("reference"),
+                finished_at=None if time is None else datetime.fromisoformat(time),
+            )
+        except (ValueError, TypeError, AttributeError):
+            return cls()
+
+    def stored(self) -> bytes | None:
+        """Return it as a journal keeps it; None if the provider showed nothing."""
+        fields = {
+            "fee": None if self.fee is None else [self.fee.amount, self.fee.currency],
+            "reference": self.reference and self.reference[:_MAX_WORD],
+            "finished_at": None if self.finished_at is None else self.finished_at.isoformat(),
+        }
+        known = {name: value for name, value in fields.items() if value is not None}
+        return json.dumps(known, separators=(",", ":")).encode() if known else None

@@ -30,6 +30,7 @@ from .protocol import (
     SessionView,
     next_move,
 )
+from .session_view import PaymentProof
 
 _GROWTH: Final = 2.0
 _RENEW_BELOW: Final = 2 / 3
@@ -350,9 +351,11 @@ class Worker:
             code, reason = self.failures.code, f"{reason}: {self.failures.reason}"
         if event in {Event.PAID, Event.NOT_PAID} and item is not None and item.error is not None:
             code, reason = item.error.code, item.error.description
+        proof = PaymentProof.of(ours) if event is Event.PAID and ours else None
         return Changes(
             session_id=session.id if session is not None and names else KEEP,
             item_id=KEEP if item is None else item.id,
+            result=KEEP if proof is None else proof.stored(),
             code=code or KEEP,
             reason=reason or KEEP,
         )

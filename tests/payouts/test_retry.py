@@ -270,7 +270,7 @@ async def test_a_report_of_the_first_session(poor, journal) -> None:
         session_id=session.id,
         payout_id=session.payout_list[0].id,
         amount=sg.Amount(10_000, "usd"),
-        kind=ReportKind.PAYOUT,
+        kind=ReportKind.ADVICE,
         metadata=dict(session.metadata),
         finished_at=None,
     )

@@ -5,6 +5,7 @@ docs/explanation/at-most-once.md. Each row is read in the names of API v1 and of
 """
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import pytest
@@ -15,9 +16,10 @@ from smartglocal_async.codec import ApiVersion, codec
 from smartglocal_async.errors import CodeClass
 from smartglocal_async.evidence import Expected
 from smartglocal_async.idempotency import Mark
+from smartglocal_async.models.answers import Amounts, Fees, Payout, TransactionInfo
 from smartglocal_async.models.money import Amount
 from smartglocal_async.payouts.protocol import ReplyKind, SessionView
-from smartglocal_async.payouts.session_view import read_failure, read_session
+from smartglocal_async.payouts.session_view import PaymentProof, read_failure, read_session
 
 Wire = dict[str, Any]
 
@@ -459,3 +461,50 @@ def failures() -> Iterator[tuple[sg.CallFailed, ReplyKind]]:
 def test_effect_of_a_failed_call(error: sg.CallFailed, came: ReplyKind) -> None:
     """A refusal had no effect; a call that may have been processed is lost."""
     assert read_failure(error) is came
+
+
+@pytest.mark.parametrize(
+    ("shown", "proof"),
+    [
+        (Payout(id="po_1", status="succeeded"), PaymentProof()),
+        (
+            Payout(
+                id="po_1",
+                status="succeeded",
+                finished_at=datetime(2026, 3, 2, 1, 5, 6, 700, UTC),
+                amounts=Amounts(fee=Fees(merchant_fee=Amount(125, "EUR"))),
+                transaction_info=TransactionInfo(rrn="007", arn="1"),
+            ),
+            PaymentProof(
+                fee=Amount(125, "eur"),
+                reference="007",
+                finished_at=datetime(2026, 3, 2, 1, 5, 6, 700, UTC),
+            ),
+        ),
+        (
+            Payout(
+                id="po_1",
+                status="succeeded",
+                amounts=Amounts(gross=Amount(1, "usd")),
+                transaction_info=TransactionInfo(fp_message_id="A1", arn=None),
+            ),
+            PaymentProof(reference="A1"),
+        ),
+    ],
+)
+def test_what_is_kept_of_a_paid_payout(shown, proof):
+    """The fee, the reference and the time, as far as they are shown; read again as they were."""
+    declined = Payout(id="po_0", status="failed", transaction_info=TransactionInfo(rrn="1"))
+    found = PaymentProof.of([declined, shown])
+    assert found == proof
+    assert PaymentProof.of([declined]) == PaymentProof()
+    assert PaymentProof.read(found.stored()) == proof
+    assert (found.stored() is None) == (proof == PaymentProof())
+
+
+@pytest.mark.parametrize(
+    "stored", [b"", b"[]", b"{", b'{"fee":[1]}', b'{"finished_at":"x"}', b"\xff"]
+)
+def test_what_cannot_be_read_is_absent(stored):
+    """A report shows nothing then, and doesn't fail."""
+    assert PaymentProof.read(stored) == PaymentProof()

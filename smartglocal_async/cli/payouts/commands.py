@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import typer
 
@@ -221,21 +221,33 @@ class StatusOptions:
     as_json: AsJson = False
 
 
+ReportFormat = Literal["csv", "xlsx", "html", "json", "jsonl", "results", "pain.002", "camt.054"]
+
+
 @command(payouts, "report", "payouts.report:report")
 class ReportOptions:
-    """Write the outcome of each payout in the journal.
+    """Write a report of the payouts in the journal.
 
-    Of FILE, of a --batch, or of the whole journal, in the order of the journal, with the columns of
-    the results that `pay` writes. Writes CSV, or JSON Lines with --json or by the suffix of
-    --output; without --output, to standard output. Only reads the journal, also while `pay` runs. A
-    journal in a database requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER.
+    Of FILE, of a --batch, or of the whole journal; the suffix of --output selects the format. html:
+    a page with totals, plots and what needs a person. xlsx: the same as a workbook. csv: a line for
+    bookkeeping per payout. json: all of it. pain.002 and camt.054: the answer to the pain.001 FILE,
+    and the debits. jsonl and results: the lines of `pay`, which are written without --output.
+
+    Names and accounts are shown only with SMARTGLOCAL_JOURNAL_KEY as at the time of the payouts.
+    Only reads the journal, also while `pay` runs. A journal in a database requires
+    SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER.
     """
 
     file: OptionalFile = None
     journal: JournalPlace = None
     batch: BatchName = None
+    key_prefix: KeyPrefix = None
     server: Server = None
     output: OptionalOutput = None
+    format: Annotated[
+        ReportFormat | None,
+        typer.Option("--format", help="The format, if the suffix doesn't say it."),
+    ] = None
     as_json: AsJson = False
 
 

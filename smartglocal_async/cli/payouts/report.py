@@ -1,43 +1,124 @@
-"""``payouts report``: writes the outcomes that a journal has."""
+"""``payouts report``: writes what a journal has of its payouts, in one of several formats."""
 
-import os
 import sys
-import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final
+from tempfile import TemporaryDirectory
+from typing import BinaryIO, Final, Self, get_args
 
+from attrs import frozen
+
+from ...encryption import RequestCipher
 from ...errors import InvalidRequest
 from ...journal.journal import PAGE, each
-from ...payouts.files.results import HEADER, begins_as_results, is_json_lines, line_of
+from ...payouts.files import PayoutFile
+from ...payouts.files.iso20022 import OriginalMessage, original_message
+from ...payouts.files.results import HEADER, begins_as_results, line_of, replaced
 from ...payouts.orders import outcome_of
+from ...payouts.reports.camt054 import NotificationReport
+from ...payouts.reports.csv import BOM, HEADER_LINE, CsvReport
+from ...payouts.reports.gathering import ReportSource, write_report
+from ...payouts.reports.html import MARKER, HtmlReport
+from ...payouts.reports.iso20022 import MESSAGE_MARK, PaidMessage
+from ...payouts.reports.json import JSON_BEGINS, JsonReport
+from ...payouts.reports.pain002 import StatusReport
+from ...payouts.reports.records import ReportWriter
+from ...payouts.reports.xlsx import XlsxReport, is_xlsx_report
+from ...retry import Timing
 from ..output import counted, reader_gone, remark
 from ..signals import run_async
 from .batches import BatchChoice, find_batch, reading
-from .commands import ReportOptions
-from .journals import place_of
+from .commands import ReportFormat, ReportOptions
+from .journals import place_of, shown
 
 _MAX_HEADER_BYTES: Final = 65_536
+_SUFFIXES: Final[dict[str, ReportFormat]] = {
+    ".csv": "csv",
+    ".xlsx": "xlsx",
+    ".html": "html",
+    ".htm": "html",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".pain.002.xml": "pain.002",
+    ".camt.054.xml": "camt.054",
+}
+_MARKS: Final = (BOM + HEADER_LINE, JSON_BEGINS)
+_LINES: Final = frozenset({"results", "jsonl"})
+_MESSAGES: Final = frozenset({"pain.002", "camt.054"})
+
+
+@frozen
+class _ReportPlan:
+    """What to report, from the options."""
+
+    options: ReportOptions
+    format: ReportFormat
+    journal: str
+    choice: BatchChoice
+    cipher: RequestCipher | None
+    paid: PaidMessage
+
+    @classmethod
+    def of(cls, options: ReportOptions) -> Self:
+        """Read the options, before the journal is opened.
+
+        Raises:
+            InvalidRequest: one is invalid.
+            InvalidCredentials: SMARTGLOCAL_JOURNAL_KEY is invalid.
+
+        """
+        chosen = _format_of(options)
+        if chosen == "xlsx" and options.output is None:
+            raise InvalidRequest("--output", "required for xlsx, which isn't text")
+        place = place_of(options.journal, options.file, options.server)
+        _check_output(options.output, options.file, place)
+        original = _original_of(options.file) if chosen in _MESSAGES else None
+        return cls(
+            options=options,
+            format=chosen,
+            journal=place,
+            choice=BatchChoice.of(options.batch, options.file),
+            cipher=None if chosen in _LINES else RequestCipher.from_env(),
+            paid=PaidMessage(original, options.key_prefix or ""),
+        )
 
 
 def report(options: ReportOptions) -> None:
-    """Write the outcomes to a file, or to standard output."""
-    place = place_of(options.journal, options.file, options.server)
-    choice = BatchChoice.of(options.batch, options.file)
+    """Write a report to a file, or to standard output."""
+    plan = _ReportPlan.of(options)
     output = options.output
-    _check(output, options.file, place)
-    is_json = options.as_json or (output is not None and is_json_lines(output))
     if output is None:
         with _standard_output() as stream:
-            _ = run_async(_write(stream, place, options.server, choice, is_json=is_json))
-        return
-    with _replaced(output) as stream:
-        count = run_async(_write(stream, place, options.server, choice, is_json=is_json))
-    remark(f"{counted(count, 'payout')} in {output}")
+            _, note = run_async(_write(stream, plan))
+    else:
+        with replaced(output) as stream:
+            count, note = run_async(_write(stream, plan))
+        remark(f"{counted(count, 'payout')} in {output}")
+    if note is not None:
+        remark(note)
 
 
-def _check(output: Path | None, *others: Path | str | None) -> None:
+def _format_of(options: ReportOptions) -> ReportFormat:
+    """Return the format: as given, else by the suffix, else that of results."""
+    if options.format is not None:
+        if options.as_json:
+            raise InvalidRequest("--json", "is --format jsonl; leave one of them out")
+        return options.format
+    if options.as_json:
+        return "jsonl"
+    if options.output is None:
+        return "results"
+    name = options.output.name.lower()
+    for suffix, chosen in _SUFFIXES.items():
+        if name.endswith(suffix):
+            return chosen
+    known = f"{', '.join(_SUFFIXES)}; or give --format {', '.join(get_args(ReportFormat))}"
+    raise InvalidRequest("--output", f"{options.output.name!r} has none of the suffixes {known}")
+
+
+def _check_output(output: Path | None, *others: Path | str | None) -> None:
     """Refuse to overwrite the sources of the report, or a file that isn't a report."""
     taken = [Path(other).absolute() for other in others if other is not None]
     if output is not None and output.absolute() in taken:
@@ -51,22 +132,65 @@ def _is_report(path: Path) -> bool:
         return False
     with path.open("rb") as stream:
         begins = stream.read(_MAX_HEADER_BYTES)
-    return any(begins_as_results(begins, is_json=is_json) for is_json in (False, True))
+    if any(begins_as_results(begins, is_json=is_json) for is_json in (False, True)):
+        return True
+    page = f'<meta name="generator" content="{MARKER}">'.encode()
+    is_marked = any(mark in begins for mark in (page, MESSAGE_MARK))
+    return is_marked or begins.startswith(_MARKS) or is_xlsx_report(path)
 
 
-async def _write(
-    stream: BinaryIO, journal: str, server: str | None, choice: BatchChoice, *, is_json: bool
-) -> int:
-    count = 0
-    async with reading(journal, server) as book:
-        name = await choice.name_in(book)
-        _ = await find_batch(book, name, journal)
-        if not is_json:
-            _ = stream.write(HEADER)
-        async for entry in each(lambda after: book.entries(PAGE, after=after, batch=name)):
-            _ = stream.write(line_of(outcome_of(entry), is_json=is_json))
-            count += 1
-    return count
+def _original_of(file: Path | None) -> OriginalMessage | None:
+    """Return what an answer names of the pain.001 that was paid; None if it isn't there."""
+    try:
+        if file is not None and PayoutFile(file).recognise().kind == "pain.001":
+            with file.open("rb") as stream:
+                return original_message(stream)
+    except OSError:
+        pass
+    remark("give the pain.001 that was paid as FILE: without it, its identifiers are NOTPROVIDED")
+    return None
+
+
+async def _write(stream: BinaryIO, plan: _ReportPlan) -> tuple[int, str | None]:
+    """Write the report; returns how many payouts it has, and why it lacks payees."""
+    async with reading(plan.journal, plan.options.server) as book:
+        name = await plan.choice.name_in(book)
+        batch = await find_batch(book, name, plan.journal)
+        if plan.format in _LINES:
+            is_json, count = plan.format == "jsonl", 0
+            _ = stream.write(b"" if is_json else HEADER)
+            async for entry in each(lambda after: book.entries(PAGE, after=after, batch=name)):
+                _ = stream.write(line_of(outcome_of(entry), is_json=is_json))
+                count += 1
+            return count, None
+        source = ReportSource(
+            reader=book,
+            journal=shown(plan.journal),
+            name=name,
+            batch=batch,
+            cipher=plan.cipher,
+            now=Timing().now(),
+        )
+        output = plan.options.output
+        with TemporaryDirectory(dir=None if output is None else output.parent) as scratch:
+            found = await write_report(source, _writer(stream, plan, Path(scratch)))
+        return found.count, None if plan.format == "pain.002" else found.payee_note
+
+
+def _writer(stream: BinaryIO, plan: _ReportPlan, scratch: Path) -> ReportWriter:
+    match plan.format:
+        case "xlsx":
+            return XlsxReport(stream, scratch)
+        case "html":
+            return HtmlReport(stream)
+        case "json":
+            return JsonReport(stream)
+        case "pain.002":
+            return StatusReport(stream, plan.paid)
+        case "camt.054":
+            return NotificationReport(stream, plan.paid)
+        case _:
+            return CsvReport(stream)
 
 
 @contextmanager
@@ -77,17 +201,3 @@ def _standard_output() -> Generator[BinaryIO]:
         stream.flush()
     except BrokenPipeError:
         raise reader_gone() from None
-
-
-@contextmanager
-def _replaced(path: Path) -> Generator[BinaryIO]:
-    """Write a new file that replaces the path when it is complete."""
-    number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(number, "wb") as stream:
-            yield stream
-        _ = Path(name).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise

@@ -47,6 +47,8 @@ class RunTotals:
     )
     """In minor units, by state and currency."""
     replayed: int = field(default=0, init=False)
+    paid_before: Counter[str] = field(factory=Counter[str], init=False)
+    """What was paid before this run, in minor units by currency; ``money`` has it, too."""
     waiting: int = field(default=0, init=False)
     """Recorded, but nothing was sent for them; they are in no state."""
     may_move: int = field(default=0, init=False)
@@ -64,6 +66,8 @@ class RunTotals:
         self.replayed += outcome.replayed
         if outcome.amount is not None and outcome.currency is not None:
             self.money[outcome.state, outcome.currency] += outcome.amount
+            if outcome.replayed and outcome.is_paid:
+                self.paid_before[outcome.currency] += outcome.amount
         if outcome.is_paid:
             return
         if outcome.state not in _NOT_PAID:
@@ -101,6 +105,7 @@ class RunTotals:
             "not_begun": self.not_started,
             "replayed": self.replayed,
             "sums": sums,
+            "paid_before": dict(sorted(self.paid_before.items())),
         }
 
 
@@ -242,7 +247,9 @@ def _show_sums(screen: Console, run: RunEnd) -> None:
             shown.add_row(name, f"{sums.states[state]:,}", cell(_money(sums, state)))
     if sums.not_started:
         shown.add_row("not started", f"{sums.not_started:,}", "")
-    shown.add_row("settled before", f"{sums.replayed:,}", "")
+    before = [money(Amount(units, code)) for code, units in sorted(sums.paid_before.items())]
+    of_them = f"of them paid: {', '.join(before)}" if before else ""
+    shown.add_row("settled before", f"{sums.replayed:,}", cell(of_them))
     shown.add_row("time", f"{run.seconds:,.1f} s", "")
     show(screen, shown)
 

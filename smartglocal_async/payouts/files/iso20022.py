@@ -6,7 +6,7 @@ another currency. The message is read twice: the control sums are compared befor
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Any, BinaryIO, Final
@@ -14,7 +14,7 @@ from xml.sax import SAXException
 from xml.sax.handler import ContentHandler, feature_namespaces
 from xml.sax.xmlreader import Locator
 
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 
 from ...codec import Wire
 from ...errors import InvalidRequest
@@ -481,3 +481,51 @@ def _put(wire: Wire, texts: dict[str, str]) -> None:
         if method is not None and inner in method.get(outer, {}):
             method["type"] = tag["type"]
             method[outer]["system_type"] = tag["system_type"]
+
+
+@frozen
+class OriginalTransaction:
+    """How a transaction of a pain.001 is called there."""
+
+    payment_id: str
+    """``PmtInfId`` of the payment that it is in."""
+    debtor_iban: str | None
+    instruction_id: str | None
+    end_to_end_id: str | None
+
+
+@frozen
+class OriginalMessage:
+    """What an answer to a pain.001 names of it."""
+
+    name: str
+    """Its version, such as ``pain.001.001.09``."""
+    message_id: str
+    count: int
+    transactions: Mapping[str, OriginalTransaction] = field(repr=False, hash=False)
+    """By the key of the payout."""
+
+
+def original_message(file: BinaryIO) -> OriginalMessage:
+    """Return what an answer names of a pain.001; memory grows with its transactions.
+
+    Raises:
+        UnreadableFile: it is another message, or not well-formed.
+
+    """
+    version = recognise(file, FileFormat()).version
+    message, found, count = _Message(file), dict[str, OriginalTransaction](), 0
+    for _ in message.read():
+        for payment, transaction in message.handler.transactions:
+            count += 1
+            found[_key(transaction)] = OriginalTransaction(
+                payment.at("PmtInfId"),
+                payment.at("DbtrAcct/Id/IBAN") or None,
+                transaction.at("PmtId/InstrId") or None,
+                transaction.at("PmtId/EndToEndId") or None,
+            )
+        message.handler.transactions.clear()
+        message.handler.payments.clear()
+    group = message.handler.group
+    message_id = "" if group is None else group.at("MsgId")
+    return OriginalMessage(version or "", message_id or _NOT_PROVIDED, count, found)

@@ -5,10 +5,13 @@ import fcntl
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+import stat
+import tempfile
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, cast
+from typing import Any, BinaryIO, Final, Self, cast
 
 from attrs import define, field
 
@@ -39,10 +42,14 @@ _SETTLED: Final = frozenset({"succeeded", "cancelled"})
 """States that never change: a failed payout may be retried."""
 _JSON_SUFFIXES: Final = frozenset({".jsonl", ".ndjson"})
 _APOSTROPHE: Final = "'"
-_RUNS: Final = ("=", "+", "-", "@", "\t", "\r", _APOSTROPHE)
-"""Beginnings of a cell that a spreadsheet takes for a formula, and of one that has such a mark."""
+_WIDE: Final = ("\uff1d", "\uff0b", "\uff0d", "\uff20")
+_RUNS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", *_WIDE, _APOSTROPHE)
+"""Beginnings of a cell that a spreadsheet takes for a formula, also in full-width characters, and
+of one that has such a mark (OWASP, CSV injection).
+"""
 _MAX_FIRST_LINE: Final = 65_536
 _BLOCK: Final = 4096
+_OWNER_ONLY: Final = 0o600
 
 
 @define(eq=False)
@@ -53,9 +60,12 @@ class ResultsFile:
     units; CSV for any other, with amounts in major units, as in a `PayoutFile`. In a CSV, a
     text that a spreadsheet would take for a formula has an apostrophe in front. An existing file is
     continued after its last complete line; a line that a kill cut short is removed. A file of
-    another release keeps its columns. A payout that is paid again gets another line: the last one
-    counts, except for ``refused``, which only says that this try was refused. A new file is
-    readable only by its owner.
+    another release keeps its columns. A new file is readable only by its owner.
+
+    A payout that is asked for again gets another line. When the file is closed after a run, each
+    key keeps one line: the last one, except for ``refused``, which only says that this try was
+    refused. That is written beside the file, which it replaces when it is on the disk; if it can't
+    be written, or the run was interrupted, all lines stay until the next run.
 
     Raises:
         InvalidRequest: on opening: the file holds something else than results.
@@ -68,6 +78,7 @@ class ResultsFile:
     _descriptor: int | None = field(default=None, init=False)
     _fields: tuple[str, ...] = field(default=FIELDS, init=False)
     """The fields of the file."""
+    _has_new_lines: bool = field(default=False, init=False)
 
     def __enter__(self) -> Self:
         self.open()
@@ -79,15 +90,16 @@ class ResultsFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if kind is not None:
+            self._has_new_lines = False  # The next run leaves one line for each key.
         self.close()
 
     def open(self) -> None:
         """Open the file, and remove an incomplete line at its end."""
         if self._descriptor is not None:
             return
-        opened = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        opened = self._opened()
         try:
-            self._lock(opened)
             size = _whole(opened, self._check(opened))
             os.ftruncate(opened, size)
             if not (size or self._is_json):
@@ -99,10 +111,17 @@ class ResultsFile:
         self._descriptor = opened
 
     def close(self) -> None:
-        """Close the file; closing twice is fine."""
-        if self._descriptor is not None:
+        """Close the file, with one line for each key; closing twice is fine."""
+        if self._descriptor is None:
+            return
+        try:
+            if self._has_new_lines:
+                # All lines stay if the new file can't be written.
+                with suppress(OSError, csv.Error):
+                    _leave_last_lines(self._descriptor, self.path, is_json=self._is_json)
+        finally:
             os.close(self._descriptor)
-            self._descriptor = None
+            self._descriptor, self._has_new_lines = None, False
 
     def append(self, outcome: PayoutOutcome) -> None:
         """Write an outcome; the operating system has the line when this returns.
@@ -116,17 +135,29 @@ class ResultsFile:
             raise Misuse(f"the results file {self.path} isn't open: use it in a with statement")
         line = line_of(outcome, is_json=self._is_json, fields=self._fields)
         _write(self._descriptor, line)
+        self._has_new_lines = True
 
     @property
     def _is_json(self) -> bool:
         return is_json_lines(self.path)
 
-    def _lock(self, opened: int) -> None:
-        try:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            words = "another process writes its results to this file"
-            raise BlockingIOError(error.errno, words, str(self.path)) from None
+    def _opened(self) -> int:
+        """Open and lock the file; again, if a process that closed it replaced it meanwhile."""
+        while True:
+            opened = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with suppress(FileNotFoundError):
+                    if os.path.samestat(os.fstat(opened), self.path.stat()):
+                        return opened
+            except BlockingIOError as error:
+                os.close(opened)
+                words = "another process writes its results to this file"
+                raise BlockingIOError(error.errno, words, str(self.path)) from None
+            except BaseException:
+                os.close(opened)
+                raise
+            os.close(opened)
 
     def _check(self, opened: int) -> int:
         """Return the size of a results file; refuse any other file, which must not be changed."""
@@ -136,6 +167,29 @@ class ResultsFile:
             words = "holds something else than results; give the path of another file"
             raise InvalidRequest(str(self.path), words)
         return size
+
+
+@contextmanager
+def replaced(path: Path, mode: int = _OWNER_ONLY) -> Generator[BinaryIO]:
+    """Write a new file, for its owner only, which replaces the path when it is on the disk.
+
+    Raises:
+        OSError: it can't be written; the path is as it was.
+
+    """
+    number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(number, "wb") as stream:
+            yield stream
+            stream.flush()
+            if mode != _OWNER_ONLY:
+                Path(name).chmod(mode)
+            os.fsync(stream.fileno())
+        _ = Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
 
 
 def begins_as_results(text: bytes, *, is_json: bool) -> bool:
@@ -233,12 +287,12 @@ def _json_line(facts: dict[str, Any]) -> bytes:
 
 def _csv_line(facts: dict[str, Any]) -> bytes:
     text = io.StringIO()
-    cells = ("" if value is None else _as_cell(str(value)) for value in facts.values())
+    cells = ("" if value is None else as_cell(str(value)) for value in facts.values())
     _ = csv.writer(text, lineterminator="\n").writerow(cells)
     return text.getvalue().encode(errors="backslashreplace")
 
 
-def _as_cell(text: str) -> str:
+def as_cell(text: str) -> str:
     """Return a text so that no spreadsheet takes it for a formula: with an apostrophe in front."""
     return f"{_APOSTROPHE}{text}" if text.startswith(_RUNS) else text
 
@@ -271,6 +325,65 @@ def _write(opened: int, line: bytes) -> None:
         raise
 
 
+def _leave_last_lines(opened: int, path: Path, *, is_json: bool) -> None:
+    """Replace a file in which keys have several lines by one with their last lines.
+
+    Raises:
+        OSError: it can't be written; the file is as it was.
+        csv.Error: it isn't a CSV; the file is as it was.
+
+    """
+    found = os.fstat(opened)
+    if not stat.S_ISREG(found.st_mode):
+        return
+    with _text_of(opened) as text:
+        dropped = _superseded(text, is_json=is_json)
+    if not dropped:
+        return
+    with _text_of(opened) as text, replaced(path.resolve(), stat.S_IMODE(found.st_mode)) as new:
+        for number, line in enumerate(text, 1):
+            if number not in dropped:
+                _ = new.write(line.encode(errors="surrogateescape"))
+
+
+def _text_of(opened: int) -> io.TextIOWrapper:
+    file = os.fdopen(os.dup(opened), "rb")
+    _ = file.seek(0)
+    return io.TextIOWrapper(file, "utf-8", errors="surrogateescape", newline="")
+
+
+def _superseded(text: io.TextIOWrapper, *, is_json: bool) -> set[int]:
+    """Return the numbers of the lines of a key that has a later one that counts."""
+    last, dropped = dict[str, tuple[range, bool]](), set[int]()
+    for key, state, lines in _keyed_rows(text, is_json=is_json):
+        is_refused = state == _REFUSED
+        before = last.get(key)
+        if before is not None and is_refused and not before[1]:
+            dropped.update(lines)
+            continue
+        dropped.update(() if before is None else before[0])
+        last[key] = lines, is_refused
+    return dropped
+
+
+def _keyed_rows(text: io.TextIOWrapper, *, is_json: bool) -> Iterator[tuple[str, object, range]]:
+    """Yield the key and the state of each row, and the numbers of its lines."""
+    if is_json:
+        for number, line in enumerate(text, 1):
+            row = _json_row(line)
+            if isinstance(key := row.get("key"), str):
+                yield key, row.get("state"), range(number, number + 1)
+        return
+    reader = csv.DictReader(text)
+    _ = reader.fieldnames
+    begin = reader.line_num + 1
+    for row in reader:
+        lines, begin = range(begin, reader.line_num + 1), reader.line_num + 1
+        if isinstance(key := row.get("key"), str):
+            yield key, row.get("state"), lines
+
+
+_REFUSED: Final = PayoutState.REFUSED.value
 _PAID: Final = PayoutState.SUCCEEDED.value
 
 

@@ -52,6 +52,25 @@ def test_a_whole_file_is_paid(till):
     assert f"journal: {till.journal} (new)" in result.stdout
 
 
+def test_a_rerun_counts_what_was_settled_before(till):
+    """The sums name what was paid before; the results have a line for each key, with its state."""
+    provider = till.opens()
+    till.has(rows(3, k1=DECLINED, k2=STUCK))
+    first = till.json("pay", "p.csv", "--yes", "--deadline", "2", exits=3)
+    assert (first["replayed"], first["paid_before"]) == (0, {})
+    said = plain(till("pay", "p.csv", "--yes", "--deadline", "2", exits=3).stdout)
+    assert "settled before 2 of them paid: 100.00 USD" in said
+    again = till.json("pay", "p.csv", "--yes", "--deadline", "2", exits=3)
+    assert (again["replayed"], again["paid_before"]) == (2, {"usd": 10_000})
+    assert provider.report().moved == 1
+    lines = (till.folder / "p.csv.results.csv").read_text(encoding="utf-8").splitlines()
+    assert [line.split(",")[:2] for line in lines[1:]] == [
+        ["k0", "succeeded"],
+        ["k1", "failed"],
+        ["k2", "open"],
+    ]
+
+
 PADDED: Final = rows(6).replace("k3", "\n" * 100_000 + "k3")
 """Read in several parts: blank lines are skipped."""
 

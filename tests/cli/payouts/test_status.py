@@ -142,8 +142,14 @@ def test_a_changed_file_is_no_source(till):
         (("report", "--journal", "mysql://x"), "--journal: expected a path, or an address"),
         (("report", "p.csv", "--output", "p.csv"), "--output: is the payouts file or the journal"),
         (("report", "--output", "p.csv"), "--output: exists, and isn't a report"),
-        (("report", "p.csv", "--output", "shop.pem"), "--output: exists, and isn't a report"),
-        (("report", "p.csv", "--output", "/dev/null"), "--output: exists, and isn't a report"),
+        (
+            ("report", "p.csv", "--format", "csv", "--output", "shop.pem"),
+            "--output: exists, and isn't a report",
+        ),
+        (
+            ("report", "p.csv", "--format", "csv", "--output", "/dev/null"),
+            "--output: exists, and isn't a report",
+        ),
         (("decide", "k0", "--reason", "x"), "--paid: use --paid or --not-paid"),
         (("decide", "k0", "--paid", "--reason", "x"), "there is no journal"),
         (("cancel", "k0"), "--reason"),

@@ -1,5 +1,6 @@
 """The results file: only complete lines, also after a kill, and no other file is damaged."""
 
+import contextlib
 import csv
 import json
 import os
@@ -51,6 +52,11 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+def keys_in(path: Path) -> list[str]:
+    """Return the keys of a results file, in its order."""
+    return [line["key"] for line in lines_of(path)]
+
+
 def write(path: Path, *outcomes: sg.PayoutOutcome) -> None:
     """Write outcomes."""
     with sg.payouts.ResultsFile(path) as results:
@@ -78,6 +84,10 @@ def test_a_csv(tmp_path):
         "+49",
         "-1",
         "@SUM(A1)",
+        "\uff1d1+1",
+        "\uff0b1",
+        "\uff0d1",
+        "\uff20SUM(A1)",
         "'=1",
         "''",
         "a=1",
@@ -91,7 +101,9 @@ def test_a_cell_that_would_run(tmp_path, text):
     with path.open(encoding="utf-8", newline="") as lines:
         (row,) = csv.DictReader(lines)
     for name in ("key", "code", "reason"):
-        assert not row[name].startswith(("=", "+", "-", "@"))
+        assert not row[name].startswith(
+            ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+        )
         assert row[name].removeprefix("'") == text
     assert list(sg.payouts.settled_keys(path)) == [text]
     write(tmp_path / "r.jsonl", outcome)
@@ -250,3 +262,135 @@ def test_a_real_kill(tmp_path):
     assert keys[:-1] == [str(number) for number in range(len(keys) - 1)]
     assert len(keys) - 2 >= told
     assert keys[-1] == "p-1"
+
+
+OPEN: Final = attrs.evolve(PAID, state=sg.PayoutState.OPEN, payout_id=None, replayed=False)
+AGAIN: Final = attrs.evolve(PAID, replayed=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_key_has_one_line_after_a_run(tmp_path, name):
+    """Its last state, with reruns and within one run; other lines are as they were."""
+    path = tmp_path / name
+    write(path, OPEN, REFUSED)
+    write(path, AGAIN, REFUSED)
+    write(path, attrs.evolve(PAID, key="p-9"))
+    assert keys_in(path) == ["p-1", "p,2", "p-9"]
+    states = {line["key"]: line["state"] for line in lines_of(path)}
+    assert states == {"p-1": "succeeded", "p,2": "failed", "p-9": "succeeded"}
+    write(path, OPEN, attrs.evolve(OPEN, key="p-2"), PAID)
+    assert keys_in(path) == ["p,2", "p-9", "p-2", "p-1"]
+    assert {item.name for item in tmp_path.iterdir()} == {name}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_try_that_was_refused_replaces_nothing(tmp_path, name):
+    """It says nothing of a payout that was made before; alone, the last one stays."""
+    path = tmp_path / name
+    refused = attrs.evolve(NOT_TAKEN, key="p-1")
+    write(path, PAID)
+    write(path, refused, NOT_TAKEN)
+    write(path, NOT_TAKEN)
+    assert [(line["key"], line["state"]) for line in lines_of(path)] == [
+        ("p-1", "succeeded"),
+        ("p-3", "refused"),
+    ]
+    write(path, attrs.evolve(PAID, key="p-3"))
+    assert [line["state"] for line in lines_of(path)] == ["succeeded", "succeeded"]
+
+
+def test_the_lines_of_another_release_stay_as_they_are(tmp_path):
+    """With their columns, quotes and line breaks."""
+    path = tmp_path / "r.csv"
+    old = 'note,key,state,session_id,payout_id\n"a ""b"",\nc",p-7,failed,,\nx,p-1,open,,\n'
+    path.write_text(old, encoding="utf-8", newline="")
+    write(path, PAID)
+    expected = old.replace("x,p-1,open,,\n", ",p-1,succeeded,ps_1,po_1\n")
+    assert path.read_text(encoding="utf-8") == expected
+
+
+def test_a_link_and_its_rights_stay(tmp_path):
+    """What it points to is replaced, with the same rights."""
+    (tmp_path / "r.csv").symlink_to(tmp_path / "real.csv")
+    write(tmp_path / "r.csv", OPEN)
+    (tmp_path / "real.csv").chmod(0o640)
+    write(tmp_path / "r.csv", PAID)
+    assert (tmp_path / "r.csv").is_symlink()
+    assert keys_in(tmp_path / "real.csv") == ["p-1"]
+    assert stat.S_IMODE((tmp_path / "real.csv").stat().st_mode) == 0o640
+
+
+def test_if_the_file_cannot_be_replaced_all_lines_stay(tmp_path, monkeypatch):
+    """Nothing is lost, nothing stays beside it, and the next run leaves one line."""
+    path = tmp_path / "r.csv"
+    write(path, OPEN)
+
+    def fails(_self: Path, _target: Path) -> Path:
+        raise PermissionError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "replace", fails)
+        write(path, PAID)
+    assert keys_in(path) == ["p-1", "p-1"]
+    assert {item.name for item in tmp_path.iterdir()} == {"r.csv"}
+    write(path, AGAIN)
+    assert keys_in(path) == ["p-1"]
+
+
+def test_an_interrupt_leaves_all_lines(tmp_path):
+    """It ends at once."""
+    path = tmp_path / "r.csv"
+    write(path, OPEN)
+    with contextlib.suppress(KeyboardInterrupt), sg.payouts.ResultsFile(path) as results:
+        results.append(PAID)
+        raise KeyboardInterrupt
+    assert keys_in(path) == ["p-1", "p-1"]
+
+
+def test_a_file_that_was_replaced_meanwhile_is_opened_again(tmp_path, monkeypatch):
+    """Lines would otherwise be written to a file that nothing names."""
+    path = tmp_path / "r.csv"
+    write(path, PAID)
+    real, opens = os.open, list[object]()
+
+    def opened(*arguments: Any, **options: Any) -> int:
+        descriptor = real(*arguments, **options)
+        if arguments[0] == path and not opens:
+            opens.append(path)
+            (tmp_path / "new").write_bytes(path.read_bytes())
+            (tmp_path / "new").replace(path)
+        return descriptor
+
+    monkeypatch.setattr(os, "open", opened)
+    write(path, attrs.evolve(PAID, key="p-2"))
+    assert opens
+    assert keys_in(path) == ["p-1", "p-2"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_a_kill_while_lines_are_replaced(tmp_path, name):
+    """At any moment every key has a complete line, and the next run leaves one each."""
+    program = (
+        "import sys; sys.path[:0] = ['tests/payouts/files', 'tests/support']\n"
+        "import attrs, smartglocal_async as sg\n"
+        "from test_results import PAID\n"
+        "outcomes = [attrs.evolve(PAID, key=f'k{number}') for number in range(300)]\n"
+        "for turn in range(10**9):\n"
+        "    with sg.payouts.ResultsFile(sys.argv[1]) as results:\n"
+        "        for one in outcomes:\n"
+        "            results.append(one)\n"
+        "    print(turn, flush=True)\n"
+    )
+    path = tmp_path / name
+    for turns in (1, 2, 5):
+        with subprocess.Popen(
+            [sys.executable, "-c", program, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        ) as running:
+            assert running.stdout is not None
+            for _ in range(turns):
+                assert running.stdout.readline()
+            running.send_signal(signal.SIGKILL)
+        assert set(sg.payouts.settled_keys(path)) == {f"k{number}" for number in range(300)}
+    write(path, attrs.evolve(PAID, key="k0"))
+    assert sorted(keys_in(path)) == sorted(f"k{number}" for number in range(300))

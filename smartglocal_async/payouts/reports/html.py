@@ -1,0 +1,284 @@
+"""Writes a report as one HTML page: totals, plots, and what needs a person. It loads nothing."""
+
+import shlex
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib import resources
+from typing import Any, BinaryIO, Final
+
+from attrs import define, field
+
+from ...errors import Misuse
+from ...journal.states import Step
+from ...models.money import Amount
+from ...models.validators import without_card_numbers
+from ..files.results import as_cell
+from ..orders import PayoutState
+from .gathering import ORDER
+from .records import BatchReport, HistogramBar, ReportedPayout, ReviewCase, TimeSlot
+
+MARKER: Final = "smartglocal payouts report"
+"""The generator that the page names, by which it is recognised."""
+LABELS: Final = {
+    PayoutState.SUCCEEDED: "Paid",
+    PayoutState.FAILED: "Failed",
+    PayoutState.CANCELLED: "Cancelled",
+    PayoutState.UNKNOWN: "Unknown",
+    PayoutState.OPEN: "Open",
+}
+"""The words of reports for the states."""
+_SETTLED: Final = (PayoutState.SUCCEEDED, PayoutState.FAILED, PayoutState.CANCELLED)
+_NEEDS: Final = "an HTML report needs Jinja2: pip install 'smartglocal-async[reports]'"
+_PACKAGE: Final = "smartglocal_async.payouts.reports"
+_HEIGHT: Final = 100.0
+_GAP: Final = 0.08
+_UNITS: Final = ((604_800, "week"), (86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
+
+
+@define(eq=False)
+class HtmlReport:
+    """Writes the page to a binary stream.
+
+    Raises:
+        Misuse: Jinja2 isn't installed.
+
+    """
+
+    stream: BinaryIO
+    _template: Any = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        try:
+            import jinja2  # noqa: PLC0415
+        except ImportError:
+            raise Misuse(_NEEDS) from None
+        environment = jinja2.Environment(
+            autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        )
+        environment.filters["cell"] = _cell
+        source = resources.files(_PACKAGE).joinpath("report.html.j2").read_text("utf-8")
+        self._template = environment.from_string(source)
+
+    def add(self, payout: ReportedPayout) -> None:
+        """Ignore the payout: the page shows sums, and what needs a person."""
+
+    def finish(self, report: BatchReport) -> None:
+        """Write the page."""
+        text: str = self._template.render(_page(report))
+        _ = self.stream.write(text.encode("utf-8", "backslashreplace"))
+
+
+def _cell(value: object) -> str:
+    """Return a text that a spreadsheet which opens the page doesn't take for a formula."""
+    return as_cell("".join(one if one.isprintable() else " " for one in str(value)))
+
+
+def _page(report: BatchReport) -> dict[str, Any]:
+    """Return what the template shows."""
+    batch = report.batch
+    legend = [state for state in ORDER if any(one.counts.get(state) for one in report.timeline)]
+    title = "All payouts of a journal" if report.name is None else f"Payouts of {report.name}"
+    return {
+        "marker": MARKER,
+        "title": title,
+        "verdict": verdict(report),
+        "made_at": moment(report.made_at),
+        "state": None if batch is None else batch.state.value,
+        "report": report,
+        "labels": LABELS,
+        "states": [
+            {"name": state.value, "label": LABELS[state], "count": f"{report.counts[state]:,}"}
+            for state in ORDER
+            if report.counts[state] or state is PayoutState.SUCCEEDED
+        ],
+        "sums": [
+            {
+                "label": LABELS[one.state],
+                "count": f"{one.count:,}",
+                "amount": one.total.text,
+            }
+            for one in report.sums
+        ],
+        "in_file": None if batch is None else _in_file(report),
+        "fees": _fees(report),
+        "open": _open(report),
+        "person": _person(report.case_count),
+        "cases": [_case(one) for one in report.cases],
+        "bars": list(_bars(report.timeline, legend)),
+        "legend": [{"name": state.value, "label": LABELS[state]} for state in legend],
+        "timeline_words": _timeline_words(report),
+        "attempts": _widths(report.attempts),
+        "attempt_words": "Calls that may have been sent for a payout. Without a fault it takes 3: "
+        "create, start and confirm; 2 where the provider confirms.",
+        "durations": _widths(report.durations),
+        "duration_words": _duration_words(report),
+    }
+
+
+def verdict(report: BatchReport) -> str:
+    """Return the result of a batch in a sentence."""
+    if not report.count:
+        return "There are no payouts."
+    paid = report.counts[PayoutState.SUCCEEDED]
+    parts = [f"{paid:,} of {report.count:,} payouts are paid"]
+    rest = [
+        f"{report.counts[state]:,} {LABELS[state].lower()}"
+        for state in ORDER
+        if report.counts[state] and state is not PayoutState.SUCCEEDED
+    ]
+    parts += [", ".join(rest)] if rest else []
+    parts += [f"{report.absent:,} of the file not started"] if report.absent else []
+    parts += [f"{report.case_count:,} need a person"] if report.case_count > 1 else []
+    parts += ["1 needs a person"] if report.case_count == 1 else []
+    return f"{'; '.join(parts)}."
+
+
+def moment(time: datetime) -> str:
+    """Return a time in UTC, to the second."""
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _in_file(report: BatchReport) -> str:
+    batch = report.batch
+    assert batch is not None  # noqa: S101 - asked only with a batch
+    sums = ", ".join(Amount(units, code).text for code, units in sorted(batch.totals.items()))
+    return f"{batch.rows:,} rows{', ' if sums else ''}{sums}"
+
+
+def _fees(report: BatchReport) -> str | None:
+    if not report.fee_count:
+        return None
+    sums = ", ".join(fee.text for fee in report.fees)
+    return f"The provider showed fees of {report.fee_count:,} paid payouts: {sums}."
+
+
+def _person(count: int) -> str:
+    if count == 1:
+        subject, it = "This payout needs", "it"
+    else:
+        subject, it = f"These {count:,} payouts need", "them"
+    return (
+        f"{subject} a person: no call of the program can settle {it}, or nothing was written of "
+        f"{it} for a day. Don't pay {it} under another key: the money may have moved."
+    )
+
+
+def _open(report: BatchReport) -> str | None:
+    """Return what to do about open payouts, without the command."""
+    count = report.counts[PayoutState.OPEN]
+    if not count:
+        return None
+    subject = "1 payout is" if count == 1 else f"{count:,} payouts are"
+    return f"{subject} open. Pay the file again, or settle what was started:"
+
+
+def _case(case: ReviewCase) -> dict[str, Any]:
+    payout = case.payout
+    facts = (
+        ("Payee", ", ".join(part for part in (payout.payee, payout.account) if part)),
+        ("Session", payout.session_id),
+        ("Payout", payout.payout_id),
+        ("Provider's code", payout.code),
+        ("Batch", payout.batch),
+        ("Step", f"{case.step} since {moment(payout.updated_at)}"),
+        ("Accepted", moment(payout.created_at)),
+        ("Calls", str(payout.attempts)),
+    )
+    return {
+        "key": payout.key,
+        "amount": "no amount" if payout.amount is None else payout.amount.text,
+        "why": case.why,
+        "facts": [(name, value) for name, value in facts if value],
+        "steps": list(_steps(case)),
+        "history": [
+            (
+                f"{datetime.fromtimestamp(line.at, UTC):%Y-%m-%d %H:%M:%S}",
+                line.event.value,
+                line.step.name,
+                line.session_id or "",
+                without_card_numbers(": ".join(filter(None, (line.code, line.reason)))) or "",
+            )
+            for line in case.history
+        ],
+    }
+
+
+def _steps(case: ReviewCase) -> Iterator[dict[str, str | None]]:
+    """Yield what a person does about a payout, in this order."""
+    key, session = shlex.quote(case.payout.key), case.payout.session_id
+    place = f"the session {session}" if session else f"the key {case.payout.key} in the metadata"
+    decide = f"smartglocal payouts decide {key}"
+    if case.step != Step.UNKNOWN.name:
+        words = "Ask the provider's status again:"
+        yield {"words": words, "command": "smartglocal payouts settle"}
+    words = f"Look up {place} in the provider's Dashboard, or compare its daily report:"
+    yield {"words": words, "command": "smartglocal payouts reconcile REPORT"}
+    yield {"words": "If money moved:", "command": f'{decide} --paid --reason "WHERE YOU SAW IT"'}
+    words = "If the provider confirms in writing that none moves:"
+    yield {"words": words, "command": f'{decide} --not-paid --reason "WHO CONFIRMED IT"'}
+
+
+def _bars(slots: tuple[TimeSlot, ...], legend: list[PayoutState]) -> Iterator[dict[str, Any]]:
+    """Yield the bars of the timeline, each with its parts from the bottom to the top."""
+    highest = max((sum(slot.counts.values()) for slot in slots), default=0)
+    for number, slot in enumerate(slots):
+        parts, filled = list[dict[str, str]](), 0.0
+        for state in legend:
+            if count := slot.counts.get(state, 0):
+                height = _HEIGHT * count / highest
+                filled += height
+                y, name = f"{_HEIGHT - filled:.3f}", state.value
+                parts.append({"name": name, "y": y, "height": f"{height:.3f}"})
+        words = ", ".join(
+            f"{count:,} {LABELS[state].lower()}" for state, count in slot.counts.items() if count
+        )
+        time = f"{slot.begin:%Y-%m-%d %H:%M:%S}"
+        counts = [f"{slot.counts.get(state, 0):,}" for state in legend]
+        yield {
+            "x": f"{number + _GAP:g}",
+            "parts": parts,
+            "time": time,
+            "title": f"{time}: {words}",
+            "counts": counts,
+        }
+
+
+def _timeline_words(report: BatchReport) -> str:
+    slots = report.timeline
+    highest = max((sum(slot.counts.values()) for slot in slots), default=0)
+    return (
+        f"Payouts settled in each {span(report.slot_seconds)}, by outcome. "
+        f"The highest bar has {highest:,}."
+    )
+
+
+def span(seconds: int) -> str:
+    """Return a length of time in words: "5 minutes", "hour"."""
+    for size, name in _UNITS:
+        if seconds and seconds % size == 0:
+            number = seconds // size
+            return name if number == 1 else f"{number} {name}s"
+    return "second"
+
+
+def _widths(found: tuple[HistogramBar, ...]) -> list[dict[str, str]]:
+    highest = max((one.count for one in found), default=0) or 1
+    return [
+        {
+            "label": one.label,
+            "count": f"{one.count:,}",
+            "width": f"{100 * one.count / highest:.2f}",
+        }
+        for one in found
+    ]
+
+
+def _duration_words(report: BatchReport) -> str:
+    if report.median_seconds is None or report.slowest_seconds is None:
+        return ""
+    settled = sum(count for state, count in report.counts.items() if state in _SETTLED)
+    return (
+        f"From the first call to the outcome, of {report.measured:,} settled payouts"
+        f"{', chosen evenly' if report.measured < settled else ''}: half took up to "
+        f"{report.median_seconds:,.2f} s, the slowest {report.slowest_seconds:,.2f} s."
+    )
