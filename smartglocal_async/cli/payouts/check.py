@@ -1,17 +1,24 @@
 """``payouts check``: checks a file of payouts, without credentials and without sending anything."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import asdict
+from attrs import asdict, evolve
 from rich.console import Console
 
 from ...errors import InvalidRequest
 from ...models.money import Amount, AmountDetails
 from ...payouts.files import PayoutFile, Problem
-from ...payouts.files.file_format import FileFormat, read_format
+from ...payouts.files.file_format import (
+    DELIMITERS,
+    KINDS,
+    SIGNS,
+    FileFormat,
+    folded,
+    read_format,
+)
 from ...payouts.files.payout_file import with_names_of
 from ...payouts.preflight import PossibleDuplicate, Preflight
 from ...payouts.preflight import check as check_orders
@@ -21,6 +28,7 @@ from ..options import amounts
 from ..output import counted, write_json
 from ..tables import cell, console, money, show, table
 from .commands import CheckOptions, PayOptions, SubmitOptions
+from .options import FormatOptions
 
 EXPECT: Final = "--expect-total"
 PREFIX: Final = "--key-prefix"
@@ -30,34 +38,126 @@ SPEND: Final = "--spend-limit"
 def check(options: CheckOptions) -> ExitCode:
     """Check a file, and show what was found."""
     totals = amounts(EXPECT, options.expect_total) or None
-    file = file_of(options.file, options.key_prefix, options.format_file)
+    file = file_of(options.file, options.key_prefix, options)
     found = check_orders(file, expect_total=totals, max_problems=options.max_listed)
     with reader_may_leave():
         if options.as_json:
-            write_json(facts(found))
+            write_json({"read_as": _recognised(file).words, **facts(found)})
         else:
             show_format(file)
             show_preflight(found)
     return ExitCode.DONE if found.is_fit else ExitCode.FAILED
 
 
-def file_of(path: Path, key_prefix: str | None, format_file: Path | None = None) -> PayoutFile:
+_TEXTS: Final = frozenset({"csv", "jsonl"})
+_WORKBOOKS: Final = frozenset({"xlsx", "xls", "ods"})
+_TABLES: Final = _WORKBOOKS | {"csv"}
+_FORMAT_OPTIONS: Final[Mapping[str, tuple[str, frozenset[str], str]]] = {
+    "kind": ("--kind", frozenset(KINDS), ""),
+    "encoding": ("--encoding", _TEXTS, "its encoding is part of its format"),
+    "delimiter": ("--delimiter", frozenset({"csv"}), "its cells have no delimiter"),
+    "decimal": ("--decimal", _TABLES, "its amounts have a decimal point"),
+    "sheet": ("--sheet", _WORKBOOKS, "it has no sheets"),
+    "columns": ("--map", _TABLES, "it has no columns"),
+    "ignored": ("--ignore-column", _TABLES, "it has no columns"),
+}
+"""Field of a format -> its option, the kinds of file that have it, and why others don't."""
+_ALL_OPTIONS: Final = tuple(option for option, _, _ in _FORMAT_OPTIONS.values())
+_CHARACTERS: Final[Mapping[str, str]] = {
+    "tab": "\t",
+    **{name.removesuffix("s"): sign for sign, name in DELIMITERS.items()},
+    **{name.removeprefix("decimal "): sign for sign, name in SIGNS.items()},
+}
+"""Names under which a delimiter or a decimal sign may be given."""
+
+
+def file_of(path: Path, key_prefix: str | None, given: FormatOptions) -> PayoutFile:
     """Return the file, with the prefix of its keys and what is given of its format.
 
     Raises:
-        InvalidRequest: the prefix or the format is invalid.
+        InvalidRequest: the prefix or the format is invalid, or an option doesn't fit the file.
         InvalidCredentials: the environment has an API version that doesn't exist.
-        OSError: the file of the format can't be read.
+        OSError: the file, or that of the format, can't be read.
 
     """
     if key_prefix == "":
         raise InvalidRequest(PREFIX, "is empty; leave the option out")
-    how = FileFormat() if format_file is None else read_format(format_file)
+    how = format_of(given)
     try:
         file = PayoutFile(path, format=how, key_prefix=key_prefix or "")
     except InvalidRequest as error:
         raise InvalidRequest(PREFIX, error.problem) from None
-    return with_names_of(version_in_use(), file)
+    file = with_names_of(version_in_use(), file)
+    _check_fits(file, given)
+    return file
+
+
+def format_of(given: FormatOptions) -> FileFormat:
+    """Return the format of ``--format``, with the options for single fields in it.
+
+    Raises:
+        InvalidRequest: the file of the format or an option is invalid.
+        OSError: the file of the format can't be read.
+
+    """
+    how = FileFormat() if given.format_file is None else read_format(given.format_file)
+    for name, value in _fields_of(given, how):
+        try:
+            how = evolve(how, **{name: value})
+        except InvalidRequest as error:
+            raise InvalidRequest(_FORMAT_OPTIONS[name][0], error.problem) from None
+    return how
+
+
+def _fields_of(given: FormatOptions, how: FileFormat) -> Iterator[tuple[str, Any]]:
+    """Yield the fields of a format that options give; they override those of the file."""
+    for name in ("kind", "encoding", "sheet"):
+        if (text := getattr(given, name)) is not None:
+            yield name, text
+    for name in ("delimiter", "decimal"):
+        if (text := getattr(given, name)) is not None:
+            yield name, _CHARACTERS.get(text, text)
+    if given.columns:
+        yield "columns", {**how.columns, **_mapping(given.columns)}
+    if given.ignored:
+        yield "ignored", how.ignored.union(given.ignored)
+
+
+def _mapping(texts: Iterable[str]) -> dict[str, str]:
+    """Return column -> field, from texts such as ``Betrag=amount``."""
+    found: dict[str, str] = {}
+    option = _FORMAT_OPTIONS["columns"][0]
+    for text in texts:
+        # The name of a column may have an equals sign.
+        column, _, meaning = (part.strip() for part in text.rpartition("="))
+        if not (column and meaning):
+            raise InvalidRequest(option, "expected COLUMN=FIELD, such as 'Betrag=amount'")
+        if folded(column) in map(folded, found):
+            raise InvalidRequest(option, f"has the column {column!r} twice")
+        found[column] = meaning
+    return found
+
+
+def _check_fits(file: PayoutFile, given: FormatOptions) -> None:
+    """Refuse an option that has no meaning for the kind of the file.
+
+    Raises:
+        InvalidRequest: there is one.
+
+    """
+    options = {name for name in _FORMAT_OPTIONS if getattr(given, name)}
+    kind = _recognised(file).kind if options else None
+    for name in options if kind is not None else ():
+        option, kinds, words = _FORMAT_OPTIONS[name]
+        if kind not in kinds:
+            raise InvalidRequest(option, f"{file.path} is read as {kind}: {words}")
+
+
+def _recognised(file: PayoutFile) -> FileFormat:
+    """Return how a file is read; empty if it can't be read, which is among its problems."""
+    with suppress(InvalidRequest):
+        return file.recognise()
+    return FileFormat()
 
 
 def checked(
@@ -84,10 +184,16 @@ def facts(found: Preflight) -> dict[str, Any]:
 
 
 def show_format(file: PayoutFile) -> None:
-    """Show how a file is read; a file that can't be read is among the problems."""
-    with suppress(InvalidRequest):
-        words = f"read as {file.recognise().words}"
-        console().print(cell(words), soft_wrap=True)
+    """Show how a file is read, and the options that change it.
+
+    A file that can't be read is among the problems.
+    """
+    found = _recognised(file)
+    options = [option for option, kinds, _ in _FORMAT_OPTIONS.values() if found.kind in kinds]
+    if found.kind is not None:
+        console().print(cell(f"read as {found.words}"), soft_wrap=True)
+    advice = f"to read it otherwise: {', '.join(options or _ALL_OPTIONS)}"
+    console().print(cell(advice), soft_wrap=True)
 
 
 def show_preflight(found: Preflight) -> None:

@@ -14,9 +14,10 @@ from .options import (
     BatchName,
     Confirm,
     Deadline,
+    Delimiter,
     ExpectTotal,
     File,
-    FormatFile,
+    FormatOptions,
     JournalPlace,
     KeyPrefix,
     OptionalFile,
@@ -48,7 +49,7 @@ journal = typer.Typer(
 
 
 @command(payouts, "check", "payouts.check:check")
-class CheckOptions:
+class CheckOptions(FormatOptions):
     """Check a file of payouts before paying it.
 
     Shows totals, invalid rows and repeated keys. Nothing is sent, and no credentials are needed.
@@ -57,7 +58,6 @@ class CheckOptions:
 
     file: File
     key_prefix: KeyPrefix = None
-    format_file: FormatFile = None
     expect_total: ExpectTotal = None
     max_listed: Annotated[
         int, typer.Option(min=1, metavar="N", help="How many problems of a kind to list.")
@@ -66,7 +66,7 @@ class CheckOptions:
 
 
 @command(payouts, "pay", "payouts.pay:pay")
-class PayOptions:
+class PayOptions(FormatOptions):
     """Check a file, ask, then pay each payout at most once.
 
     After an interruption or a crash, run it again: settled payouts are not paid again. The first
@@ -83,7 +83,6 @@ class PayOptions:
     server: Server = None
     batch: BatchName = None
     key_prefix: KeyPrefix = None
-    format_file: FormatFile = None
     results: Results = None
     confirm: Confirm = "manual"
     concurrency: Concurrency = 64
@@ -109,7 +108,7 @@ class PayOptions:
 
 
 @command(payouts, "submit", "payouts.submit:submit")
-class SubmitOptions:
+class SubmitOptions(FormatOptions):
     """Store a file in a journal, for any number of workers to pay.
 
     Nothing is sent. Like `pay`, it checks the whole file and asks first. Submitting the file again
@@ -129,7 +128,6 @@ class SubmitOptions:
     server: Server = None
     batch: BatchName = None
     key_prefix: KeyPrefix = None
-    format_file: FormatFile = None
     confirm: Confirm = "manual"
     expect_total: ExpectTotal = None
     spend_limit: SpendLimit = None
@@ -166,7 +164,7 @@ class WorkOptions:
 
 
 @command(payouts, "settle", "payouts.pay:settle")
-class SettleOptions:
+class SettleOptions(FormatOptions):
     """Settle the open payouts of a journal; start no new ones.
 
     Those of FILE, of a --batch, or of the whole journal. A payout that has to be started again
@@ -179,7 +177,6 @@ class SettleOptions:
     server: Server = None
     batch: BatchName = None
     key_prefix: KeyPrefix = None
-    format_file: FormatFile = None
     results: Results = None
     confirm: Confirm = "manual"
     concurrency: Concurrency = 16
@@ -289,7 +286,7 @@ class ReconcileOptions:
             "typeOfPayment. '' if the report has payouts only.",
         ),
     ] = None
-    delimiter: Annotated[str, typer.Option(metavar="CHARACTER", help="Between the columns.")] = ","
+    delimiter: Delimiter = ","
     adopt: Annotated[
         bool,
         typer.Option(

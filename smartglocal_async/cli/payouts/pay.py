@@ -189,7 +189,7 @@ class PayPlan:
         _check_rate(options.rate)
         return cls(
             options=options,
-            file=file_of(options.file, options.key_prefix, options.format_file),
+            file=file_of(options.file, options.key_prefix, options),
             journal=place_of(options.journal, options.file, options.server),
             batch=batch_of(options.batch, options.file),
             results=results_of(options.results, options.file),
@@ -231,7 +231,7 @@ class PayPlan:
             journal=self.journal,
             server=self.options.server,
             key_prefix=self.options.key_prefix,
-            format_file=self.options.format_file,
+            how=self.options,
             batch=None if self.batch == batch_of(None, self.options.file) else self.batch,
             confirm=self.options.confirm,
         )
@@ -419,7 +419,7 @@ class SettlePlan:
             journal=self.journal,
             server=self.options.server,
             key_prefix=self.options.key_prefix,
-            format_file=self.options.format_file,
+            how=self.options,
             batch=None if is_default else self.batch,
             confirm=self.options.confirm,
         )
@@ -430,13 +430,11 @@ def settle(options: SettleOptions) -> ExitCode:
     with sigterm_interrupts():
         above_zero("--deadline", options.deadline)
         file, batch = options.file, options.batch
-        for name, value in (
-            ("--results", options.results),
-            (PREFIX, options.key_prefix),
-            ("--format", options.format_file),
-        ):
-            if file is None and value is not None:
-                raise InvalidRequest(name, "goes with FILE")
+        if file is None:
+            given = [("--results", options.results), (PREFIX, options.key_prefix)]
+            names = [name for name, value in given if value is not None] + options.words
+            if names:
+                raise InvalidRequest(names[0], "goes with FILE")
         plan = SettlePlan(
             options=options,
             journal=place_of(options.journal, file, options.server),
@@ -495,7 +493,7 @@ async def _orders(
     if plan.options.file is None:
         _ = await find_batch(journal, plan.batch, plan.journal)
         return plan.batch, {}
-    original = file_of(plan.options.file, plan.options.key_prefix, plan.options.format_file)
+    original = file_of(plan.options.file, plan.options.key_prefix, plan.options)
     with original.copied() as file:
         name, batch = await found_batch(journal, plan.batch, file, file.digest())
         if batch is None:

@@ -271,7 +271,7 @@ def submit(options: SubmitOptions) -> ExitCode:
         stop_on = stop_rules(options)
         plan = SubmitPlan(
             options=options,
-            file=file_of(options.file, options.key_prefix, options.format_file),
+            file=file_of(options.file, options.key_prefix, options),
             journal=options.journal or "",
             batch=batch_of(options.batch, options.file),
             stop_on=None if stop_on == StopOn() else stop_on,

@@ -36,6 +36,7 @@ def test_a_file_that_can_be_paid(check):
     assert result.exit_code == 0
     assert " ".join(result.stdout.split()) == (
         "read as CSV, utf-8, commas between the cells, decimal point "
+        "to read it otherwise: --kind, --encoding, --delimiter, --decimal, --map, --ignore-column "
         "2 payouts Total ────────────── 1.00 EUR 1,234.50 USD can be paid"
     )
 
@@ -163,3 +164,77 @@ def test_a_format_that_has_an_unknown_field(tmp_path) -> None:
     refused = run("payouts.csv", "--format", str(how))
     assert refused.exit_code == 2
     assert "separator is no field; use kind, encoding" in " ".join(refused.output.split())
+
+
+GERMAN: Final = "Nr;Betrag;Währung;IBAN;Zweck;Notiz\ns-1;1.500;EUR;DE89370400440532013000;Lohn;-\n"
+MAPPED: Final = (
+    *("--map", "Nr=key", "--map", "betrag = amount", "--map", "Währung=currency"),
+    *("--map", "Zweck=description", "--ignore-column", "NOTIZ"),
+)
+
+
+def test_the_options_for_single_fields(tmp_path) -> None:
+    """The file is read with them, and with what is recognised of the rest."""
+    path = tmp_path / "may.csv"
+    path.write_text(GERMAN, encoding="cp1252")
+    done = run(str(path), *MAPPED, "--decimal", ",", "--encoding", "cp1252")
+    assert done.exit_code == 0
+    assert "read as CSV, cp1252, semicolons between the cells, decimal comma\n" in done.stdout
+    assert "1,500.00 EUR" in done.stdout
+    path.write_text(GERMAN.replace(";", "\t"), encoding="utf-16")
+    by_name = run(str(path), *MAPPED, "--decimal", "comma", "--delimiter", "tab", "--json")
+    found = json.loads(by_name.stdout)
+    assert (found["is_fit"], found["totals"]) == (True, {"eur": 150_000})
+    assert found["read_as"] == "CSV, utf-16, tabs between the cells, decimal comma"
+
+
+def test_options_override_the_file_of_the_format(tmp_path) -> None:
+    """Columns are added to those of the file; one that both have is that of the option."""
+    path, how = tmp_path / "may.csv", tmp_path / "format.toml"
+    path.write_text(GERMAN, encoding="utf-8")
+    how.write_text(
+        'decimal = "."\nignored = ["Notiz"]\n'
+        '[columns]\nNr = "key"\nBetrag = "description"\n"Währung" = "currency"\n',
+        encoding="utf-8",
+    )
+    more = ("--map", "Betrag=amount", "--map", "Zweck=description", "--decimal", ",")
+    done = run(str(path), "--format", str(how), *more)
+    assert done.exit_code == 0, done.output
+    assert "1,500.00 EUR" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--map", "Betrag"], "--map: expected COLUMN=FIELD, such as 'Betrag=amount'"),
+        (["--map", "=amount"], "--map: expected COLUMN=FIELD"),
+        (
+            ["--map", "Nr=curency"],
+            "--map: 'curency' is no column of payouts; did you mean currency?",
+        ),
+        (["--map", "Nr=key", "--map", "NR=amount"], "--map: has the column 'NR' twice"),
+        (["--encoding", "utf-99"], "--encoding: expected the name of an encoding"),
+        (["--delimiter", "x"], "--delimiter: expected a comma, semicolon, tab or bar"),
+        (["--decimal", ";"], "--decimal: expected a point or a comma"),
+        (["--kind", "docx"], "--kind: expected one of csv, jsonl"),
+        (["--sheet", "May"], "is read as csv: it has no sheets"),
+    ],
+)
+def test_options_of_the_format_that_cannot_be_used(tmp_path, options, words) -> None:
+    """The error names the option; the file isn't checked."""
+    path = tmp_path / "may.csv"
+    path.write_text(GERMAN, encoding="utf-8")
+    refused = run(str(path), *options)
+    assert refused.exit_code == 2
+    assert not refused.stdout
+    assert words in " ".join(refused.stderr.split())
+
+
+def test_a_file_that_cannot_be_read_names_the_options(tmp_path) -> None:
+    """All of them, as its kind may be wrong, too."""
+    path = tmp_path / "may.csv"
+    path.write_text("key;Muñoz\n", encoding="latin-1")
+    refused = run(str(path))
+    assert refused.exit_code == 1
+    assert "read as" not in refused.stdout
+    assert refused.stdout.startswith("to read it otherwise: --kind, --encoding, ")
