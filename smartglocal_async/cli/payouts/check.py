@@ -1,5 +1,7 @@
 """``payouts check``: checks a file of payouts, without credentials and without sending anything."""
 
+import shlex
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,19 +22,26 @@ from ...payouts.files.file_format import (
     read_format,
 )
 from ...payouts.files.payout_file import with_names_of
+from ...payouts.files.template import (
+    TEMPLATE_KINDS,
+    TemplateKind,
+    payout_template,
+    template_columns,
+)
 from ...payouts.preflight import PossibleDuplicate, Preflight
 from ...payouts.preflight import check as check_orders
 from ...payouts.stop_rules import StopOn
-from ..errors import ExitCode, reader_may_leave, version_in_use
+from ..errors import ExitCode, named, reader_may_leave, version_in_use
 from ..options import amounts
-from ..output import counted, write_json
+from ..output import counted, remark, write_json
 from ..tables import cell, console, money, show, table
-from .commands import CheckOptions, PayOptions, SubmitOptions
+from .commands import CheckOptions, PayOptions, SubmitOptions, TemplateOptions
 from .options import FormatOptions
 
 EXPECT: Final = "--expect-total"
 PREFIX: Final = "--key-prefix"
 SPEND: Final = "--spend-limit"
+_OUTPUT: Final = "--output"
 
 
 def check(options: CheckOptions) -> ExitCode:
@@ -47,6 +56,45 @@ def check(options: CheckOptions) -> ExitCode:
             show_format(file)
             show_preflight(found)
     return ExitCode.DONE if found.is_fit else ExitCode.FAILED
+
+
+def template(options: TemplateOptions) -> None:
+    """Write a file of payouts to fill in.
+
+    Raises:
+        InvalidRequest: there is no such country, or the file can't be a template.
+        Misuse: a workbook needs XlsxWriter.
+        OSError: the file exists, or can't be written.
+
+    """
+    output = options.output
+    kind = _template_kind(options)
+    if kind == "xlsx" and output is None:
+        raise InvalidRequest(_OUTPUT, "is needed for a workbook")
+    with named({"country": "--country"}):
+        columns = template_columns(options.country)
+        content = payout_template(options.country, kind)
+    if output is not None:
+        with output.open("xb") as file:  # One that is there may be filled in already.
+            _ = file.write(content)
+    if options.as_json:
+        path = None if output is None else str(output)
+        write_json({"format": kind, "output": path, "columns": [asdict(one) for one in columns]})
+    elif output is None:
+        _ = sys.stdout.write(content.decode("utf-8-sig").replace("\r\n", "\n"))
+    else:
+        needed = ", ".join(one.name for one in columns if one.is_needed)
+        remark(f"{output}: {counted(len(columns), 'column')}; each row needs {needed}")
+        remark(f"next: {shlex.join(['smartglocal', 'payouts', 'check', str(output)])}")
+
+
+def _template_kind(options: TemplateOptions) -> TemplateKind:
+    suffix = "" if options.output is None else options.output.suffix.lower().removeprefix(".")
+    if suffix in TEMPLATE_KINDS and options.file_format not in {None, suffix}:
+        raise InvalidRequest(_OUTPUT, f"ends in .{suffix}, and --format is {options.file_format}")
+    if suffix and suffix not in TEMPLATE_KINDS:
+        raise InvalidRequest(_OUTPUT, "expected a name that ends in .csv or .xlsx")
+    return options.file_format or ("xlsx" if suffix == "xlsx" else "csv")
 
 
 _TEXTS: Final = frozenset({"csv", "jsonl"})

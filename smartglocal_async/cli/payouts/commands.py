@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import typer
 
@@ -62,6 +62,37 @@ class CheckOptions(FormatOptions):
     max_listed: Annotated[
         int, typer.Option(min=1, metavar="N", help="How many problems of a kind to list.")
     ] = 100
+    as_json: AsJson = False
+
+
+@command(payouts, "template", "payouts.check:template")
+class TemplateOptions:
+    """Write a file to fill in, with the columns of a country.
+
+    In the workbook the columns of identifiers are text, so that a spreadsheet keeps leading zeros,
+    and a second sheet explains each column. Nothing is sent, and no credentials are needed.
+    """
+
+    country: Annotated[
+        str | None,
+        typer.Option(
+            "--country",
+            metavar="COUNTRY",
+            help="Country of the recipients' accounts: a code, such as GBR, or a name. By default "
+            "the columns of any account abroad.",
+            show_default=False,
+        ),
+    ] = None
+    file_format: Annotated[
+        Literal["csv", "xlsx"] | None,
+        typer.Option(
+            "--format",
+            help="CSV, or an Excel workbook (extra files). By default the suffix of --output, "
+            "else csv.",
+            show_default=False,
+        ),
+    ] = None
+    output: OptionalOutput = None
     as_json: AsJson = False
 
 

@@ -238,3 +238,60 @@ def test_a_file_that_cannot_be_read_names_the_options(tmp_path) -> None:
     assert refused.exit_code == 1
     assert "read as" not in refused.stdout
     assert refused.stdout.startswith("to read it otherwise: --kind, --encoding, ")
+
+
+def template(*words: str):
+    """Run ``payouts template``."""
+    return CliRunner().invoke(app, ("payouts", "template", *words), catch_exceptions=False)
+
+
+def test_a_template_on_standard_output() -> None:
+    """It is the header of a CSV."""
+    done = template("--country", "Germany")
+    assert done.exit_code == 0
+    assert done.stdout.startswith("key,amount,currency,iban,swift,bank_account_number,")
+    assert done.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize("kind", ["csv", "xlsx"])
+def test_a_template_in_a_file(tmp_path, kind) -> None:
+    """The kind is that of the suffix; each needed column is named; nothing is overwritten."""
+    path = tmp_path / f"gb.{kind}"
+    done = template("--country", "GBR", "--output", str(path))
+    assert done.exit_code == 0
+    assert "each row needs key, amount, currency, account_type" in done.stderr
+    assert f"next: smartglocal payouts check {path}" in done.stderr
+    checked = run(str(path))
+    assert "has a header, and no rows" in " ".join(checked.stdout.split())
+    again = template("--output", str(path))
+    assert again.exit_code == 2
+    assert "exists" in again.stderr
+
+
+def test_a_template_as_json(tmp_path) -> None:
+    """One object, with a remark for each column."""
+    path = tmp_path / "t.csv"
+    found = json.loads(template("--output", str(path), "--json").stdout)
+    assert (found["format"], found["output"]) == ("csv", str(path))
+    assert found["columns"][0] == {
+        "name": "key",
+        "is_needed": True,
+        "remark": "your own id of the payout, which no other payout has",
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--country", "GBX"], "--country: is no country"),
+        (["--format", "xlsx"], "--output: is needed for a workbook"),
+        (["--format", "csv", "--output", "t.xlsx"], "--output: ends in .xlsx, and --format is csv"),
+        (["--output", "t.ods"], "--output: expected a name that ends in .csv or .xlsx"),
+        (["--format", "ods"], "ods"),
+    ],
+)
+def test_no_template(options, words) -> None:
+    """The error names the option."""
+    refused = template(*options)
+    assert refused.exit_code == 2
+    assert words in " ".join(refused.stderr.split())
