@@ -31,7 +31,12 @@ from ..errors import ExitCode, message_of, reader_may_leave
 from ..options import amounts
 from ..output import complain, remark
 from ..signals import run_async, sigterm_interrupts
-from .batches import find_batch, find_file, found_batch, known_batch
+from .batches import (
+    FileInJournal,
+    find_batch,
+    find_file,
+    found_file,
+)
 from .check import (
     EXPECT,
     PREFIX,
@@ -44,7 +49,7 @@ from .check import (
     stop_rules,
 )
 from .commands import PayOptions, SettleOptions
-from .duplicates import report_known, report_repeats
+from .duplicates import is_continued, report_known, report_repeats, with_left_out
 from .journals import (
     Reachability,
     StoredJournal,
@@ -295,7 +300,7 @@ def _pay(plan: PayPlan, original: PayoutFile) -> ExitCode:
     if original.digest() != digest:
         raise Misuse(f"{options.file}: was changed during the check; run the command again")
     with interrupt_named(plan.again):
-        ended = run_async(run_plan(client, plan, digest, found, reachability, known.is_new))
+        ended = run_async(run_plan(client, plan, digest, found, reachability, known))
     if _is_changed(original, digest):
         remark(f"{options.file}: was changed during the run; it was paid as it was checked")
     with reader_may_leave():
@@ -316,12 +321,12 @@ async def run_plan(  # noqa: PLR0913, PLR0917 - what the checks before it found
     digest: str,
     found: Preflight,
     reachability: Reachability,
-    is_new: bool,  # noqa: FBT001 - of the journal, as it was looked up
+    known: FileInJournal,
 ) -> RunEnd:
     """Pay a file that was checked.
 
     Raises:
-        Misuse: its batch was started with another file.
+        Misuse: another process changed its batch since it was looked up.
         JournalUnusable: the journal can't be used.
         OSError: the results can't be written.
 
@@ -333,22 +338,18 @@ async def run_plan(  # noqa: PLR0913, PLR0917 - what the checks before it found
         client,
         opened(payouts_of(client, journal, plan.mode), options.wait) as payouts,
     ):
-        batch = await known_batch(journal, file, plan.batch, digest)
+        written = Batch(
+            name=plan.batch, digest=bytes.fromhex(digest), rows=found.count, totals=found.totals
+        )
+        is_same = await is_continued(journal, known, digest)
         with ResultsFile(plan.results) as results:
-            if batch is None:
-                _ = await journal.put_batch(
-                    Batch(
-                        name=plan.batch,
-                        digest=bytes.fromhex(digest),
-                        rows=found.count,
-                        totals=found.totals,
-                    )
-                )
+            if not is_same:
+                _ = await journal.put_batch(with_left_out(written, known.missing))
             run = Run(
                 payouts=payouts,
                 journal=journal,
                 journal_name=plan.journal,
-                is_new=is_new,
+                is_new=known.is_new,
                 server=options.server,
                 batch=plan.batch,
                 results=results,
@@ -455,7 +456,7 @@ async def _settled(client: SmartGlocal, plan: SettlePlan, reachability: Reachabi
     options, journal = plan.options, journal_of(plan.journal, may_make=False)
     mode = Mode(options.confirm)
     async with client, opened(payouts_of(client, journal, mode), options.wait) as payouts:
-        batch, orders = await _orders(journal, plan)
+        batch, orders = await _orders(payouts, journal, plan)
         with nullcontext() if plan.results is None else ResultsFile(plan.results) as results:
             run = Run(
                 payouts=payouts,
@@ -482,12 +483,13 @@ async def _settled(client: SmartGlocal, plan: SettlePlan, reachability: Reachabi
 
 
 async def _orders(
-    journal: StoredJournal, plan: SettlePlan
+    payouts: Payouts, journal: StoredJournal, plan: SettlePlan
 ) -> tuple[str | None, dict[str, PayoutOrder]]:
     """Return the batch to settle, and the orders of its open payouts that the file has.
 
     Raises:
-        Misuse: there is no such batch, or it was started with another file.
+        Misuse: there is no such batch.
+        CommandFailed: rows that were started have been changed.
 
     """
     if plan.options.file is None:
@@ -495,9 +497,12 @@ async def _orders(
         return plan.batch, {}
     original = file_of(plan.options.file, plan.options.key_prefix, plan.options)
     with original.copied() as file:
-        name, batch = await found_batch(journal, plan.batch, file, file.digest())
-        if batch is None:
-            _ = await find_batch(journal, name, plan.journal)
+        mode = Mode(plan.options.confirm)
+        known = await found_file(payouts, journal, file, plan.batch, file.digest(), mode)
+        name = known.batch
+        _ = await find_batch(journal, name, plan.journal)
+        if known.is_changed:
+            report_known(known, original.path, plan.journal, as_json=plan.options.as_json)
         entries = each(
             lambda after: journal.open_entries(
                 PAGE, after=after, steps=_OPEN, batch=name, is_due=False
