@@ -135,14 +135,23 @@ def _iban_problem(iban: str) -> str | None:
 
 
 def _bank_problem(iban: str) -> str | None:
-    spec = _iban_spec(iban[:2].upper())
+    country = iban[:2].upper()
+    spec = _iban_spec(country)
     if spec is None or len(iban) != spec.iban_length:
         return None
-    places = [spec.positions[one] for one in spec.bic_lookup_components]
-    code = "".join(iban[4:][place.start : place.end] for place in places)
-    if not code or _has_bank(iban[:2].upper(), code):
+    code = "".join([iban[place] for place in _bank_places(country)])
+    if not code or _has_bank(country, code):
         return None
     return f"should name a bank of the list for {iban[:2].upper()}; compare it with the recipient's"
+
+
+@lru_cache(maxsize=256)
+def _bank_places(country: str) -> tuple[slice, ...]:
+    """Return where the code of the bank is in an IBAN of a country that has IBANs."""
+    spec = _iban_spec(country)
+    begins = len("DE89")
+    places = [spec.positions[one] for one in spec.bic_lookup_components]
+    return tuple(slice(begins + place.start, begins + place.end) for place in places)
 
 
 @lru_cache(maxsize=65_536)

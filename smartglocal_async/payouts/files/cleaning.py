@@ -31,6 +31,8 @@ def _compact(text: str, _country: str) -> str:
 
 
 def _upper(text: str, _country: str) -> str:
+    if text.isalnum():  # Most often there is nothing to remove.
+        return text.upper()
     short = _SPACES_AND_DASHES.sub("", text).upper()
     return short if short.isalnum() else text
 

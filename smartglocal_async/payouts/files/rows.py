@@ -1,6 +1,6 @@
 """Rows of a file and their problems, which never show a value of the row."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from io import TextIOWrapper
 from typing import Any, BinaryIO, Final
@@ -14,6 +14,7 @@ from ...idempotency import DEFAULT_KEY_FIELD, choose_key
 from ...models.instruments import OtherInstrument
 from ...models.validators import without_card_numbers
 from ...validation import RuleChecker, misspelt_fields
+from ...validation.checks import Broken
 from ..orders import PayoutOrder
 from .columns import SHORT_NAMES
 from .file_format import WIDE
@@ -236,6 +237,33 @@ class RowChecker:
     ) -> FileRow:
         """Return the row for an order, whose wire form is given, too."""
         problems = tuple(self._problems(line, order, wire, column_of))
+        if not problems:
+            return FileRow(line=line, order=order)
+        is_bad = any(not problem.is_advice for problem in problems)
+        return FileRow(line=line, order=None if is_bad else order, problems=problems)
+
+    def quickly_judged(
+        self,
+        line: int,
+        order: PayoutOrder,
+        parts: tuple[Wire, Wire, Wire],
+        wire: Callable[[], Wire],
+        column_of: Callable[[str], str],
+    ) -> FileRow | None:
+        """Return the row for an order, or None if its wire form has to be looked at.
+
+        ``parts`` are the fields of its instrument, recipient and sender, which are all that it has.
+        This takes half of the time that `judged` takes.
+        """
+        broken: Sequence[Broken] | None = ()
+        if self._rules is not None:
+            currency = order.amount_details.currency
+            broken = self._rules.missing_in(type(order.payment_method), parts, currency, wire)
+        if broken is None or order.key != order.key.strip():
+            return None
+        if not broken:
+            return FileRow(line=line, order=order)
+        problems = tuple(self._broken(line, broken, column_of))
         is_bad = any(not problem.is_advice for problem in problems)
         return FileRow(line=line, order=None if is_bad else order, problems=problems)
 
@@ -259,7 +287,14 @@ class RowChecker:
             yield Problem(
                 line=line, column=shown(column_of(misspelt.path)), problem=misspelt.problem
             )
-        for broken in () if self._rules is None else self._rules.broken(wire):
+        yield from self._broken(
+            line, () if self._rules is None else self._rules.broken(wire), column_of
+        )
+
+    def _broken(
+        self, line: int, rules: Sequence[Broken], column_of: Callable[[str], str]
+    ) -> Iterator[Problem]:
+        for broken in rules:
             yield Problem(
                 line=line,
                 column=column_of(broken.field),
