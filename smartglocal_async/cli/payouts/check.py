@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +28,7 @@ from ...payouts.files.template import (
     payout_template,
     template_columns,
 )
-from ...payouts.preflight import PossibleDuplicate, Preflight
+from ...payouts.preflight import PossibleDuplicate, Preflight, ProblemGroup
 from ...payouts.preflight import check as check_orders
 from ...payouts.stop_rules import StopOn
 from ..errors import ExitCode, named, reader_may_leave, version_in_use
@@ -42,6 +42,8 @@ EXPECT: Final = "--expect-total"
 PREFIX: Final = "--key-prefix"
 SPEND: Final = "--spend-limit"
 _OUTPUT: Final = "--output"
+_MAX_ALIKE: Final = 10
+"""Problems of a kind that are listed row by row."""
 
 
 def check(options: CheckOptions) -> ExitCode:
@@ -253,22 +255,40 @@ def show_preflight(found: Preflight) -> None:
         shown.add_row(cell(money(Amount(units, currency))))
     if shown.row_count:
         show(screen, shown)
-    _problems(screen, "Problems", found.problems, found.problem_count)
+    _problems(screen, "Problems", found, is_advice=False)
     _duplicates(screen, "Repeated keys", found.duplicates, found.duplicate_count)
     _duplicates(screen, "Repeated recipient and amount", found.repeats, found.repeat_count)
-    _problems(screen, "Advice; the provider may accept these", found.advice, found.advice_count)
+    _problems(screen, "Advice; the provider may accept these", found, is_advice=True)
     for currency, units in found.differences.items():
         words = f"the total in {currency.upper()} is off by {money(Amount(units, currency))}"
         screen.print(cell(words, "red"), soft_wrap=True)
     screen.print(_verdict(found), soft_wrap=True)
 
 
-def _problems(screen: Console, title: str, problems: Iterable[Problem], count: int) -> None:
+def _problems(screen: Console, title: str, found: Preflight, *, is_advice: bool) -> None:
+    """Show the problems row by row; those of many rows in one line for each kind."""
+    problems = found.advice if is_advice else found.problems
+    count = found.advice_count if is_advice else found.problem_count
+    groups = [group for group in found.groups if group.is_advice is is_advice]
+    if count > len(problems) or any(group.count > _MAX_ALIKE for group in groups):
+        _groups(screen, title, groups)
+        return
+
     def rows(add: Callable[..., None]) -> None:
         for one in problems:
             add(cell(one.line), cell(one.column or ""), cell(one.words))
 
     _listed(screen, title, ("Line", "Column", "What is wrong"), rows, count)
+
+
+def _groups(screen: Console, title: str, groups: Sequence[ProblemGroup]) -> None:
+    def rows(add: Callable[..., None]) -> None:
+        for one in groups:
+            words = one.problem if one.page is None else f"{one.problem} ({one.page})"
+            add(*map(cell, (f"{one.count:,}", one.first_line, one.column or "", words)))
+
+    columns = ("Rows", "First line", "Column", "What is wrong")
+    _listed(screen, title, columns, rows, len(groups))
 
 
 def _duplicates(

@@ -73,12 +73,25 @@ def test_advice_forbids_nothing(check):
     assert "Advice; the provider may accept these" in result.stdout
 
 
-def test_some_of_many(check):
-    """The first of a kind, and how many more there are."""
-    result = check(HEADER + "".join(f"p-{n},x,usd,t,Jane\n" for n in range(5)), "--max-listed", "2")
+@pytest.mark.parametrize(("count", "options"), [(5, ("--max-listed", "2")), (5_000, ())])
+def test_many_problems_of_a_kind_are_one_line(check, count, options):
+    """It has their number and the first line; other kinds have lines of their own."""
+    lines = [f"p-{n},x,usd,t{n},Jane\n" for n in range(count)]
+    text = HEADER + "".join([*lines, "q-1,1,usb,t,Jane\n", "q-2,1,usc,t,Jane\n"])
+    result = check(text, *options)
+    assert result.exit_code == 1
+    rows = [line.split(maxsplit=3) for line in result.stdout.splitlines()]
+    assert [f"{count:,}", "2", "amount", "expected a number such as '100.00'"] in rows
+    assert [row[:3] for row in rows].count(["2", str(count + 2), "currency"]) == 1
+    assert result.stdout.count("amount") == 1
+    assert f"can't be paid: {count + 2:,} invalid rows" in result.stdout
+
+
+def test_some_of_many_repeats(check):
+    """The first ones, and how many more there are."""
+    result = check(HEADER + "p-1,1,usd,t,Jane\n" * 6, "--max-listed", "2")
     assert result.exit_code == 1
     assert "and 3 more" in result.stdout
-    assert "can't be paid: 5 invalid rows" in result.stdout
 
 
 def test_as_json(check):
