@@ -12,7 +12,7 @@ from rich.console import Console
 
 from ...errors import InvalidRequest
 from ...models.money import Amount, AmountDetails
-from ...payouts.files import PayoutFile, Problem
+from ...payouts.files import PayoutFile
 from ...payouts.files.file_format import (
     DELIMITERS,
     KINDS,
