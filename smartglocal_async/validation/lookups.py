@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final
 
 from attrs import define, field
@@ -18,6 +19,10 @@ from .checks import SIDES, Broken, ParsedRequest, text_at
 
 _KOSOVO: Final = "XKX"
 """The code in use for Kosovo (European Commission, SWIFT); ISO 3166-1 leaves it to its users."""
+_RESERVED: Final[Mapping[str, str]] = MappingProxyType(
+    {"UK": "GBR", "EL": "GRC", **dict.fromkeys((_KOSOVO, "XK", "KOSOVO"), _KOSOVO)}
+)
+"""Codes in use that ISO 3166-1 leaves to others: UK is reserved there, EL is the EU's."""
 _ALPHA_3: Final = re.compile("[A-Za-z]{3}")
 _INSTALL: Final = "pip install 'smartglocal-async[files]'"
 _COUNTRIES: Final = "ISO 3166-1"
@@ -70,8 +75,8 @@ def country_code(text: str) -> str | None:
         countries = _pycountry().countries
     except ImportError:
         return name.upper() if _ALPHA_3.fullmatch(name) else None
-    if name.upper() in {_KOSOVO, _KOSOVO[:2]}:
-        return _KOSOVO
+    if (reserved := _RESERVED.get(name.upper())) is not None:
+        return reserved
     try:
         return None if name.isdigit() else str(countries.lookup(name).alpha_3)
     except LookupError:

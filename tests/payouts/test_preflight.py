@@ -283,7 +283,7 @@ def test_equal_problems_are_one_group(tmp_path) -> None:
     ]
     assert str(found.groups[0]) == (
         "amount: 5,000 rows, first in line 2: three digits behind one separator are thousands in "
-        "some countries and decimals in others; write 0000 or 0.00"
+        "some countries and decimals in others; write 0.00"
     )
 
 

@@ -48,6 +48,8 @@ class Layout:
     """Of those the recipient and the sender."""
     has_only_people: bool
     """Whether there are no other objects."""
+    nameless: tuple[int, ...]
+    """Cells that have to be empty."""
     cleaners: tuple[tuple[int, Clean], ...]
     version: ApiVersion
     """The version of the API whose names the missing columns have."""
@@ -90,6 +92,7 @@ def read_header(names: tuple[str, ...], file_format: FileFormat) -> Layout:
         tuple((tuple(h.split(".")), inside) for h, inside in held.items() if h not in own),
         tuple(people.items()),
         not others,
+        tuple(cell for cell, n in enumerate(names) if not (n or file_format.ignores(n))),
         # In the order of the table, as some cells are written in the way of their country.
         tuple((paths.index(path), clean) for path, clean in CLEANERS.items() if path in paths),
         file_format.names_of,
@@ -104,8 +107,8 @@ def flaws(line: int, names: tuple[str, ...], file_format: FileFormat) -> Iterato
         yield Problem(line=line, column=name, problem=_missing(names, file_format))
     paths = list[str | None]()
     for cell, (name, path) in enumerate(zip(names, read, strict=True)):
-        if file_format.ignores(name):
-            pass
+        if file_format.ignores(name) or not name:
+            pass  # A column without a name has to be empty, as a spreadsheet leaves it.
         elif path is None:
             yield _unknown(line, cell, name, file_format.names_of, is_header=not missing)
         elif path in paths:
@@ -139,10 +142,10 @@ def _missing(names: tuple[str, ...], file_format: FileFormat) -> str:
 def _unknown(line: int, cell: int, name: str, version: ApiVersion, *, is_header: bool) -> Problem:
     alike = similar(name, version)
     # Without a header the first line is a row of values, which must not be shown.
-    column = shown(name) if (is_header or alike) and name else str(cell + 1)
+    column = shown(name) if is_header or alike else str(cell + 1)
     advice = f"; did you mean {' or '.join(alike)}?" if alike else ""
-    words = "has no name" if not name else f"is no column of payouts{advice}"
-    advice = "; map it to one, or ignore it" if name and not alike and is_header else ""
+    words = f"is no column of payouts{advice}"
+    advice = "; map it to one, or ignore it" if not alike and is_header else ""
     return Problem(line=line, column=column, problem=f"{words}{advice}")
 
 
@@ -190,8 +193,8 @@ class Cells:
 
     def row(self, line: int, cells: Sequence[Cell], problems: Sequence[Problem] = ()) -> FileRow:
         """Return the row that these cells make; the problems are those of single cells."""
-        if len(cells) != len(self.layout.names):
-            return self._uneven(line, len(cells))
+        if (misplaced := self._misplaced(line, cells)) is not None:
+            return misplaced
         found = list(problems)
         texts = self._clean(cells)
         money = self._money(line, texts, found)
@@ -228,6 +231,15 @@ class Cells:
             lambda: self._wire(cells, money, instrument),
             self.layout.column_of,
         )
+
+    def _misplaced(self, line: int, cells: Sequence[Cell]) -> FileRow | None:
+        """Return why cells don't fit the header; None if they do."""
+        if len(cells) != len(self.layout.names):
+            return self._uneven(line, len(cells))
+        for cell in self.layout.nameless:
+            if cells[cell]:
+                return refused(line, str(cell + 1), "is in a column that has no name in the header")
+        return None
 
     def _uneven(self, line: int, found: int) -> FileRow:
         names = self.layout.names
