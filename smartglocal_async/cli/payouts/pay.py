@@ -25,7 +25,7 @@ from ...payouts.orders import PayoutOrder, PayoutOutcome, PayoutState
 from ...payouts.payouts import Payouts
 from ...payouts.preflight import Preflight
 from ...payouts.protocol import Mode
-from ...payouts.stop_rules import StopOn, on_signals
+from ...payouts.stop_rules import StopOn, ending_signals, on_signals
 from ...retry import Timing
 from ..errors import ExitCode, message_of, reader_may_leave
 from ..options import amounts
@@ -125,8 +125,7 @@ class Run:
     async def _take_all(
         self, outcomes: AsyncGenerator[PayoutOutcome]
     ) -> SmartGlocalError | OSError | None:
-        signals = (signal.SIGINT, signal.SIGTERM)
-        with on_signals(signals, self._stop), progress_bar(self.totals) as advance:
+        with on_signals(ending_signals(), self._stop), progress_bar(self.totals) as advance:
             try:
                 async with aclosing(outcomes) as settled:
                     async for outcome in settled:

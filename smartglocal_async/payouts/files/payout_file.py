@@ -18,6 +18,7 @@ from attrs import Attribute, evolve, field, fields, frozen
 from ...codec import ApiVersion
 from ...errors import InvalidRequest
 from ...idempotency import DEFAULT_KEY_FIELD
+from ...journal.file_access import read_at
 from ...retry import Timing
 from ...settings import RuleUse, Settings
 from ..orders import PayoutOrder
@@ -224,7 +225,7 @@ class _PositionReader(RawIOBase):
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
         view = memoryview(buffer).cast("B")
-        found = os.pread(self._file.fileno(), len(view), self._at)
+        found = read_at(self._file.fileno(), len(view), self._at)
         view[: len(found)] = found
         self._at += len(found)
         return len(found)

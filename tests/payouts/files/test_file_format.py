@@ -224,7 +224,7 @@ def test_nothing_is_guessed(tmp_path, first, second, words) -> None:
 
 @pytest.mark.parametrize("name", ["p.csv", "p"])
 def test_carriage_returns_as_line_ends(tmp_path, name) -> None:
-    """Old programs for the Macintosh write them; it is said, with what to do."""
+    """Old programs for the Macintosh write them; the error names them."""
     (problem,) = bad(file_of(tmp_path, GOOD.replace("\n", "\r"), name))
     assert "has a carriage return in it; lines end in LF or CRLF" in problem
 
