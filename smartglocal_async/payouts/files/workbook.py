@@ -4,6 +4,7 @@ A cell of text is read as it is. A number is read as the 15 digits that a spread
 column of an identifier it is refused, as the spreadsheet has dropped leading zeros and long digits.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -198,6 +199,8 @@ def _cell(value: Value, path: str) -> tuple[Cell, str | None]:
 
 def _number(value: float, path: str) -> tuple[Cell, str | None]:
     """Return a number as the spreadsheet shows it: with 15 digits."""
+    if not math.isfinite(value):  # A workbook can have a number that is larger than any.
+        return "", "has more digits than a spreadsheet keeps"
     is_whole = value == int(value)
     text = f"{int(value)}" if is_whole else f"{value:.15g}"
     if path == "amount":
