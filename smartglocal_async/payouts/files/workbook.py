@@ -5,7 +5,8 @@ column of an identifier it is refused, as the spreadsheet has dropped leading ze
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, BinaryIO, Final, TypeAlias, cast
@@ -58,7 +59,7 @@ def recognise(file: BinaryIO, given: FileFormat) -> FileFormat:
         UnreadableFile: it is damaged, python-calamine isn't installed, or the sheet isn't certain.
 
     """
-    with _opened(file) as book:
+    with _panics_named(), _opened(file) as book:
         sheet = given.sheet if given.sheet is not None else _only_sheet(book, given)
         header = _header(_rows_of(book, sheet), given)
     is_given = given.decimal is not None
@@ -67,7 +68,7 @@ def recognise(file: BinaryIO, given: FileFormat) -> FileFormat:
 
 def workbook_rows(file: BinaryIO, found: FileFormat, checker: RowChecker) -> Iterator[FileRow]:
     """Yield the rows of a workbook in a recognised format."""
-    with _opened(file) as book:
+    with _panics_named(), _opened(file) as book:
         rows = _rows_of(book, found.sheet or "")
         header = _header(rows, found)
         if problems := tuple(flaws(header.line, header.names, found)):
@@ -82,6 +83,23 @@ def workbook_rows(file: BinaryIO, found: FileFormat, checker: RowChecker) -> Ite
                 yield _row(line, row, header, under)
         if not has_rows:
             yield refused(header.line, None, _NO_ROWS)
+
+
+@contextmanager
+def _panics_named() -> Generator[None]:
+    """Report a damaged workbook on which the library, which is written in Rust, panics.
+
+    Raises:
+        UnreadableFile: it did.
+
+    """
+    try:
+        yield
+    except BaseException as error:
+        # The class can't be imported, and is no Exception.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise UnreadableFile.because("is a damaged workbook; save it again") from None
 
 
 def _opened(file: BinaryIO) -> Any:  # noqa: ANN401 - a library that is imported where it is used
