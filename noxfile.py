@@ -146,6 +146,15 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Read 200,000 files of payouts made at random; ``-- NUMBER`` changes that."""
+    session.install("-e", ".[dev]")
+    (number,) = session.posargs or ("200000",)
+    env = {"SMARTGLOCAL_FUZZ": number}
+    session.run("pytest", "-n", "auto", "-m", "slow", "tests/payouts/files/test_fuzz.py", env=env)
+
+
+@nox.session
 def simulate(session: nox.Session) -> None:
     """Simulate 100,000 runs on a virtual clock; ``-- FIRST NUMBER`` selects the seeds."""
     session.install("-e", ".")

@@ -58,7 +58,8 @@ def command(  # noqa: PLR0913 - what there is to say of a command
                     field.type,
                     inspect.Parameter.empty if field.default is attrs.NOTHING else field.default,
                 )
-                for field in attrs.fields(record)
+                # The help lists the command's own options first.
+                for field in sorted(attrs.fields(record), key=lambda field: field.inherited)
             },
             cls=cls,
             epilog=epilog,

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import fcntl
 import os
 import shlex
 import sys
@@ -14,6 +13,7 @@ from typing import Final
 from attrs import frozen
 
 from ..errors import InvalidCredentials, InvalidRequest
+from ..journal.file_access import OPEN, lock
 from ..signing import PrivateKey, PublicKey
 from .app import KeygenOptions, SignOptions, VerifyOptions
 from .errors import ExitCode, named, reader_may_leave, variable_of
@@ -80,6 +80,20 @@ def verify(options: VerifyOptions) -> ExitCode:
     return ExitCode.DONE if is_valid else ExitCode.FAILED
 
 
+@contextmanager
+def _locked_folder(folder: Path) -> Generator[None, None, None]:
+    """Hold a lock on a folder; where folders can't be opened, on a file in it."""
+    if hasattr(os, "O_DIRECTORY"):
+        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    else:
+        opened = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | OPEN, 0o600)
+    try:
+        lock(opened, waits=True)
+        yield
+    finally:
+        os.close(opened)
+
+
 @frozen
 class KeyFolder:
     """A folder in which keys are generated once; what uses it again has the same keys.
@@ -98,12 +112,8 @@ class KeyFolder:
             problem = f"there is no folder {self.path.parent}; create it first"
             raise InvalidRequest(self.option, problem)
         self.path.mkdir(mode=0o700, exist_ok=True)
-        folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
+        with _locked_folder(self.path):
             yield
-        finally:
-            os.close(folder)
 
     def key(self, name: str) -> PrivateKey:
         """Return the private key of a file, which is generated if there is none."""

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeVar
 
+from ..payouts.stop_rules import ending_signals, handle_signal, ignore_handler
+
 T = TypeVar("T")
 
 
@@ -49,15 +51,17 @@ def _signals_wake_the_loop() -> Generator[None, None, None]:
 
 @contextmanager
 def sigterm_interrupts() -> Generator[None, None, None]:
-    """Make SIGTERM do what Ctrl-C does: a call in flight must not end without a message."""
+    """Make SIGTERM and SIGHUP do what Ctrl-C does: a call must not end without a message."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    others = [one for one in ending_signals() if one is not signal.SIGINT]
+    before = {one: signal.signal(one, _interrupt) for one in others}
     try:
         yield
     finally:
-        _ = signal.signal(signal.SIGTERM, before)
+        for one, handler in before.items():
+            _ = signal.signal(one, handler)
 
 
 def _interrupt(_number: int, frame: FrameType | None) -> None:
@@ -71,14 +75,11 @@ def _interrupt(_number: int, frame: FrameType | None) -> None:
 @contextmanager
 def stopped_by_signals(stop: Callable[[], object]) -> Generator[None, None, None]:
     """Call ``stop`` on SIGINT, on SIGTERM, and if the terminal is closed."""
-    loop = asyncio.get_running_loop()
-    signals = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # Under nohup it stays ignored.
-        signals.append(signal.SIGHUP)
+    loop, signals = asyncio.get_running_loop(), ending_signals()
     for number in signals:
-        loop.add_signal_handler(number, stop)
+        handle_signal(loop, number, stop)
     try:
         yield
     finally:
         for number in signals:
-            _ = loop.remove_signal_handler(number)
+            ignore_handler(loop, number)

@@ -205,9 +205,10 @@ def _minor_units(text: str, code: str) -> int:
 def two_readings(whole: str, fraction: str, counted: str, point: str = ".") -> str:
     """Say that an amount can be read in two ways, and how to write each of them."""
     small = f"{whole}{point}{counted}" if counted else whole
+    big = f"{whole}{fraction} or " if whole.strip("0") else ""
     return (
         "three digits behind one separator are thousands in some countries and decimals in "
-        f"others; write {whole}{fraction} or {small}"
+        f"others; write {big}{small}"
     )
 
 

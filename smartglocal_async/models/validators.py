@@ -6,6 +6,7 @@ import math
 import re
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Final, ParamSpec, TypeVar, Union, cast, get_args, get_origin
 
 import attrs
@@ -67,8 +68,40 @@ def discreetly(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def exact(_cls: type, fields: "list[Attribute[Any]]") -> "list[Attribute[Any]]":
-    """Add to every field the check of its annotation (an attrs field transformer)."""
-    return [f.evolve(validator=_checks(f)) if f.validator is None else f for f in fields]
+    """Add to every field the check of its annotation (an attrs field transformer).
+
+    The fields of a record that may hold text have one check together, which takes a third of the
+    time: it runs with the last of them.
+    """
+    unchecked = [f for f in fields if f.validator is None]
+    texts = {f.name: f for f in unchecked if set(_members(f.type)) == {str, types.NoneType}}
+    checks = {f.name: _checks(f) for f in unchecked}
+    if len(texts) > 1:
+        together = _check_of_texts({name: (f, checks[name]) for name, f in texts.items()})
+        checks |= {**dict.fromkeys(texts), list(texts)[-1]: together}
+    return [f.evolve(validator=checks[f.name]) if f.name in checks else f for f in fields]
+
+
+_Check = Callable[[Any, Any, Any], None]
+
+
+def _check_of_texts(
+    fields: "Mapping[str, tuple[Attribute[Any], _Check | None]]",
+) -> _Check:
+    """Return the check of all fields of a record that hold text or nothing."""
+    read = attrgetter(*fields)
+
+    def check(instance: object, _field: object, _value: object) -> None:
+        for value in read(instance):
+            if value is not None and (value.__class__ is not str or not value.isascii()):
+                break
+        else:
+            return
+        for name, (attribute, check_one) in fields.items():
+            if check_one is not None:
+                check_one(instance, attribute, getattr(instance, name))
+
+    return check
 
 
 def _checks(attribute: "Attribute[Any]") -> Callable[[Any, Any, Any], None] | None:
@@ -80,12 +113,13 @@ def _checks(attribute: "Attribute[Any]") -> Callable[[Any, Any, Any], None] | No
     classes = tuple(get_origin(member) or member for member in members)
     wanted = " or ".join(_noun(member) for member in classes if member is not types.NoneType)
     may_be_none, by_instance = types.NoneType in classes, _not_plain_int(classes)
+    exact_classes = frozenset(classes)
 
     def check(instance: object, field: "Attribute[Any]", value: object) -> None:
         if value is None and may_be_none:
             return
         # type() and not isinstance() for plain types, as True is an instance of int.
-        if type(value) in classes or isinstance(value, by_instance):
+        if type(value) in exact_classes or isinstance(value, by_instance):
             if isinstance(value, str):
                 _check_text(value, f"{type(instance).__name__}.{field.name}")
             return

@@ -8,10 +8,10 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, Final, Generic, TypeVar
 
 from attrs import define, evolve, field, frozen
@@ -70,6 +70,17 @@ _PAYEE_FIELDS: Final[Mapping[type[Any], tuple[str, ...]]] = {
 }
 
 
+def _reader_of(names: tuple[str, ...]) -> Callable[[Any], tuple[object, ...]]:
+    if len(names) == 1:  # An attrgetter returns a tuple only for several names.
+        return lambda paid: (getattr(paid, names[0]),)
+    return attrgetter(*names)
+
+
+_PAYEE_OF: Final[Mapping[type[Any], Callable[[Any], tuple[object, ...]]]] = {
+    kind: _reader_of(names) for kind, names in _PAYEE_FIELDS.items()
+}
+
+
 @frozen(kw_only=True)
 class PossibleDuplicate:
     """A row that may be the same payout as an earlier row."""
@@ -84,34 +95,66 @@ class PossibleDuplicate:
         return f"line {self.line} (key {self.key!r}) and line {self.first_line}"
 
 
+_CHUNK: Final = 10_000
+"""Rows that are compared at once: sorted, they are written several times faster than one by one."""
+
+
 @define(eq=False)
 class SeenRows:
     """Digests of the rows seen so far, with a random salt that isn't stored."""
 
     _database: sqlite3.Connection
     _salt: bytes = field(factory=lambda: os.urandom(16), repr=False)
+    _pending: list[tuple[int, str, bytes, bytes]] = field(
+        factory=list[tuple[int, str, bytes, bytes]], init=False, repr=False
+    )
+    """Line, key, and the digests of the key and of the payment."""
+    _key_digest: Any = field(init=False, repr=False)
+    _payment_digest: Any = field(init=False, repr=False)
 
-    def same_key(self, line: int, order: PayoutOrder) -> PossibleDuplicate | None:
-        """Return the earlier row with the same key, or None and remember this one."""
-        return self._earlier_row("key", order.key.encode(), line, order)
-
-    def same_payment(self, line: int, order: PayoutOrder) -> PossibleDuplicate | None:
-        """Return the earlier row with the same payee and sum, or None and remember this one."""
-        return self._earlier_row("payment", _payment(order), line, order)
-
-    def _earlier_row(
-        self, what: str, text: bytes, line: int, order: PayoutOrder
-    ) -> PossibleDuplicate | None:
-        digest = hashlib.blake2b(
-            text, digest_size=_DIGEST_BYTES, key=self._salt, person=what.encode()
-        ).digest()
-        known = self._database.execute(
-            "INSERT INTO seen VALUES (?, ?) ON CONFLICT DO NOTHING", (digest, line)
+    def __attrs_post_init__(self) -> None:
+        self._key_digest, self._payment_digest = (
+            hashlib.blake2b(digest_size=_DIGEST_BYTES, key=self._salt, person=what)
+            for what in (b"key", b"payment")
         )
-        if known.rowcount:
-            return None
-        found = self._database.execute("SELECT line FROM seen WHERE digest = ?", (digest,))
-        return PossibleDuplicate(first_line=found.fetchone()[0], line=line, key=order.key)
+
+    def add(self, line: int, order: PayoutOrder) -> bool:
+        """Add a row; return whether so many are waiting that they should be compared."""
+        key, payment = self._key_digest.copy(), self._payment_digest.copy()
+        key.update(order.key.encode())
+        payment.update(_payment(order))
+        self._pending.append((line, order.key, key.digest(), payment.digest()))
+        return len(self._pending) >= _CHUNK
+
+    def compare(self) -> tuple[list[PossibleDuplicate], list[PossibleDuplicate]]:
+        """Compare the rows that were added with those before them.
+
+        Returns the rows with the key of an earlier row, and of the others those with the payee and
+        the sum of an earlier row; both in the order in which they were added.
+        """
+        rows, self._pending = self._pending, []
+        duplicates = self._earlier([(line, key, digest) for line, key, digest, _ in rows])
+        same_keys = {one.line for one in duplicates}
+        others = [(line, key, digest) for line, key, _, digest in rows if line not in same_keys]
+        return duplicates, self._earlier(others)
+
+    def _earlier(self, rows: list[tuple[int, str, bytes]]) -> list[PossibleDuplicate]:
+        first: dict[bytes, int] = {}
+        for line, _, digest in rows:
+            _ = first.setdefault(digest, line)
+        before = self._database.total_changes
+        _ = self._database.executemany(
+            "INSERT INTO seen VALUES (?, ?) ON CONFLICT DO NOTHING", sorted(first.items())
+        )
+        if self._database.total_changes - before != len(first):
+            for digest in first:
+                found = self._database.execute("SELECT line FROM seen WHERE digest = ?", (digest,))
+                first[digest] = found.fetchone()[0]
+        return [
+            PossibleDuplicate(first_line=first[digest], line=line, key=key)
+            for line, key, digest in rows
+            if first[digest] != line
+        ]
 
 
 @contextmanager
@@ -150,12 +193,11 @@ def _payment(order: PayoutOrder) -> bytes:
     if isinstance(paid, OtherInstrument):
         fields: Any = json.dumps(dict(paid.wire), sort_keys=True)
     else:
-        fields = [_plain(getattr(paid, name)) for name in _PAYEE_FIELDS[type(paid)]]
+        fields = [
+            value.replace(" ", "").upper() if isinstance(value, str) else value
+            for value in _PAYEE_OF[type(paid)](paid)
+        ]
     return repr((type(paid).__name__, fields, amount.amount, amount.currency)).encode()
-
-
-def _plain(value: object) -> object:
-    return value.replace(" ", "").upper() if isinstance(value, str) else value
 
 
 T = TypeVar("T")
@@ -251,6 +293,7 @@ def found_in(
         tally = _Findings(memory, max_problems)
         for row in rows:
             tally.take(row)
+        tally.compare()
     return tally.result(expected)
 
 
@@ -290,7 +333,7 @@ class _Findings:
     groups: dict[tuple[str | None, str, bool], ProblemGroup] = field(
         factory=dict[tuple[str | None, str, bool], ProblemGroup], init=False
     )
-    totals: Counter[str] = field(factory=Counter[str], init=False)
+    totals: dict[str, int] = field(factory=dict[str, int], init=False)
     count: int = field(default=0, init=False)
     bad_rows: int = field(default=0, init=False)
     problems: _Found[Problem] = field(init=False)
@@ -313,12 +356,19 @@ class _Findings:
         if row.order is None:
             self.bad_rows += 1
             return
+        amount = row.order.amount_details
         self.count += 1
-        self.totals[row.order.amount_details.currency] += row.order.amount_details.amount
-        if (duplicate := self.memory.same_key(row.line, row.order)) is not None:
-            self.duplicates.add(duplicate)
-        elif (duplicate := self.memory.same_payment(row.line, row.order)) is not None:
-            self.repeats.add(duplicate)
+        self.totals[amount.currency] = self.totals.get(amount.currency, 0) + amount.amount
+        if self.memory.add(row.line, row.order):
+            self.compare()
+
+    def compare(self) -> None:
+        """Add the rows that may be the same payouts as earlier ones."""
+        duplicates, repeats = self.memory.compare()
+        for one in duplicates:
+            self.duplicates.add(one)
+        for one in repeats:
+            self.repeats.add(one)
 
     def _group(self, problem: Problem) -> None:
         # Behind a semicolon it says what to write, which may differ from row to row.

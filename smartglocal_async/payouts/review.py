@@ -6,19 +6,18 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import Final, Protocol
 
-from attrs import define, evolve, field, frozen
+from attrs import evolve, field, frozen
 
 from ..concurrency import settle_all
 from ..errors import InProgress, InvalidRequest, LostLease, Misuse
 from ..journal.entries import EVERY_STEP, WORKABLE, Attempt, Batch, Changes, Entry, Halt, HaltKind
 from ..journal.fingerprints import differing
-from ..journal.journal import PAGE, Journal, each
+from ..journal.journal import PAGE, each
 from ..journal.states import STEPS, Event, Step
 from ..journal.transitions import has_other_sum
 from .calls import fingerprint_of
 from .context import WorkerContext
 from .files.payout_file import PayoutFile
-from .files.rows import FileRow
 from .orders import PayoutOrder, PayoutOutcome, PayoutState, counted_by_state, outcome_of, state_of
 from .protocol import Mode, Row, SessionView, why_not_retried
 from .session_view import has_moved_money
@@ -259,105 +258,50 @@ def _impossible(entry: Entry, event: Event) -> str:
     )
 
 
-_IS_BEGUN: Final = 1
+_MAX_MISSING: Final = 20
+_CLOSED: Final = (PayoutState.FAILED, PayoutState.CANCELLED)
+"""The states of a payout that moved no money, and never will."""
 
 
 @frozen(kw_only=True)
-class Comparison:
-    """Whether the rows of a file that were begun are unchanged."""
+class MissingRows:
+    """The payouts of a batch that its file doesn't have any more."""
 
-    begun: int
-    """Rows of the batch that the journal has."""
-    place: int | None = None
-    """The first payout of the file that differs, counted from 1; None if none does."""
-    line: int | None = None
-    """Its line in the file; None if the file ends before it."""
-    key: str | None = None
-    """Its key in the file as it is now, if that can be read."""
-    fields: tuple[str, ...] = ()
-    """The fields that differ under the same key; empty if another key was begun there."""
-
-    @property
-    def is_same(self) -> bool:
-        """Whether every row that was begun is still there, unchanged and in its place."""
-        return self.place is None
-
-    def __str__(self) -> str:
-        if self.place is None:
-            return f"the {self.begun} rows that were begun are as they were"
-        if self.line is None:
-            return f"it ends before its payout {self.place}, which was begun"
-        if self.key is None:
-            return f"line {self.line} was begun, and can't be read now"
-        if not self.fields:
-            return f"line {self.line} has the key {self.key!r}, and another one was begun there"
-        return f"line {self.line} (key {self.key!r}) differs in {', '.join(self.fields)}"
+    first: tuple[Entry, ...] = ()
+    """The first ones that were paid, or may be: without them, it is probably another file."""
+    count: int = 0
+    """How many of these there are."""
+    closed: int = 0
+    """How many others there are, which failed or were cancelled."""
+    closed_totals: Mapping[str, int] = field(factory=dict[str, int], hash=False)
+    """The sum of those by currency, in minor units."""
 
 
-async def compare(file: PayoutFile, journal: Journal, batch: str) -> Comparison:
-    """Compare each row that was begun with the journal; memory is one byte per row.
+async def missing_rows(file: PayoutFile, journal: JournalReader, batch: str) -> MissingRows:
+    """Return the payouts of a batch whose keys aren't in a file.
 
-    The journal has to be open. A file that has the digest of its batch needs no comparison.
+    Memory grows with the number of rows: some 100 bytes for each.
 
     Raises:
+        InvalidRequest: a row of the file can't be paid.
         OSError: the file can't be read.
         JournalUnusable: the journal can't be read.
 
     """
-    begun = _Begun()
-    found = each(lambda after: journal.entries(PAGE, after=after, batch=batch))
-    async for entry in found:
-        begun.add(entry)
-    place = -1
-    for place, row in enumerate(file.rows()):
-        if (
-            begun.has(place)
-            and (difference := await _difference(row, place, journal, batch)) is not None
-        ):
-            key, fields = difference
-            return Comparison(
-                begun=begun.count, place=place + 1, line=row.line, key=key, fields=fields
-            )
-    missing = begun.behind(place + 1)
-    return Comparison(begun=begun.count, place=None if missing is None else missing + 1)
-
-
-@define(eq=False)
-class _Begun:
-    """The positions of the rows that were begun."""
-
-    count: int = 0
-    _marks: bytearray = field(factory=bytearray)
-
-    def add(self, entry: Entry) -> None:
-        """Mark the position of an entry."""
-        self.count += 1
-        if entry.ordinal is None:
-            return
-        self._marks.extend(bytes(max(0, entry.ordinal + 1 - len(self._marks))))
-        self._marks[entry.ordinal] = _IS_BEGUN
-
-    def has(self, place: int) -> bool:
-        """Return whether the row at a position was begun."""
-        return place < len(self._marks) and bool(self._marks[place])
-
-    def behind(self, place: int) -> int | None:
-        """Return the first position from here on that was begun."""
-        found = self._marks.find(_IS_BEGUN, place)
-        return None if found < 0 else found
-
-
-async def _difference(
-    row: FileRow, place: int, journal: Journal, batch: str
-) -> tuple[str | None, tuple[str, ...]] | None:
-    """Return the key of a row and the fields that differ; None if it is as it was begun."""
-    if row.order is None:
-        return None, ()
-    entry = await journal.find(row.order.key)
-    if entry is None or (entry.batch, entry.ordinal) != (batch, place):
-        return row.order.key, ()
-    fields = differing_fields(row.order, entry, journal.secret)
-    return (row.order.key, fields) if fields else None
+    keys = {order.key for order in file}
+    first: list[Entry] = []
+    count = closed = 0
+    totals = Counter[str]()
+    async for entry in each(lambda after: journal.entries(PAGE, after=after, batch=batch)):
+        if entry.key in keys:
+            continue
+        if state_of(entry.step) in _CLOSED:
+            closed += 1
+            totals[entry.currency or ""] += entry.amount or 0
+        else:
+            count += 1
+            first += [entry] if count <= _MAX_MISSING else []
+    return MissingRows(first=tuple(first), count=count, closed=closed, closed_totals=dict(totals))
 
 
 def differing_fields(order: PayoutOrder, entry: Entry, secret: bytes) -> tuple[str, ...]:

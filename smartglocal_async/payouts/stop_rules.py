@@ -5,6 +5,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 from attrs import Attribute, define, field, frozen
@@ -154,6 +155,37 @@ class Tally:
         return None
 
 
+def ending_signals() -> tuple[signal.Signals, ...]:
+    """Return the signals that end a program: SIGINT, SIGTERM, and SIGHUP of a closed terminal.
+
+    Under nohup, SIGHUP stays ignored. Windows doesn't have it.
+    """
+    found = [signal.SIGINT, signal.SIGTERM]
+    hang_up: signal.Signals | None = getattr(signal, "SIGHUP", None)
+    if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN:
+        found.append(hang_up)
+    return tuple(found)
+
+
+def handle_signal(
+    loop: asyncio.AbstractEventLoop, number: signal.Signals, act: Callable[[], object]
+) -> None:
+    """Call a function in the event loop, which is that of the main thread, on a signal."""
+    try:
+        loop.add_signal_handler(number, act)
+    except NotImplementedError:  # The event loop of Windows.
+        _ = signal.signal(number, lambda _number, _frame: loop.call_soon_threadsafe(act))
+
+
+def ignore_handler(loop: asyncio.AbstractEventLoop, number: signal.Signals) -> None:
+    """Undo `handle_signal`: the signal does what Python has it do."""
+    try:
+        _ = loop.remove_signal_handler(number)
+    except NotImplementedError:
+        is_interrupt = number is signal.SIGINT
+        _ = signal.signal(number, signal.default_int_handler if is_interrupt else signal.SIG_DFL)
+
+
 @contextmanager
 def on_signals(
     signals: Sequence[signal.Signals], act: Callable[[signal.Signals], None]
@@ -168,7 +200,7 @@ def on_signals(
     def restore(*, is_second: bool = False) -> None:
         while previous:
             one, handler = previous.popitem()
-            _ = loop.remove_signal_handler(one)
+            ignore_handler(loop, one)
             if is_second and handler is signal.SIG_IGN:
                 is_interrupt = one is signal.SIGINT
                 handler = signal.default_int_handler if is_interrupt else signal.SIG_DFL
@@ -179,7 +211,7 @@ def on_signals(
         act(one)
 
     for one in signals:
-        loop.add_signal_handler(one, handle, one)
+        handle_signal(loop, one, partial(handle, one))
     try:
         yield
     finally:

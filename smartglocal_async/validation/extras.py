@@ -9,20 +9,20 @@ No field that the provider's pages or the sister platform's name for a record is
 field of it, so all of these can be sent.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from operator import attrgetter
 from string import digits
 from types import MappingProxyType
-from typing import Any, Final, get_args, get_origin
+from typing import Any, Final, cast, get_args, get_origin
 
 import attrs
 from attrs import frozen
 
 from ..codec import ApiVersion
-from ..codec.instruments import kind_of
+from ..codec.instruments import kind_of, tags_of
 from ..codec.versions import NAMES, names_of
-from ..models.instruments import OtherInstrument
+from ..models.instruments import OtherInstrument, PayoutInstrument
 
 _SHORT: Final = 6
 _EXTRA: Final = "extra"
@@ -57,6 +57,50 @@ def misspelt_fields(
     if not _has_extra(request):
         return ()
     return tuple(_in_record(request, "", version, short_names))
+
+
+def misspelt_kind(wire: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return the path in an instrument of an unknown kind that is nearly that of a known one.
+
+    With it, what is wrong. None if the kind isn't like a known one: it may be new.
+    """
+    outer, kinds = wire.get("type"), _kinds()
+    if not isinstance(outer, str):
+        return None
+    if outer not in kinds:
+        return _near("type", outer, kinds)
+    tag, words = kinds[outer]
+    held = wire.get(outer)
+    if not tag or not isinstance(held, Mapping):
+        return outer, "is missing: it holds the fields of the instrument"
+    fields = cast("Mapping[str, object]", held)
+    if tag in fields:
+        word = fields[tag]
+        if word in words:
+            return f"{outer}.{word}", "is missing: it holds the fields of the instrument"
+        return _near(f"{outer}.{tag}", word, words) if isinstance(word, str) else None
+    is_meant = any(is_nearly(name, tag) for name in fields) or not words.isdisjoint(fields)
+    return (f"{outer}.{tag}", f"is missing: {' or '.join(sorted(words))}") if is_meant else None
+
+
+def _near(path: str, name: str, known: Iterable[str]) -> tuple[str, str] | None:
+    meant = next((one for one in known if is_nearly(name, one)), None)
+    return None if meant is None else (path, f"names no instrument; did you mean {meant}?")
+
+
+@cache
+def _kinds() -> Mapping[str, tuple[str, frozenset[str]]]:
+    """Return the types of instruments of payouts: type -> tag of the inner objects, their names."""
+    found: dict[str, tuple[str, frozenset[str]]] = {}
+    for record in get_args(PayoutInstrument):
+        tags = {} if record is OtherInstrument else tags_of(record)
+        for path, word in tags.items():
+            if len(path) > 1:
+                outer, tag = path
+                found[outer] = tag, found.get(outer, ("", frozenset()))[1] | {word}
+            elif len(tags) == 1:
+                found[word] = "", frozenset()
+    return found
 
 
 def is_nearly(name: str, known: str) -> bool:

@@ -10,7 +10,15 @@ from typing import Final, TypeAlias
 from attrs import frozen
 
 from ..codec.instruments import kind_of
-from ..models.instruments import BankCard, EncryptedCard, GlobalAccount, RussianAccount
+from ..models.instruments import (
+    BankCard,
+    EncryptedCard,
+    FasterPayment,
+    GlobalAccount,
+    GlobalWallet,
+    RussianAccount,
+    SteamWallet,
+)
 from ..models.money import EXPONENTS
 
 
@@ -36,8 +44,19 @@ _LETTERS_AS_NUMBERS: Final = str.maketrans(
 )
 _ISO_BIC: Final = "[A-Za-z0-9]{4}[A-Za-z]{2}[A-Za-z0-9]{2}([A-Za-z0-9]{3})?"
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9]+(?:[ ./-]{1,2}[A-Za-z0-9]+)*")
-_RUINED: Final = re.compile(r"[0-9]+\.0+|[0-9]\.[0-9]*[Ee][0-9]+")
-"""How a spreadsheet writes a number: 12345678.0 and 4.10025E15; no identifier has a plus sign."""
+_RUINED: Final = re.compile(
+    r"[0-9]+[.,]0+"  # 12345678.0
+    r"|[0-9][.,][0-9]*[Ee]\+?[0-9]+|[0-9]+[Ee]\+[0-9]+"  # 4.10025E+15; 12E34 may be real
+    r"|[=\'].*"  # a formula, and the mark of a text
+    r"|\#(?:N/A|REF!|VALUE!|NAME\?|DIV/0!|NULL!|NUM!)"
+    r"|(?i:n/a|null|none|nan|undefined)",
+    re.DOTALL,
+)
+"""What spreadsheets and programs write instead of an identifier."""
+_SPREADSHEET: Final = (
+    "a spreadsheet has made a number or a formula of it: format the column as text and write it "
+    "again"
+)
 _ABA: Final = re.compile(r"[0-9]{9}")
 _UNION_PAY: Final = ("62", "81")
 SCHEMES: Final = "the card schemes' rules"
@@ -98,6 +117,11 @@ def _is_identifier(text: str) -> bool:
     return _IDENTIFIER.fullmatch(text) is not None and _RUINED.fullmatch(text) is None
 
 
+def is_ruined(text: str) -> bool:
+    """Return whether a text is what a spreadsheet or a program writes instead of an identifier."""
+    return _RUINED.fullmatch(text) is not None
+
+
 def has_control_key(bik: str, account: str) -> bool:
     """Return whether the ninth digit of a Russian account fits the account and its bank.
 
@@ -131,9 +155,15 @@ EXPIRATION_YEAR: Final = Form(_pattern("[0-9]{2}"), "must be two digits", _INIT_
 _BANKS: Final = "the banks' own forms"
 IDENTIFIER: Final = Form(
     _is_identifier,
-    "must be letters and digits, as the bank writes it; a spreadsheet has made a number or a "
-    "formula of it: format the column as text and write it again",
+    f"must be letters and digits, as the bank writes it; {_SPREADSHEET}",
     _BANKS,
+)
+WRITTEN_IDENTIFIER: Final = Form(
+    lambda text: not is_ruined(text), f"isn't what was written: {_SPREADSHEET}", _BANKS
+)
+"""Of an identifier that may have any characters."""
+_NOT_ZEROS: Final = Form(
+    lambda text: bool(text.strip("0")), "must not be zeros only: no account has it", _BANKS
 )
 _BIC: Final = Form(_pattern(_ISO_BIC), "must be a BIC: 8 or 11 letters and digits", "ISO 9362")
 
@@ -178,8 +208,8 @@ INSTRUMENT_FORMS: Final[Mapping[str, Forms]] = MappingProxyType(
                 ),
             ),
             "swift_bic_code": (_BIC,),
-            "bank_account_number": (IDENTIFIER,),
-            "account_number": (IDENTIFIER,),
+            "bank_account_number": (IDENTIFIER, _NOT_ZEROS),
+            "account_number": (IDENTIFIER, _NOT_ZEROS),
             "branch_number": (IDENTIFIER,),
             "routing_code": (IDENTIFIER,),
             "sort_code": (
@@ -207,6 +237,12 @@ INSTRUMENT_FORMS: Final[Mapping[str, Forms]] = MappingProxyType(
             "inn": (IDENTIFIER,),
             "kpp": (IDENTIFIER,),
         },
+        kind_of(FasterPayment): {
+            "phone": (WRITTEN_IDENTIFIER,),
+            "bank_id": (WRITTEN_IDENTIFIER,),
+        },
+        kind_of(GlobalWallet): {"msisdn": (WRITTEN_IDENTIFIER,)},
+        kind_of(SteamWallet): {"account": (WRITTEN_IDENTIFIER,)},
         "recurrent": {
             "initiator": (one_of(("merchant", "client"), "payments/payment-recurringMIT"),)
         },
@@ -227,10 +263,12 @@ PARTICIPANT_FORMS: Final[Forms] = MappingProxyType(
         ),
         "first_name": (_at_most(64, "payouts/payout-USA"),),
         "last_name": (_at_most(80, "payouts/payout-USA"),),
-        "registration_number": (_at_most(64, "payouts/payout-USA"),),
+        "registration_number": (WRITTEN_IDENTIFIER, _at_most(64, "payouts/payout-USA")),
+        "code": (WRITTEN_IDENTIFIER,),
+        "msisdn": (WRITTEN_IDENTIFIER,),
         "address_line": (_at_most(256, "payouts/payout-USA"),),
         "city": (_at_most(64, "payouts/payout-USA"),),
-        "postal_code": (_at_most(64, "payouts/payout-USA"),),
+        "postal_code": (WRITTEN_IDENTIFIER, _at_most(64, "payouts/payout-USA")),
         "state": (_at_most(64, "payouts/payout-USA"),),
         "country_iso3": (Form(_pattern("[A-Za-z]{3}"), "must be three letters", "ISO 3166-1"),),
         "currency": (

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final
 
 from attrs import define, field
@@ -18,6 +19,10 @@ from .checks import SIDES, Broken, ParsedRequest, text_at
 
 _KOSOVO: Final = "XKX"
 """The code in use for Kosovo (European Commission, SWIFT); ISO 3166-1 leaves it to its users."""
+_RESERVED: Final[Mapping[str, str]] = MappingProxyType(
+    {"UK": "GBR", "EL": "GRC", **dict.fromkeys((_KOSOVO, "XK", "KOSOVO"), _KOSOVO)}
+)
+"""Codes in use that ISO 3166-1 leaves to others: UK is reserved there, EL is the EU's."""
 _ALPHA_3: Final = re.compile("[A-Za-z]{3}")
 _INSTALL: Final = "pip install 'smartglocal-async[files]'"
 _COUNTRIES: Final = "ISO 3166-1"
@@ -70,8 +75,8 @@ def country_code(text: str) -> str | None:
         countries = _pycountry().countries
     except ImportError:
         return name.upper() if _ALPHA_3.fullmatch(name) else None
-    if name.upper() in {_KOSOVO, _KOSOVO[:2]}:
-        return _KOSOVO
+    if (reserved := _RESERVED.get(name.upper())) is not None:
+        return reserved
     try:
         return None if name.isdigit() else str(countries.lookup(name).alpha_3)
     except LookupError:
@@ -135,14 +140,23 @@ def _iban_problem(iban: str) -> str | None:
 
 
 def _bank_problem(iban: str) -> str | None:
-    spec = _iban_spec(iban[:2].upper())
+    country = iban[:2].upper()
+    spec = _iban_spec(country)
     if spec is None or len(iban) != spec.iban_length:
         return None
-    places = [spec.positions[one] for one in spec.bic_lookup_components]
-    code = "".join(iban[4:][place.start : place.end] for place in places)
-    if not code or _has_bank(iban[:2].upper(), code):
+    code = "".join([iban[place] for place in _bank_places(country)])
+    if not code or _has_bank(country, code):
         return None
     return f"should name a bank of the list for {iban[:2].upper()}; compare it with the recipient's"
+
+
+@lru_cache(maxsize=256)
+def _bank_places(country: str) -> tuple[slice, ...]:
+    """Return where the code of the bank is in an IBAN of a country that has IBANs."""
+    spec = _iban_spec(country)
+    begins = len("DE89")
+    places = [spec.positions[one] for one in spec.bic_lookup_components]
+    return tuple(slice(begins + place.start, begins + place.end) for place in places)
 
 
 @lru_cache(maxsize=65_536)

@@ -97,6 +97,8 @@ def _in_order(found: Sequence[Broken]) -> Iterator[Broken]:
             yield broken
 
 
+_OF_SHAPE: Final = ("country_iso3", "currency")
+"""Fields of the recipient whose values are part of a shape."""
 _MAX_SHAPES: Final = 4096
 _DOCUMENT: Final = "identity_document"
 _TWO_FIELDS_AT_ONCE: Final = frozenset({kind_of(BankCard), kind_of(RussianAccount)})
@@ -154,12 +156,36 @@ class RuleChecker:
         key, parts = _key_and_parts(wire)
         if not all(map(_has_texts, parts)):
             return None
-        if key not in self._shapes:
-            if len(self._shapes) >= _MAX_SHAPES:
-                self._shapes.clear()
-            self._shapes[key] = self._shape(wire)
-        shape = self._shapes[key]
+        shape = self._shapes[key] if key in self._shapes else self._new_shape(key, wire)
         return None if shape is None or not shape.is_right(parts) else shape.missing
+
+    def missing_in(
+        self, kind: type, parts: tuple[Wire, Wire, Wire], currency: str, wire: Callable[[], Wire]
+    ) -> Sequence[Broken] | None:
+        """Return the rules that a payout breaks by what it lacks; None unless all else is right.
+
+        ``parts`` are the fields of its instrument, recipient and sender, all of them text. Its wire
+        form is made only for the first of its shape. If it is None, `broken` has the reasons.
+        """
+        instrument, recipient, sender = parts
+        key = (
+            *(kind, *instrument, 0, *recipient, 0, *sender),
+            *(recipient.get("country_iso3"), recipient.get("currency"), currency),
+        )
+        for fields in parts:
+            if any(map(_IS_SPACE, fields.values())):
+                return None
+        try:
+            shape = self._shapes[key] if key in self._shapes else self._new_shape(key, wire())
+            return None if shape is None or not shape.is_right(parts) else shape.missing
+        except ImportError:
+            return None
+
+    def _new_shape(self, key: object, wire: Wire) -> _Shape | None:
+        if len(self._shapes) >= _MAX_SHAPES:
+            self._shapes.clear()
+        self._shapes[key] = shape = self._shape(wire)
+        return shape
 
     def _shape(self, wire: Wire) -> _Shape | None:
         """Put together the checks of payouts like this one; None where they aren't so plain."""
@@ -171,20 +197,34 @@ class RuleChecker:
             return None
         missing = missing_fields(request, requirements, Completeness.OF_WHAT_IS_GIVEN)
         own = () if requirements is None else (requirements.instrument_forms,)
-        recipient = () if requirements is None else (requirements.recipient_forms,)
+        recipient_forms = () if requirements is None else (requirements.recipient_forms,)
         tables: tuple[tuple[Forms, ...], ...] = (
             (*own, INSTRUMENT_FORMS.get(request.kind, {})),
-            (*recipient, PARTICIPANT_FORMS),
+            (*recipient_forms, PARTICIPANT_FORMS),
             (PARTICIPANT_FORMS,),
         )
         parts = (request.instrument, *(request.sides[side] or {} for side in SIDES))
+        forms: list[Sequence[Test]] = [
+            tuple(_tests(fields, table)) for fields, table in zip(parts, tables, strict=True)
+        ]
+        lookups: list[Sequence[Test]] = list(self._lookups.tests(request))
+        # The country and the currency of the recipient are the same for the whole shape.
+        recipient: Wire = request.sides["recipient"] or {}
+        same_forms, forms[1] = _split(forms[1])
+        same_lookups, lookups[1] = _split(lookups[1])
+        if not all(holds(recipient[name]) for name, holds in same_forms):
+            return None
+        if any(problem_of(recipient[name]) is not None for name, problem_of in same_lookups):
+            return None
         return _Shape(
-            tuple(_in_order(tuple(missing))),
-            tuple(
-                tuple(_tests(fields, forms)) for fields, forms in zip(parts, tables, strict=True)
-            ),
-            self._lookups.tests(request),
+            tuple(_in_order(tuple(missing))), tuple(map(tuple, forms)), tuple(map(tuple, lookups))
         )
+
+
+def _split(tests: Sequence[Test]) -> tuple[Sequence[Test], Sequence[Test]]:
+    """Return the tests of fields that are part of a shape, and the others."""
+    of_shape = [test for test in tests if test[0] in _OF_SHAPE]
+    return of_shape, [test for test in tests if test[0] not in _OF_SHAPE]
 
 
 def _tests(fields: Wire, tables: tuple[Forms, ...]) -> Iterator[Test]:
@@ -219,6 +259,7 @@ def _key_and_parts(wire: Wire) -> tuple[object, tuple[Wire, Wire, Wire]]:
 
 
 _NO_FIELDS: Final[Mapping[str, Any]] = {}
+_IS_SPACE: Final = str.isspace
 
 
 def _has_texts(fields: Wire) -> bool:

@@ -79,7 +79,7 @@ def test_finer_than_the_currency_is_refused(major) -> None:
         ("12.000", "huf", "write 12000 or 12.00"),
         ("45.000", "clp", "write 45000 or 45"),
         ("1234.560", "usd", "write 1234560 or 1234.56"),
-        ("0.100", "clf", "write 0100 or 0.100"),
+        ("0.100", "clf", "others; write 0.100"),
     ],
 )
 def test_an_amount_that_two_countries_read_differently(major, currency, advice) -> None:

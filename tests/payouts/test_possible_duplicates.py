@@ -17,7 +17,12 @@ from smartglocal_async.emulator import (
     TwiceAnswer,
 )
 from smartglocal_async.journal.states import Event
-from smartglocal_async.payouts.preflight import PossibleDuplicate, payment_digest, seen_rows
+from smartglocal_async.payouts.preflight import (
+    PossibleDuplicate,
+    SeenRows,
+    payment_digest,
+    seen_rows,
+)
 
 START: Final = "session/start/payout"
 AUTOMATIC = emulator.Rules(confirmation=Confirmation.AUTOMATIC)
@@ -172,6 +177,12 @@ def test_digest_of_a_payment(method, digest) -> None:
     assert payment_digest(order_to(method), b"secret").hex() == digest
 
 
+def compared(memory: SeenRows, line: int, order: sg.PayoutOrder):
+    """Return the rows with an earlier key, and those with an earlier payment, after one more."""
+    _ = memory.add(line, order)
+    return memory.compare()
+
+
 @pytest.mark.parametrize(
     ("other", "is_same"),
     [
@@ -188,9 +199,10 @@ def test_the_same_payment(other, is_same) -> None:
     assert (payment_digest(order_to(), b"s") == payment_digest(other, b"s")) is is_same
     assert payment_digest(order_to(), b"s") != payment_digest(order_to(), b"another")
     with seen_rows() as memory:
-        assert memory.same_payment(3, order_to()) is None
-        twin = memory.same_payment(9, other)
-        assert twin == (PossibleDuplicate(first_line=3, line=9, key=other.key) if is_same else None)
+        other = evolve(other, key="k-9")
+        assert compared(memory, 3, order_to()) == ([], [])
+        twin = PossibleDuplicate(first_line=3, line=9, key="k-9")
+        assert compared(memory, 9, other) == ([], [twin] if is_same else [])
 
 
 def test_what_may_differ_in_an_account() -> None:
@@ -202,13 +214,30 @@ def test_what_may_differ_in_an_account() -> None:
 def test_the_same_key() -> None:
     """Each line names the first one; keys and payments are stored separately."""
     with seen_rows() as memory:
-        assert memory.same_key(2, order_to()) is None
-        assert memory.same_payment(2, order_to()) is None
-        assert memory.same_key(3, order_to(key="k-2")) is None
+        assert compared(memory, 2, order_to()) == ([], [])
+        again = PossibleDuplicate(first_line=2, line=3, key="k-2")
+        assert compared(memory, 3, order_to(key="k-2")) == ([], [again])
         for line in (4, 5):
-            twin = memory.same_key(line, order_to(amount=7))
-            assert twin == PossibleDuplicate(first_line=2, line=line, key="k-1")
+            [twin], repeats = compared(memory, line, order_to(amount=7))
+            assert (twin, repeats) == (PossibleDuplicate(first_line=2, line=line, key="k-1"), [])
             assert str(twin) == f"line {line} (key 'k-1') and line 2"
+
+
+@pytest.mark.parametrize("together", [1, 2, 3, 7])
+def test_rows_are_compared_alike_however_many_at_once(together) -> None:
+    """Within a group of rows, and with the groups before it."""
+    keys = ("a", "b", "a", "c", "b", "a", "d")
+    amounts = (1, 2, 1, 1, 3, 9, 2)
+    duplicates, repeats = [], []
+    with seen_rows() as memory:
+        for line, (key, amount) in enumerate(zip(keys, amounts, strict=True), 1):
+            _ = memory.add(line, order_to(key=key, amount=amount))
+            if line % together == 0:
+                found = memory.compare()
+                duplicates, repeats = duplicates + found[0], repeats + found[1]
+        found = memory.compare()
+    assert [(one.first_line, one.line) for one in duplicates + found[0]] == [(1, 3), (2, 5), (1, 6)]
+    assert [(one.first_line, one.line) for one in repeats + found[1]] == [(1, 4), (2, 7)]
 
 
 def test_data_on_the_disk() -> None:
@@ -216,15 +245,16 @@ def test_data_on_the_disk() -> None:
     seen: list[bytes] = []
     for _ in range(2):
         with seen_rows() as memory:
-            assert memory.same_key(2, order_to()) is None
+            assert compared(memory, 2, order_to()) == ([], [])
             seen += [digest for (digest,) in memory._database.execute("SELECT digest FROM seen")]
-    assert [len(digest) for digest in seen] == [16, 16]
-    assert seen[0] != seen[1]
+    assert [len(digest) for digest in seen] == [16] * 4
+    assert len(set(seen)) == 4
 
 
 def test_a_key_that_looks_like_a_payment() -> None:
     """A key that looks like a payment is no payment."""
     token = sg.Recurrent(token="t-1")  # noqa: S106 - no secret
     with seen_rows() as memory:
-        assert memory.same_payment(2, order_to(token)) is None
-        assert memory.same_key(3, order_to(key="('Recurrent', ['T-1'], 10000, 'usd')")) is None
+        assert compared(memory, 2, order_to(token)) == ([], [])
+        looks = "('Recurrent', ['T-1'], 10000, 'usd')"
+        assert compared(memory, 3, order_to(key=looks)) == ([], [])

@@ -577,6 +577,11 @@ RUINED: Final = (
     "'0012345678",
     '="0012345678"',
     "#N/A",
+    "#VALUE!",
+    "n/a",
+    "NULL",
+    "None",
+    "nan",
 )
 
 
@@ -598,6 +603,23 @@ def test_an_identifier_that_a_spreadsheet_ruined(name, text) -> None:
     having(wire, f"{GLOBAL}.{name}", text)
     found = {one.field: one.is_advice for one in broken(START_PAYOUT, wire)}
     assert found[f"{GLOBAL}.{name}"] is False
+
+
+@pytest.mark.parametrize("text", RUINED)
+@pytest.mark.parametrize("name", ["postal_code", "registration_number", "code", "msisdn"])
+def test_a_number_of_the_recipient_that_a_spreadsheet_ruined(name, text) -> None:
+    """Such numbers may have any characters, but not these."""
+    recipient = abroad("JPN", "jpy", **{name: text})
+    wire = wire_of(payout(account(bank_account_number="1"), **recipient))
+    assert fields(START_PAYOUT, wire) == [f"{RECIPIENT}.{name}"]
+
+
+@pytest.mark.parametrize("name", ["bank_account_number", "account_number"])
+def test_an_account_of_zeros(name) -> None:
+    """A program writes them where it has no account."""
+    wire = wire_of(payout(account(bank_account_number="1"), **abroad("JPN", "jpy")))
+    having(wire, f"{GLOBAL}.{name}", "000")
+    assert fields(START_PAYOUT, wire) == [f"{GLOBAL}.{name}"]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from ...payouts.files.rows import FileRow
 from ...payouts.orders import PayoutOrder, PayoutState, counted_by_state, state_of
 from ...payouts.payouts import Payouts
 from ...payouts.protocol import Mode
-from ...payouts.review import Comparison, compare, differing_fields
+from ...payouts.review import MissingRows, differing_fields, missing_rows
 from ..errors import ExitCode
 from ..output import counted
 from ..tables import cell, moment, money, show, table
@@ -281,12 +281,20 @@ class FileInJournal:
     """Whether it is the name of another file with the same content."""
     is_new: bool = False
     """Whether the journal has no payouts."""
+    digest: bytes | None = None
+    """That of the batch, if the journal has the batch."""
+    is_changed: bool = False
+    """Whether the batch was started with other content; then its rows were looked up."""
     started: int = 0
     """Payouts of the batch in the journal."""
+    states: Mapping[PayoutState, int] = field(factory=dict[PayoutState, int])
+    """The states of the file's rows that the batch has, if they were looked up."""
+    missing: MissingRows = field(factory=MissingRows)
+    """Payouts of the batch that the file doesn't have."""
     elsewhere: Mapping[str | None, int]
     """How many rows other batches have, with the same key and the same fields, by batch."""
     new_rows: int = 0
-    """Rows that the journal doesn't have, of a file that isn't a batch yet."""
+    """Rows that the journal doesn't have, of a file whose rows were looked up."""
     repeats: Mapping[str | None, Repeats] = field(factory=dict[str | None, Repeats])
     """New rows that may have been paid under other keys, by the batch that has these."""
     reissued: int = 0
@@ -310,7 +318,7 @@ async def find_file(  # noqa: PLR0913 - what the options of a command say
     """Look up a file in the journal, before anything is paid or written.
 
     Raises:
-        Misuse: its batch was started with another file.
+        Misuse: its batch was started with another key prefix.
         JournalForgot: the results show payouts as paid that the journal lacks.
         JournalUnusable: the journal can't be used.
 
@@ -321,35 +329,42 @@ async def find_file(  # noqa: PLR0913 - what the options of a command say
     journal = journal_of(place)
     async with opened(payouts_of(client, journal, mode), wait) as payouts:
         await _check_results(journal, place, results)
-        is_new = not await journal.entries(1)
-        name, batch = await found_batch(journal, given_batch, file, digest)
-        if batch is None and not is_new:
-            lookup = RowLookup(
-                payouts=payouts, journal=journal, mode=mode, key_prefix=file.key_prefix
-            )
-            return await lookup.through(file, name)
+        return await found_file(payouts, journal, file, given_batch, digest, mode)
+
+
+async def found_file(  # noqa: PLR0913, PLR0917 - what finds it
+    payouts: Payouts,
+    journal: StoredJournal,
+    file: PayoutFile,
+    given_batch: str | None,
+    digest: str,
+    mode: Mode,
+) -> FileInJournal:
+    """Look up a file in an open journal: by its content, else row by row.
+
+    Raises:
+        Misuse: its batch was started with another key prefix.
+
+    """
+    is_new = not await journal.entries(1)
+    name = await name_in(journal, given_batch, file.path.name, digest)
+    batch = await journal.batch(name)
+    own = None if batch is None else batch.digest
+    if is_new or own == bytes.fromhex(digest):
         return FileInJournal(
             batch=name,
+            digest=own,
             is_renamed=batch is not None and given_batch is None and name != file.path.name,
             is_new=is_new,
             started=0 if is_new else sum((await journal.counts(batch=name)).values()),
             elsewhere={},
         )
-
-
-async def found_batch(
-    journal: StoredJournal, given: str | None, file: PayoutFile, digest: str
-) -> tuple[str, Batch | None]:
-    """Return the name of a file's batch, and the batch if the journal has it.
-
-    The name is the given one; else that of the batch with the same content; else the file's.
-
-    Raises:
-        Misuse: the batch was started with another file; the text names the first row that differs.
-
-    """
-    name = await name_in(journal, given, file.path.name, digest)
-    return name, await known_batch(journal, file, name, digest)
+    if batch is not None:
+        await _check_prefix(journal, batch, file)
+    lookup = RowLookup(
+        payouts=payouts, journal=journal, mode=mode, batch=name, key_prefix=file.key_prefix
+    )
+    return evolve(await lookup.through(file), digest=own, is_changed=batch is not None)
 
 
 async def name_in(
@@ -363,25 +378,19 @@ async def name_in(
     return file_name if file_name in same or not same else same[0]
 
 
-async def known_batch(
-    journal: StoredJournal, file: PayoutFile, name: str, digest: str
-) -> Batch | None:
-    """Return the batch of a file; None if the journal doesn't have it yet.
+async def _check_prefix(journal: StoredJournal, batch: Batch, file: PayoutFile) -> None:
+    """Refuse a file whose batch was started with another key prefix.
 
     Raises:
-        Misuse: it was started with another file; the text names the first row that differs.
+        Misuse: it was.
 
     """
-    batch = await journal.batch(name)
-    if batch is None or batch.digest == bytes.fromhex(digest):
-        return batch
     if (prefix := await _prefix_of(journal, batch, file)) is not None:
         option = f"--key-prefix {prefix!r}" if prefix else "no --key-prefix"
         raise Misuse(
-            f"{file.path}: the batch {name!r} was started with {option}; nothing was sent: "
+            f"{file.path}: the batch {batch.name!r} was started with {option}; nothing was sent: "
             f"continue with {option}, or pay the file as another batch with --batch NAME"
         )
-    raise Misuse(_changed(file, name, await compare(file, journal, name)))
 
 
 async def _prefix_of(journal: StoredJournal, batch: Batch, file: PayoutFile) -> str | None:
@@ -399,30 +408,19 @@ async def _prefix_of(journal: StoredJournal, batch: Batch, file: PayoutFile) -> 
     return None
 
 
-def _changed(file: PayoutFile, name: str, found: Comparison) -> str:
-    problem = f"{file.path}: isn't the file that the batch {name!r} was started with"
-    if found.is_same:
-        rows = counted(found.begun, "row")
-        differs = f"all {rows} that were started are unchanged; others, or the layout, changed"
-    else:
-        differs = str(found)
-    if found.fields:
-        advice = "restore the row: its key pays one order. Another debt needs another key"
-    else:
-        advice = (
-            "restore the file, or pay it as another batch with --batch NAME: rows whose keys the "
-            "journal has are not paid again"
-        )
-    return f"{problem}: {differs}; nothing was sent; {advice}"
-
-
 @define(eq=False, kw_only=True)
 class RowLookup:
-    """Looks up the rows of a file in the journal, which doesn't have its batch yet."""
+    """Looks up the rows of a file in the journal, which doesn't have this content as a batch."""
 
     payouts: Payouts
     journal: StoredJournal
     mode: Mode
+    batch: str
+    """The name of the file's payouts."""
+    states: Counter[PayoutState] = field(factory=Counter[PayoutState])
+    """Of the unchanged rows that the batch has."""
+    changed: int = 0
+    """Rows that the batch has, and that were changed."""
     elsewhere: Counter[str | None] = field(factory=Counter[str | None])
     used: list[UsedKey] = field(factory=list[UsedKey])
     used_count: int = 0
@@ -461,8 +459,12 @@ class RowLookup:
                 self.reissued += 1
             return order, None
         if differs := _differs(order, entry, self.journal.secret, self.mode):
+            self.changed += entry.batch == self.batch
             return None, UsedKey(line=row.line, entry=entry, differs=differs)
-        self.elsewhere[entry.batch] += 1
+        if entry.batch == self.batch:
+            self.states[state_of(entry.step)] += 1
+        else:
+            self.elsewhere[entry.batch] += 1
         return None, None
 
     async def _is_reissued(self, order: PayoutOrder) -> bool:
@@ -473,14 +475,19 @@ class RowLookup:
         is_same = not differing_fields(evolve(order, key=key), entry, self.journal.secret)
         return is_same and state_of(entry.step) not in _NOT_PAID
 
-    async def through(self, file: PayoutFile, name: str) -> FileInJournal:
-        """Look up all rows."""
+    async def through(self, file: PayoutFile) -> FileInJournal:
+        """Look up all rows, and the rows of the batch that the file doesn't have."""
         for some in in_groups(file.rows(), _PAGE_ROWS):
             await self.take(some)
-        started = self.elsewhere.pop(name, 0)
+        started = sum(self.states.values())
+        missing = MissingRows()
+        if sum((await self.journal.counts(batch=self.batch)).values()) > started + self.changed:
+            missing = await missing_rows(file, self.journal, self.batch)
         return FileInJournal(
-            batch=name,
+            batch=self.batch,
             started=started,
+            states=self.states,
+            missing=missing,
             elsewhere=self.elsewhere,
             used=tuple(self.used),
             used_count=self.used_count,

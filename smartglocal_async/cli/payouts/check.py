@@ -1,63 +1,214 @@
 """``payouts check``: checks a file of payouts, without credentials and without sending anything."""
 
-from collections.abc import Callable, Iterable, Mapping
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import asdict
+from attrs import asdict, evolve
 from rich.console import Console
 
 from ...errors import InvalidRequest
 from ...models.money import Amount, AmountDetails
-from ...payouts.files import PayoutFile, Problem
-from ...payouts.files.file_format import FileFormat, read_format
+from ...payouts.files import PayoutFile
+from ...payouts.files.file_format import (
+    DELIMITERS,
+    KINDS,
+    SIGNS,
+    FileFormat,
+    folded,
+    read_format,
+)
 from ...payouts.files.payout_file import with_names_of
-from ...payouts.preflight import PossibleDuplicate, Preflight
+from ...payouts.files.template import (
+    TEMPLATE_KINDS,
+    TemplateKind,
+    payout_template,
+    template_columns,
+)
+from ...payouts.preflight import PossibleDuplicate, Preflight, ProblemGroup
 from ...payouts.preflight import check as check_orders
 from ...payouts.stop_rules import StopOn
-from ..errors import ExitCode, reader_may_leave, version_in_use
+from ..errors import ExitCode, named, reader_may_leave, version_in_use
 from ..options import amounts
-from ..output import counted, write_json
+from ..output import counted, remark, write_json
 from ..tables import cell, console, money, show, table
-from .commands import CheckOptions, PayOptions, SubmitOptions
+from .commands import CheckOptions, PayOptions, SubmitOptions, TemplateOptions
+from .options import FormatOptions
 
 EXPECT: Final = "--expect-total"
 PREFIX: Final = "--key-prefix"
 SPEND: Final = "--spend-limit"
+_OUTPUT: Final = "--output"
+_MAX_ALIKE: Final = 10
+"""Problems of a kind that are listed row by row."""
 
 
 def check(options: CheckOptions) -> ExitCode:
     """Check a file, and show what was found."""
     totals = amounts(EXPECT, options.expect_total) or None
-    file = file_of(options.file, options.key_prefix, options.format_file)
+    file = file_of(options.file, options.key_prefix, options)
     found = check_orders(file, expect_total=totals, max_problems=options.max_listed)
     with reader_may_leave():
         if options.as_json:
-            write_json(facts(found))
+            write_json({"read_as": _recognised(file).words, **facts(found)})
         else:
             show_format(file)
             show_preflight(found)
     return ExitCode.DONE if found.is_fit else ExitCode.FAILED
 
 
-def file_of(path: Path, key_prefix: str | None, format_file: Path | None = None) -> PayoutFile:
+def template(options: TemplateOptions) -> None:
+    """Write a file of payouts to fill in.
+
+    Raises:
+        InvalidRequest: there is no such country, or the file can't be a template.
+        Misuse: a workbook needs XlsxWriter.
+        OSError: the file exists, or can't be written.
+
+    """
+    output = options.output
+    kind = _template_kind(options)
+    if kind == "xlsx" and output is None:
+        raise InvalidRequest(_OUTPUT, "is needed for a workbook")
+    with named({"country": "--country"}):
+        columns = template_columns(options.country)
+        content = payout_template(options.country, kind)
+    if output is not None:
+        with output.open("xb") as file:  # One that is there may be filled in already.
+            _ = file.write(content)
+    if options.as_json:
+        path = None if output is None else str(output)
+        write_json({"format": kind, "output": path, "columns": [asdict(one) for one in columns]})
+    elif output is None:
+        _ = sys.stdout.write(content.decode("utf-8-sig").replace("\r\n", "\n"))
+    else:
+        needed = ", ".join(one.name for one in columns if one.is_needed)
+        remark(f"{output}: {counted(len(columns), 'column')}; each row needs {needed}")
+        remark(f"next: {shlex.join(['smartglocal', 'payouts', 'check', str(output)])}")
+
+
+def _template_kind(options: TemplateOptions) -> TemplateKind:
+    suffix = "" if options.output is None else options.output.suffix.lower().removeprefix(".")
+    if suffix in TEMPLATE_KINDS and options.file_format not in {None, suffix}:
+        raise InvalidRequest(_OUTPUT, f"ends in .{suffix}, and --format is {options.file_format}")
+    if suffix and suffix not in TEMPLATE_KINDS:
+        raise InvalidRequest(_OUTPUT, "expected a name that ends in .csv or .xlsx")
+    return options.file_format or ("xlsx" if suffix == "xlsx" else "csv")
+
+
+_TEXTS: Final = frozenset({"csv", "jsonl"})
+_WORKBOOKS: Final = frozenset({"xlsx", "xls", "ods"})
+_TABLES: Final = _WORKBOOKS | {"csv"}
+_FORMAT_OPTIONS: Final[Mapping[str, tuple[str, frozenset[str], str]]] = {
+    "kind": ("--kind", frozenset(KINDS), ""),
+    "encoding": ("--encoding", _TEXTS, "its encoding is part of its format"),
+    "delimiter": ("--delimiter", frozenset({"csv"}), "its cells have no delimiter"),
+    "decimal": ("--decimal", _TABLES, "its amounts have a decimal point"),
+    "sheet": ("--sheet", _WORKBOOKS, "it has no sheets"),
+    "columns": ("--map", _TABLES, "it has no columns"),
+    "ignored": ("--ignore-column", _TABLES, "it has no columns"),
+}
+"""Field of a format -> its option, the kinds of file that have it, and why others don't."""
+_ALL_OPTIONS: Final = tuple(option for option, _, _ in _FORMAT_OPTIONS.values())
+
+
+CHARACTERS: Final[Mapping[str, str]] = {
+    **{name.removesuffix("s"): sign for sign, name in DELIMITERS.items()},
+    **{name.removeprefix("decimal "): sign for sign, name in SIGNS.items()},
+}
+"""Names under which a delimiter or a decimal sign may be given."""
+
+
+def file_of(path: Path, key_prefix: str | None, given: FormatOptions) -> PayoutFile:
     """Return the file, with the prefix of its keys and what is given of its format.
 
     Raises:
-        InvalidRequest: the prefix or the format is invalid.
+        InvalidRequest: the prefix or the format is invalid, or an option doesn't fit the file.
         InvalidCredentials: the environment has an API version that doesn't exist.
-        OSError: the file of the format can't be read.
+        OSError: the file, or that of the format, can't be read.
 
     """
     if key_prefix == "":
         raise InvalidRequest(PREFIX, "is empty; leave the option out")
-    how = FileFormat() if format_file is None else read_format(format_file)
+    how = format_of(given)
     try:
         file = PayoutFile(path, format=how, key_prefix=key_prefix or "")
     except InvalidRequest as error:
         raise InvalidRequest(PREFIX, error.problem) from None
-    return with_names_of(version_in_use(), file)
+    file = with_names_of(version_in_use(), file)
+    _check_fits(file, given)
+    return file
+
+
+def format_of(given: FormatOptions) -> FileFormat:
+    """Return the format of ``--format``, with the options for single fields in it.
+
+    Raises:
+        InvalidRequest: the file of the format or an option is invalid.
+        OSError: the file of the format can't be read.
+
+    """
+    how = FileFormat() if given.format_file is None else read_format(given.format_file)
+    for name, value in _fields_of(given, how):
+        try:
+            how = evolve(how, **{name: value})
+        except InvalidRequest as error:
+            raise InvalidRequest(_FORMAT_OPTIONS[name][0], error.problem) from None
+    return how
+
+
+def _fields_of(given: FormatOptions, how: FileFormat) -> Iterator[tuple[str, Any]]:
+    """Yield the fields of a format that options give; they override those of the file."""
+    for name in ("kind", "encoding", "sheet"):
+        if (text := getattr(given, name)) is not None:
+            yield name, text
+    for name in ("delimiter", "decimal"):
+        if (text := getattr(given, name)) is not None:
+            yield name, CHARACTERS.get(text, text)
+    if given.columns:
+        yield "columns", {**how.columns, **_mapping(given.columns)}
+    if given.ignored:
+        yield "ignored", how.ignored.union(given.ignored)
+
+
+def _mapping(texts: Iterable[str]) -> dict[str, str]:
+    """Return column -> field, from texts such as ``Betrag=amount``."""
+    found: dict[str, str] = {}
+    option = _FORMAT_OPTIONS["columns"][0]
+    for text in texts:
+        # The name of a column may have an equals sign.
+        column, _, meaning = (part.strip() for part in text.rpartition("="))
+        if not (column and meaning):
+            raise InvalidRequest(option, "expected COLUMN=FIELD, such as 'Betrag=amount'")
+        if folded(column) in map(folded, found):
+            raise InvalidRequest(option, f"has the column {column!r} twice")
+        found[column] = meaning
+    return found
+
+
+def _check_fits(file: PayoutFile, given: FormatOptions) -> None:
+    """Refuse an option that has no meaning for the kind of the file.
+
+    Raises:
+        InvalidRequest: there is one.
+
+    """
+    options = {name for name in _FORMAT_OPTIONS if getattr(given, name)}
+    kind = _recognised(file).kind if options else None
+    for name in options if kind is not None else ():
+        option, kinds, words = _FORMAT_OPTIONS[name]
+        if kind not in kinds:
+            raise InvalidRequest(option, f"{file.path} is read as {kind}: {words}")
+
+
+def _recognised(file: PayoutFile) -> FileFormat:
+    """Return how a file is read; empty if it can't be read, which is among its problems."""
+    with suppress(InvalidRequest):
+        return file.recognise()
+    return FileFormat()
 
 
 def checked(
@@ -84,10 +235,16 @@ def facts(found: Preflight) -> dict[str, Any]:
 
 
 def show_format(file: PayoutFile) -> None:
-    """Show how a file is read; a file that can't be read is among the problems."""
-    with suppress(InvalidRequest):
-        words = f"read as {file.recognise().words}"
-        console().print(cell(words), soft_wrap=True)
+    """Show how a file is read, and the options that change it.
+
+    A file that can't be read is among the problems.
+    """
+    found = _recognised(file)
+    options = [option for option, kinds, _ in _FORMAT_OPTIONS.values() if found.kind in kinds]
+    if found.kind is not None:
+        console().print(cell(f"read as {found.words}"), soft_wrap=True)
+    advice = f"to read it otherwise: {', '.join(options or _ALL_OPTIONS)}"
+    console().print(cell(advice), soft_wrap=True)
 
 
 def show_preflight(found: Preflight) -> None:
@@ -99,22 +256,40 @@ def show_preflight(found: Preflight) -> None:
         shown.add_row(cell(money(Amount(units, currency))))
     if shown.row_count:
         show(screen, shown)
-    _problems(screen, "Problems", found.problems, found.problem_count)
+    _problems(screen, "Problems", found, is_advice=False)
     _duplicates(screen, "Repeated keys", found.duplicates, found.duplicate_count)
     _duplicates(screen, "Repeated recipient and amount", found.repeats, found.repeat_count)
-    _problems(screen, "Advice; the provider may accept these", found.advice, found.advice_count)
+    _problems(screen, "Advice; the provider may accept these", found, is_advice=True)
     for currency, units in found.differences.items():
         words = f"the total in {currency.upper()} is off by {money(Amount(units, currency))}"
         screen.print(cell(words, "red"), soft_wrap=True)
     screen.print(_verdict(found), soft_wrap=True)
 
 
-def _problems(screen: Console, title: str, problems: Iterable[Problem], count: int) -> None:
+def _problems(screen: Console, title: str, found: Preflight, *, is_advice: bool) -> None:
+    """Show the problems row by row; those of many rows in one line for each kind."""
+    problems = found.advice if is_advice else found.problems
+    count = found.advice_count if is_advice else found.problem_count
+    groups = [group for group in found.groups if group.is_advice is is_advice]
+    if count > len(problems) or any(group.count > _MAX_ALIKE for group in groups):
+        _groups(screen, title, groups)
+        return
+
     def rows(add: Callable[..., None]) -> None:
         for one in problems:
             add(cell(one.line), cell(one.column or ""), cell(one.words))
 
     _listed(screen, title, ("Line", "Column", "What is wrong"), rows, count)
+
+
+def _groups(screen: Console, title: str, groups: Sequence[ProblemGroup]) -> None:
+    def rows(add: Callable[..., None]) -> None:
+        for one in groups:
+            words = one.problem if one.page is None else f"{one.problem} ({one.page})"
+            add(*map(cell, (f"{one.count:,}", one.first_line, one.column or "", words)))
+
+    columns = ("Rows", "First line", "Column", "What is wrong")
+    _listed(screen, title, columns, rows, len(groups))
 
 
 def _duplicates(

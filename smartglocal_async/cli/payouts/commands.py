@@ -14,9 +14,10 @@ from .options import (
     BatchName,
     Confirm,
     Deadline,
+    Delimiter,
     ExpectTotal,
     File,
-    FormatFile,
+    FormatOptions,
     JournalPlace,
     KeyPrefix,
     OptionalFile,
@@ -48,7 +49,7 @@ journal = typer.Typer(
 
 
 @command(payouts, "check", "payouts.check:check")
-class CheckOptions:
+class CheckOptions(FormatOptions):
     """Check a file of payouts before paying it.
 
     Shows totals, invalid rows and repeated keys. Nothing is sent, and no credentials are needed.
@@ -57,7 +58,6 @@ class CheckOptions:
 
     file: File
     key_prefix: KeyPrefix = None
-    format_file: FormatFile = None
     expect_total: ExpectTotal = None
     max_listed: Annotated[
         int, typer.Option(min=1, metavar="N", help="How many problems of a kind to list.")
@@ -65,8 +65,39 @@ class CheckOptions:
     as_json: AsJson = False
 
 
+@command(payouts, "template", "payouts.check:template")
+class TemplateOptions:
+    """Write a file to fill in, with the columns of a country.
+
+    In the workbook the columns of identifiers are text, so that a spreadsheet keeps leading zeros,
+    and a second sheet explains each column. Nothing is sent, and no credentials are needed.
+    """
+
+    country: Annotated[
+        str | None,
+        typer.Option(
+            "--country",
+            metavar="COUNTRY",
+            help="Country of the recipients' accounts: a code, such as GBR, or a name. By default "
+            "the columns of any account abroad.",
+            show_default=False,
+        ),
+    ] = None
+    file_format: Annotated[
+        Literal["csv", "xlsx"] | None,
+        typer.Option(
+            "--format",
+            help="CSV, or an Excel workbook (extra files). By default the suffix of --output, "
+            "else csv.",
+            show_default=False,
+        ),
+    ] = None
+    output: OptionalOutput = None
+    as_json: AsJson = False
+
+
 @command(payouts, "pay", "payouts.pay:pay")
-class PayOptions:
+class PayOptions(FormatOptions):
     """Check a file, ask, then pay each payout at most once.
 
     After an interruption or a crash, run it again: settled payouts are not paid again. The first
@@ -83,7 +114,6 @@ class PayOptions:
     server: Server = None
     batch: BatchName = None
     key_prefix: KeyPrefix = None
-    format_file: FormatFile = None
     results: Results = None
     confirm: Confirm = "manual"
     concurrency: Concurrency = 64
@@ -109,7 +139,7 @@ class PayOptions:
 
 
 @command(payouts, "submit", "payouts.submit:submit")
-class SubmitOptions:
+class SubmitOptions(FormatOptions):
     """Store a file in a journal, for any number of workers to pay.
 
     Nothing is sent. Like `pay`, it checks the whole file and asks first. Submitting the file again
@@ -129,7 +159,6 @@ class SubmitOptions:
     server: Server = None
     batch: BatchName = None
     key_prefix: KeyPrefix = None
-    format_file: FormatFile = None
     confirm: Confirm = "manual"
     expect_total: ExpectTotal = None
     spend_limit: SpendLimit = None
@@ -166,7 +195,7 @@ class WorkOptions:
 
 
 @command(payouts, "settle", "payouts.pay:settle")
-class SettleOptions:
+class SettleOptions(FormatOptions):
     """Settle the open payouts of a journal; start no new ones.
 
     Those of FILE, of a --batch, or of the whole journal. A payout that has to be started again
@@ -179,7 +208,6 @@ class SettleOptions:
     server: Server = None
     batch: BatchName = None
     key_prefix: KeyPrefix = None
-    format_file: FormatFile = None
     results: Results = None
     confirm: Confirm = "manual"
     concurrency: Concurrency = 16
@@ -307,14 +335,7 @@ class ReconcileOptions:
             "typeOfPayment. '' if the report has payouts only.",
         ),
     ] = None
-    delimiter: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CHARACTER",
-            help="Between the columns of a CSV; default: recognised.",
-            show_default=False,
-        ),
-    ] = None
+    delimiter: Delimiter = None
     output: Annotated[
         Path | None,
         typer.Option(

@@ -1,19 +1,26 @@
 """Reports what the journal has of a file, before the question whether to pay it."""
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from attrs import evolve
+
+from ...errors import Misuse
+from ...journal.entries import Batch
 from ...models.money import Amount
-from ...payouts.orders import state_of
+from ...payouts.orders import PayoutState, state_of
+from ...payouts.review import MissingRows
 from ..errors import CommandFailed, ExitCode, reader_may_leave
 from ..output import counted, printable, remark
 from ..tables import cell, console, moment, money, show, table
 from .batches import FileInJournal, UsedKey, utc
 from .check import PREFIX
-from .journals import shown
+from .journals import StoredJournal, shown
 
+_OTHER_FILE: Final = "isn't the file that the batch"
 _MAX_BATCHES: Final = 5
 _RECENT_SECONDS: Final = 5 * 86_400.0
 _SPANS: Final = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
@@ -23,11 +30,16 @@ def report_known(known: FileInJournal, path: Path, journal: str, *, as_json: boo
     """Print to standard error what the journal has of a file; refuse keys of other payouts.
 
     Raises:
-        CommandFailed: rows have keys of other payouts; they are listed on standard output.
+        CommandFailed: rows have keys of other payouts, and are listed on standard output; or
+            payouts of its batch that were paid, or may be, are missing.
 
     """
     if known.used_count:
         raise _in_use(known, path, journal, as_json=as_json)
+    if known.missing.count:
+        raise _another_file(known, path)
+    if known.is_changed:
+        remark(printable(f"{path} was changed since its batch was started: {_rows_in(known)}"))
     if known.is_new:
         remark(f"the journal {shown(journal)} is new: it has no earlier payouts")
     if known.is_renamed:
@@ -46,6 +58,30 @@ def report_known(known: FileInJournal, path: Path, journal: str, *, as_json: boo
                 "not paid again"
             )
         )
+
+
+async def is_continued(journal: StoredJournal, known: FileInJournal, digest: str) -> bool:
+    """Return whether the batch of a file is there, with the file's content.
+
+    Raises:
+        Misuse: another process wrote the batch since it was looked up.
+
+    """
+    batch = await journal.batch(known.batch)
+    own = None if batch is None else batch.digest
+    if own not in {known.digest, bytes.fromhex(digest)}:
+        raise Misuse(
+            f"another process changed the batch {known.batch!r} meanwhile; nothing was sent: run "
+            "the command again"
+        )
+    return own == bytes.fromhex(digest)
+
+
+def with_left_out(batch: Batch, missing: MissingRows) -> Batch:
+    """Return a batch with the payouts that its file doesn't have any more."""
+    totals = Counter(batch.totals)
+    totals.update(missing.closed_totals)
+    return evolve(batch, rows=batch.rows + missing.closed, totals=dict(totals))
 
 
 def report_repeats(
@@ -119,6 +155,52 @@ def _place(name: str | None) -> str:
     return "no batch" if name is None else f"the batch {name!r}"
 
 
+def _rows_in(known: FileInJournal) -> str:
+    """Return a text about the rows of a file that was changed since its batch was started."""
+    is_open = known.states.get(PayoutState.OPEN, 0)
+    unknown = known.states.get(PayoutState.UNKNOWN, 0)
+    settled = known.started - is_open - unknown
+    new = counted(known.new_rows, "row")
+    parts = [f"{new} {'is' if known.new_rows == 1 else 'are'} new"]
+    parts += [f"{settled:,} settled, and not paid again"] if settled else []
+    parts += [f"{is_open:,} open"] if is_open else []
+    parts += [f"{unknown:,} unknown"] if unknown else []
+    closed = known.missing.closed
+    parts += [f"{closed:,} that failed or were cancelled left out"] if closed else []
+    return "; ".join(parts)
+
+
+def _changed_rows(known: FileInJournal, path: Path) -> str:
+    first, more = known.used[0], known.used_count - 1
+    others = f" and {counted(more, 'other row')}" if more else ""
+    return (
+        f"{path}: {_OTHER_FILE} {known.batch!r} was started with: line {first.line} (key "
+        f"{first.entry.key!r}) differs in {', '.join(first.differs)}{others}; nothing was sent. "
+        "Restore the row: its key pays one order, and another payment needs another key. Rows may "
+        "be added, and sorted anew"
+    )
+
+
+def _another_file(known: FileInJournal, path: Path) -> CommandFailed:
+    missing = known.missing
+    first = missing.first[0]
+    message = (
+        f"{path}: {_OTHER_FILE} {known.batch!r} was started with: "
+        f"{counted(missing.count, 'payout')} of the batch {'is' if missing.count == 1 else 'are'} "
+        f"missing from it, such as {first.key!r}, which is {state_of(first.step).value}; nothing "
+        "was sent. Restore the rows, or pay the file as "
+        "another batch with --batch NAME: rows whose keys the journal has are not paid again. "
+        "To leave out a payout for which nothing was sent: `payouts cancel KEY`"
+    )
+    facts = {
+        "type": "RowsMissing",
+        "message": message,
+        "missing": [{"key": one.key, "state": state_of(one.step).value} for one in missing.first],
+        "missing_count": missing.count,
+    }
+    return CommandFailed(ExitCode.MISUSE, message, facts)
+
+
 def _in_use(known: FileInJournal, path: Path, journal: str, *, as_json: bool) -> CommandFailed:
     if not as_json:
         with reader_may_leave():
@@ -140,6 +222,8 @@ def _in_use(known: FileInJournal, path: Path, journal: str, *, as_json: bool) ->
         f"{shown(journal)} has for another payout; the first is line {first.line}: the key "
         f"{first.entry.key!r} {_use_of(first)}; nothing was sent. {advice}"
     )
+    if known.is_changed:
+        message = _changed_rows(known, path)
     facts = {
         "type": "KeyReused",
         "message": message,

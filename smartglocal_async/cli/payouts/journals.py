@@ -33,6 +33,7 @@ from ...settings import AttemptDetails, Credentials, Settings, read_credentials,
 from ..errors import CommandFailed, ExitCode, named
 from ..output import printable, remark
 from ..signals import run_async
+from .options import FormatOptions
 
 _SCHEMES: Final = ("postgres://", "postgresql://")
 OPTION: Final = "--journal"
@@ -507,7 +508,7 @@ def next_command(  # noqa: PLR0913 - the options that a next command may need
     journal: str,
     server: str | None,
     key_prefix: str | None = None,
-    format_file: Path | None = None,
+    how: FormatOptions | None = None,
     batch: str | None = None,
     confirm: str = _MANUAL,
 ) -> str:
@@ -515,7 +516,7 @@ def next_command(  # noqa: PLR0913 - the options that a next command may need
     words = ["smartglocal", "payouts", *verb.split(), *arguments]
     words += journal_options(journal, server)
     words += ["--key-prefix", key_prefix] if key_prefix else []
-    words += ["--format", str(format_file)] if format_file is not None else []
+    words += [] if how is None else how.words
     words += ["--batch", batch] if batch is not None else []
     words += ["--confirm", confirm] if confirm != _MANUAL else []
     words += ["--server", server] if server is not None else []

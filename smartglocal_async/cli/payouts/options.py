@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import typer
+from attrs import frozen
 
 JOURNAL_VARIABLE: Final = "SMARTGLOCAL_JOURNAL"
 """Names the journal of all commands, as `--journal` does for one."""
@@ -76,10 +77,85 @@ FormatFile = Annotated[
         "--format",
         metavar="PATH",
         help="TOML file that says how FILE is read where that can't be recognised: kind, encoding, "
-        "delimiter, decimal, sheet, columns, ignored.",
+        "delimiter, decimal, sheet, columns, ignored. The options for one of these override it.",
         show_default=False,
     ),
 ]
+_delimiter = typer.Option(
+    "--delimiter",
+    metavar="CHARACTER",
+    help="Between the columns of a CSV: a comma, semicolon, bar, or the word tab.",
+)
+Delimiter = Annotated[str | None, _delimiter]
+
+
+@frozen(kw_only=True, repr=False)
+class FormatOptions:
+    """How FILE is read, where that can't be recognised."""
+
+    format_file: FormatFile = None
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--kind",
+            metavar="NAME",
+            help="csv, jsonl, xlsx, xls, ods or pain.001.",
+            show_default=False,
+        ),
+    ] = None
+    encoding: Annotated[
+        str | None,
+        typer.Option(
+            "--encoding",
+            metavar="NAME",
+            help="Encoding of a text file, such as cp1252 or utf-16.",
+            show_default=False,
+        ),
+    ] = None
+    delimiter: Delimiter = None
+    decimal: Annotated[
+        str | None,
+        typer.Option(
+            "--decimal",
+            metavar="CHARACTER",
+            help="Decimal sign of the amounts: a point or a comma; the other one separates "
+            "thousands.",
+            show_default=False,
+        ),
+    ] = None
+    sheet: Annotated[
+        str | None,
+        typer.Option("--sheet", metavar="NAME", help="Sheet of a workbook.", show_default=False),
+    ] = None
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="COLUMN=FIELD",
+            help="Field that a column of FILE means, such as 'Betrag=amount'; may be repeated.",
+        ),
+    ] = None
+    ignored: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ignore-column",
+            metavar="COLUMN",
+            help="Column of FILE that isn't read; may be repeated.",
+        ),
+    ] = None
+
+    @property
+    def words(self) -> list[str]:
+        """The options as the next command needs them."""
+        given = [("--format", None if self.format_file is None else str(self.format_file))]
+        given += [("--kind", self.kind), ("--encoding", self.encoding)]
+        given += [("--delimiter", self.delimiter), ("--decimal", self.decimal)]
+        given += [("--sheet", self.sheet)]
+        given += [("--map", text) for text in self.columns or ()]
+        given += [("--ignore-column", text) for text in self.ignored or ()]
+        return [word for name, text in given if text is not None for word in (name, text)]
+
+
 Results = Annotated[
     Path | None,
     typer.Option(

@@ -25,13 +25,18 @@ from ...payouts.orders import PayoutOrder, PayoutOutcome, PayoutState
 from ...payouts.payouts import Payouts
 from ...payouts.preflight import Preflight
 from ...payouts.protocol import Mode
-from ...payouts.stop_rules import StopOn, on_signals
+from ...payouts.stop_rules import StopOn, ending_signals, on_signals
 from ...retry import Timing
 from ..errors import ExitCode, message_of, reader_may_leave
 from ..options import amounts
 from ..output import complain, remark
 from ..signals import run_async, sigterm_interrupts
-from .batches import find_batch, find_file, found_batch, known_batch
+from .batches import (
+    FileInJournal,
+    find_batch,
+    find_file,
+    found_file,
+)
 from .check import (
     EXPECT,
     PREFIX,
@@ -44,7 +49,7 @@ from .check import (
     stop_rules,
 )
 from .commands import PayOptions, SettleOptions
-from .duplicates import report_known, report_repeats
+from .duplicates import is_continued, report_known, report_repeats, with_left_out
 from .journals import (
     Reachability,
     StoredJournal,
@@ -120,8 +125,7 @@ class Run:
     async def _take_all(
         self, outcomes: AsyncGenerator[PayoutOutcome]
     ) -> SmartGlocalError | OSError | None:
-        signals = (signal.SIGINT, signal.SIGTERM)
-        with on_signals(signals, self._stop), progress_bar(self.totals) as advance:
+        with on_signals(ending_signals(), self._stop), progress_bar(self.totals) as advance:
             try:
                 async with aclosing(outcomes) as settled:
                     async for outcome in settled:
@@ -189,7 +193,7 @@ class PayPlan:
         _check_rate(options.rate)
         return cls(
             options=options,
-            file=file_of(options.file, options.key_prefix, options.format_file),
+            file=file_of(options.file, options.key_prefix, options),
             journal=place_of(options.journal, options.file, options.server),
             batch=batch_of(options.batch, options.file),
             results=results_of(options.results, options.file),
@@ -231,7 +235,7 @@ class PayPlan:
             journal=self.journal,
             server=self.options.server,
             key_prefix=self.options.key_prefix,
-            format_file=self.options.format_file,
+            how=self.options,
             batch=None if self.batch == batch_of(None, self.options.file) else self.batch,
             confirm=self.options.confirm,
         )
@@ -295,7 +299,7 @@ def _pay(plan: PayPlan, original: PayoutFile) -> ExitCode:
     if original.digest() != digest:
         raise Misuse(f"{options.file}: was changed during the check; run the command again")
     with interrupt_named(plan.again):
-        ended = run_async(run_plan(client, plan, digest, found, reachability, known.is_new))
+        ended = run_async(run_plan(client, plan, digest, found, reachability, known))
     if _is_changed(original, digest):
         remark(f"{options.file}: was changed during the run; it was paid as it was checked")
     with reader_may_leave():
@@ -316,12 +320,12 @@ async def run_plan(  # noqa: PLR0913, PLR0917 - what the checks before it found
     digest: str,
     found: Preflight,
     reachability: Reachability,
-    is_new: bool,  # noqa: FBT001 - of the journal, as it was looked up
+    known: FileInJournal,
 ) -> RunEnd:
     """Pay a file that was checked.
 
     Raises:
-        Misuse: its batch was started with another file.
+        Misuse: another process changed its batch since it was looked up.
         JournalUnusable: the journal can't be used.
         OSError: the results can't be written.
 
@@ -333,22 +337,18 @@ async def run_plan(  # noqa: PLR0913, PLR0917 - what the checks before it found
         client,
         opened(payouts_of(client, journal, plan.mode), options.wait) as payouts,
     ):
-        batch = await known_batch(journal, file, plan.batch, digest)
+        written = Batch(
+            name=plan.batch, digest=bytes.fromhex(digest), rows=found.count, totals=found.totals
+        )
+        is_same = await is_continued(journal, known, digest)
         with ResultsFile(plan.results) as results:
-            if batch is None:
-                _ = await journal.put_batch(
-                    Batch(
-                        name=plan.batch,
-                        digest=bytes.fromhex(digest),
-                        rows=found.count,
-                        totals=found.totals,
-                    )
-                )
+            if not is_same:
+                _ = await journal.put_batch(with_left_out(written, known.missing))
             run = Run(
                 payouts=payouts,
                 journal=journal,
                 journal_name=plan.journal,
-                is_new=is_new,
+                is_new=known.is_new,
                 server=options.server,
                 batch=plan.batch,
                 results=results,
@@ -419,7 +419,7 @@ class SettlePlan:
             journal=self.journal,
             server=self.options.server,
             key_prefix=self.options.key_prefix,
-            format_file=self.options.format_file,
+            how=self.options,
             batch=None if is_default else self.batch,
             confirm=self.options.confirm,
         )
@@ -430,13 +430,11 @@ def settle(options: SettleOptions) -> ExitCode:
     with sigterm_interrupts():
         above_zero("--deadline", options.deadline)
         file, batch = options.file, options.batch
-        for name, value in (
-            ("--results", options.results),
-            (PREFIX, options.key_prefix),
-            ("--format", options.format_file),
-        ):
-            if file is None and value is not None:
-                raise InvalidRequest(name, "goes with FILE")
+        if file is None:
+            given = [("--results", options.results), (PREFIX, options.key_prefix)]
+            names = [name for name, value in given if value is not None] + options.words
+            if names:
+                raise InvalidRequest(names[0], "goes with FILE")
         plan = SettlePlan(
             options=options,
             journal=place_of(options.journal, file, options.server),
@@ -457,7 +455,7 @@ async def _settled(client: SmartGlocal, plan: SettlePlan, reachability: Reachabi
     options, journal = plan.options, journal_of(plan.journal, may_make=False)
     mode = Mode(options.confirm)
     async with client, opened(payouts_of(client, journal, mode), options.wait) as payouts:
-        batch, orders = await _orders(journal, plan)
+        batch, orders = await _orders(payouts, journal, plan)
         with nullcontext() if plan.results is None else ResultsFile(plan.results) as results:
             run = Run(
                 payouts=payouts,
@@ -484,22 +482,26 @@ async def _settled(client: SmartGlocal, plan: SettlePlan, reachability: Reachabi
 
 
 async def _orders(
-    journal: StoredJournal, plan: SettlePlan
+    payouts: Payouts, journal: StoredJournal, plan: SettlePlan
 ) -> tuple[str | None, dict[str, PayoutOrder]]:
     """Return the batch to settle, and the orders of its open payouts that the file has.
 
     Raises:
-        Misuse: there is no such batch, or it was started with another file.
+        Misuse: there is no such batch.
+        CommandFailed: rows that were started have been changed.
 
     """
     if plan.options.file is None:
         _ = await find_batch(journal, plan.batch, plan.journal)
         return plan.batch, {}
-    original = file_of(plan.options.file, plan.options.key_prefix, plan.options.format_file)
+    original = file_of(plan.options.file, plan.options.key_prefix, plan.options)
     with original.copied() as file:
-        name, batch = await found_batch(journal, plan.batch, file, file.digest())
-        if batch is None:
-            _ = await find_batch(journal, name, plan.journal)
+        mode = Mode(plan.options.confirm)
+        known = await found_file(payouts, journal, file, plan.batch, file.digest(), mode)
+        name = known.batch
+        _ = await find_batch(journal, name, plan.journal)
+        if known.is_changed:
+            report_known(known, original.path, plan.journal, as_json=plan.options.as_json)
         entries = each(
             lambda after: journal.open_entries(
                 PAGE, after=after, steps=_OPEN, batch=name, is_due=False

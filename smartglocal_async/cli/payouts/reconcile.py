@@ -27,6 +27,7 @@ from ..errors import ExitCode, reader_may_leave
 from ..output import counted, remark, write_json
 from ..signals import sigterm_interrupts
 from ..tables import cell, console, show, table
+from .check import CHARACTERS
 from .commands import ReconcileOptions
 from .journals import next_command, place_of, shown, with_payouts
 
@@ -36,23 +37,22 @@ _MAX_UNREADABLE: Final = 5
 def reconcile(options: ReconcileOptions) -> ExitCode:
     """Compare a report with the journal, and show the differences."""
     with sigterm_interrupts():
-        if options.delimiter is not None and len(options.delimiter) != 1:
-            raise InvalidRequest("--delimiter", "expected one character")
+        delimiter = _delimiter(options.delimiter)
         _check_output(options.output)
         report = PayoutReport(
             path=options.report,
             columns=_columns(options.amount_column, options.currency_column, options.kind_column),
-            delimiter=options.delimiter,
+            delimiter=delimiter,
             since=_time("--since", options.since),
             until=_time("--until", options.until),
         )
         journal = place_of(options.journal, None, options.server)
 
         async def compared(payouts: Payouts) -> Reconciliation | PaymentReconciliation:
-            if not is_payment_report(options.report, options.delimiter):
+            if not is_payment_report(options.report, delimiter):
                 return await payouts.reconcile(report, adopt=options.adopt)
             _check_payment_options(options)
-            payments = PaymentReport(path=options.report, delimiter=options.delimiter)
+            payments = PaymentReport(path=options.report, delimiter=delimiter)
             return await payouts.reconcile_payments(payments)
 
         found = with_payouts(journal, options.server, options.wait, compared)
@@ -77,6 +77,16 @@ def _check_payment_options(options: ReconcileOptions) -> None:
             option = f"--{name.replace('_', '-')}"
             words = f"goes with the payouts report, and {options.report} is the payments report"
             raise InvalidRequest(option, words)
+
+
+def _delimiter(given: str | None) -> str | None:
+    """Return the character between the columns; None if it is to be recognised."""
+    if given is None:
+        return None
+    character = CHARACTERS.get(given, given)
+    if len(character) != 1:
+        raise InvalidRequest("--delimiter", "expected one character, or the word tab")
+    return character
 
 
 def _check_output(output: Path | None) -> None:

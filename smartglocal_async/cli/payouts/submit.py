@@ -23,7 +23,13 @@ from ..options import amounts
 from ..output import counted, write_json
 from ..signals import run_async, sigterm_interrupts
 from ..tables import cell, console, money, show, table
-from .batches import code_of_counts, find_file, known_batch, rules_facts, rules_text
+from .batches import (
+    FileInJournal,
+    code_of_counts,
+    find_file,
+    rules_facts,
+    rules_text,
+)
 from .check import (
     EXPECT,
     PREFIX,
@@ -34,7 +40,7 @@ from .check import (
     stop_rules,
 )
 from .commands import SubmitOptions
-from .duplicates import report_known, report_repeats
+from .duplicates import is_continued, report_known, report_repeats, with_left_out
 from .journals import (
     check_extra,
     check_journal_key,
@@ -271,7 +277,7 @@ def submit(options: SubmitOptions) -> ExitCode:
         stop_on = stop_rules(options)
         plan = SubmitPlan(
             options=options,
-            file=file_of(options.file, options.key_prefix, options.format_file),
+            file=file_of(options.file, options.key_prefix, options),
             journal=options.journal or "",
             batch=batch_of(options.batch, options.file),
             stop_on=None if stop_on == StopOn() else stop_on,
@@ -307,9 +313,9 @@ def _checked_and_submitted(
         )
     )
     plan = evolve(plan, batch=known.batch)
-    # Keys of other payouts are refused one by one when the file is stored.
-    others = evolve(known, used=(), used_count=0)
-    report_known(others, options.file, plan.journal, as_json=options.as_json)
+    # In a new batch, keys of other payouts are refused one by one when the file is stored.
+    reported = known if known.is_changed else evolve(known, used=(), used_count=0)
+    report_known(reported, options.file, plan.journal, as_json=options.as_json)
     report_repeats(
         known, Timing().now(), is_asked=not options.yes, is_allowed=options.allow_repeats
     )
@@ -319,16 +325,19 @@ def _checked_and_submitted(
         return None
     if original.digest() != digest:
         raise Misuse(f"{options.file}: was changed during the check; run the command again")
-    return run_async(_submitted(client, plan, digest))
+    return run_async(_submitted(client, plan, digest, known))
 
 
-async def _submitted(client: SmartGlocal, plan: SubmitPlan, digest: str) -> SubmittedFile:
+async def _submitted(
+    client: SmartGlocal, plan: SubmitPlan, digest: str, known: FileInJournal
+) -> SubmittedFile:
     from ...integrations.cluster import enqueue_batch  # noqa: PLC0415 - an extra
 
     journal = shared(plan.journal)
     async with client, payouts_of(client, journal, Mode(plan.options.confirm)) as payouts:
-        known = await known_batch(journal, plan.file, plan.batch, digest)
-        if known is not None and known.state is BatchState.CANCELLED:
+        _ = await is_continued(journal, known, digest)
+        batch = await journal.batch(plan.batch)
+        if batch is not None and batch.state is BatchState.CANCELLED:
             raise Misuse(
                 f"the batch {plan.batch!r} was cancelled for good; its cancelled payouts are "
                 f"{PAID_AGAIN}, as another --batch NAME"
@@ -336,6 +345,9 @@ async def _submitted(client: SmartGlocal, plan: SubmitPlan, digest: str) -> Subm
         done = await payouts.submit(
             plan.file, plan.batch, digest=bytes.fromhex(digest), stop_on=plan.stop_on
         )
+        if known.missing.closed:
+            written = await journal.put_batch(with_left_out(done.batch, known.missing))
+            done = evolve(done, batch=written)
         return SubmittedFile(
             done=done,
             others=await others_of(done, journal),

@@ -17,7 +17,7 @@ from ...journal.transitions import error_of
 from ...payouts.orders import PayoutOutcome, PayoutState
 from ...payouts.payouts import Payouts
 from ...payouts.protocol import Mode
-from ...payouts.stop_rules import on_signals
+from ...payouts.stop_rules import ending_signals, on_signals
 from ...settings import AttemptDetails
 from ..errors import CommandFailed, ExitCode, code_of, message_of
 from ..output import complain, counted, remark, write_json, write_line
@@ -153,7 +153,7 @@ class WorkerRun:
     async def to_end(self) -> SmartGlocalError | CommandFailed | None:
         """Work until a signal, or until done; return the error that ended it, if one did."""
         started = time.perf_counter()
-        with on_signals((signal.SIGINT, signal.SIGTERM), self._on_signal):
+        with on_signals(ending_signals(), self._on_signal):
             while not self._over.is_set():
                 try:
                     await self._work()

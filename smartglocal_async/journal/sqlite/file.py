@@ -1,6 +1,5 @@
 """The file of a journal: opened, locked, migrated and checked, with errors in plain words."""
 
-import fcntl
 import json
 import os
 import sqlite3
@@ -15,6 +14,7 @@ from attrs import define, field, frozen
 from ...errors import JournalBusy, JournalUnusable
 from ...models.validators import is_quoted
 from ..entries import Halt, HaltKind
+from ..file_access import OPEN, lock, read_at, sync_folder, write_at
 from ..rows import halt_of, halt_text, is_same
 from .lock import check_links, held
 
@@ -148,7 +148,7 @@ class SideFile:
     def note(self, commits: int, journal_id: str) -> None:
         """Write how many commits the journal has."""
         words = f"{os.getpid():<12}{commits:<20}{journal_id:<16}\n"
-        _ = os.pwrite(self.number, words.encode(), 0)
+        write_at(self.number, words.encode(), 0)
         self._is_synced = False
 
     def sync(self, after_seconds: float = 0.0) -> None:
@@ -160,7 +160,7 @@ class SideFile:
 
     def read(self) -> CommitCount:
         """Return what was written last."""
-        words = os.pread(self.number, 64, 0).decode(errors="replace").split()
+        words = read_at(self.number, 64, 0).decode(errors="replace").split()
         pid, commits, journal_id = (*words, *["unknown", "0", ""][len(words) :])[:3]
         if not commits.isdecimal():
             return CommitCount(pid, 0, None)
@@ -258,11 +258,11 @@ def _locked(path: Path) -> Generator[SideFile]:
     """Hold the lock on the side file; it ends with the process, even if that is killed."""
     beside = path.with_name(f"{path.name}.lock")
     try:
-        held = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        held = os.open(beside, os.O_RDWR | os.O_CREAT | OPEN, 0o600)
     except OSError as error:
         raise unusable(path, error) from error
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(held)
         yield SideFile(held)
     except BlockingIOError as error:
         raise JournalBusy(str(path), SideFile(held).read().pid) from error
@@ -289,18 +289,10 @@ def _connected(path: Path) -> sqlite3.Connection:
 def _make(path: Path) -> None:
     """Make the file, readable by its owner only; SQLite's side files get the same mode."""
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | OPEN, 0o600))
     except FileExistsError:
         return
-    _sync_folder(path)
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
 
 
 def _begun(
@@ -324,7 +316,7 @@ def _begun(
             side.note(stored.commits, opened.journal_id)
             side.sync()
         if stored.journal_id is None:
-            _sync_folder(path)
+            sync_folder(path.parent)
         # Only one process may have the file, so holders of leases are dead, or this process.
         _uncount_unsent(connection)
         _ = connection.execute(

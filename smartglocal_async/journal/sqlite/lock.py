@@ -1,6 +1,5 @@
 """The lock on the journal's file itself, which works for every name of the file."""
 
-import fcntl
 import os
 import sys
 import threading
@@ -12,11 +11,12 @@ from typing import Final
 from attrs import define
 
 from ...errors import JournalUnusable
+from ..file_access import HAS_FLOCK, OPEN, lock, unlock
 
-# On Linux, locks of flock() and of fcntl(), which SQLite uses, are independent. On BSD and macOS
-# they conflict, so there only the number of links and the lock of the side file protect the
+# On Linux, locks of flock() and of fcntl(), which SQLite uses, are independent. On BSD, macOS and
+# Windows they conflict, so there only the number of links and the lock of the side file protect the
 # journal.
-_IS_INDEPENDENT: Final = sys.platform == "linux"
+_IS_INDEPENDENT: Final = HAS_FLOCK and sys.platform == "linux"
 _Identity = tuple[int, int]
 
 
@@ -91,17 +91,17 @@ def held(path: Path) -> Generator[None]:
         with _LOCK:
             use.is_held = False
             if _IS_INDEPENDENT and use.descriptor is not None:
-                fcntl.flock(use.descriptor, fcntl.LOCK_UN)
+                unlock(use.descriptor)
             _close_unused(use)
 
 
 def _lock(use: _Use, path: Path) -> bool:
     if use.descriptor is None:
-        use.descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        use.descriptor = os.open(path, os.O_RDWR | OPEN)
     if not _IS_INDEPENDENT:
         return True
     try:
-        fcntl.flock(use.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(use.descriptor)
     except BlockingIOError:
         return False
     return True

@@ -78,7 +78,9 @@ class AmountReader:
         if not fraction[decimals:].strip("0"):
             raise InvalidRequest(_WHERE, two_readings(whole, fraction, fraction[:decimals], point))
         words = f"{currency.lower()} has {decimals} decimals, and no finer amounts"
-        raise InvalidRequest(_WHERE, f"{words}; write {whole}{fraction} if these are thousands")
+        if whole.strip("0"):
+            words += f"; write {whole}{fraction} if these are thousands"
+        raise InvalidRequest(_WHERE, words)
 
     def _agree(self, sign: str) -> None:
         """Take over the decimal sign of an amount that leaves no doubt."""

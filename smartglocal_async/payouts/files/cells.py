@@ -44,6 +44,12 @@ class Layout:
     contacts: tuple[Fields, ...]
     holders: tuple[tuple[tuple[str, ...], Fields], ...]
     """The other objects, by the names on the way to them."""
+    people: tuple[tuple[str, Fields], ...]
+    """Of those the recipient and the sender."""
+    has_only_people: bool
+    """Whether there are no other objects."""
+    nameless: tuple[int, ...]
+    """Cells that have to be empty."""
     cleaners: tuple[tuple[int, Clean], ...]
     version: ApiVersion
     """The version of the API whose names the missing columns have."""
@@ -61,6 +67,10 @@ class Layout:
         return self.names[cell] if cell < len(self.names) else str(cell + 1)
 
 
+_PEOPLE: Final = "participant_details"
+_SIDES: Final = frozenset({f"{_PEOPLE}.recipient", f"{_PEOPLE}.sender"})
+
+
 def read_header(names: tuple[str, ...], file_format: FileFormat) -> Layout:
     """Return the layout of a header that has no problems."""
     paths = tuple("" if file_format.ignores(n) else file_format.path_of(n) or "" for n in names)
@@ -71,6 +81,8 @@ def read_header(names: tuple[str, ...], file_format: FileFormat) -> Layout:
             fields.setdefault(holder, []).append((cell, name))
     held = {holder: tuple(inside) for holder, inside in fields.items()}
     own = {kind.holder for kind in KINDS}.union(CONTACTS)
+    people = {h.partition(".")[2]: inside for h, inside in held.items() if h in _SIDES}
+    others = held.keys() - {kind.holder for kind in KINDS} - _SIDES
     return Layout(
         names,
         paths,
@@ -78,6 +90,9 @@ def read_header(names: tuple[str, ...], file_format: FileFormat) -> Layout:
         tuple((cell, path) for cell, path in enumerate(paths) if path in TAGS),
         tuple(held[contact] for contact in CONTACTS if contact in held),
         tuple((tuple(h.split(".")), inside) for h, inside in held.items() if h not in own),
+        tuple(people.items()),
+        not others,
+        tuple(cell for cell, n in enumerate(names) if not (n or file_format.ignores(n))),
         # In the order of the table, as some cells are written in the way of their country.
         tuple((paths.index(path), clean) for path, clean in CLEANERS.items() if path in paths),
         file_format.names_of,
@@ -92,8 +107,8 @@ def flaws(line: int, names: tuple[str, ...], file_format: FileFormat) -> Iterato
         yield Problem(line=line, column=name, problem=_missing(names, file_format))
     paths = list[str | None]()
     for cell, (name, path) in enumerate(zip(names, read, strict=True)):
-        if file_format.ignores(name):
-            pass
+        if file_format.ignores(name) or not name:
+            pass  # A column without a name has to be empty, as a spreadsheet leaves it.
         elif path is None:
             yield _unknown(line, cell, name, file_format.names_of, is_header=not missing)
         elif path in paths:
@@ -127,10 +142,10 @@ def _missing(names: tuple[str, ...], file_format: FileFormat) -> str:
 def _unknown(line: int, cell: int, name: str, version: ApiVersion, *, is_header: bool) -> Problem:
     alike = similar(name, version)
     # Without a header the first line is a row of values, which must not be shown.
-    column = shown(name) if (is_header or alike) and name else str(cell + 1)
+    column = shown(name) if is_header or alike else str(cell + 1)
     advice = f"; did you mean {' or '.join(alike)}?" if alike else ""
-    words = "has no name" if not name else f"is no column of payouts{advice}"
-    advice = "; map it to one, or ignore it" if name and not alike and is_header else ""
+    words = f"is no column of payouts{advice}"
+    advice = "; map it to one, or ignore it" if not alike and is_header else ""
     return Problem(line=line, column=column, problem=f"{words}{advice}")
 
 
@@ -140,6 +155,7 @@ def _above(path: str, paths: list[str | None]) -> str | None:
     return next((other for other in above if other in paths), None)
 
 
+_NOTHING: Final[Wire] = {}
 _PLACEHOLDER: Final = AmountDetails(1, "usd")
 _NO_INSTRUMENT: Final = "is missing; fill one of card_token, card_number, iban and the like"
 
@@ -177,12 +193,16 @@ class Cells:
 
     def row(self, line: int, cells: Sequence[Cell], problems: Sequence[Problem] = ()) -> FileRow:
         """Return the row that these cells make; the problems are those of single cells."""
-        if len(cells) != len(self.layout.names):
-            return self._uneven(line, len(cells))
+        if (misplaced := self._misplaced(line, cells)) is not None:
+            return misplaced
         found = list(problems)
         texts = self._clean(cells)
         money = self._money(line, texts, found)
         instrument = self._instrument(line, texts, found)
+        if not found and instrument is not None and self.layout.has_only_people:
+            row = self._quick_row(line, texts, money, instrument)
+            if row is not None:
+                return row
         wire = self._wire(texts, money, instrument)
         if not found and (order := self._order(wire, money, instrument)) is not None:
             return self.checker.judged(line, order, wire, self.layout.column_of)
@@ -194,6 +214,32 @@ class Cells:
         named = {problem.column for problem in found}
         more = [problem for problem in row.problems if problem.column not in named]
         return evolve(row, order=None, problems=(*found, *more))
+
+    def _quick_row(
+        self, line: int, cells: Sequence[Any], money: AmountDetails, instrument: tuple[Kind, Wire]
+    ) -> FileRow | None:
+        """Return the row of most orders; None where more has to be looked at."""
+        people = {side: _filled(cells, fields) for side, fields in self.layout.people}
+        order = self._order({"key": cells[self.key], _PEOPLE: people}, money, instrument)
+        if order is None:
+            return None
+        parts = instrument[1], people.get("recipient", _NOTHING), people.get("sender", _NOTHING)
+        return self.checker.quickly_judged(
+            line,
+            order,
+            parts,
+            lambda: self._wire(cells, money, instrument),
+            self.layout.column_of,
+        )
+
+    def _misplaced(self, line: int, cells: Sequence[Cell]) -> FileRow | None:
+        """Return why cells don't fit the header; None if they do."""
+        if len(cells) != len(self.layout.names):
+            return self._uneven(line, len(cells))
+        for cell in self.layout.nameless:
+            if cells[cell]:
+                return refused(line, str(cell + 1), "is in a column that has no name in the header")
+        return None
 
     def _uneven(self, line: int, found: int) -> FileRow:
         names = self.layout.names
@@ -260,20 +306,24 @@ class Cells:
     def _instrument(
         self, line: int, cells: Sequence[Any], problems: list[Problem]
     ) -> tuple[Kind, Wire] | None:
-        found: tuple[Kind, Wire, str] | None = None
+        found: tuple[Kind, Wire] | None = None
+        first: Fields = ()
         for kind, fields in self.layout.instruments:
             if held := _filled(cells, fields):
-                column = next(self.layout.names[cell] for cell, _ in fields if cells[cell])
                 if found is not None:
-                    words = f"belongs to another instrument than {found[2]}; fill only one of them"
+                    column, other = self._first_of(cells, fields), self._first_of(cells, first)
+                    words = f"belongs to another instrument than {other}; fill only one of them"
                     problems.append(Problem(line=line, column=column, problem=words))
                 else:
-                    found = kind, held, column
-        if found is None:
-            return None
-        kind, held, column = found
-        problems.extend(self._wrong_tags(line, cells, kind, column))
-        return kind, held
+                    found, first = (kind, held), fields
+        if found is not None and self.layout.tags:
+            column = self._first_of(cells, first)
+            problems.extend(self._wrong_tags(line, cells, found[0], column))
+        return found
+
+    def _first_of(self, cells: Sequence[Any], fields: Fields) -> str:
+        """Return the name of the first column of some fields that is filled."""
+        return next(self.layout.names[cell] for cell, _ in fields if cells[cell])
 
     def _wrong_tags(
         self, line: int, cells: Sequence[Any], kind: Kind, column: str
@@ -293,7 +343,7 @@ class Cells:
         if instrument is None:
             return None
         kind, held = instrument
-        people, customer, key = wire.get("participant_details"), wire.get("customer"), wire["key"]
+        people, customer, key = wire.get(_PEOPLE), wire.get("customer"), wire["key"]
         try:
             return PayoutOrder(
                 key=f"{self.checker.key_prefix}{key}" if key else key,
@@ -306,11 +356,13 @@ class Cells:
         except (InvalidRequest, TypeError):
             return None
 
-    def _people(self, people: Wire) -> ParticipantDetails:
+    def _people(self, people: Wire) -> ParticipantDetails | None:
         sender, recipient = people.get("sender"), people.get("recipient")
+        if not (sender or recipient):
+            return None
         return ParticipantDetails(
-            sender=None if sender is None else self._sender(sender),
-            recipient=None if recipient is None else _participant(recipient),
+            sender=self._sender(sender) if sender else None,
+            recipient=_participant(recipient) if recipient else None,
         )
 
     def _sender(self, fields: Wire) -> Participant:
@@ -321,9 +373,9 @@ class Cells:
 
 
 def _participant(fields: Wire) -> Participant:
-    own = dict(fields)
-    if (document := fields.get("identity_document")) is not None:
-        own["identity_document"] = IdentityDocument(**document)
+    if (document := fields.get("identity_document")) is None:
+        return Participant(**fields)
+    own: Wire = {**fields, "identity_document": IdentityDocument(**document)}
     return Participant(**own)
 
 

@@ -31,20 +31,27 @@ def _compact(text: str, _country: str) -> str:
 
 
 def _upper(text: str, _country: str) -> str:
+    if text.isalnum():  # Most often there is nothing to remove.
+        return text.upper()
     short = _SPACES_AND_DASHES.sub("", text).upper()
-    return short if short.isalnum() else text
+    return short if short.isalnum() or not short else text
+
+
+def _iban(text: str, country: str) -> str:
+    """Leave out the word that forms print before the number."""
+    return _upper(text, country).removeprefix("IBAN")
 
 
 def _digits(text: str, _country: str) -> str:
     short = _SPACES_AND_DASHES.sub("", text)
-    return short if short.isascii() and short.isdigit() else text
+    return short if (short.isascii() and short.isdigit()) or not short else text
 
 
 def _account(text: str, country: str) -> str:
     if country in _DASH_HAS_MEANING:
         return _SPACES.sub("", text)
     short = _SPACES_AND_DASHES.sub("", text)
-    return short if short.isalnum() else text
+    return short if short.isalnum() or not text.strip() else text
 
 
 def _sort_code(text: str, _country: str) -> str:
@@ -73,7 +80,7 @@ def _stripped(text: str, _country: str) -> str:
 _INSTRUMENTS: Final[Mapping[type, Mapping[str, Clean]]] = {
     BankCard: {"number": _digits},
     GlobalAccount: {
-        "iban": _upper,
+        "iban": _iban,
         "swift_bic_code": _upper,
         "bank_account_number": _account,
         "account_number": _account,

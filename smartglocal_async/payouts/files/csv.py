@@ -119,7 +119,10 @@ def _delimiter(lines: FileLines, found: FileFormat) -> str:
 
 def _columns(line: str, delimiter: str, found: FileFormat) -> tuple[int, int]:
     """Return how many of the needed columns a header names, and how many columns at all."""
-    names = next(csv.reader([line], delimiter=delimiter), list[str]())
+    try:
+        names = next(csv.reader([line], delimiter=delimiter), list[str]())
+    except csv.Error:  # Such as a carriage return: reading the header reports it.
+        return 0, 0
     paths = [found.path_of(name) for name in names]
     return sum(name in paths for name in NEEDED), sum(path is not None for path in paths)
 

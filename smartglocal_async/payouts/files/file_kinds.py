@@ -56,9 +56,9 @@ def kind_of_file(file: BinaryIO, name: PurePath) -> Kind:
     begins = _first_characters(file, start)
     if begins.startswith("<"):
         return _marked_up(begins)
-    if (kind := _SUFFIXES.get(name.suffix.lower())) is not None:
-        return kind
-    return "jsonl" if begins.startswith(("{", "[")) else "csv"
+    if begins.startswith(("{", "[")):
+        return "jsonl"
+    return _SUFFIXES.get(name.suffix.lower(), "csv")
 
 
 def _zipped(file: BinaryIO) -> Kind:

@@ -17,9 +17,10 @@ _EMPTY: Final = "the file is empty; each of its lines is an object of JSON"
 
 
 def recognise(file: BinaryIO, given: FileFormat) -> FileFormat:
-    """Return the format of JSON Lines: UTF-8 (RFC 8259), or what its first bytes show."""
-    encoding = given.encoding or encoding_of(file)
-    return evolve(given, kind="jsonl", encoding=encoding if encoding in WIDE else "utf-8")
+    """Return the format of JSON Lines: as given, else UTF-8 (RFC 8259) or what its bytes show."""
+    encoding = encoding_of(file) if given.encoding is None else given.encoding
+    is_certain = given.encoding is not None or encoding in WIDE
+    return evolve(given, kind="jsonl", encoding=encoding if is_certain else "utf-8")
 
 
 def json_rows(file: BinaryIO, found: FileFormat, checker: RowChecker) -> Iterator[FileRow]:

@@ -1,6 +1,7 @@
 """A file of payouts: opened, its format chosen, and read as rows or orders."""
 
 import hashlib
+import json
 import os
 import shutil
 import stat
@@ -17,6 +18,7 @@ from attrs import Attribute, evolve, field, fields, frozen
 from ...codec import ApiVersion
 from ...errors import InvalidRequest
 from ...idempotency import DEFAULT_KEY_FIELD
+from ...journal.file_access import read_at
 from ...retry import Timing
 from ...settings import RuleUse, Settings
 from ..orders import PayoutOrder
@@ -130,8 +132,8 @@ class PayoutFile:
     def digest(self) -> str:
         """Return the SHA-256 of the file's bytes, in hex, to detect that it was changed.
 
-        With a key prefix it is the SHA-256 of that digest and the prefix, since the same bytes with
-        other keys are other payouts.
+        With a key prefix, or what is given of the format, it is the SHA-256 of that digest and
+        these, since the same bytes are then other payouts.
 
         Raises:
             InvalidRequest: it isn't a file that can be read again.
@@ -143,7 +145,7 @@ class PayoutFile:
                 plain = hashlib.file_digest(cast("BufferedReader", file), "sha256").hexdigest()
         except UnreadableFile as error:
             raise error.problem.in_file(str(self.path)) from None
-        return digest_with(plain, self.key_prefix, self.format.sheet)
+        return digest_with(plain, self.key_prefix, self.format)
 
     @contextmanager
     def copied(self) -> Generator["PayoutFile"]:
@@ -223,7 +225,7 @@ class _PositionReader(RawIOBase):
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
         view = memoryview(buffer).cast("B")
-        found = os.pread(self._file.fileno(), len(view), self._at)
+        found = read_at(self._file.fileno(), len(view), self._at)
         view[: len(found)] = found
         self._at += len(found)
         return len(found)
@@ -246,13 +248,33 @@ def with_names_of(version: ApiVersion, file: PayoutFile) -> PayoutFile:
     return evolve(file, format=evolve(file_format, api_version=file_format.api_version or version))
 
 
-def digest_with(digest: str, key_prefix: str, sheet: str | None = None) -> str:
-    """Return the digest of a file with a key prefix, from the digest of its bytes."""
-    if sheet is not None:
-        digest = hashlib.sha256(f"{digest} sheet {sheet}".encode()).hexdigest()
-    if not key_prefix:
-        return digest
-    return hashlib.sha256(f"{digest} {key_prefix}".encode()).hexdigest()
+def digest_with(digest: str, key_prefix: str, given: FileFormat | None = None) -> str:
+    """Return the digest of a file with a key prefix and a format, from the digest of its bytes.
+
+    Only what is given of the format counts, as the same bytes are recognised in the same way.
+    """
+    if given is not None and given.sheet is not None:
+        digest = _digest_and(digest, f"sheet {given.sheet}")
+    if given is not None and (more := _given_of(given)):
+        digest = _digest_and(digest, f"format {more}")
+    return _digest_and(digest, key_prefix) if key_prefix else digest
+
+
+def _digest_and(digest: str, text: str) -> str:
+    return hashlib.sha256(f"{digest} {text}".encode()).hexdigest()
+
+
+def _given_of(given: FileFormat) -> str:
+    """Return what is given of a format that changes what a row means; empty if nothing is."""
+    fields: dict[str, object] = {
+        "encoding": given.encoding,
+        "delimiter": given.delimiter,
+        "decimal": given.decimal,
+        "columns": dict(given.columns),
+        "ignored": sorted(given.ignored),
+    }
+    is_given = {name: value for name, value in fields.items() if value}
+    return json.dumps(is_given, sort_keys=True) if is_given else ""
 
 
 def row_checker(rules: RuleUse, timing: Timing, key_field: str, key_prefix: str = "") -> RowChecker:

@@ -1,7 +1,6 @@
 """Writes outcomes to a file as they settle: one line each, complete even after a kill."""
 
 import csv
-import fcntl
 import io
 import json
 import os
@@ -16,6 +15,7 @@ from typing import Any, BinaryIO, Final, Self, cast
 from attrs import define, field
 
 from ...errors import InvalidRequest, Misuse
+from ...journal.file_access import OPEN, lock, read_at
 from ...models.money import Amount
 from ...models.validators import without_card_numbers
 from ..orders import PayoutOutcome, PayoutState
@@ -144,9 +144,9 @@ class ResultsFile:
     def _opened(self) -> int:
         """Open and lock the file; again, if a process that closed it replaced it meanwhile."""
         while True:
-            opened = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            opened = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | OPEN, 0o600)
             try:
-                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(opened)
                 with suppress(FileNotFoundError):
                     if os.path.samestat(os.fstat(opened), self.path.stat()):
                         return opened
@@ -162,7 +162,7 @@ class ResultsFile:
     def _check(self, opened: int) -> int:
         """Return the size of a results file; refuse any other file, which must not be changed."""
         size = os.fstat(opened).st_size
-        begins = os.pread(opened, _MAX_FIRST_LINE, 0)
+        begins = read_at(opened, _MAX_FIRST_LINE, 0)
         if not begins_as_results(begins, is_json=self._is_json):
             words = "holds something else than results; give the path of another file"
             raise InvalidRequest(str(self.path), words)
@@ -242,7 +242,7 @@ def line_of(outcome: PayoutOutcome, *, is_json: bool, fields: Sequence[str] = FI
 
 def _fields_in(opened: int, *, is_json: bool) -> tuple[str, ...]:
     """Return the fields of an open file; the current ones if it is new."""
-    begins = os.pread(opened, _MAX_FIRST_LINE, 0)
+    begins = read_at(opened, _MAX_FIRST_LINE, 0)
     return _fields_of(begins, is_json=is_json) or FIELDS
 
 
@@ -306,7 +306,7 @@ def _whole(opened: int, size: int) -> int:
     """Return the size up to the end of the last complete line."""
     while size:
         begin = max(0, size - _BLOCK)
-        found = os.pread(opened, size - begin, begin).rfind(b"\n")
+        found = read_at(opened, size - begin, begin).rfind(b"\n")
         if found >= 0:
             return begin + found + 1
         size = begin

@@ -1,6 +1,6 @@
 """Rows of a file and their problems, which never show a value of the row."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from io import TextIOWrapper
 from typing import Any, BinaryIO, Final
@@ -13,7 +13,8 @@ from ...evidence import check_unmarked
 from ...idempotency import DEFAULT_KEY_FIELD, choose_key
 from ...models.instruments import OtherInstrument
 from ...models.validators import without_card_numbers
-from ...validation import RuleChecker, misspelt_fields
+from ...validation import RuleChecker, is_ruined, misspelt_fields, misspelt_kind
+from ...validation.checks import Broken
 from ..orders import PayoutOrder
 from .columns import SHORT_NAMES
 from .file_format import WIDE
@@ -188,6 +189,10 @@ class FileLines:
 
 
 _KEY: Final = "key"
+_RUINED_KEY: Final = (
+    "isn't what was written: a spreadsheet has made a number or a formula of it, so it doesn't "
+    "identify the payout; format the column as text and write it again"
+)
 _UNKNOWN_KIND: Final = (
     "is an instrument that this release doesn't know; it is sent as it is, without any check"
 )
@@ -232,34 +237,90 @@ class RowChecker:
         )
 
     def judged(
-        self, line: int, order: PayoutOrder, wire: Wire, column_of: Callable[[str], str]
+        self,
+        line: int,
+        order: PayoutOrder,
+        wire: Wire,
+        column_of: Callable[[str], str],
+        *,
+        is_read: bool = True,
     ) -> FileRow:
-        """Return the row for an order, whose wire form is given, too."""
-        problems = tuple(self._problems(line, order, wire, column_of))
+        """Return the row for an order, whose wire form is given, too; ``is_read`` from a file."""
+        problems = tuple(self._problems(line, order, wire, column_of, is_read=is_read))
+        if not problems:
+            return FileRow(line=line, order=order)
+        is_bad = any(not problem.is_advice for problem in problems)
+        return FileRow(line=line, order=None if is_bad else order, problems=problems)
+
+    def quickly_judged(
+        self,
+        line: int,
+        order: PayoutOrder,
+        parts: tuple[Wire, Wire, Wire],
+        wire: Callable[[], Wire],
+        column_of: Callable[[str], str],
+    ) -> FileRow | None:
+        """Return the row for an order, or None if its wire form has to be looked at.
+
+        ``parts`` are the fields of its instrument, recipient and sender, which are all that it has.
+        This takes half of the time that `judged` takes.
+        """
+        broken: Sequence[Broken] | None = ()
+        if self._rules is not None:
+            currency = order.amount_details.currency
+            broken = self._rules.missing_in(type(order.payment_method), parts, currency, wire)
+        if broken is None or order.key != order.key.strip() or self._has_ruined_key(order):
+            return None
+        if not broken:
+            return FileRow(line=line, order=order)
+        problems = tuple(self._broken(line, broken, column_of))
         is_bad = any(not problem.is_advice for problem in problems)
         return FileRow(line=line, order=None if is_bad else order, problems=problems)
 
     def order(self, position: int, order: PayoutOrder) -> FileRow:
         """Return the row for an order that wasn't read from a file."""
-        return self.judged(position, order, self._codec.wire(order), str)
+        return self.judged(position, order, self._codec.wire(order), str, is_read=False)
+
+    def _has_ruined_key(self, order: PayoutOrder) -> bool:
+        return is_ruined(order.key.removeprefix(self.key_prefix))
 
     def _problems(
-        self, line: int, order: PayoutOrder, wire: Wire, column_of: Callable[[str], str]
+        self,
+        line: int,
+        order: PayoutOrder,
+        wire: Wire,
+        column_of: Callable[[str], str],
+        *,
+        is_read: bool,
     ) -> Iterator[Problem]:
         if (wrong := self._wrong_metadata(order)) is not None:
             yield Problem(line=line, column=column_of(wrong.field), problem=wrong.problem)
+        if is_read and self._has_ruined_key(order):
+            yield Problem(line=line, column=column_of(_KEY), problem=_RUINED_KEY)
         if isinstance(order.payment_method, OtherInstrument):
+            misspelt = misspelt_kind(order.payment_method.wire)
+            if misspelt is not None:
+                path, words = misspelt
+                yield Problem(
+                    line=line, column=shown(column_of(f"payment_method.{path}")), problem=words
+                )
+                return
             yield Problem(
                 line=line,
                 column=column_of("payment_method"),
                 problem=_UNKNOWN_KIND,
                 is_advice=True,
             )
-        for misspelt in misspelt_fields(order, short_names=SHORT_NAMES):
-            yield Problem(
-                line=line, column=shown(column_of(misspelt.path)), problem=misspelt.problem
-            )
-        for broken in () if self._rules is None else self._rules.broken(wire):
+        for one in misspelt_fields(order, short_names=SHORT_NAMES):
+            yield Problem(line=line, column=shown(column_of(one.path)), problem=one.problem)
+        yield from self._broken(
+            line, () if self._rules is None else self._rules.broken(wire), column_of
+        )
+
+    def _broken(
+        self, line: int, rules: Sequence[Broken], column_of: Callable[[str], str]
+    ) -> Iterator[Problem]:
+        for broken in rules:
             yield Problem(
                 line=line,
                 column=column_of(broken.field),

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from attrs import frozen
 
@@ -15,6 +15,7 @@ from ...validation.lookups import country_code
 from .columns import NEEDED, name_of
 
 TemplateKind = Literal["csv", "xlsx"]
+TEMPLATE_KINDS: Final[tuple[str, ...]] = get_args(TemplateKind)
 _RUSSIA: Final = "RUS"
 _ANY_ACCOUNT: Final = ("iban", "swift_bic_code", "bank_account_number")
 _NEEDS: Final = "an xlsx template needs XlsxWriter: pip install 'smartglocal-async[files]'"

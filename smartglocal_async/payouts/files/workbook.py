@@ -4,7 +4,9 @@ A cell of text is read as it is. A number is read as the 15 digits that a spread
 column of an identifier it is refused, as the spreadsheet has dropped leading zeros and long digits.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, BinaryIO, Final, TypeAlias, cast
@@ -37,6 +39,7 @@ _IS_NUMBER: Final = (
 )
 _IS_DATE: Final = "is a date; format the column as text and write it again"
 _NEEDS: Final = "is a workbook, which needs python-calamine: pip install 'smartglocal-async[files]'"
+_DAMAGED: Final = "is a damaged workbook; save it again"
 _NO_ROWS: Final = "the sheet has a header, and no rows"
 
 
@@ -57,7 +60,7 @@ def recognise(file: BinaryIO, given: FileFormat) -> FileFormat:
         UnreadableFile: it is damaged, python-calamine isn't installed, or the sheet isn't certain.
 
     """
-    with _opened(file) as book:
+    with _panics_named(), _opened(file) as book:
         sheet = given.sheet if given.sheet is not None else _only_sheet(book, given)
         header = _header(_rows_of(book, sheet), given)
     is_given = given.decimal is not None
@@ -66,7 +69,7 @@ def recognise(file: BinaryIO, given: FileFormat) -> FileFormat:
 
 def workbook_rows(file: BinaryIO, found: FileFormat, checker: RowChecker) -> Iterator[FileRow]:
     """Yield the rows of a workbook in a recognised format."""
-    with _opened(file) as book:
+    with _panics_named(), _opened(file) as book:
         rows = _rows_of(book, found.sheet or "")
         header = _header(rows, found)
         if problems := tuple(flaws(header.line, header.names, found)):
@@ -91,7 +94,7 @@ def sheets_of(file: BinaryIO) -> Iterator[Iterator[list[str]]]:
             which the spreadsheet has not kept all digits.
 
     """
-    with _opened(file) as book:
+    with _panics_named(), _opened(file) as book:
         for name in _visible_sheets(book):
             rows = enumerate(_rows_of(book, name), 1)
             yield ([_text(value, line) for value in row] for line, row in rows)
@@ -107,6 +110,23 @@ def _text(value: Value, line: int) -> str:
     return _digits(value)
 
 
+@contextmanager
+def _panics_named() -> Generator[None]:
+    """Report a damaged workbook on which the library, which is written in Rust, panics.
+
+    Raises:
+        UnreadableFile: it did.
+
+    """
+    try:
+        yield
+    except BaseException as error:
+        # The class can't be imported, and is no Exception.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise UnreadableFile.because(_DAMAGED) from None
+
+
 def _opened(file: BinaryIO) -> Any:  # noqa: ANN401 - a library that is imported where it is used
     try:
         import python_calamine as calamine  # noqa: PLC0415
@@ -118,21 +138,8 @@ def _opened(file: BinaryIO) -> Any:  # noqa: ANN401 - a library that is imported
     except calamine.PasswordError:
         words = "is a workbook with a password; save it without one"
         raise UnreadableFile.because(words) from None
-    except BaseException as error:  # noqa: BLE001 - a panic of Rust
-        raise _damage(error) from None
-
-
-def _damage(error: BaseException) -> BaseException:
-    """Return what to raise for an error of python-calamine: its own, unless the file is damaged.
-
-    Some damaged files end in a panic of its Rust code, which is no `Exception`.
-    """
-    from python_calamine import CalamineError  # noqa: PLC0415
-
-    is_panic = type(error).__name__ == "PanicException"
-    if is_panic or isinstance(error, CalamineError | OSError | ValueError):
-        return UnreadableFile.because("is a damaged workbook; save it again")
-    return error
+    except (calamine.CalamineError, OSError, ValueError):
+        raise UnreadableFile.because(_DAMAGED) from None
 
 
 def _only_sheet(book: Any, given: FileFormat) -> str:  # noqa: ANN401
@@ -166,10 +173,12 @@ def _rows_of(book: Any, sheet: str) -> Iterator[Row]:  # noqa: ANN401
     if sheet not in book.sheet_names:
         listed = ", ".join(repr(shown(name)) for name in book.sheet_names)
         raise UnreadableFile.because(f"has no sheet {shown(sheet)!r}; it has {listed}")
+    from python_calamine import CalamineError  # noqa: PLC0415
+
     try:
         rows: Iterator[Row] = book.get_sheet_by_name(sheet).iter_rows()
-    except BaseException as error:  # noqa: BLE001 - a panic of Rust
-        raise _damage(error) from None
+    except (CalamineError, OSError, ValueError):
+        raise UnreadableFile.because(_DAMAGED) from None
     return rows
 
 
@@ -237,6 +246,8 @@ def _cell(value: Value, path: str) -> tuple[Cell, str | None]:
 
 def _number(value: float, path: str) -> tuple[Cell, str | None]:
     """Return a number as the spreadsheet shows it: with 15 digits."""
+    if not math.isfinite(value):  # A workbook can have a number that is larger than any.
+        return "", "has more digits than a spreadsheet keeps"
     is_whole, text = value == int(value), _digits(value)
     if path == "amount":
         is_kept = abs(value) < _MOST_DIGITS

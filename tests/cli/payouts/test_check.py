@@ -36,6 +36,7 @@ def test_a_file_that_can_be_paid(check):
     assert result.exit_code == 0
     assert " ".join(result.stdout.split()) == (
         "read as CSV, utf-8, commas between the cells, decimal point "
+        "to read it otherwise: --kind, --encoding, --delimiter, --decimal, --map, --ignore-column "
         "2 payouts Total ────────────── 1.00 EUR 1,234.50 USD can be paid"
     )
 
@@ -72,12 +73,25 @@ def test_advice_forbids_nothing(check):
     assert "Advice; the provider may accept these" in result.stdout
 
 
-def test_some_of_many(check):
-    """The first of a kind, and how many more there are."""
-    result = check(HEADER + "".join(f"p-{n},x,usd,t,Jane\n" for n in range(5)), "--max-listed", "2")
+@pytest.mark.parametrize(("count", "options"), [(5, ("--max-listed", "2")), (5_000, ())])
+def test_many_problems_of_a_kind_are_one_line(check, count, options):
+    """It has their number and the first line; other kinds have lines of their own."""
+    lines = [f"p-{n},x,usd,t{n},Jane\n" for n in range(count)]
+    text = HEADER + "".join([*lines, "q-1,1,usb,t,Jane\n", "q-2,1,usc,t,Jane\n"])
+    result = check(text, *options)
+    assert result.exit_code == 1
+    rows = [line.split(maxsplit=3) for line in result.stdout.splitlines()]
+    assert [f"{count:,}", "2", "amount", "expected a number such as '100.00'"] in rows
+    assert [row[:3] for row in rows].count(["2", str(count + 2), "currency"]) == 1
+    assert result.stdout.count("amount") == 1
+    assert f"can't be paid: {count + 2:,} invalid rows" in result.stdout
+
+
+def test_some_of_many_repeats(check):
+    """The first ones, and how many more there are."""
+    result = check(HEADER + "p-1,1,usd,t,Jane\n" * 6, "--max-listed", "2")
     assert result.exit_code == 1
     assert "and 3 more" in result.stdout
-    assert "can't be paid: 5 invalid rows" in result.stdout
 
 
 def test_as_json(check):
@@ -163,3 +177,134 @@ def test_a_format_that_has_an_unknown_field(tmp_path) -> None:
     refused = run("payouts.csv", "--format", str(how))
     assert refused.exit_code == 2
     assert "separator is no field; use kind, encoding" in " ".join(refused.output.split())
+
+
+GERMAN: Final = "Nr;Betrag;Währung;IBAN;Zweck;Notiz\ns-1;1.500;EUR;DE89370400440532013000;Lohn;-\n"
+MAPPED: Final = (
+    *("--map", "Nr=key", "--map", "betrag = amount", "--map", "Währung=currency"),
+    *("--map", "Zweck=description", "--ignore-column", "NOTIZ"),
+)
+
+
+def test_the_options_for_single_fields(tmp_path) -> None:
+    """The file is read with them, and with what is recognised of the rest."""
+    path = tmp_path / "may.csv"
+    path.write_text(GERMAN, encoding="cp1252")
+    done = run(str(path), *MAPPED, "--decimal", ",", "--encoding", "cp1252")
+    assert done.exit_code == 0
+    assert "read as CSV, cp1252, semicolons between the cells, decimal comma\n" in done.stdout
+    assert "1,500.00 EUR" in done.stdout
+    path.write_text(GERMAN.replace(";", "\t"), encoding="utf-16")
+    by_name = run(str(path), *MAPPED, "--decimal", "comma", "--delimiter", "tab", "--json")
+    found = json.loads(by_name.stdout)
+    assert (found["is_fit"], found["totals"]) == (True, {"eur": 150_000})
+    assert found["read_as"] == "CSV, utf-16, tabs between the cells, decimal comma"
+
+
+def test_options_override_the_file_of_the_format(tmp_path) -> None:
+    """Columns are added to those of the file; one that both have is that of the option."""
+    path, how = tmp_path / "may.csv", tmp_path / "format.toml"
+    path.write_text(GERMAN, encoding="utf-8")
+    how.write_text(
+        'decimal = "."\nignored = ["Notiz"]\n'
+        '[columns]\nNr = "key"\nBetrag = "description"\n"Währung" = "currency"\n',
+        encoding="utf-8",
+    )
+    more = ("--map", "Betrag=amount", "--map", "Zweck=description", "--decimal", ",")
+    done = run(str(path), "--format", str(how), *more)
+    assert done.exit_code == 0, done.output
+    assert "1,500.00 EUR" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--map", "Betrag"], "--map: expected COLUMN=FIELD, such as 'Betrag=amount'"),
+        (["--map", "=amount"], "--map: expected COLUMN=FIELD"),
+        (
+            ["--map", "Nr=curency"],
+            "--map: 'curency' is no column of payouts; did you mean currency?",
+        ),
+        (["--map", "Nr=key", "--map", "NR=amount"], "--map: has the column 'NR' twice"),
+        (["--encoding", "utf-99"], "--encoding: expected the name of an encoding"),
+        (["--delimiter", "x"], "--delimiter: expected a comma, semicolon, tab or bar"),
+        (["--decimal", ";"], "--decimal: expected a point or a comma"),
+        (["--kind", "docx"], "--kind: expected one of csv, jsonl"),
+        (["--sheet", "May"], "is read as csv: it has no sheets"),
+    ],
+)
+def test_options_of_the_format_that_cannot_be_used(tmp_path, options, words) -> None:
+    """The error names the option; the file isn't checked."""
+    path = tmp_path / "may.csv"
+    path.write_text(GERMAN, encoding="utf-8")
+    refused = run(str(path), *options)
+    assert refused.exit_code == 2
+    assert not refused.stdout
+    assert words in " ".join(refused.stderr.split())
+
+
+def test_a_file_that_cannot_be_read_names_the_options(tmp_path) -> None:
+    """All of them, as its kind may be wrong, too."""
+    path = tmp_path / "may.csv"
+    path.write_text("key;Muñoz\n", encoding="latin-1")
+    refused = run(str(path))
+    assert refused.exit_code == 1
+    assert "read as" not in refused.stdout
+    assert refused.stdout.startswith("to read it otherwise: --kind, --encoding, ")
+
+
+def template(*words: str):
+    """Run ``payouts template``."""
+    return CliRunner().invoke(app, ("payouts", "template", *words), catch_exceptions=False)
+
+
+def test_a_template_on_standard_output() -> None:
+    """It is the header of a CSV."""
+    done = template("--country", "Germany")
+    assert done.exit_code == 0
+    assert done.stdout.startswith("key,amount,currency,iban,swift,bank_account_number,")
+    assert done.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize("kind", ["csv", "xlsx"])
+def test_a_template_in_a_file(tmp_path, kind) -> None:
+    """The kind is that of the suffix; each needed column is named; nothing is overwritten."""
+    path = tmp_path / f"gb.{kind}"
+    done = template("--country", "GBR", "--output", str(path))
+    assert done.exit_code == 0
+    assert "each row needs key, amount, currency, account_type" in done.stderr
+    assert f"next: smartglocal payouts check {path}" in done.stderr
+    checked = run(str(path))
+    assert "has a header, and no rows" in " ".join(checked.stdout.split())
+    again = template("--output", str(path))
+    assert again.exit_code == 2
+    assert "exists" in again.stderr
+
+
+def test_a_template_as_json(tmp_path) -> None:
+    """One object, with a remark for each column."""
+    path = tmp_path / "t.csv"
+    found = json.loads(template("--output", str(path), "--json").stdout)
+    assert (found["format"], found["output"]) == ("csv", str(path))
+    assert found["columns"][0] == {
+        "name": "key",
+        "is_needed": True,
+        "remark": "your own id of the payout, which no other payout has",
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--country", "GBX"], "--country: is no country"),
+        (["--format", "xlsx"], "--output: is needed for a workbook"),
+        (["--format", "csv", "--output", "t.xlsx"], "--output: ends in .xlsx, and --format is csv"),
+        (["--output", "t.ods"], "--output: expected a name that ends in .csv or .xlsx"),
+        (["--format", "ods"], "ods"),
+    ],
+)
+def test_no_template(options, words) -> None:
+    """The error names the option."""
+    refused = template(*options)
+    assert refused.exit_code == 2
+    assert words in " ".join(refused.stderr.split())

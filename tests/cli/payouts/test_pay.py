@@ -248,29 +248,141 @@ def test_the_question_tells_what_was_begun_before(till):
         assert words in said
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=needs_postgres)])
+def at(request) -> tuple[str, ...]:
+    """Return the options of a journal: the default one, or one in a database."""
+    if request.param == "sqlite":
+        return ()
+    return ("--journal", f"{DSN}?schema={request.getfixturevalue('schema')}")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (rows(4, k2="7.00"), "line 4 (key 'k2') differs in amount_details.amount"),
-        (rows(4).replace("k1,", "q1,"), "line 3 has the key 'q1', and another one was begun there"),
-        (rows(3), "it ends before its payout 4, which was begun"),
-        (f"{rows(4)}z,1,usd,h,J\n", "all 4 rows that were started are unchanged; others, or the"),
-        (rows(4).replace("\n", "\r\n"), "all 4 rows that were started are unchanged; others, or"),
+        (rows(4, k2="7.00"), "line 4 (key 'k2') differs in amount_details.amount; nothing was"),
+        (
+            rows(9, k3="7.00").replace("k1,101.00", "k1,1.00"),
+            "line 3 (key 'k1') differs in amount_details.amount and 1 other row; nothing was sent",
+        ),
+        (rows(4).replace("k1,", "q1,"), "1 payout of the batch is missing from it, such as 'k1'"),
+        (rows(1), "3 payouts of the batch are missing from it, such as 'k1', which is succeeded"),
+        (rows(4).replace("\nk", "\nmay-"), "4 payouts of the batch are missing from it, such as"),
     ],
 )
-def test_a_file_that_was_changed_between_runs(till, text, words):
-    """It is refused with the first line that differs, and what to do; nothing is sent."""
+def test_what_was_started_cannot_change(till, at, text, words):
+    """It is refused with the first row that differs, and what to do; nothing is sent."""
     provider = till.opens()
     till.has(rows(4))
-    till("pay", "p.csv", "--yes")
+    till("pay", "p.csv", "--yes", *at)
     requests = provider.report().requests
     till.has(text)
-    result = till("pay", "p.csv", "--yes", exits=2)
-    assert "isn't the file that the batch 'p.csv' was started with" in result.stderr
-    assert words in result.stderr
-    is_row = "differs in" in words
-    advice = "restore the row: its key pays one order" if is_row else "restore the file, or pay it"
-    assert advice in result.stderr
+    for verb in ("pay", "settle"):
+        result = till(verb, "p.csv", *(["--yes"] if verb == "pay" else []), *at, exits=2)
+        assert "isn't the file that the batch 'p.csv' was started with" in result.stderr
+        assert words in result.stderr
+        advice = "Restore the row: its key" if "differs in" in words else "or pay the file as"
+        assert advice in result.stderr
+    assert provider.report().requests == requests
+
+
+ENLARGED: Final = rows(9, k2=DECLINED).splitlines(keepends=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "".join(ENLARGED),
+        "".join([HEADER, *reversed(ENLARGED[1:])]),
+        "".join([HEADER, *ENLARGED[5:], *ENLARGED[1:5]]).replace("\n", "\r\n"),
+    ],
+    ids=["added", "reversed", "in the middle"],
+)
+def test_rows_are_added_and_sorted_anew(till, at, text):
+    """What was settled stays, and the rest is paid; the states of the rows are reported before."""
+    provider = till.opens()
+    till.has(rows(5, k2=DECLINED))
+    till("pay", "p.csv", "--yes", *at, exits=1)
+    till.has(text)
+    found = till("pay", "p.csv", "--yes", *at, exits=1)
+    words = "p.csv was changed since its batch was started: 4 rows are new; 5 settled, and not paid"
+    assert words in found.stderr
+    assert "asked 9 paid 8" in plain(found.stdout)
+    assert [provider.order(f"k{n}").moved for n in range(9)] == [n != 2 for n in range(9)]
+    status = till.json("status", "p.csv", *at, exits=1)
+    assert (status["rows"], status["absent"]) == (9, 0)
+    assert status["counts"] == {"succeeded": 8, "failed": 1}
+    requests = provider.report().requests
+    same = till.json("pay", "p.csv", "--yes", *at, exits=1)
+    assert (same["replayed"], same["asked"]) == (9, 9)
+    till.has(rows(5, k2=DECLINED))  # The shorter file that it was before.
+    assert (
+        "4 payouts of the batch are missing" in till("pay", "p.csv", *at, "--yes", exits=2).stderr
+    )
+    assert provider.report().requests == requests
+
+
+def test_a_row_that_failed_is_paid_as_another(till, at):
+    """It is left out of the file, and the batch still counts it."""
+    provider = till.opens()
+    till.has(rows(3, k1=DECLINED))
+    till("pay", "p.csv", "--yes", *at, exits=1)
+    till.has(rows(3).replace("k1,", "k1-again,"))
+    found = till("pay", "p.csv", "--yes", *at)
+    assert "1 row is new; 2 settled, and not paid again; 1 that failed or were" in found.stderr
+    assert provider.report().moved == 3
+    assert provider.order("k1").moved == 0
+    status = till.json("status", "p.csv", *at, exits=1)
+    assert (status["rows"], status["absent"]) == (4, 0)
+    assert status["totals"] == {"usd": 30_300 + 66_601}
+
+
+def test_an_open_row_goes_on_in_a_longer_file(till, at):
+    """It is neither new nor settled, and is started once."""
+    provider = till.opens()
+    till.has(rows(3, k1=STUCK))
+    till("pay", "p.csv", "--yes", "--deadline", "2", *at, exits=3)
+    till.has(rows(5, k1=STUCK))
+    found = till("pay", "p.csv", "--yes", "--deadline", "2", *at, exits=3)
+    assert "2 rows are new; 2 settled, and not paid again; 1 open" in found.stderr
+    assert [provider.order(f"k{n}").moved for n in range(5)] == [1, 0, 1, 1, 1]
+    till.has(rows(6, k1=STUCK))
+    settled = till("settle", "p.csv", "--deadline", "2", *at, exits=3)
+    assert "1 row is new" in settled.stderr
+    assert provider.report().moved == 4
+
+
+def test_the_same_bytes_read_otherwise(till, at):
+    """Another mapping makes other payouts: what was started is compared, and nothing is sent."""
+    provider = till.opens()
+    text = rows(3).replace("amount,", "net,gross,", 1).replace(".00,", ".00,900.00,")
+    till.has(text)
+    net = ("--map", "net=amount", "--ignore-column", "gross")
+    till("pay", "p.csv", "--yes", *net, *at)
+    requests = provider.report().requests
+    gross = ("--map", "gross=amount", "--ignore-column", "net")
+    refused = till("pay", "p.csv", "--yes", *gross, *at, exits=2)
+    assert "line 2 (key 'k0') differs in amount_details.amount and 2 other rows" in refused.stderr
+    assert provider.report().requests == requests
+    assert till.json("pay", "p.csv", "--yes", *net, "--encoding", "utf-8", *at)["replayed"] == 3
+
+
+def test_a_batch_that_another_process_changed(till, monkeypatch):
+    """Between the question and the run: nothing is sent."""
+    provider = till.opens()
+    till.has(rows(2))
+    till("pay", "p.csv", "--yes")
+    requests = provider.report().requests
+    till.has(rows(3))
+
+    def meanwhile(*_: object) -> bool:
+        with sqlite3.connect(till.journal) as database:
+            _ = database.execute("UPDATE batch SET digest = x'00'")
+        return True
+
+    monkeypatch.setattr("smartglocal_async.cli.payouts.pay.confirmed", meanwhile)
+    monkeypatch.setattr("smartglocal_async.cli.payouts.pay.needs_terminal", lambda: None)
+    refused = till("pay", "p.csv", exits=2)
+    assert "another process changed the batch 'p.csv' meanwhile; nothing was sent" in refused.stderr
     assert provider.report().requests == requests
 
 

@@ -38,7 +38,7 @@ def ends(child: subprocess.Popen[str]) -> tuple[int, str, str]:
     return child.returncode, said, told
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_and_run_again(till, number):
     """It ends in good order; the same command goes on, and each row is paid once."""
     provider = till.opens(faults=SLOW)

@@ -222,6 +222,13 @@ def test_nothing_is_guessed(tmp_path, first, second, words) -> None:
     assert [one for one in found if one[1] == "amount" and words in one[2]], found
 
 
+@pytest.mark.parametrize("name", ["p.csv", "p"])
+def test_carriage_returns_as_line_ends(tmp_path, name) -> None:
+    """Old programs for the Macintosh write them; the error names them."""
+    (problem,) = bad(file_of(tmp_path, GOOD.replace("\n", "\r"), name))
+    assert "has a carriage return in it; lines end in LF or CRLF" in problem
+
+
 def test_a_given_decimal_sign(tmp_path) -> None:
     """Then the other one separates thousands."""
     text = GOOD.replace("1.50", "1.500")
@@ -263,6 +270,7 @@ def zipped(name: str) -> bytes:
         ("\ufeff\n<HTML>", "is a web page"),
         ("<html>".encode("utf-16"), "is a web page"),
         ("<note/>", "is XML of another kind; give one of pain.001.001.03"),
+        ('[{"key": "p"}]', "write each payout as one object in a line of its own"),
     ],
     ids=lambda value: value if isinstance(value, str) and "<" not in value else "",
 )

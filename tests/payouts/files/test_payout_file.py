@@ -24,6 +24,7 @@ from smartglocal_async.codec import codec
 from smartglocal_async.payouts.files.cleaning import CLEANERS
 from smartglocal_async.payouts.files.columns import ALIASES, KINDS, NEEDED, PATHS, path_of
 from smartglocal_async.payouts.files.rows import MAX_ROW_CHARACTERS
+from smartglocal_async.validation import is_ruined
 
 CARD: Final = "4000056655665556"
 IBAN: Final = "DE89370400440532013000"
@@ -180,7 +181,7 @@ def test_line_number_is_the_physical_line(tmp_path):
         ("key,amount,currncy\n", 1, "currency", "is missing"),
         ("key;amount;currency\n", 1, None, "no rows"),
         (f"{HEADER},frist_name\n", 1, "frist_name", "did you mean first_name"),
-        (f"{HEADER},\n", 1, "6", "has no name"),
+        (f"{HEADER},\np,1,usd,t,Jane,x\n", 2, "6", "is in a column that has no name in the header"),
         (f"{HEADER},key\n", 1, "key", "is there twice"),
         (
             f"{HEADER},payment_method.card.encrypted_card.number_hash\n",
@@ -378,16 +379,90 @@ def test_rules_are_used_as_asked(tmp_path, rules, is_given, is_told):
 
 def test_an_unknown_instrument_is_advice(tmp_path):
     """An unknown instrument is only a warning, because it can still be paid."""
-    wire = {**WIRE, "payment_method": {"type": "crad", "crad": {"number": CARD}}}
+    wire = {**WIRE, "payment_method": {"type": "cheque", "cheque": {"number": CARD}}}
     (row,) = file_of(tmp_path, json.dumps(wire), "p.jsonl").rows()
     assert row.order is not None
     assert [(p.column, p.is_advice) for p in row.problems] == [("payment_method", True)]
 
 
+@pytest.mark.parametrize(
+    ("method", "column", "words"),
+    [
+        ({"type": "crad", "crad": {}}, "type", "did you mean card?"),
+        ({"type": "bank_acount", "bank_acount": {}}, "type", "did you mean bank_account?"),
+        ({"type": "bank_account"}, "bank_account", "is missing: it holds the fields"),
+        (
+            {"type": "bank_account", "bank_account": {"system_type": "globl", "globl": {}}},
+            "bank_account.system_type",
+            "did you mean global?",
+        ),
+        (
+            {"type": "bank_account", "bank_account": {"type": "ru", "ru": {"bik": "044525225"}}},
+            "bank_account.system_type",
+            "is missing: faster_payment_system or",
+        ),
+        (
+            {"type": "card", "card": {"tpye": "bank_card", "bank_crad": {"number": CARD}}},
+            "card.type",
+            "is missing: bank_card or encrypted_card or tokenized_card",
+        ),
+        (
+            {"type": "wallet", "wallet": {"type": "steam", "stream": {"account": "a"}}},
+            "wallet.steam",
+            "is missing: it holds the fields",
+        ),
+    ],
+)
+def test_an_instrument_whose_kind_is_misspelt(tmp_path, method, column, words):
+    """It is refused: sent as it is, the provider might take it for another one."""
+    wire = {**WIRE, "payment_method": method}
+    (row,) = file_of(tmp_path, json.dumps(wire), "p.jsonl").rows()
+    assert row.order is None
+    (problem,) = (one for one in row.problems if not one.is_advice)
+    assert problem.column == f"payment_method.{column}"
+    assert words in problem.problem
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_columns_without_a_name(tmp_path, end):
+    """A spreadsheet writes empty ones beside its last column; they are read if they are empty."""
+    text = end.join((f"{HEADER},,", "p,1,usd,t,Jane,,", "q,1,usd,t,Jane,,x", ""))
+    first, second = file_of(tmp_path, text).rows()
+    assert first.order is not None
+    assert [(one.column, one.line) for one in second.problems] == [("7", 3)]
+
+
+@pytest.mark.parametrize(
+    ("key", "is_read"),
+    [
+        ("4.10025E+15", False),
+        ("1E+5", False),
+        ("12345678.0", False),
+        ("'0012", False),
+        ('"=""0012"""', False),
+        ("#N/A", False),
+        ("NaN", False),
+        ("12E34", True),
+        ("inv-1.0", True),
+        ("2026.10", True),
+        ("Nancy", True),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "may-"])
+def test_a_key_that_a_spreadsheet_ruined(tmp_path, key, is_read, prefix):
+    """Several rows may have had it, so it doesn't identify a payout."""
+    file = file_of(tmp_path, f"{HEADER}\n{key},1.00,usd,hash,Jane\n")
+    (row,) = attrs.evolve(file, key_prefix=prefix).rows()
+    assert (row.order is not None) is is_read
+    assert [(one.column, one.line) for one in row.problems] == ([] if is_read else [("key", 2)])
+
+
 # --- Properties
 
 
-keys: Final = st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=20)
+keys: Final = st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=20).filter(
+    lambda text: not is_ruined(text)
+)
 cells: Final = st.text(
     st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=9
 )

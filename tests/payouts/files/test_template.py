@@ -6,7 +6,10 @@ import sys
 from typing import Any
 
 import pytest
+from attrs import evolve
+from pycountry import countries
 from python_calamine import load_workbook
+from template_rows import filled_row
 
 import smartglocal_async as sg
 from smartglocal_async.payouts import payout_template, template_columns
@@ -87,3 +90,43 @@ def test_a_workbook_needs_a_library(monkeypatch) -> None:
     assert payout_template("GBR")
     with pytest.raises(sg.Misuse, match=r"smartglocal-async\[files\]"):
         payout_template("GBR", "xlsx")
+
+
+COUNTRIES = (*(country.alpha_3 for country in countries), "XKX")
+
+
+@pytest.mark.parametrize("kind", ["csv", "xlsx"])
+def test_a_template_that_is_filled_in_can_be_paid(tmp_path, kind) -> None:
+    """That of every country, as what it needs and what a row is checked for are the same rules."""
+    assert len(COUNTRIES) > 240
+    refused = {}
+    for country in COUNTRIES:
+        path = tmp_path / f"{country}.{kind}"
+        row = filled_row(template_columns(country), country)
+        template = payout_template(country, kind)
+        path.write_bytes(row.in_csv(template) if kind == "csv" else row.in_workbook(template))
+        found = sg.payouts.check(sg.PayoutFile(path))
+        # A random IBAN of some countries names no bank of the list, which is advice.
+        advice = [one for one in found.advice if "a bank of the list" not in one.problem]
+        if not (found.is_fit and found.count == 1) or advice:
+            refused[country] = [str(one) for one in (*found.problems, *advice)]
+    assert not refused
+
+
+@pytest.mark.parametrize("country", COUNTRIES)
+def test_a_column_that_a_template_needs_is_needed(tmp_path, country) -> None:
+    """A row without it is refused, or the provider may refuse it: the check names the column."""
+    columns = template_columns(country)
+    row = filled_row(columns, country)
+    for place, column in enumerate(columns):
+        is_only = [one.name.partition("_")[0] for one in columns].count("sender") == 1
+        if not column.is_needed or (column.name.startswith("sender_") and is_only):
+            continue  # Without any field there is no sender, which is then not checked.
+        if (country, column.name) == ("CHN", "country"):
+            continue  # Without it a card isn't known to be Chinese.
+        path = tmp_path / f"{column.name}.csv"
+        cells = [*row.cells[:place], "", *row.cells[place + 1 :]]
+        path.write_bytes(evolve(row, cells=cells).in_csv(payout_template(country)))
+        found = sg.payouts.check(sg.PayoutFile(path))
+        named = {one.column for one in (*found.problems, *found.advice)}
+        assert column.name in named or not found.is_fit, column.name

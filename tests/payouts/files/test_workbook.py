@@ -91,6 +91,11 @@ def test_an_amount(tmp_path, amount, currency, minor) -> None:
         (12.345, "eur", "no finer amounts"),
         (10 / 3, "eur", "no finer amounts"),
         (1.5, "jpy", "no finer amounts"),
+        (
+            1.7976931348623155e308,
+            "eur",
+            "more digits than a spreadsheet keeps",
+        ),  # Written as infinity
         (1e15, "eur", "more digits than a spreadsheet keeps"),
         (0, "eur", "greater than zero"),
         (-5, "eur", "greater than zero"),
