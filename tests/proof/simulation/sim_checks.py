@@ -86,7 +86,17 @@ class Checker:
             ):
                 words = f"the halt is {kind}, which may be lifted without a check"
                 raise Broken(f"the journal lacks commits ({merchant.missing_commits}): {words}")
-            wrong = [move for move in self.moves if not self._is_ordered(merchant, move)]
+            # Of a payout in one step that is unknown and has no session, no answer showed anything.
+            unseen = {
+                one.key
+                for one in merchant.entries
+                if one.step is Step.UNKNOWN and one.session_id is None
+            }
+            wrong = [
+                move
+                for move in self.moves
+                if not self._is_ordered(merchant, move) and move.key not in unseen
+            ]
             if wrong and kind is None:
                 raise Broken(f"money moved otherwise than ordered, and nothing is halted: {wrong}")
             paid_late = {
