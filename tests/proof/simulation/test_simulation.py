@@ -55,8 +55,8 @@ FAILED_BEFORE: Final = {
     20093: "of a one-step payout with a wrong amount, no answer and no webhook arrived",
     1563: "a one-step payout was given the session of another journal's payout",
 }
-"""Seeds that failed, and why; 10388, 4119 and 20093, and those like them, were faults of the simulation.
-"""
+"""Seeds that failed, and why; 10388, 4119, 20093 and those like them were faults of the
+simulation."""
 NEVER_REACHED: Final = {Step.CANCELLED}
 
 
