@@ -236,7 +236,7 @@ class Claimer:
                     raise
                 pause = _BUSY_PAUSE_SECONDS * (0.5 + timing.random() / 2)
                 pause = min(busy.seconds_left + 0.01, pause, left_seconds)
-                await timing.sleep_unless(self.context.stopping, pause)
+                await timing.sleep_unless_set(self.context.stopping, pause)
 
     async def _work(
         self,

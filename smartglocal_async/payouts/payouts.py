@@ -118,7 +118,7 @@ class Payouts(SharedBatches):
             JournalUnusable: it can't be opened, or belongs to another project or server.
 
         """
-        credentials = self._caller.requests.credentials
+        credentials = self._caller.request_builder.credentials
         scope = (str(credentials.server), credentials.project, credentials.submerchant)
         await self._journal.open(scope_of(*scope))
         if not self._journal.durable:

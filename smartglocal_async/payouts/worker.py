@@ -410,7 +410,9 @@ class Worker:
         pause = self._pause * (0.5 + self.context.timing.random() / 2)
         max_pause = min(self.context.lease_seconds / 3, self.ends - self._now())
         self._pause = min(self._pause * _GROWTH, self.context.status_checks.max_delay_seconds)
-        await self.context.timing.sleep_unless(self._wakeup.event, max(0.0, min(pause, max_pause)))
+        await self.context.timing.sleep_unless_set(
+            self._wakeup.event, max(0.0, min(pause, max_pause))
+        )
         reply = self._wakeup.take()
         if reply is None or reply.session is None:
             return False
