@@ -242,28 +242,31 @@ class Worker:
         return self.reply is not None and self.reply.observation.shown is SessionView.EMPTY
 
     async def _check_refusing_sessions(self, decision: Decision) -> Decision:
-        """Check the sessions that refused the start before, before the payout fails.
+        """Check all other sessions that refused the start, before the payout fails.
 
-        The chosen session can't be cancelled, and its status may be too old to show a payout: then
-        a start that was delivered twice was refused. The payout fails only if an earlier session
-        refused the start, too, and shows no payout by now; else it goes on in a new session.
+        The chosen session can't be cancelled and shows no payout. Its status may be out of date: if
+        the start was delivered twice, only the second delivery was refused. So the payout fails
+        only if another session that refused the start shows no payout either. Otherwise it goes on
+        in a new session.
         """
         history = await self.context.journal.history(self.entry.key)
         refusals = (line for line in history if line.event is Event.START_REFUSED)
+        is_undecided = is_shown_empty = False
         for session_id in self._other_sessions(refusals):
             reply = await self._check_session(session_id)
             if reply is None:
                 return Decision(NextStep.WAIT, PayoutCall.STATUS)
             shown = reply.observation.shown
-            if shown in {None, SessionView.UNSURE}:
-                self.failures.note(reply)
-                return Decision(NextStep.WAIT, PayoutCall.STATUS)
             if shown in {SessionView.PAID, SessionView.MISMATCH}:
                 self.reply = reply
                 return Decision(NextStep.NEXT, write=Event.CONFLICT, halts=HaltKind.CONFLICT)
-            if shown in {SessionView.EMPTY, SessionView.CLOSED}:
-                return decision
-        return Decision(NextStep.NEXT, write=Event.SESSION_LEFT)
+            if shown in {None, SessionView.UNSURE}:
+                self.failures.note(reply)
+                is_undecided = True
+            is_shown_empty |= shown in {SessionView.EMPTY, SessionView.CLOSED}
+        if is_undecided:
+            return Decision(NextStep.WAIT, PayoutCall.STATUS)
+        return decision if is_shown_empty else Decision(NextStep.NEXT, write=Event.SESSION_LEFT)
 
     def _other_sessions(self, lines: Iterable[Attempt]) -> list[str]:
         """Return the sessions that lines of the history name, but for the chosen one, each once."""

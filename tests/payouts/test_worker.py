@@ -503,6 +503,13 @@ REFUSED_TWICE: Final = (
     (Event.SESSION_CHOSEN, "ps_2"),
     (Event.START_REFUSED, None),
 )
+REFUSED_THRICE: Final = (
+    *REFUSED_TWICE,
+    (Event.SESSION_LEFT, None),
+    (Event.CREATE_INTENDED, None),
+    (Event.SESSION_CHOSEN, "ps_3"),
+    (Event.START_REFUSED, None),
+)
 
 
 @pytest.fixture
@@ -512,10 +519,12 @@ def refused_start(setup) -> Callable[..., Any]:
     The sessions show what is passed, and no other can be created.
     """
 
-    async def make(steps: tuple[tuple[Event, str | None], ...], *checks: bytes | None) -> Any:
+    async def make(
+        steps: tuple[tuple[Event, str | None], ...], *checks: bytes | None, chosen: str = "ps_2"
+    ) -> Any:
         provider = Provider(
             session_cancel=[refused("invalid_session_state")],
-            session_status=[session_answer("created", id="ps_2"), *checks],
+            session_status=[session_answer("created", id=chosen), *checks],
             session_create=[LOST],
         )
         patience = StatusChecks(before_leaving=1, initial_delay_seconds=8.0)
@@ -580,6 +589,45 @@ async def test_a_refusing_session_that_paid(refused_start, amount) -> None:
     kind, words = await halted(where) or (None, "")
     assert kind is HaltKind.CONFLICT
     assert words.startswith("the payout 'k-1' is written as REFUSED in ps_2; the provider: ps_1 is")
+
+
+@pytest.mark.parametrize(
+    ("looks", "step", "session_no", "is_halted"),
+    [
+        (("empty", "empty"), Step.FAILED, 2, False),
+        (("empty", "paid"), Step.UNKNOWN, 2, True),
+        (("lost", "paid"), Step.UNKNOWN, 2, True),
+        (("error", "other sum"), Step.UNKNOWN, 2, True),
+        (("empty", "lost"), Step.REFUSED, 2, False),
+        (("error", "empty"), Step.REFUSED, 2, False),
+        (("pending", "closed"), Step.FAILED, 2, False),
+        (("pending", "cancelled"), Step.CREATING, 3, False),
+    ],
+)
+async def test_every_refusing_session_counts(
+    refused_start, looks, step, session_no, is_halted
+) -> None:
+    """The payout fails if one of them shows no payout and none of them paid or is unreadable."""
+    where, provider = await refused_start(REFUSED_THRICE, chosen="ps_3")
+    for id_, look in zip(("ps_1", "ps_2"), looks, strict=True):
+        amount = Amount(1 if look == "other sum" else 10_000, "usd")
+        status = {"pending": "pending", "cancelled": "cancelled"}.get(look, "succeeded")
+        payments = as_json(payout(where, status, amount_details=amount))
+        provider.script[STATUS].append(
+            {
+                "lost": LOST,
+                "empty": session_answer("created", id=id_),
+                "closed": session_answer("cancelled", id=id_),
+                "error": session_answer("error", id=id_),
+                "pending": session_answer("in_progress", id=id_, payments=payments),
+                "cancelled": session_answer("cancelled", id=id_, payments=payments),
+            }.get(look, session_answer("accepted", id=id_, payments=payments))
+        )
+    entry = await where.worker(4.0).work()
+    assert (entry.step, entry.session_no) == (step, session_no)
+    checked = [body["session_id"] for body in provider.bodies[STATUS]]
+    assert checked[:3] == ["ps_3", "ps_1", "ps_2"]
+    assert (await halted(where) is not None) is is_halted
 
 
 # --- Waits and leases ----------------------------------------------------------------------------
