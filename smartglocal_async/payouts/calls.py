@@ -278,12 +278,12 @@ class Sender:
 
     async def _refuses_all_calls(self, ends: float) -> bool:
         """Return whether something in front of the provider refuses a harmless call, too."""
-        left_seconds = ends - self._now()
-        if left_seconds <= 0:
+        seconds_left = ends - self._now()
+        if seconds_left <= 0:
             return False
         request = GetBalance(request_datetime=self.caller.settings.timing.now())
         try:
-            _ = await self.caller.call(WALLET_BALANCE, request, CallOptions(deadline=left_seconds))
+            _ = await self.caller.call(WALLET_BALANCE, request, CallOptions(deadline=seconds_left))
         except CallFailed as error:
             return _is_from_proxy(error)
         return False
@@ -295,10 +295,10 @@ class Sender:
         lost = Reply(
             Observation(PayoutCall.START, ReplyKind.LOST), None, refused.code, refused.reason
         )
-        left_seconds = ends - self._now()
-        if left_seconds <= 0:
+        seconds_left = ends - self._now()
+        if seconds_left <= 0:
             return lost
-        status = await self.send(PayoutCall.STATUS, entry, payout, CallLimits(left_seconds, 0))
+        status = await self.send(PayoutCall.STATUS, entry, payout, CallLimits(seconds_left, 0))
         if status.observation.shown is None:
             return lost
         observation = evolve(refused.observation, shown=status.observation.shown)
@@ -318,7 +318,7 @@ class Sender:
     def _now(self) -> float:
         return self.caller.settings.timing.monotonic()
 
-    def webhook(self, session: Session, payout: OrderedPayout) -> Reply:
+    def webhook_reply(self, session: Session, payout: OrderedPayout) -> Reply:
         """Return a verified webhook as the reply of a status call."""
         return _answered(PayoutCall.STATUS, session, payout.expected)
 

@@ -266,7 +266,7 @@ class Payouts(SharedBatches):
         awaits a confirm is cancelled. A payout that the journal should know, but doesn't, halts all
         payouts (`JournalForgot`). So does money that moved in another way than the journal has it
         (`PayoutConflict`): another amount, in a session that was left, or for a payout that is
-        written as failed or cancelled. A payout that a bank returned (`PaymentRefunded`) settles
+        recorded as failed or cancelled. A payout that a bank returned (`PaymentRefunded`) settles
         nothing.
 
         Raises:
@@ -283,7 +283,7 @@ class Payouts(SharedBatches):
 
         Pass a `PayoutReport`, or your own rows. The result lists the differences, for an operator.
         A payout that the journal should know, but doesn't, halts all payouts (`JournalForgot`), or
-        is written as paid with ``adopt``. One that contradicts the journal halts them in any case
+        is recorded as paid with ``adopt``. One that contradicts the journal halts them in any case
         (`PayoutConflict`). Rows of other payouts, such as the totals at the end, may be
         unreadable: see `Reconciliation.unreadable`.
 

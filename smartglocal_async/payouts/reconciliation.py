@@ -39,7 +39,7 @@ class DiscrepancyKind(enum.Enum):
     """A payout that was returned. Another row shows that it was paid before."""
     OTHER_KIND = "of an unknown kind"
     """By the report's column, neither a payout nor a returned one."""
-    CONTRADICTS = "reported as paid, and written as not paid"
+    CONTRADICTS = "reported as paid, and recorded as not paid"
     LEFT = "paid in a session that was left for another"
     NOT_OURS = "of another order, in a session of this one"
     """Its metadata has another key, journal or order than the payout that is written."""
@@ -47,7 +47,7 @@ class DiscrepancyKind(enum.Enum):
     """In a session of ours, but neither its metadata nor its id shows that it is the payout that is
     written. It settles nothing: look it up, then `Payouts.decide`.
     """
-    MISSING = "written as paid, and not in the report"
+    MISSING = "recorded as paid, and not in the report"
     """Check the report of the next day; then ask the provider."""
     FOREIGN = "of another journal"
     """Another system, or a journal that was lost, pays for this project."""
@@ -84,7 +84,7 @@ class Reconciliation:
     agreed: int = 0
     """Rows that agree with the journal."""
     settled: int = 0
-    """Payouts that were open or unknown, and are now written as paid."""
+    """Payouts that were open or unknown, and are now recorded as paid."""
     adopted: int = 0
     """Payouts that the journal lacked, and that ``adopt`` wrote as paid."""
     others: int = 0
@@ -138,7 +138,7 @@ class Reconciler:
 
     hints: WebhookHints
     adopts: bool = False
-    """Whether payouts that the journal lacks are written as paid, and aren't discrepancies."""
+    """Whether payouts that the journal lacks are recorded as paid, and aren't discrepancies."""
     result: Reconciliation = field(factory=Reconciliation, init=False)
     _seen: dict[str, str] = field(factory=dict[str, str], init=False)
     """Key -> the payout seen for it."""
@@ -208,7 +208,7 @@ class Reconciler:
             if is_payout and entry.step.is_final:
                 if entry.step is Step.SUCCEEDED:
                     kind = DiscrepancyKind.PAID_TWICE
-                words = f"{_sides(kind, row, entry)}; the session {row.session_id} isn't written"
+                words = f"{_sides(kind, row, entry)}; the session {row.session_id} isn't recorded"
         elif is_payout and key is not None:
             item = row.payout_id or row.session_id
             if (first := self._seen.setdefault(key, item)) != item:
@@ -326,7 +326,7 @@ def _sides(kind: DiscrepancyKind, row: ReportRow, entry: Entry) -> str:
     whose = of_another if kind is DiscrepancyKind.NOT_OURS else ""
     return (
         f"the report has the payout {row.payout_id} of {paid} in {row.session_id} (line "
-        f"{row.line}){whose}; the payout {entry.key!r} of {ordered} is written as "
+        f"{row.line}){whose}; the payout {entry.key!r} of {ordered} is recorded as "
         f"{entry.step.name} in {entry.session_id}"
     )
 

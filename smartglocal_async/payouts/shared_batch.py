@@ -97,7 +97,7 @@ class BalanceGuard:
     async def _refresh_cover(self, name: str) -> Batch | None:
         """Read the balance and write what it covers; return the updated batch."""
         journal = self.context.journal
-        # What is written as paid by now is already deducted from the balance that is read next.
+        # What is recorded as paid by now is already deducted from the balance that is read next.
         batch = await journal.batch(name)
         if batch is None:
             return None

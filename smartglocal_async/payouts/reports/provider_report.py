@@ -80,7 +80,7 @@ class PayoutReport:
     """A daily payouts report in a CSV file, UTF-8 with or without BOM; it can be read again.
 
     ``since`` and ``until`` are the time that the report covers. With both, payouts are reported as
-    missing that were written as paid in that time and aren't in it.
+    missing that were recorded as paid in that time and aren't in it.
     """
 
     path: Path = field(converter=Path)
