@@ -142,7 +142,7 @@ class Worker:
     is_contradicted: bool = field(default=False, init=False)
     """See `protocol.Situation`."""
     has_paused: bool = field(default=False, init=False)
-    """Whether it has paused since it last wrote an event; the next worker then need not hurry."""
+    """Whether it paused since it last wrote an event; its entry is then released with a pause."""
     _pending: PendingEvent | None = field(default=None, init=False)
     """Observed and not written yet: it is written together with the next event, or at the end."""
     _sent_in_step: Counter[PayoutCall] = field(factory=Counter[PayoutCall], init=False)
@@ -299,11 +299,9 @@ class Worker:
             is_shown_empty |= shown in {SessionView.EMPTY, SessionView.CLOSED}
         if is_undecided:
             return Decision(NextStep.WAIT, PayoutCall.STATUS)
-        return (
-            decision
-            if is_shown_empty
-            else Decision(NextStep.DECIDE_AGAIN, write=Event.SESSION_LEFT)
-        )
+        if is_shown_empty:
+            return decision
+        return Decision(NextStep.DECIDE_AGAIN, write=Event.SESSION_LEFT)
 
     def _other_sessions(self, lines: Iterable[Attempt]) -> list[str]:
         """Return the sessions in these lines of the history, each once, without the chosen one."""
