@@ -1,6 +1,14 @@
-"""The life of one call: build, join in flight, attempt, recover, retry, result.
+"""The life of one call: build, join, check an earlier call, send with retries, result.
 
-`CallRunner.run` is all of it, from top to bottom; what its steps do in detail is below it.
+`CallRunner.run` is the beginning; each method is followed by the ones that it calls:
+
+1. Build the request once: the body, key and headers that every attempt sends.
+2. Join a call in progress with the same key, if the caller chose the key.
+3. Check an earlier call with that key, if it may have moved money.
+4. Send: wait for a slot in the pool, make one HTTP attempt, read the reply.
+5. Recover: if the answer was lost, read the status of the session in a nested call.
+6. Retry from 4 if the table in `retry` allows it.
+7. Return the result, or raise one of the three kinds of `CallFailed`.
 """
 
 import asyncio
@@ -20,7 +28,7 @@ from .in_flight import CallKey, InFlight, StillInFlight
 from .models.answers import Session
 from .models.enums import SessionStatus
 from .models.requests import SessionRef
-from .operations import SESSION_STATUS, Answer, Operation, Repeat, Request
+from .operations import SESSION_STATUS, Answer, Operation, Request
 from .outcome import MAY_BE_PROCESSED, CallResult
 from .recovery import Effect
 from .request import CallOptions, PreparedRequest, RequestBuilder, warn_of
@@ -36,12 +44,14 @@ _log = logging.getLogger("smartglocal_async")
 class CallRunner:
     """Runs the calls of one client."""
 
-    requests: RequestBuilder
+    request_builder: RequestBuilder
     pool: SessionPool
     retrier: Retrier
     in_flight: InFlight
-    retries: int = field(default=0, init=False)
-    calls: int = field(default=0, init=False)
+    retry_count: int = field(default=0, init=False)
+    """How many retries were sent."""
+    active_calls: int = field(default=0, init=False)
+    """Calls in progress, in all event loops."""
     state: str = field(default="open", init=False)
     listeners: list[Callable[[float], Awaitable[None]]] = field(
         factory=list[Callable[[float], Awaitable[None]]], init=False, repr=False
@@ -51,7 +61,7 @@ class CallRunner:
     @property
     def settings(self) -> Settings:
         """How the client behaves."""
-        return self.requests.settings
+        return self.request_builder.settings
 
     async def call(
         self, operation: Operation[Request, Answer], request: Request, options: CallOptions
@@ -65,19 +75,25 @@ class CallRunner:
             CallFailed: one of its three kinds, by what surely happened.
 
         """
-        if (reason := self.closed()) is not None:
-            raise reason
+        if (error := self.closed_error()) is not None:
+            raise error
         loop_state = await self.pool.enter()
         # `drain` waits for both counts.
         loop_state.calls += 1
-        self.calls += 1
+        self.active_calls += 1
         try:
             return await self.run(operation, request, options, loop_state)
         finally:
             loop_state.calls -= 1
-            self.calls -= 1
+            self.active_calls -= 1
 
-    async def run(  # noqa: C901 - the life of a call, on one screen
+    def closed_error(self) -> PoolClosed | None:
+        """Return the error to raise if the client or its pool takes no more calls; else None."""
+        if self.state == "open":
+            return self.pool.closed()
+        return PoolClosed(f"the client is {self.state}; make a new one for new calls")
+
+    async def run(
         self,
         operation: Operation[Request, Answer],
         request: Request,
@@ -86,149 +102,155 @@ class CallRunner:
     ) -> CallResult[Answer]:
         """Run one call: build the request once, send it with retries, return the result or raise.
 
-        The steps are in the order in which they happen, except joining: calls of one key share
-        ``send_with_retries``, so it is defined before.
+        The nested status call of a recovery runs through this method, too.
         """
-        # Build: the body, key and headers that every attempt sends.
-        call = self.requests.build(operation, request, options)
+        # Build.
+        call = self.request_builder.build(operation, request, options)
         if isinstance(call, InvalidRequest):
             raise call
-        if call.broken:
-            warn_of(call.broken)
-        record, monotonic = call.record, self.settings.timing.monotonic
-
-        async def attempt() -> Verdict:
-            verdict = await self._attempt(call, loop_state)
-            if verdict.happened is AttemptResult.ACCEPTED:
-                return verdict
-            # Recover: after a lost answer, the status of the session may show what the attempt did.
-            if not needs_status(call, verdict) or call.deadline <= monotonic():
-                return verdict
-            try:
-                session = await self._status_of(call, loop_state)
-            except CallFailed as error:
-                return without_status(call, verdict, error)
-            return with_status(call, verdict, session)
-
-        async def send_with_retries() -> CallResult[Any]:
-            # An earlier call of this key may have moved money: ask before anything is sent.
-            if call.key is not None and operation.repeat is Repeat.MOVES_MONEY:
-                earlier = await self._earlier(call, call.key, loop_state)
-                if earlier is not None:
-                    return earlier
-            verdict = await attempt()
-            # Retry: the table in retry.py decides, by what happened and what a repeat would do.
-            if verdict.happened is not AttemptResult.ACCEPTED:
-                rules = CallRules(operation.repeat, call.attempts, call.deadline)
-                verdict, stopped_by = await self.retrier.go_on(verdict, attempt, rules)
-                if verdict.happened is not AttemptResult.ACCEPTED:
-                    is_read = operation.is_read
-                    raise record.failure(verdict, stopped_by, monotonic(), is_read=is_read)
-            # Result.
-            self.retrier.budget.succeeded(after_retry=record.attempts > 1)
-            elapsed_seconds = monotonic() - record.started
-            return CallResult(verdict.answer, record.key, record.attempts, elapsed_seconds)
-
-        # Join in flight: calls of one key that the caller chose share one result.
-        if call.key is None or call.digest is None:
-            return await send_with_retries()
-        key, digest = call.key, call.digest
+        if call.broken_rules:
+            warn_of(call.broken_rules)
+        key, digest = call.shared_key, call.digest
+        if key is None or digest is None:
+            return await self._send_with_retries(call, loop_state)
+        # Join: only the first caller with a key sends; the others wait for its result.
         try:
             return await self.in_flight.share(
                 key,
                 digest,
-                lambda: self._remembered(call, key, digest, send_with_retries),
-                lambda: call.deadline - monotonic(),
+                lambda: self._send_with_own_key(call, key, digest, loop_state),
+                lambda: call.deadline - self.settings.timing.monotonic(),
             )
         except StillInFlight:
-            raise self._unsure(call, "a call of this key is under way", "deadline") from None
+            cause = "another call with this key is in progress"
+            raise self._outcome_unknown(call, cause, "deadline") from None
 
-    def closed(self) -> PoolClosed | None:
-        """Return the reason for which no call can be made any more."""
-        if self.state == "open":
-            return self.pool.closed()
-        return PoolClosed(f"the client is {self.state}; make a new one for new calls")
-
-    async def _remembered(
-        self,
-        call: PreparedRequest,
-        key: CallKey,
-        digest: RequestDigest,
-        send: Callable[[], Awaitable[CallResult[Any]]],
+    async def _send_with_own_key(
+        self, call: PreparedRequest, key: CallKey, digest: RequestDigest, loop_state: LoopState
     ) -> CallResult[Any]:
-        """Make a call under the caller's own key, which is remembered from when it is sent."""
+        """Send a call whose key the caller chose; the key is remembered from the first sending."""
         is_new = False
 
-        def on_send() -> None:
+        def remember_key() -> None:
             nonlocal is_new
             is_new = self.in_flight.remember(key, digest) or is_new
 
-        call.http.on_send = on_send
+        # The transport calls it just before an attempt is passed to the connection.
+        call.http.on_send = remember_key
         try:
-            result = await send()
+            # Check an earlier call: it may have moved money, so nothing is sent before.
+            result = None
+            if key.moves_money:
+                result = await self._result_of_earlier_call(call, key, loop_state)
+            if result is None:
+                result = await self._send_with_retries(call, loop_state)
         except (NotSent, Refused):
-            # Nothing came of it: a corrected request may take the key.
+            # This call had no effect: a corrected request may use the key.
             if is_new:
                 self.in_flight.forget(key)
             raise
         except BaseException:
-            if is_new and call.record.unsettled is None and not call.http.may_be_out:
+            # Cancelled, or the outcome is unknown. If a request may have reached the provider, the
+            # key stays bound to it: another request with this key could pay a second time.
+            if is_new and call.record.maybe_processed is None and not call.http.may_be_out:
                 self.in_flight.forget(key)
             raise
-        self.in_flight.settle(key, digest)
+        self.in_flight.resolve(key, digest)
         return result
 
-    async def _earlier(
+    async def _result_of_earlier_call(
         self, call: PreparedRequest, key: CallKey, loop_state: LoopState
     ) -> CallResult[Any] | None:
-        """Return the result of an earlier call of the key; None where the call may be sent.
+        """Return the result of an earlier call with this key; None if this one may be sent.
 
         Raises:
             CallFailed: an earlier call may have moved money, and its outcome is unknown.
 
         """
-        if self.in_flight.is_elsewhere(key):
-            raise self._unsure(call, "a call of this key is under way in another event loop")
+        if self.in_flight.is_in_other_loop(key):
+            cause = "another call with this key is in progress in another event loop"
+            raise self._outcome_unknown(call, cause)
         if not self.in_flight.is_used(key):
             return None
-        before = "a call of this key was sent before, and this one was not"
+        before = "a call with this key was sent before, and this one was not"
         if call.operation.effect is None or call.record.session_id is None:
-            raise self._unsure(call, f"{before}; wait for its webhook, or for a report")
+            cause = f"{before}; wait for its webhook, or for a report"
+            raise self._outcome_unknown(call, cause)
         try:
-            session = await self._status_of(call, loop_state)
+            session = await self._session_status(call, loop_state)
         except CallFailed as error:
-            raise self._unsure(call, f"{before}; session/status: {error.advice}") from None
-        seen = effect_in(call, session)
-        if seen is Effect.TAKEN:
+            cause = f"{before}; session/status: {error.advice}"
+            raise self._outcome_unknown(call, cause) from None
+        effect = effect_in(call, session)
+        if effect is Effect.TAKEN:
             now = self.settings.timing.monotonic()
             return CallResult(session, call.record.key, 0, now - call.record.started)
-        if seen is Effect.UNCLEAR:
-            raise self._unsure(call, f"{before}; {describe(session)}")
-        _ = call.record.add(Verdict(AttemptResult.UNKNOWN, cause="an earlier call of this key"))
+        if effect is Effect.UNCLEAR:
+            raise self._outcome_unknown(call, f"{before}; {describe(session)}")
+        # It had no effect so far, but its request may still arrive: a failure of this call, too,
+        # then leaves the outcome unknown.
+        cause = "an earlier call with this key"
+        _ = call.record.add(Verdict(AttemptResult.UNKNOWN, cause=cause))
         return None
 
-    def _unsure(
+    def _outcome_unknown(
         self, call: PreparedRequest, cause: str, stopped_by: str | None = None
     ) -> CallFailed:
+        """Return the error of a call that isn't sent because another one with its key was."""
         verdict = call.record.add(Verdict(AttemptResult.UNKNOWN, cause=cause))
         now = self.settings.timing.monotonic()
         return call.record.failure(verdict, stopped_by, now, is_read=False)
 
-    async def _status_of(self, call: PreparedRequest, loop_state: LoopState) -> Session:
-        """Ask for the session of a call, up to the same deadline."""
+    async def _session_status(self, call: PreparedRequest, loop_state: LoopState) -> Session:
+        """Return the session of a call, read by a nested call with the same deadline."""
         session = SessionRef(call.record.session_id or "")
-        options = CallOptions(ends=call.deadline)
+        options = CallOptions(deadline_at=call.deadline)
         return (await self.run(SESSION_STATUS, session, options, loop_state)).answer
 
+    async def _send_with_retries(
+        self, call: PreparedRequest, loop_state: LoopState
+    ) -> CallResult[Any]:
+        """Send a call until it succeeds or must not be sent again; return its result or raise."""
+        record, monotonic = call.record, self.settings.timing.monotonic
+        verdict = await self._attempt(call, loop_state)
+        if verdict.happened is not AttemptResult.ACCEPTED:
+            # Retry: the table in retry.py decides, by what happened and what a repeat would do.
+            rules = CallRules(call.operation.repeat, call.attempts, call.deadline)
+            verdict, stopped_by = await self.retrier.retry(
+                verdict, lambda: self._attempt(call, loop_state), rules
+            )
+            if verdict.happened is not AttemptResult.ACCEPTED:
+                is_read = call.operation.is_read
+                raise record.failure(verdict, stopped_by, monotonic(), is_read=is_read)
+        self.retrier.budget.succeeded(after_retry=record.attempts > 1)
+        elapsed_seconds = monotonic() - record.started
+        return CallResult(verdict.answer, record.key, record.attempts, elapsed_seconds)
+
     async def _attempt(self, call: PreparedRequest, loop_state: LoopState) -> Verdict:
-        """Make one attempt, and report its result to the hook and the listeners."""
+        """Make one attempt; if its answer was lost, return what the session shows of it."""
+        verdict = await self._send_and_report(call, loop_state)
+        if verdict.happened is AttemptResult.ACCEPTED:
+            return verdict
+        if not needs_status(call, verdict) or call.deadline <= self.settings.timing.monotonic():
+            return verdict
+        # Recover: the status of the session may show what the attempt did.
+        try:
+            session = await self._session_status(call, loop_state)
+        except CallFailed as error:
+            return without_status(call, verdict, error)
+        return with_status(call, verdict, session)
+
+    async def _send_and_report(self, call: PreparedRequest, loop_state: LoopState) -> Verdict:
+        """Send once; record the verdict, and report it to the hook and the listeners."""
         retrier, monotonic = self.retrier, self.settings.timing.monotonic
         if retrier.paused_until and not await retrier.wait_for_pause(call.deadline):
+            # Neither recorded nor reported: there was no attempt.
             return _too_late("the provider asked for a pause that outlasts the deadline")
         begun = monotonic()
         try:
             verdict = await self._send(call, loop_state, begun)
         except OutOfBudget:
+            # Not reported: there was no attempt. The retrier ends the call with the last verdict.
             raise
         except BaseException:
             self._report(call, None, begun)
@@ -238,43 +260,46 @@ class CallRunner:
                 call.http.may_be_out = False
             pause = retrier.pause_client(call.record.add(verdict))
             if pause:
-                await self._pass_on(pause, call.deadline - monotonic())
+                await self._notify_of_pause(pause, call.deadline - monotonic())
         self._report(call, verdict, begun)
         return verdict
 
     async def _send(self, call: PreparedRequest, loop_state: LoopState, now: float) -> Verdict:
+        """Wait for a slot in the pool, make one HTTP attempt, and read its reply."""
         http, settings = call.http, self.settings
         try:
-            await loop_state.take_place(call.deadline - now)
+            await loop_state.take_slot(call.deadline - now)
         except TimeoutError:
             return _too_late("no connection came free before the deadline")
         try:
-            left_seconds = call.deadline - settings.timing.monotonic()
-            if left_seconds <= 0:
+            seconds_left = call.deadline - settings.timing.monotonic()
+            if seconds_left <= 0:
                 return _too_late("its turn came after the deadline")
             if loop_state.is_closed:
                 return Verdict(AttemptResult.MISCONFIGURED, cause="the session pool was closed")
             if call.record.attempts:
-                self.retrier.pay()
-                self.retries += 1
+                self.retrier.take_from_budget()
+                self.retry_count += 1
             call.record.attempts += 1
-            http.timeout_seconds = min(settings.retry.attempt_timeout_seconds, left_seconds)
+            http.timeout_seconds = min(settings.retry.attempt_timeout_seconds, seconds_left)
             reply = await send_once(loop_state, http)
         finally:
-            loop_state.free_place()
+            loop_state.free_slot()
         if isinstance(reply, Verdict):
             return reply
-        own_codec = self.requests.codec_of(call.operation)
+        own_codec = self.request_builder.codec_of(call.operation)
         verdict = read_reply(own_codec, call.operation, reply, settings.refusal_codes)
-        return checked(call, verdict)
+        return check_answer(call, verdict)
 
-    async def _pass_on(self, pause_seconds: float, left_seconds: float) -> None:
+    async def _notify_of_pause(self, pause_seconds: float, seconds_left: float) -> None:
+        """Call the listeners, for no longer than the pause or the deadline."""
         try:
-            async with asyncio.timeout(max(0.0, min(pause_seconds, left_seconds))):
+            async with asyncio.timeout(max(0.0, min(pause_seconds, seconds_left))):
                 for listener in tuple(self.listeners):
                     await listener(pause_seconds)
         except Exception as error:  # noqa: BLE001 - a listener must not decide the result of a call
-            _log.warning("a pause that was asked for isn't passed on: %s", type(error).__name__)
+            name = type(error).__name__
+            _log.warning("a listener wasn't notified of the provider's pause: %s", name)
 
     def _report(self, call: PreparedRequest, verdict: Verdict | None, begun: float) -> None:
         hook = self.settings.on_attempt
@@ -300,47 +325,60 @@ class CallRunner:
             _log.error("Settings.on_attempt raised %s", type(error).__name__)
 
 
-def needs_status(call: PreparedRequest, verdict: Verdict) -> bool:
-    """Return whether the status can show more than the attempt did.
-
-    A refusal, too, is asked about: it may be the doing of an attempt that was lost, here or in
-    an earlier call of the same key, and which code the provider has for that is unknown.
-    """
-    if call.operation.effect is None or call.record.session_id is None:
-        return False
-    if verdict.happened is AttemptResult.REFUSED:
-        is_of_caller = verdict.code is None or verdict.code in CODES_OF_THE_CALLER
-        return call.record.unsettled is not None or not is_of_caller
-    return verdict.happened in MAY_BE_PROCESSED
-
-
-def checked(call: PreparedRequest, verdict: Verdict) -> Verdict:
-    """Return the verdict, or that the answer was lost, where it is about another call."""
-    asked, cause = call.session_id, None
+def check_answer(call: PreparedRequest, verdict: Verdict) -> Verdict:
+    """Return the verdict; UNKNOWN instead if the answer is about another session or call."""
+    requested, cause = call.requested_session_id, None
     if isinstance(verdict.answer, Session):
-        cause = contradicts_call(verdict.answer, asked, call.mark, call.metadata)
-    elif None not in {asked, verdict.session_id} and verdict.session_id != asked:
+        cause = contradicts_call(verdict.answer, requested, call.mark, call.metadata)
+    elif None not in {requested, verdict.session_id} and verdict.session_id != requested:
         cause = "the answer is about another session"
     if cause is None:
         return verdict
     return Verdict(AttemptResult.UNKNOWN, cause=cause, http_status=verdict.http_status)
 
 
+def needs_status(call: PreparedRequest, verdict: Verdict) -> bool:
+    """Return whether the status of the session can show more than the answer to the attempt.
+
+    Also after a refusal, unless its code is about the client's own settings: the provider may
+    refuse the call because an earlier attempt, or an earlier call with the same key, already had
+    its effect. Which code it has for that is unknown.
+    """
+    if call.operation.effect is None or call.record.session_id is None:
+        return False
+    if verdict.happened is AttemptResult.REFUSED:
+        is_of_caller = verdict.code is None or verdict.code in CODES_OF_THE_CALLER
+        return call.record.maybe_processed is not None or not is_of_caller
+    return verdict.happened in MAY_BE_PROCESSED
+
+
 def with_status(call: PreparedRequest, verdict: Verdict, session: Session) -> Verdict:
-    """Return the verdict on an attempt, with what the session shows of it."""
-    seen = effect_in(call, session)
-    if seen is Effect.TAKEN:
-        call.record.unsettled = None
+    """Return the verdict on an attempt, changed by what its session shows."""
+    effect = effect_in(call, session)
+    if effect is Effect.TAKEN:
+        call.record.maybe_processed = None
         return Verdict(AttemptResult.ACCEPTED, session, http_status=verdict.http_status)
     if verdict.happened is AttemptResult.REFUSED:
         return verdict
-    if seen is Effect.REPEATABLE and verdict.happened is AttemptResult.UNKNOWN:
+    if effect is Effect.REPEATABLE and verdict.happened is AttemptResult.UNKNOWN:
         return call.record.add(evolve(verdict, happened=AttemptResult.NO_EFFECT))
     return _with_cause(call, verdict, describe(session))
 
 
+def without_status(call: PreparedRequest, verdict: Verdict, error: CallFailed) -> Verdict:
+    """Return the verdict on an attempt after its status call failed, too."""
+    if verdict.happened is AttemptResult.REFUSED:
+        return verdict
+    return _with_cause(call, verdict, f"session/status failed: {error.advice}")
+
+
+def _with_cause(call: PreparedRequest, verdict: Verdict, words: str) -> Verdict:
+    before = verdict.cause or verdict.code or verdict.happened.value
+    return call.record.add(evolve(verdict, cause=f"{before}; {words}"))
+
+
 def effect_in(call: PreparedRequest, session: Session) -> Effect:
-    """Return whether the call took effect; another session than its own shows nothing."""
+    """Return whether the call took effect, as its session shows; UNCLEAR for another session."""
     effect = call.operation.effect
     if effect is None or session.id != call.record.session_id:
         return Effect.UNCLEAR
@@ -348,23 +386,11 @@ def effect_in(call: PreparedRequest, session: Session) -> Effect:
 
 
 def describe(session: Session) -> str:
-    """Return what the status showed, and what follows from it, as words."""
-    words = f"session/status shows {session.status!s}, and not whether the call took effect"
+    """Return, in words, that the status doesn't settle the outcome, and what to do."""
+    words = f"session/status shows {session.status!s}, but not whether the call took effect"
     if session.status == SessionStatus.ERROR:
-        words += "; that status is not final: don't repeat it, ask the provider's support"
+        words += "; this status is not final: don't repeat the call, ask the provider's support"
     return words
-
-
-def without_status(call: PreparedRequest, verdict: Verdict, error: CallFailed) -> Verdict:
-    """Return the verdict on an attempt of which the status could not be read either."""
-    if verdict.happened is AttemptResult.REFUSED:
-        return verdict
-    return _with_cause(call, verdict, f"session/status could not tell: {error.advice}")
-
-
-def _with_cause(call: PreparedRequest, verdict: Verdict, words: str) -> Verdict:
-    before = verdict.cause or verdict.code or verdict.happened.value
-    return call.record.add(evolve(verdict, cause=f"{before}; {words}"))
 
 
 def _too_late(cause: str) -> Verdict:

@@ -241,7 +241,7 @@ class SmartGlocal:
 
     async def warm_up(self, connections: int = 1) -> None:
         """Open connections now, so that the first calls don't wait for them."""
-        await self._pool.warm_up(str(self._caller.requests.credentials.server), connections)
+        await self._pool.warm_up(str(self._caller.request_builder.credentials.server), connections)
 
     async def drain(self, timeout_seconds: float | None = None) -> int:
         """Accept no new calls, and wait for those in flight; return how many are left."""
@@ -249,7 +249,7 @@ class SmartGlocal:
             return await self._pool.drain(timeout_seconds)
         if self._caller.state == "open":
             self._caller.state = "draining"
-        return await until_idle(lambda: self._caller.calls, timeout_seconds)
+        return await until_idle(lambda: self._caller.active_calls, timeout_seconds)
 
     async def close(self) -> None:
         """Accept no more calls, and close the pool, unless it was passed in."""
@@ -261,7 +261,7 @@ class SmartGlocal:
         """Return the current counts of the client and its pool."""
         return ClientStats(
             pool=self._pool.stats(),
-            retries=self._caller.retries,
+            retries=self._caller.retry_count,
             budget_tokens=self._caller.retrier.budget.tokens,
         )
 
@@ -269,7 +269,7 @@ class SmartGlocal:
         caller = getattr(self, "_caller", None)
         if not isinstance(caller, CallRunner):
             return "SmartGlocal(not built)"  # As in a traceback of its own __init__.
-        credentials = caller.requests.credentials
+        credentials = caller.request_builder.credentials
         return f"SmartGlocal({credentials.project!r}, server={str(credentials.server)!r})"
 
 

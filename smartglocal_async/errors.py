@@ -343,7 +343,7 @@ class PayoutConflict(PayoutsHalted):
     """The provider shows that money moved in another way than the journal has it.
 
     Such as another amount or currency, another order, a second payout of one key, or a payment of
-    a payout that is written as failed or cancelled. The text has what both show. Find out what was
+    a payout that is recorded as failed or cancelled. The text has what both show. Find out what was
     paid, claim back what was paid wrongly, call `Payouts.decide` for what is unknown, then ``lift``
     the halt.
     """

@@ -36,12 +36,12 @@ class CallKey:
 
 
 class StillInFlight(Exception):
-    """The deadline of a caller passed while another caller's call of the same key is under way."""
+    """The deadline of a caller passed while another call with the same key was in progress."""
 
 
 @define(eq=False)
 class _SharedCall(Generic[T]):
-    """A call under way in one event loop, and the callers that wait for it."""
+    """A call in progress in one event loop, and the callers that wait for it."""
 
     loop: asyncio.AbstractEventLoop
     name: bytes
@@ -64,7 +64,7 @@ class _SharedCall(Generic[T]):
 
 @define(eq=False)
 class InFlight:
-    """The keys of calls that are under way, and of earlier calls, with the request of each.
+    """The keys of calls in progress and of earlier calls, with the request of each.
 
     ``remembered`` bounds the keys of calls that move money, and those of all others separately:
     many creates don't make it forget a payout. A key whose call may have moved money, and whose
@@ -77,8 +77,8 @@ class InFlight:
     # the memory of an OrderedDict.
     _harmless: dict[bytes, bytes] = field(factory=dict[bytes, bytes], init=False, repr=False)
     _money: dict[bytes, bytes] = field(factory=dict[bytes, bytes], init=False, repr=False)
-    _unsettled: dict[bytes, bytes] = field(factory=dict[bytes, bytes], init=False, repr=False)
-    """Keys of calls that move money and may have done so."""
+    _unresolved: dict[bytes, bytes] = field(factory=dict[bytes, bytes], init=False, repr=False)
+    """Keys of calls that may have moved money, and whose outcome is unknown."""
     # By key, then by event loop: a future can't be awaited in another loop.
     _calls: dict[bytes, dict[int, _SharedCall[Any]]] = field(
         factory=dict[bytes, dict[int, _SharedCall[Any]]], init=False, repr=False
@@ -100,36 +100,36 @@ class InFlight:
                 raise KeyReused(key.text, digest.differing_fields(known))
             if key.moves_money:
                 _ = self._money.pop(name, None)
-                self._unsettled[name] = digest.packed
+                self._unresolved[name] = digest.packed
             elif known is None:
                 self._put(self._harmless, name, digest.packed)
         return known is None
 
-    def settle(self, key: CallKey, digest: RequestDigest) -> None:
-        """Note that the outcome of a key's call is known; the key stays bound to the request."""
+    def resolve(self, key: CallKey, digest: RequestDigest) -> None:
+        """Note that the outcome of the call is known; the key stays bound to its request."""
         name = key.name(self.secret)
         with self._lock:
-            _ = self._unsettled.pop(name, None)
+            _ = self._unresolved.pop(name, None)
             self._put(self._money if key.moves_money else self._harmless, name, digest.packed)
 
     def forget(self, key: CallKey) -> None:
         """Free a key whose call had no effect, so that another request may use it."""
         name = key.name(self.secret)
         with self._lock:
-            for kept in (self._unsettled, self._money, self._harmless):
+            for kept in (self._unresolved, self._money, self._harmless):
                 _ = kept.pop(name, None)
 
     def is_used(self, key: CallKey) -> bool:
-        """Return whether a call of this key may have had an effect at the provider."""
+        """Return whether an earlier call with this key may have reached the provider."""
         name = key.name(self.secret)
         with self._lock:
             return self._known(name) is not None
 
-    def is_elsewhere(self, key: CallKey) -> bool:
-        """Return whether a call of this key is under way in another event loop."""
+    def is_in_other_loop(self, key: CallKey) -> bool:
+        """Return whether a call with this key is in progress in another event loop."""
         here = asyncio.get_running_loop()
         with self._lock:
-            return any(call.loop is not here for call in self._under_way(key.name(self.secret)))
+            return any(call.loop is not here for call in self._in_progress(key.name(self.secret)))
 
     async def share(
         self,
@@ -138,7 +138,7 @@ class InFlight:
         start: Callable[[], Coroutine[Any, Any, T]],
         seconds_left: Callable[[], float] = lambda: float("inf"),
     ) -> T:
-        """Await the call of this key: the one under way in this event loop, or a new one.
+        """Await the call with this key: the one in progress in this event loop, or a new one.
 
         The call runs in a task of its own, so that a caller that is cancelled leaves it to the
         others; when the last one leaves, the call is cancelled and waited for. A caller that joins
@@ -147,7 +147,7 @@ class InFlight:
 
         Raises:
             KeyReused: the key was used with another request; names the fields that differ.
-            StillInFlight: a call that was joined is under way after the caller's own deadline.
+            StillInFlight: the joined call is still in progress at the caller's own deadline.
 
         """
         while True:
@@ -173,13 +173,13 @@ class InFlight:
                     raise
 
     def _reserve(self, key: CallKey, digest: RequestDigest) -> tuple[_SharedCall[Any], bool]:
-        """Return the call of a key that is under way in this event loop, or a new one."""
+        """Return the call with this key that is in progress in this event loop, or a new one."""
         loop, name = asyncio.get_running_loop(), key.name(self.secret)
         with self._lock:
             calls = self._calls.get(name)
             known = self._known(name)
             if known is None and calls is not None:
-                known = next((call.digest for call in self._under_way(name)), None)
+                known = next((call.digest for call in self._in_progress(name)), None)
             if known is not None and known != digest.packed:
                 raise KeyReused(key.text, digest.differing_fields(known))
             if calls is None:
@@ -252,13 +252,13 @@ class InFlight:
                     del self._calls[call.name]
         return [future for future in call.results if not future.done()]
 
-    def _under_way(self, name: bytes) -> Iterator[_SharedCall[Any]]:
+    def _in_progress(self, name: bytes) -> Iterator[_SharedCall[Any]]:
         # A loop that was closed with a call in it never ends it.
         calls = self._calls.get(name, {}).values()
         return (call for call in calls if not call.loop.is_closed())
 
     def _known(self, name: bytes) -> bytes | None:
-        return self._unsettled.get(name) or self._money.get(name) or self._harmless.get(name)
+        return self._unresolved.get(name) or self._money.get(name) or self._harmless.get(name)
 
     def _put(self, kept: dict[bytes, bytes], name: bytes, packed: bytes) -> None:
         """Keep a key as the latest one; the oldest is forgotten when there are too many."""

@@ -24,22 +24,27 @@ class CallRecord:
     key: str | None
     started: float
     session_id: str | None = None
+    """The session that the request names; else the one that an answer named."""
     attempts: int = 0
-    unsettled: Verdict | None = None
-    """The last attempt that may have been processed."""
+    maybe_processed: Verdict | None = None
+    """The verdict on the last attempt that may have been processed; None: none may have been."""
 
     def add(self, verdict: Verdict) -> Verdict:
-        """Record the verdict of an attempt, and return it."""
+        """Record the verdict on an attempt, and return the same object.
+
+        A later verdict on the same attempt replaces the earlier one. Pass the last one to
+        `failure`, which recognises it by identity.
+        """
         self.session_id = self.session_id or verdict.session_id
         if verdict.happened in MAY_BE_PROCESSED:
-            self.unsettled = verdict
+            self.maybe_processed = verdict
         return verdict
 
     def failure(
         self, last: Verdict, stopped_by: str | None, now: float, *, is_read: bool
     ) -> CallFailed:
         """Return the error to raise; for a read, only the last attempt counts."""
-        earlier = None if last is self.unsettled else self.unsettled
+        earlier = None if last is self.maybe_processed else self.maybe_processed
         return self._kind(last, None if is_read else earlier)(
             self.operation,
             self.key,

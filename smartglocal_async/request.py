@@ -38,17 +38,18 @@ class CallOptions:
 
     key: str | None = None
     deadline: float | None = None
+    """In seconds from the beginning of the call."""
     attempts: int | None = None
     header_key: str | None = None
     """The key in the header, if it differs from the one in the metadata."""
     header_number: str | None = None
     """Distinguishes several calls of one key in the header."""
-    ends: float | None = None
-    """The deadline on the client's monotonic clock, for a call that is made within another one;
-    it may have passed."""
+    deadline_at: float | None = None
+    """The deadline as a time on the client's monotonic clock, instead of ``deadline``: for a call
+    that is made within another one. It may have passed."""
     is_shared: bool = True
-    """Whether calls of one key share one result, and another request of the key is refused; False
-    if a journal of the keys does that."""
+    """Whether calls with one key share one result, and another request with the key is refused;
+    False if a journal of the keys does that."""
 
     def __attrs_post_init__(self) -> None:
         if self.deadline is not None:
@@ -69,18 +70,20 @@ class PreparedRequest:
     request: Any = field(repr=False)
     http: HttpRequest
     mark: Mark | None
-    key: CallKey | None
-    """The key that the caller chose: calls of one key share one result."""
+    shared_key: CallKey | None
+    """The key if the caller chose it: calls with one key share one result. None: a generated key,
+    which is in ``record``, or no key."""
     digest: RequestDigest | None
-    """The digest of the request, if the caller chose the key."""
+    """The digest of the request, if there is a ``shared_key``."""
     record: CallRecord
     attempts: int
     deadline: float
-    session_id: str | None
+    """On the client's monotonic clock."""
+    requested_session_id: str | None
     """The session that the request names, if any: the answer has to be about that one."""
     metadata: Any = field(repr=False)
     """The metadata as the caller gave it, without the key."""
-    broken: tuple[str, ...]
+    broken_rules: tuple[str, ...]
     """Rules that the request breaks, to be warned of."""
 
 
@@ -158,9 +161,9 @@ class RequestBuilder:
             settings.timing.now,
             moves_money,
         )
-        started, ends = settings.timing.monotonic(), options.ends
-        if ends is None:
-            ends = started + (options.deadline or settings.retry.deadline_seconds)
+        started, deadline = settings.timing.monotonic(), options.deadline_at
+        if deadline is None:
+            deadline = started + (options.deadline or settings.retry.deadline_seconds)
         if not isinstance(session_id, str):  # A free call may have anything under that name.
             session_id = None
         return PreparedRequest(
@@ -172,7 +175,7 @@ class RequestBuilder:
             digest,
             CallRecord(path, None if key is None else key.text, started, session_id),
             options.attempts or settings.retry.attempts,
-            ends,
+            deadline,
             session_id,
             metadata,
             broken,

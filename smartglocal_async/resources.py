@@ -108,7 +108,7 @@ class TokenCalls:
         """
         if (
             request.fps_no_account_widget is not None
-            and self._caller.requests.credentials.submerchant is None
+            and self._caller.request_builder.credentials.submerchant is None
         ):
             raise InvalidRequest(
                 "IssueToken.fps_no_account_widget",
@@ -248,7 +248,7 @@ class SessionWaits:
             # Jitter, so that many waits don't poll at the same moments.
             jittered = pause * (0.5 + timing.random() / 2)
             left = started + deadline - timing.monotonic()
-            await timing.sleep_unless(waiter.woken, min(jittered, max(left, 0.0)))
+            await timing.sleep_unless_set(waiter.woken, min(jittered, max(left, 0.0)))
             pause = min(pause * _GROWTH, _MAX_DELAY_SECONDS)
         waited = timing.monotonic() - started
         raise StillOpen(session.session_id, last.status, waited, last.cause)
@@ -552,7 +552,7 @@ class SessionCalls:
                 return outcome_of(index, request, warned.refusal(), options.key)
             return outcome_of(index, request, settled)
 
-        return settle_all(requests, settle, concurrency, self._caller.closed)
+        return settle_all(requests, settle, concurrency, self._caller.closed_error)
 
 
 def _key_of(request: CreateSession, keys: Callable[[CreateSession], str | None]) -> str | None:

@@ -119,10 +119,10 @@ class Timing:
     """Uniform in [0, 1); spreads the waits, and guards no secret."""
     now: Callable[[], datetime] = _utc_now
 
-    async def sleep_unless(self, rung: asyncio.Event, seconds: float) -> None:
-        """Sleep, or be woken by the event."""
+    async def sleep_unless_set(self, event: asyncio.Event, seconds: float) -> None:
+        """Sleep for this many seconds, or until the event is set."""
         sleep = asyncio.ensure_future(self.sleep(seconds))
-        woken = asyncio.ensure_future(rung.wait())
+        woken = asyncio.ensure_future(event.wait())
         try:
             _ = await asyncio.wait({sleep, woken}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -132,7 +132,7 @@ class Timing:
 
 
 class OutOfBudget(Exception):
-    """The retry budget can't pay for a retry that is about to be sent."""
+    """The retry budget has too few tokens for a retry that is about to be sent."""
 
 
 @define(eq=False)
@@ -147,13 +147,13 @@ class RetryBudget:
         self.tokens = self.capacity
 
     @property
-    def can_pay(self) -> bool:
+    def has_enough(self) -> bool:
         """Whether there is enough for a retry."""
         return self.tokens >= self.cost
 
     def take(self) -> bool:
-        """Pay for a retry; False when the bucket can't."""
-        if not self.can_pay:
+        """Take the tokens of a retry; False if there are too few."""
+        if not self.has_enough:
             return False
         self.tokens -= self.cost
         return True
@@ -217,20 +217,20 @@ class Retrier:
             self.paused_until, self._pause_seconds = until, pause
         return pause
 
-    def pay(self) -> None:
-        """Pay for a retry, as it is sent: one that is cancelled in its wait costs nothing.
+    def take_from_budget(self) -> None:
+        """Take the tokens of a retry, just before it is sent: one cancelled earlier takes none.
 
         Raises:
-            OutOfBudget: the budget can't pay for it; it must not be sent.
+            OutOfBudget: the budget has too few tokens; the retry must not be sent.
 
         """
         if not self.budget.take():
             raise OutOfBudget
 
-    async def go_on(
+    async def retry(
         self, first: Verdict, again: Callable[[], Awaitable[Verdict]], rules: "CallRules"
     ) -> tuple[Verdict, str | None]:
-        """Repeat a call whose first attempt failed.
+        """Retry a call whose first attempt failed.
 
         Returns the last verdict, and what stopped the call short of success: ``attempts``,
         ``retry_after``, ``deadline``, ``budget``, or None if a repeat was out of the question.
@@ -315,7 +315,7 @@ class _Brakes:
             return "retry_after"
         if timing.monotonic() + state.upcoming_sleep >= self.rules.deadline:
             return "deadline"
-        if self.is_out_of_budget or not self.retrier.budget.can_pay:
+        if self.is_out_of_budget or not self.retrier.budget.has_enough:
             return "budget"
         return None
 

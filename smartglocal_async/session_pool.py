@@ -1,6 +1,6 @@
 """SessionPool: aiohttp sessions to share, one for each event loop, and what belongs to each.
 
-A place for each attempt, the time limits of attempts, and the threads that sign.
+A slot for each attempt, the time limits of attempts, and the threads that sign.
 """
 
 import asyncio
@@ -198,7 +198,7 @@ class LoopState:
     calls: int = 0
     sending: int = 0
     queue: deque[asyncio.Future[None]] = field(factory=deque[asyncio.Future[None]])
-    """Attempts that wait for a place, first come first served."""
+    """Attempts that wait for a slot, first come first served."""
     time_limits: TimeLimits = field(factory=TimeLimits)
     signed: int = 0
     """Signatures made on the event loop in its present turn."""
@@ -216,15 +216,15 @@ class LoopState:
     def _begin_turn(self) -> None:
         self.signed = 0
 
-    async def take_place(self, patience_seconds: float) -> None:
-        """Take one of the pool's places for an attempt, to be freed by `free_place`.
+    async def take_slot(self, patience_seconds: float) -> None:
+        """Take one of the pool's slots for an attempt, to be freed by `free_slot`.
 
         Raises:
             TimeoutError: none came free in time; nothing was sent.
 
         """
         self.attempts += 1
-        # While an attempt waits, all places are taken: one that comes free is passed on.
+        # While an attempt waits, all slots are taken: one that comes free is passed on.
         if self.sending < self.limit:
             self.sending += 1
             return
@@ -235,13 +235,13 @@ class LoopState:
                 await turn
         except BaseException:
             if turn.done() and not turn.cancelled():
-                self.free_place()  # It came just as its waiter left.
+                self.free_slot()  # It came just as its waiter left.
             else:
                 self.queue.remove(turn)
             raise
 
-    def free_place(self) -> None:
-        """Pass a place to the first attempt that waits for one, or leave it empty."""
+    def free_slot(self) -> None:
+        """Pass a slot to the first attempt that waits for one, or leave it empty."""
         for turn in self.queue:
             if not turn.done():
                 self.queue.remove(turn)
@@ -251,7 +251,7 @@ class LoopState:
 
     @property
     def waiting(self) -> int:
-        """How many attempts wait for a place."""
+        """How many attempts wait for a slot."""
         return len(self.queue)
 
 
@@ -297,9 +297,9 @@ class PoolStats:
     calls: int
     """Logical calls in flight, waits between attempts included."""
     sending: int
-    """Attempts that hold one of the ``limit`` places right now."""
+    """Attempts that hold one of the ``limit`` slots right now."""
     waiting: int
-    """Attempts that wait for a place."""
+    """Attempts that wait for a slot."""
     attempts: int
     """Attempts made so far."""
     signatures: int

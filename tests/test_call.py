@@ -152,7 +152,7 @@ async def test_what_the_error_says(meet) -> None:
 
     assert (error.session_id, error.key, error.attempts) == ("ps_1", "p-1", 1)
     assert "session/status shows error" in str(error)
-    assert "that status is not final" in str(error)
+    assert "this status is not final" in str(error)
 
 
 @pytest.mark.parametrize("call", ["init_payout", "init_payment"])
@@ -301,7 +301,7 @@ class TestTheSameKeyAgain:
 
         came = await meet(provider, twice)
         assert isinstance(came, sg.OutcomeUnknown)
-        assert "a call of this key was sent before" in str(came)
+        assert "a call with this key was sent before" in str(came)
         assert provider.seen.count("session/start/payout") == 1
 
     @pytest.mark.parametrize(
@@ -609,7 +609,7 @@ async def test_an_answer_about_another_call(meet, metadata, echoed, cause) -> No
         assert (type(came), came.cause) == (sg.OutcomeUnknown, cause)
 
 
-SHOWS: Final = "and not whether the call took effect"
+SHOWS: Final = "but not whether the call took effect"
 
 
 @pytest.mark.parametrize(
@@ -633,21 +633,21 @@ SHOWS: Final = "and not whether the call took effect"
             IN_ERROR,
             sg.OutcomeUnknown,
             (
-                "provider_timeout; {} error, {}; that status is not final: don't repeat it, ask "
-                "the provider's support"
+                "provider_timeout; {} error, {}; this status is not final: don't repeat the call, "
+                "ask the provider's support"
             ),
         ),
         (
             refused("provider_timeout"),
             refused("invalid_request"),
             sg.OutcomeUnknown,
-            "provider_timeout; session/status could not tell: refused",
+            "provider_timeout; session/status failed: refused",
         ),
         (
             refused("provider_timeout"),
             LOST,
             sg.OutcomeUnknown,
-            "provider_timeout; session/status could not tell: outcome unknown",
+            "provider_timeout; session/status failed: outcome unknown",
         ),
         (refused("invalid_request"), LOST, sg.Refused, None),
         (refused("invalid_request"), PENDING, sg.Refused, None),

@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 import pytest
-from pooled import place
+from pooled import slot
 
 import smartglocal_async as sg
 from smartglocal_async.emulator import Fault, FaultKind, FaultScript
@@ -153,11 +153,11 @@ class TestSweep:
         assert 15 < point < MOST_POINTS - 1
 
     @lates
-    async def test_waiting_for_a_place(self, *, late: bool) -> None:
+    async def test_waiting_for_a_slot(self, *, late: bool) -> None:
         """A place that is assigned just as its waiter is cancelled goes to the next."""
 
         async def attempt() -> None:
-            async with place(loop_state, 10):
+            async with slot(loop_state, 10):
                 await asyncio.sleep(0)
 
         async with SessionPool(1) as pool:
@@ -167,7 +167,7 @@ class TestSweep:
                 async with asyncio.TaskGroup() as group:
 
                     async def hold(go_on: asyncio.Event = go_on) -> None:
-                        async with place(loop_state, 10):
+                        async with slot(loop_state, 10):
                             await go_on.wait()
 
                     group.create_task(hold())

@@ -48,7 +48,7 @@ ALL: Final = [
     errors.SessionTaken("ps_1", "k-2"),
     sg.PayoutsHalted("the payout 'k' was paid", 1.5),
     sg.errors.ConfirmationMismatch("the payout 'k' was paid"),
-    sg.PayoutConflict("the payout 'k' is written as FAILED"),
+    sg.PayoutConflict("the payout 'k' is recorded as FAILED"),
     sg.errors.JournalForgot("nobody knows the session ps_1"),
     sg.errors.Quarantined("restored", 1.5),
     sg.BatchStopped("told to", 7),

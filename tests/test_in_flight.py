@@ -235,7 +235,7 @@ async def test_a_key_in_use_is_refused_to_another_request(in_flight) -> None:
 
 async def test_a_remembered_key_is_refused_to_another_request(in_flight) -> None:
     """And after it, as long as it is remembered; another key or another call is free."""
-    in_flight.settle(KEY, taken())
+    in_flight.resolve(KEY, taken())
 
     await in_flight.share(KEY, taken(), at_once)
     await in_flight.share(CallKey("session/create", "other"), taken(2), at_once)
@@ -260,7 +260,7 @@ async def test_the_oldest_key_is_forgotten(remembered, keys, known) -> None:
     """Memory is bound; a key that is met again counts as new."""
     in_flight = InFlight(remembered)
     for key in keys:
-        in_flight.settle(CallKey("session/create", key), taken())
+        in_flight.resolve(CallKey("session/create", key), taken())
 
     refused = []
     for key in sorted(set(keys)):
@@ -280,11 +280,11 @@ def test_a_payout_is_not_forgotten_for_creates() -> None:
     """Keys of calls that move money have a memory of their own."""
     in_flight = InFlight(3)
     in_flight.remember(PAYOUT, taken())
-    in_flight.settle(PAYOUT, taken())
+    in_flight.resolve(PAYOUT, taken())
     for number in range(100):
         key = CallKey("session/create", f"c-{number}")
         in_flight.remember(key, taken())
-        in_flight.settle(key, taken())
+        in_flight.resolve(key, taken())
 
     assert in_flight.is_used(PAYOUT)
     assert not in_flight.is_used(CallKey("session/create", "c-0"))
@@ -300,7 +300,7 @@ def test_a_payout_whose_outcome_is_unknown_is_never_forgotten(remembered) -> Non
     for number in range(20):
         key = CallKey(PAYOUT.operation, f"s-{number}", moves_money=True)
         in_flight.remember(key, taken())
-        in_flight.settle(key, taken())
+        in_flight.resolve(key, taken())
 
     assert all(map(in_flight.is_used, unknown))
     assert not in_flight.is_used(CallKey(PAYOUT.operation, "s-0", moves_money=True))
@@ -326,7 +326,7 @@ def test_ten_thousand_keys_fit_into_two_megabytes() -> None:
         before = tracemalloc.get_traced_memory()[0]
         for number in range(12_000):
             key = CallKey("session/create", f"{number:036d}")
-            in_flight.settle(key, request_digest(dict.fromkeys(fields, b"%d" % number), b"secret"))
+            in_flight.resolve(key, request_digest(dict.fromkeys(fields, b"%d" % number), b"secret"))
         kept = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
@@ -361,7 +361,7 @@ def test_eager_tasks_share_a_call() -> None:
         in_flight, call = InFlight(3), Call(result=object())
 
         async def start() -> object:
-            assert not in_flight.is_elsewhere(KEY)
+            assert not in_flight.is_in_other_loop(KEY)
             in_flight.remember(KEY, taken())
             return await call.run()
 

@@ -220,7 +220,7 @@ async def test_joined_call_keeps_its_own_deadline() -> None:
         async with client(server.url) as api:
             first = asyncio.ensure_future(api.session.create(CREATE, key="create-1"))
             await arrived.wait()
-            with pytest.raises(sg.OutcomeUnknown, match="is under way") as caught:
+            with pytest.raises(sg.OutcomeUnknown, match="is in progress") as caught:
                 await api.session.create(CREATE, key="create-1", deadline=1e-9)
             may_answer.set()
             session = await first

@@ -40,7 +40,7 @@ def script(retrier: Retrier, *verdicts: Verdict) -> Callable[[], Awaitable[Verdi
     rest = list(verdicts)
 
     async def attempt() -> Verdict:
-        retrier.pay()
+        retrier.take_from_budget()
         return rest.pop(0) if len(rest) > 1 else rest[0]
 
     return attempt
@@ -52,7 +52,7 @@ async def run_with_policy(
     """Repeat a call under a policy, with a random value of one half."""
     retrier = Retrier(sg.RetryPolicy(**policy), clock.timing())
     rules = CallRules(repeat, retrier.policy.attempts, retrier.policy.deadline_seconds)
-    return await retrier.go_on(first, script(retrier, *then), rules)
+    return await retrier.retry(first, script(retrier, *then), rules)
 
 
 # Which calls are retried.
@@ -138,7 +138,7 @@ async def test_waits_double_up_to_the_longest(clock, verdict, waits) -> None:
 async def test_waits_are_full_jitter(clock, shown) -> None:
     """Anything from zero to the whole range."""
     retrier = Retrier(sg.RetryPolicy(), clock.timing(lambda: shown))
-    await retrier.go_on(UNKNOWN, script(retrier, UNKNOWN), CallRules(HARMLESS, 3, 30.0))
+    await retrier.retry(UNKNOWN, script(retrier, UNKNOWN), CallRules(HARMLESS, 3, 30.0))
     assert clock.waits == [shown * 0.05, shown * 0.1]
 
 
@@ -158,7 +158,7 @@ async def test_our_own_wait_comes_on_top_of_retry_after(policy, asked, shown) ->
     retrier = Retrier(policy, clock.timing(lambda: shown))
     own = shown * min(policy.max_delay_seconds, policy.throttled_initial_delay_seconds)
 
-    _, stopped_by = await retrier.go_on(
+    _, stopped_by = await retrier.retry(
         later(asked), script(retrier, ACCEPTED), CallRules(HARMLESS, 2, 1e6)
     )
 
@@ -222,7 +222,7 @@ async def test_no_wait_passes_the_deadline(policy, verdicts, shown, takes, pause
         return verdict
 
     if await retrier.wait_for_pause(deadline):
-        await retrier.go_on(verdicts[0], attempt, CallRules(HARMLESS, policy.attempts, deadline))
+        await retrier.retry(verdicts[0], attempt, CallRules(HARMLESS, policy.attempts, deadline))
 
     assert all(end <= deadline for end in ends)
 
@@ -364,12 +364,12 @@ async def test_throttled_calls_resume_gradually() -> None:
     async def call() -> None:
         async def again() -> Verdict:
             assert await retrier.wait_for_pause(300.0)
-            retrier.pay()
+            retrier.take_from_budget()
             back.append(virtual_clock.now)
             return ACCEPTED
 
         retrier.pause_client(later(5.0))
-        await retrier.go_on(later(5.0), again, CallRules(HARMLESS, 3, 300.0))
+        await retrier.retry(later(5.0), again, CallRules(HARMLESS, 3, 300.0))
 
     async def calls() -> None:
         async with asyncio.TaskGroup() as group:
@@ -398,7 +398,7 @@ async def test_a_retry_that_is_cancelled_in_its_wait_costs_nothing(clock, waits_
         if waits_for == "pause":
             retrier.paused_until = clock.now + 5.0
             await retrier.wait_for_pause(30.0)
-        await retrier.go_on(UNKNOWN, again, CallRules(HARMLESS, 3, 30.0))
+        await retrier.retry(UNKNOWN, again, CallRules(HARMLESS, 3, 30.0))
 
     tasks = [asyncio.ensure_future(call()) for _ in range(60)]
     await asyncio.sleep(0)
@@ -421,10 +421,10 @@ async def test_a_budget_that_others_spend_meanwhile_stops_a_retry(clock) -> None
 
     async def again() -> Verdict:
         retrier.budget.tokens = 0
-        retrier.pay()
+        retrier.take_from_budget()
         raise AssertionError("unreachable")
 
-    verdict, stopped_by = await retrier.go_on(UNKNOWN, again, CallRules(HARMLESS, 3, 30.0))
+    verdict, stopped_by = await retrier.retry(UNKNOWN, again, CallRules(HARMLESS, 3, 30.0))
     assert (verdict, stopped_by) == (UNKNOWN, "budget")
 
 
@@ -472,7 +472,7 @@ async def test_calls_of_one_client_share_the_budget(clock) -> None:
     retrier = Retrier(sg.RetryPolicy(), clock.timing())
     for _ in range(100):
         deadline = clock.now + 30
-        await retrier.go_on(UNKNOWN, script(retrier, UNKNOWN), CallRules(HARMLESS, 3, deadline))
+        await retrier.retry(UNKNOWN, script(retrier, UNKNOWN), CallRules(HARMLESS, 3, deadline))
 
     assert (len(clock.waits), retrier.budget.tokens) == (35, 10)
 

@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 import uvloop
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
-from pooled import place
+from pooled import slot
 from rawserver import SESSION, Peer, answer, closed_port, full_backlog, good, serve
 
 import smartglocal_async as sg
@@ -175,7 +175,7 @@ class TestLazy:
 
     @pytest.mark.parametrize("wrong", [{"limit": 0}, {"signing_threads": 0}])
     def test_bounds(self, wrong: dict[str, int]) -> None:
-        """A pool without a place or a thread is refused."""
+        """A pool without a slot or a thread is refused."""
         with pytest.raises(sg.InvalidRequest, match=f"SessionPool.{next(iter(wrong))}"):
             SessionPool(**wrong)
 
@@ -183,13 +183,13 @@ class TestLazy:
 class TestLimit:
     """Places are limited, and assigned in the order of the requests."""
 
-    async def test_places_in_order(self) -> None:
-        """The first waiting call gets the next place; the stats count the waiting calls."""
+    async def test_slots_in_order(self) -> None:
+        """The first waiting call gets the next slot; the stats count the waiting calls."""
         served: list[int] = []
         go_on = asyncio.Semaphore(0)
 
         async def attempt(number: int) -> None:
-            async with place(loop_state, LONG):
+            async with slot(loop_state, LONG):
                 served.append(number)
                 await go_on.acquire()
 
@@ -206,7 +206,7 @@ class TestLimit:
                 assert served == list(range(begun))
 
     async def test_on_the_wire(self) -> None:
-        """Never more requests are in flight than there are places."""
+        """Never more requests are in flight than there are slots."""
         gate = Gate()
         with serve(gate) as server:
             async with SessionPool(3) as pool, asyncio.TaskGroup() as group:
@@ -222,8 +222,8 @@ class TestLimit:
             assert server.connections == 3
         assert (pool.stats().calls, pool.stats().attempts) == (0, 9)
 
-    async def test_no_place_in_time(self) -> None:
-        """A call that gets no place before its deadline isn't sent, and uses none."""
+    async def test_no_slot_in_time(self) -> None:
+        """A call that gets no slot before its deadline isn't sent, and uses none."""
         gate = Gate()
         with serve(gate) as server:
             async with SessionPool(1) as pool, asyncio.TaskGroup() as group:

@@ -279,7 +279,7 @@ class Fault:
         return 2 if self.twice or self.kind is FaultKind.TWICE else 1
 
     @property
-    def answers(self) -> bool:
+    def is_answered(self) -> bool:
         """Whether the client receives an HTTP status."""
         return self.kind not in _NOT_ANSWERED
 
@@ -415,7 +415,7 @@ class FaultPicker:
         factory=dict[tuple[str | None, str], Counter[int]], init=False
     )
 
-    def next(self, key: str | None, attempt: int, operation: str = CREATE) -> Fault | None:
+    def pick(self, key: str | None, attempt: int, operation: str = CREATE) -> Fault | None:
         """Return the fault for this attempt, and count it; None if none applies."""
         applied = self._applied.get((key, operation), _NONE_YET)
         place = self.script.choose(key, attempt, applied, operation)

@@ -131,7 +131,7 @@ class Sender:
     @property
     def version(self) -> ApiVersion:
         """The API version of the client."""
-        return self.caller.requests.credentials.version
+        return self.caller.request_builder.credentials.version
 
     def check(self, order: PayoutOrder, mode: Mode) -> None:
         """Check an order against the rules of the call that will carry it; warn of broken advice.
@@ -144,7 +144,7 @@ class Sender:
 
         """
         check_unmarked(order.metadata)
-        build, options = self.caller.requests.build, CallOptions(key=order.key)
+        build, options = self.caller.request_builder.build, CallOptions(key=order.key)
         if mode is Mode.ONE_STEP:
             call = build(SESSION_INIT_PAYOUT, self._init(order, _NO_ORDER), options)
         else:
@@ -152,7 +152,7 @@ class Sender:
             call = build(SESSION_START_PAYOUT, start, options)
         if isinstance(call, InvalidRequest):
             raise call
-        warn_of(call.broken)
+        warn_of(call.broken_rules)
 
     def rehearsal(self, order: PayoutOrder) -> tuple[FrozenBody, FrozenBody]:
         """Return the bodies of the create and the start of an order, as they would be sent.
@@ -163,7 +163,7 @@ class Sender:
         """
         create = CreateSession(metadata=self._session_metadata(order, _NO_ORDER))
         start = self._start(order, 0, "-", _NO_ORDER)
-        build, options = self.caller.requests.build, CallOptions(key=order.key)
+        build, options = self.caller.request_builder.build, CallOptions(key=order.key)
         calls = (
             build(SESSION_CREATE, create, options),
             build(SESSION_START_PAYOUT, start, options),
@@ -278,12 +278,12 @@ class Sender:
 
     async def _refuses_all_calls(self, ends: float) -> bool:
         """Return whether something in front of the provider refuses a harmless call, too."""
-        left_seconds = ends - self._now()
-        if left_seconds <= 0:
+        seconds_left = ends - self._now()
+        if seconds_left <= 0:
             return False
         request = GetBalance(request_datetime=self.caller.settings.timing.now())
         try:
-            _ = await self.caller.call(WALLET_BALANCE, request, CallOptions(deadline=left_seconds))
+            _ = await self.caller.call(WALLET_BALANCE, request, CallOptions(deadline=seconds_left))
         except CallFailed as error:
             return _is_from_proxy(error)
         return False
@@ -295,10 +295,10 @@ class Sender:
         lost = Reply(
             Observation(PayoutCall.START, ReplyKind.LOST), None, refused.code, refused.reason
         )
-        left_seconds = ends - self._now()
-        if left_seconds <= 0:
+        seconds_left = ends - self._now()
+        if seconds_left <= 0:
             return lost
-        status = await self.send(PayoutCall.STATUS, entry, payout, CallLimits(left_seconds, 0))
+        status = await self.send(PayoutCall.STATUS, entry, payout, CallLimits(seconds_left, 0))
         if status.observation.shown is None:
             return lost
         observation = evolve(refused.observation, shown=status.observation.shown)
@@ -318,7 +318,7 @@ class Sender:
     def _now(self) -> float:
         return self.caller.settings.timing.monotonic()
 
-    def webhook(self, session: Session, payout: OrderedPayout) -> Reply:
+    def webhook_reply(self, session: Session, payout: OrderedPayout) -> Reply:
         """Return a verified webhook as the reply of a status call."""
         return _answered(PayoutCall.STATUS, session, payout.expected)
 
@@ -507,7 +507,7 @@ async def rehearse(api: SmartGlocal, orders: Iterable[PayoutOrder]) -> AsyncGene
     """
     caller = api._caller  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     sender = Sender(caller, "rehearsal")
-    signing = caller.requests.middlewares[-1]
+    signing = caller.request_builder.middlewares[-1]
     assert isinstance(signing, SignRequests)  # noqa: S101 - the client puts it there
 
     async def sign(_index: int, order: PayoutOrder) -> int:

@@ -237,12 +237,12 @@ class Claimer:
                 if self._now() >= ends:
                     raise
             except InProgress as busy:
-                left_seconds = ends - self._now()
-                if left_seconds <= 0 or not self.waits_for_others or self.context.stopping.is_set():
+                seconds_left = ends - self._now()
+                if seconds_left <= 0 or not self.waits_for_others or self.context.stopping.is_set():
                     raise
                 pause = _BUSY_PAUSE_SECONDS * (0.5 + timing.random() / 2)
-                pause = min(busy.seconds_left + 0.01, pause, left_seconds)
-                await timing.sleep_unless(self.context.stopping, pause)
+                pause = min(busy.seconds_left + 0.01, pause, seconds_left)
+                await timing.sleep_unless_set(self.context.stopping, pause)
 
     async def _work(
         self,
@@ -279,7 +279,7 @@ class Claimer:
         finally:
             if not worker.entry.step.is_final:
                 # An entry that needs its request back would fail again at once, so it pauses, too.
-                backs_off = worker.has_waited or worker.needs_request
+                backs_off = worker.has_paused or worker.needs_request
                 with suppress(SmartGlocalError):
                     await worker.write_pending()
                     await self.context.journal.release(worker.entry, backs_off=backs_off)

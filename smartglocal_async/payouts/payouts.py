@@ -119,7 +119,7 @@ class Payouts(SharedBatches):
             JournalUnusable: it can't be opened, or belongs to another project or server.
 
         """
-        credentials = self._caller.requests.credentials
+        credentials = self._caller.request_builder.credentials
         scope = (str(credentials.server), credentials.project, credentials.submerchant)
         await self._journal.open(scope_of(*scope))
         if not self._journal.durable:
@@ -267,7 +267,7 @@ class Payouts(SharedBatches):
         awaits a confirm is cancelled. A payout that the journal should know, but doesn't, halts all
         payouts (`JournalForgot`). So does money that moved in another way than the journal has it
         (`PayoutConflict`): another amount, in a session that was left, or for a payout that is
-        written as failed or cancelled. A payout that a bank returned (`PaymentRefunded`) settles
+        recorded as failed or cancelled. A payout that a bank returned (`PaymentRefunded`) settles
         nothing.
 
         Raises:
@@ -284,7 +284,7 @@ class Payouts(SharedBatches):
 
         Pass a `PayoutReport`, or your own rows. The result lists the differences, for an operator.
         A payout that the journal should know, but doesn't, halts all payouts (`JournalForgot`), or
-        is written as paid with ``adopt``. One that contradicts the journal halts them in any case
+        is recorded as paid with ``adopt``. One that contradicts the journal halts them in any case
         (`PayoutConflict`). Rows of other payouts, such as the totals at the end, may be
         unreadable: see `Reconciliation.unreadable`.
 

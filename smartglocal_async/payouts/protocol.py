@@ -1,6 +1,6 @@
 """What to do next with one payout: a pure function of its row and the last observation.
 
-`next_move` says whether to write, send, wait or stop; `worker.Worker.work` does it. The exhaustive
+`decide` says whether to write, send, wait or stop; `worker.Worker.work` does it. The exhaustive
 search for a way to pay twice runs this same function.
 """
 
@@ -89,7 +89,7 @@ class Observation:
 
 
 @frozen
-class Row:
+class Situation:
     """The part of a payout's journal entry that decisions depend on."""
 
     mode: Mode
@@ -112,7 +112,7 @@ class NextStep(enum.Enum):
     WAIT = "wait"
     """Pause, or wait for a webhook, before the call."""
     DONE = "done"
-    NEXT = "next"
+    DECIDE_AGAIN = "decide again"
     """Decide again at the new step, without an observation."""
 
 
@@ -133,20 +133,22 @@ MAX_SESSIONS: Final = 8
 _ASK: Final = Decision(NextStep.SEND, PayoutCall.STATUS)
 _ASK_LATER: Final = Decision(NextStep.WAIT, PayoutCall.STATUS)
 _LEAVE: Final = Decision(NextStep.SEND, PayoutCall.CANCEL, Event.LEAVE_INTENDED)
-_LEFT: Final = Decision(NextStep.NEXT, write=Event.SESSION_LEFT)
-_PARK: Final = Decision(NextStep.NEXT, write=Event.PARKED)
-_CONFLICT: Final = Decision(NextStep.NEXT, write=Event.CONFLICT, halts=HaltKind.CONFLICT)
+_LEFT: Final = Decision(NextStep.DECIDE_AGAIN, write=Event.SESSION_LEFT)
+_PARK: Final = Decision(NextStep.DECIDE_AGAIN, write=Event.PARKED)
+_CONFLICT: Final = Decision(NextStep.DECIDE_AGAIN, write=Event.CONFLICT, halts=HaltKind.CONFLICT)
 _STILL_IN_CONFLICT: Final = Decision(NextStep.DONE, halts=HaltKind.CONFLICT)
-_AWAITS_OUR_CONFIRM: Final = Decision(NextStep.NEXT, write=Event.PARKED, halts=HaltKind.MISMATCH)
-_PAID: Final = Decision(NextStep.NEXT, write=Event.PAID)
-_NOT_PAID: Final = Decision(NextStep.NEXT, write=Event.NOT_PAID)
+_AWAITS_OUR_CONFIRM: Final = Decision(
+    NextStep.DECIDE_AGAIN, write=Event.PARKED, halts=HaltKind.MISMATCH
+)
+_PAID: Final = Decision(NextStep.DECIDE_AGAIN, write=Event.PAID)
+_NOT_PAID: Final = Decision(NextStep.DECIDE_AGAIN, write=Event.NOT_PAID)
 _DONE: Final = Decision(NextStep.DONE)
 _MISMATCH_SHOWN: Final = Observation(PayoutCall.STATUS, ReplyKind.ANSWERED, SessionView.MISMATCH)
 """Money moved in another way than the journal has it, in this session or in one that was left."""
 _OTHER_SUM_SHOWN: Final = Observation(PayoutCall.STATUS, ReplyKind.ANSWERED, SessionView.OTHER_SUM)
 
 
-def next_move(row: Row, observation: Observation | None) -> Decision:
+def decide(row: Situation, observation: Observation | None) -> Decision:
     """Return what to do next.
 
     ``observation`` is None after a claim: then only the step is known.
@@ -167,7 +169,7 @@ def intends(mode: Mode) -> Event | None:
     Only the intent to create: a create can be sent again, so a crash between claim and create does
     no harm. A call that pays at once can't be sent again: its intent is written just before it.
     """
-    move = next_move(Row(mode), None)
+    move = decide(Situation(mode), None)
     return move.write if move.call is PayoutCall.CREATE else None
 
 
@@ -175,7 +177,7 @@ _OVER: Final = frozenset({SessionView.DECLINED, SessionView.CANCELLED, SessionVi
 """Final views without a payment; a status that is out of date shows an earlier state, not these."""
 
 
-def why_not_retried(row: Row, shown: SessionView | None, *, was_unknown: bool) -> str | None:
+def why_not_retried(row: Situation, shown: SessionView | None, *, was_unknown: bool) -> str | None:
     """Return why a failed payout must not be taken up again; None if it may be.
 
     ``shown`` is what its session shows now, None if it has none: then every create was refused, and
@@ -195,7 +197,7 @@ def why_not_retried(row: Row, shown: SessionView | None, *, was_unknown: bool) -
     return None
 
 
-def _new(row: Row, _observation: Observation | None) -> Decision:
+def _new(row: Situation, _observation: Observation | None) -> Decision:
     if row.session_no >= MAX_SESSIONS:
         return _PARK
     if row.mode is Mode.ONE_STEP:
@@ -203,7 +205,7 @@ def _new(row: Row, _observation: Observation | None) -> Decision:
     return Decision(NextStep.SEND, PayoutCall.CREATE, Event.CREATE_INTENDED)
 
 
-def _creating(_row: Row, observation: Observation | None) -> Decision:
+def _creating(_row: Situation, observation: Observation | None) -> Decision:
     match observation:
         case Observation(PayoutCall.CREATE, ReplyKind.ANSWERED, SessionView.EMPTY):
             # Written before the start is sent. A worker that takes over here must not send it
@@ -221,7 +223,7 @@ def _creating(_row: Row, observation: Observation | None) -> Decision:
     return Decision(NextStep.SEND, PayoutCall.CREATE)
 
 
-def _starting(row: Row, observation: Observation | None) -> Decision:
+def _starting(row: Situation, observation: Observation | None) -> Decision:
     match observation:
         case Observation(PayoutCall.START, ReplyKind.ANSWERED, SessionView() as shown):
             return _started_shows(row, shown)
@@ -245,24 +247,24 @@ def _starting(row: Row, observation: Observation | None) -> Decision:
     return _ASK
 
 
-def _refused_shows(row: Row, kind: ReplyKind, shown: SessionView) -> Decision:
+def _refused_shows(row: Situation, kind: ReplyKind, shown: SessionView) -> Decision:
     """Decide from the session of a refused start, which may be refused as a duplicate delivery."""
     if kind is ReplyKind.DUPLICATE and shown in {SessionView.EMPTY, SessionView.CLOSED}:
-        return Decision(NextStep.NEXT, write=Event.START_KEY_USED)
+        return Decision(NextStep.DECIDE_AGAIN, write=Event.START_KEY_USED)
     if shown is SessionView.EMPTY:
         # The status may be out of date: only an acknowledged cancel settles it.
-        return Decision(NextStep.NEXT, write=Event.START_REFUSED)
+        return Decision(NextStep.DECIDE_AGAIN, write=Event.START_REFUSED)
     return _started_shows(row, shown)
 
 
-def _started_shows(row: Row, shown: SessionView) -> Decision:
+def _started_shows(row: Situation, shown: SessionView) -> Decision:
     """Decide from the session that a start was sent for."""
     if shown in {SessionView.EMPTY, SessionView.UNSURE}:
         return _ASK_LATER
-    return _settled(row, shown) or Decision(NextStep.NEXT, write=Event.START_KNOWN)
+    return _settled(row, shown) or Decision(NextStep.DECIDE_AGAIN, write=Event.START_KNOWN)
 
 
-def _settled(row: Row, shown: SessionView) -> Decision | None:
+def _settled(row: Situation, shown: SessionView) -> Decision | None:
     match shown:
         case SessionView.PAID:
             return _PAID
@@ -275,14 +277,14 @@ def _settled(row: Row, shown: SessionView) -> Decision | None:
             return _NOT_PAID if shown is SessionView.CANCELLED else _PARK
         case SessionView.CLOSED | SessionView.CANCELLED:
             # The payout wasn't declined, and a new session may be chosen, even if its confirm was
-            # written as known.
+            # recorded as known.
             return _LEFT
         case _:
             pass
     return None
 
 
-def _cancelling(row: Row, observation: Observation | None) -> Decision:
+def _cancelling(row: Situation, observation: Observation | None) -> Decision:
     """Leave a session. Our cancel may be what ended it, so an ended session is no decline."""
     match observation:
         case Observation(
@@ -306,7 +308,7 @@ def _cancelling(row: Row, observation: Observation | None) -> Decision:
     return Decision(NextStep.SEND, PayoutCall.CANCEL)
 
 
-def _leaving_shows(row: Row, shown: SessionView) -> Decision:
+def _leaving_shows(row: Situation, shown: SessionView) -> Decision:
     match shown:
         case SessionView.PAID:
             return _PAID
@@ -329,7 +331,7 @@ def _leaving_shows(row: Row, shown: SessionView) -> Decision:
     return _AWAITS_OUR_CONFIRM
 
 
-def _left(row: Row, shown: SessionView | None) -> Decision:
+def _left(row: Situation, shown: SessionView | None) -> Decision:
     """Leave a session that can't pay any more; what follows depends on the step."""
     if shown in {SessionView.CLOSED, SessionView.EMPTY}:
         if row.step is Step.REFUSED:
@@ -343,7 +345,7 @@ def _left(row: Row, shown: SessionView | None) -> Decision:
     return _LEFT
 
 
-def _started(row: Row, observation: Observation | None) -> Decision:
+def _started(row: Situation, observation: Observation | None) -> Decision:
     match observation:
         case Observation(
             PayoutCall.STATUS | PayoutCall.CONFIRM, ReplyKind.ANSWERED, SessionView() as shown
@@ -356,7 +358,7 @@ def _started(row: Row, observation: Observation | None) -> Decision:
     return _ASK
 
 
-def _to_confirm(row: Row, shown: SessionView) -> Decision:
+def _to_confirm(row: Situation, shown: SessionView) -> Decision:
     if shown not in {SessionView.AWAITS_CONFIRM, SessionView.NOT_OURS}:
         return _ASK_LATER
     if row.mode is not Mode.MANUAL:
@@ -369,10 +371,12 @@ def _to_confirm(row: Row, shown: SessionView) -> Decision:
     return Decision(NextStep.SEND, PayoutCall.CONFIRM, Event.CONFIRM_INTENDED)
 
 
-def _confirming(row: Row, observation: Observation | None) -> Decision:
+def _confirming(row: Situation, observation: Observation | None) -> Decision:
     match observation:
         case Observation(PayoutCall.CONFIRM, ReplyKind.ANSWERED, SessionView() as shown):
-            return _settled(row, shown) or Decision(NextStep.NEXT, write=Event.CONFIRM_KNOWN)
+            return _settled(row, shown) or Decision(
+                NextStep.DECIDE_AGAIN, write=Event.CONFIRM_KNOWN
+            )
         case Observation(PayoutCall.CONFIRM, ReplyKind.NOT_SENT):
             return Decision(NextStep.WAIT, PayoutCall.CONFIRM)
         case Observation(PayoutCall.STATUS, ReplyKind.ANSWERED, SessionView() as shown):
@@ -384,14 +388,14 @@ def _confirming(row: Row, observation: Observation | None) -> Decision:
     return _ASK
 
 
-def _confirm_again(row: Row, shown: SessionView) -> Decision:
+def _confirm_again(row: Situation, shown: SessionView) -> Decision:
     match shown:
         case SessionView.AWAITS_CONFIRM:
             return Decision(
                 NextStep.SEND, PayoutCall.CONFIRM
             )  # It acts once per session, however often sent.
         case SessionView.UNDER_WAY:
-            return Decision(NextStep.NEXT, write=Event.CONFIRM_KNOWN)
+            return Decision(NextStep.DECIDE_AGAIN, write=Event.CONFIRM_KNOWN)
         case SessionView.NOT_OURS if not row.is_patient:
             return _CONFLICT
         case _:
@@ -399,7 +403,7 @@ def _confirm_again(row: Row, shown: SessionView) -> Decision:
     return _ASK_LATER
 
 
-def _confirmed(row: Row, observation: Observation | None) -> Decision:
+def _confirmed(row: Situation, observation: Observation | None) -> Decision:
     match observation:
         case Observation(_, ReplyKind.ANSWERED, SessionView.AWAITS_CONFIRM):
             return Decision(NextStep.SEND, PayoutCall.CONFIRM)
@@ -412,10 +416,10 @@ def _confirmed(row: Row, observation: Observation | None) -> Decision:
     return _ASK
 
 
-def _sent_one_step(row: Row, observation: Observation | None) -> Decision:
+def _sent_one_step(row: Situation, observation: Observation | None) -> Decision:
     match observation:
         case Observation(PayoutCall.INIT, ReplyKind.ANSWERED, SessionView() as shown):
-            return _settled(row, shown) or Decision(NextStep.NEXT, write=Event.START_KNOWN)
+            return _settled(row, shown) or Decision(NextStep.DECIDE_AGAIN, write=Event.START_KNOWN)
         case Observation(PayoutCall.INIT, ReplyKind.NOT_SENT):
             return Decision(NextStep.WAIT, PayoutCall.INIT)
         case Observation(PayoutCall.INIT, ReplyKind.REFUSED):
@@ -425,7 +429,7 @@ def _sent_one_step(row: Row, observation: Observation | None) -> Decision:
     return _PARK
 
 
-def _unknown(row: Row, observation: Observation | None) -> Decision:
+def _unknown(row: Situation, observation: Observation | None) -> Decision:
     match observation:
         case Observation(PayoutCall.STATUS, ReplyKind.ANSWERED, SessionView.PAID):
             return _PAID

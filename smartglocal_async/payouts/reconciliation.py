@@ -42,7 +42,7 @@ class Reconciler:
 
     hints: WebhookHints
     adopts: bool = False
-    """Whether payouts that the journal lacks are written as paid, and aren't discrepancies."""
+    """Whether payouts that the journal lacks are recorded as paid, and aren't discrepancies."""
     result: Reconciliation = field(factory=Reconciliation, init=False)
     _seen: dict[str, str] = field(factory=dict[str, str], init=False)
     """Key -> the payout seen for it."""
@@ -109,7 +109,7 @@ class Reconciler:
             if is_payout and entry.step.is_final:
                 if entry.step is Step.SUCCEEDED:
                     kind = DiscrepancyKind.PAID_TWICE
-                words = f"{_sides(kind, row, entry)}; the session {row.session_id} isn't written"
+                words = f"{_sides(kind, row, entry)}; the session {row.session_id} isn't recorded"
         elif is_payout and key is not None:
             item = row.payout_id or row.session_id
             if (first := self._seen.setdefault(key, item)) != item:
@@ -227,7 +227,7 @@ def _sides(kind: DiscrepancyKind, row: ReportRow, entry: Entry) -> str:
     whose = of_another if kind is DiscrepancyKind.NOT_OURS else ""
     return (
         f"the report has the payout {row.payout_id} of {paid} in {row.session_id} (line "
-        f"{row.line}){whose}; the payout {entry.key!r} of {ordered} is written as "
+        f"{row.line}){whose}; the payout {entry.key!r} of {ordered} is recorded as "
         f"{entry.step.name} in {entry.session_id}"
     )
 

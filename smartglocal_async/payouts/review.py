@@ -19,9 +19,9 @@ from .calls import fingerprint_of
 from .context import WorkerContext
 from .files.payout_file import PayoutFile
 from .orders import PayoutOrder, PayoutOutcome, PayoutState, counted_by_state, outcome_of, state_of
-from .protocol import Mode, Row, SessionView, why_not_retried
+from .protocol import Mode, SessionView, Situation, why_not_retried
 from .session_view import has_moved_money
-from .worker import conflict
+from .worker import describe_conflict
 
 _MAX_REASON: Final = 500
 _OLD_SECONDS: Final = 24 * 3600.0
@@ -229,7 +229,7 @@ async def _why_not_retried(context: WorkerContext, entry: Entry) -> str | None:
     """
     history = await context.journal.history(entry.key)
     was_unknown = any(line.event in _WAS_UNKNOWN for line in history)
-    row = Row(Mode(entry.mode), entry.step, entry.session_no)
+    row = Situation(Mode(entry.mode), entry.step, entry.session_no)
     problem = why_not_retried(row, None, was_unknown=was_unknown)
     if not history:
         return "its log was deleted, which would show whether it was ever unknown"
@@ -241,7 +241,9 @@ async def _why_not_retried(context: WorkerContext, entry: Entry) -> str | None:
     if shown is None or session is None:
         return reply.reason
     if shown is SessionView.MISMATCH or has_moved_money(session, payout.expected):
-        await context.halt_all(HaltKind.CONFLICT, conflict(entry, session, payout.expected))
+        await context.halt_all(
+            HaltKind.CONFLICT, describe_conflict(entry, session, payout.expected)
+        )
         await context.raise_if_halted()
     return why_not_retried(row, shown, was_unknown=was_unknown)
 

@@ -75,7 +75,7 @@ class BalanceGuard:
         for name, key in claims.uncovered.items():
             before = self._seen.get(name)
             if before is not None:
-                await self.context.timing.sleep_unless(self.context.stopping, _PAUSE_SECONDS)
+                await self.context.timing.sleep_unless_set(self.context.stopping, _PAUSE_SECONDS)
                 if self.context.stopping.is_set():
                     return False  # Payouts in flight had no time to end.
             batch = await self._refresh_cover(name)
@@ -97,7 +97,7 @@ class BalanceGuard:
     async def _refresh_cover(self, name: str) -> Batch | None:
         """Read the balance and write what it covers; return the updated batch."""
         journal = self.context.journal
-        # What is written as paid by now is already deducted from the balance that is read next.
+        # What is recorded as paid by now is already deducted from the balance that is read next.
         batch = await journal.batch(name)
         if batch is None:
             return None
@@ -250,7 +250,7 @@ class ChunkRun:
                 continue
             if claims.wait_seconds is not None:
                 pause = claims.wait_seconds * (1 + context.timing.random() * _JITTER)
-                await context.timing.sleep_unless(context.stopping, pause)
+                await context.timing.sleep_unless_set(context.stopping, pause)
             elif len(claims.entries) < wanted and not claims.has_paused:
                 return
 

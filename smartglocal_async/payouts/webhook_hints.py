@@ -16,7 +16,7 @@ from .calls import Reply
 from .claimer import Claimer
 from .protocol import ENDS, Mode, Observation, PayoutCall, ReplyKind, SessionView
 from .session_view import has_moved_money, read_session
-from .worker import conflict, learns
+from .worker import describe_conflict, may_learn_session
 
 _CANCEL_SECONDS: Final = 10.0
 _ENDS_OPEN: Final = ENDS - {SessionView.CANCELLED}
@@ -61,7 +61,7 @@ class WebhookHints:
     async def conflicts(self, entry: Entry, session: Session) -> None:
         """Halt all payouts: what the provider shows contradicts the journal."""
         context = self.claimer.context
-        words = conflict(entry, session, context.sender.ordered(entry).expected)
+        words = describe_conflict(entry, session, context.sender.ordered(entry).expected)
         await context.halt_all(HaltKind.CONFLICT, words)
 
     async def park(self, entry: Entry, session: Session) -> None:
@@ -94,7 +94,7 @@ class WebhookHints:
 
     async def _forgot_key(self, session: Session, key: str) -> None:
         """Halt all payouts: the journal writes a session before anything is started in it."""
-        await self.forgot(f"{session.id} has a payout of the key {key!r}, not written here")
+        await self.forgot(f"{session.id} has a payout of the key {key!r}, not recorded here")
 
     async def _unproven(self, entry: Entry, session: Session) -> None:
         """Halt all payouts if a session has another payout, or money without metadata."""
@@ -139,7 +139,7 @@ class WebhookHints:
     async def _current(self, entry: Entry, session: Session) -> None:
         context = self.claimer.context
         payout = context.sender.ordered(entry)
-        reply = context.sender.webhook(session, payout)
+        reply = context.sender.webhook_reply(session, payout)
         shown = reply.observation.shown
         if entry.step.is_final:
             moved = has_moved_money(session, payout.expected)
@@ -178,7 +178,7 @@ def lacks_session(entry: Entry) -> bool:
 
     It was sent in one step and its answer was lost; an operator may have settled it since.
     """
-    return learns(entry) or (entry.session_id is None and entry.step.is_final)
+    return may_learn_session(entry) or (entry.session_id is None and entry.step.is_final)
 
 
 def _was_decided(entry: Entry, shown: SessionView) -> bool:

@@ -1,8 +1,32 @@
-"""The life of one payout: decide, write, send, observe, and decide again, while time is left.
+"""The life of one payout: decide, write, send, observe, and decide again, until its deadline.
 
-`Worker.work` is the whole loop; `protocol.next_move` is the table that it asks what to do next. An
-event is written to the journal before the call that it announces is sent. The claim comes before,
-in `claimer`.
+`Worker.work` is the whole loop; `protocol.decide` is the table of what to do next. An event is
+written to the journal before the call that it announces is sent. The claim comes before, in
+`claimer`. The steps of a payout and where they usually lead, with manual confirmation:
+
+=============  ====================  ==================================================
+Step           Call                  Next step
+=============  ====================  ==================================================
+NEW            none                  CREATING; UNKNOWN after too many sessions
+CREATING       create                STARTING; FAILED if the create is refused
+STARTING       start, else status    STARTED; REFUSED or KEY_USED if the start is
+                                     refused; CANCELLING if its session stays empty
+STARTED        status                CONFIRMING, if the session shows what was ordered
+CONFIRMING     confirm, else status  CONFIRMED
+CONFIRMED      status                SUCCEEDED, FAILED
+CANCELLING     cancel, then status   NEW, to go on in another session
+REFUSED        cancel, then status   FAILED, or NEW if the refusal may be of a duplicate
+KEY_USED       cancel, then status   NEW; UNKNOWN if no start of this journal used the key
+SENT_ONE_STEP  init                  STARTED, SUCCEEDED, FAILED, UNKNOWN
+=============  ====================  ==================================================
+
+At any step the session may show that the payout was paid or declined, which settles it, or that
+money moved otherwise than ordered, which halts all payouts. Three rules need more than the entry
+and one reply, so they are here and not in the table:
+
+- A payout whose key was used goes on only after its earlier sessions were checked.
+- A payout whose start was refused fails only after the other sessions that refused it were checked.
+- A payout that was paid without a confirm from this journal halts all payouts.
 """
 
 from collections import Counter
@@ -26,21 +50,22 @@ from .protocol import (
     Observation,
     PayoutCall,
     ReplyKind,
-    Row,
     SessionView,
-    next_move,
+    Situation,
+    decide,
 )
 from .session_view import PaymentProof
 
 _GROWTH: Final = 2.0
 _RENEW_BELOW: Final = 2 / 3
 _DOUBTFUL: Final = frozenset({SessionView.EMPTY, SessionView.NOT_OURS, SessionView.OTHER_SUM})
-"""Views that may be out of date or wrong, so that the status is asked for again; see `Row`."""
-_HARMLESS_IF_LEFT: Final = frozenset(
+"""Views that may be out of date or wrong, so that the status is read again; see `Situation`."""
+_CANT_PAY: Final = frozenset(
     {SessionView.EMPTY, SessionView.CLOSED, SessionView.CANCELLED, SessionView.DECLINED}
 )
+"""Views of an earlier session after which it is safe to go on in another one."""
 _UNDECIDED: Final = frozenset({None, SessionView.UNDER_WAY, SessionView.UNSURE})
-"""Views of a left session that decide nothing yet; None: its status call failed."""
+"""Views of an earlier session that decide nothing yet; None: its status call failed."""
 _STOPPED_BY_HALT: Final = MAY_PAY | {PayoutCall.CREATE}
 _CLEARS_FAILURES: Final = frozenset(
     {Event.START_KNOWN, Event.CONFIRM_INTENDED, Event.CONFIRM_KNOWN, Event.PARKED, Event.CONFLICT}
@@ -48,6 +73,8 @@ _CLEARS_FAILURES: Final = frozenset(
 _CONTRADICTS: Final = frozenset({Event.CONFLICT, Event.START_KEY_USED})
 """Events after which the payout may have been paid elsewhere."""
 _PARKS: Final = frozenset({Event.PARKED, Event.CONFLICT})
+_IN_CONFLICT: Final = Decision(NextStep.DECIDE_AGAIN, write=Event.CONFLICT, halts=HaltKind.CONFLICT)
+_REFUSALS: Final = frozenset({Event.START_REFUSED, Event.START_KEY_USED})
 
 
 @define(eq=False)
@@ -58,9 +85,9 @@ class FailedCalls:
     """The newest at the end."""
 
     def note(self, reply: Reply, *, is_cut_short: bool = False) -> None:
-        """Replace what is known of a call by its newest reply; a success removes the call.
+        """Keep a reply if its call failed; if it succeeded, remove the call's earlier failure.
 
-        A call that our own deadline cut short says less than an earlier failure, which then stays.
+        ``is_cut_short``: our own deadline ended the call. An earlier failure says more, and stays.
         """
         call = reply.observation.call
         if is_cut_short and call in self._by_call:
@@ -70,14 +97,12 @@ class FailedCalls:
             self._by_call[call] = reply
 
     def clear_after(self, event: Event) -> None:
-        """Remove the failures that no longer matter once this event is written."""
+        """Remove the failures that no longer matter after this event."""
         if event in _CLEARS_FAILURES:
             self._by_call.clear()
         elif event is Event.SESSION_LEFT:
-            _ = (
-                self._by_call.pop(PayoutCall.CANCEL, None),
-                self._by_call.pop(PayoutCall.STATUS, None),
-            )
+            _ = self._by_call.pop(PayoutCall.CANCEL, None)
+            _ = self._by_call.pop(PayoutCall.STATUS, None)
 
     @property
     def code(self) -> str | None:
@@ -103,25 +128,26 @@ class Worker:
 
     context: WorkerContext
     entry: Entry
-    """As written in the journal."""
+    """As the journal has it."""
     payout: OrderedPayout
-    ends: float
+    deadline: float
     """When the work has to stop, on the monotonic clock."""
     leased_until: float
-    """When the lease ends on the monotonic clock; counted from before the claim, so never late."""
+    """When the lease ends, on the monotonic clock. It is measured from before the claim was sent,
+    so here it never ends later than in the journal."""
     reply: Reply | None = None
-    """The last observation, which the next decision is made from; None once it is used."""
+    """The reply that the next decision is made from; None once that decision is written."""
     needs_request: bool = field(default=False, init=False)
     """Whether it stopped because the next call needs the order, which isn't available here."""
     failures: FailedCalls = field(factory=FailedCalls, init=False)
     is_contradicted: bool = field(default=False, init=False)
-    """See `protocol.Row`."""
-    has_waited: bool = field(default=False, init=False)
-    """Whether the last status call showed nothing to do."""
+    """See `protocol.Situation`."""
+    has_paused: bool = field(default=False, init=False)
+    """Whether it paused since it last wrote an event; its entry is then released with a pause."""
     _pending: PendingEvent | None = field(default=None, init=False)
-    """Observed but not written yet: written together with the next event, or at the end."""
+    """Observed and not written yet: it is written together with the next event, or at the end."""
     _sent_in_step: Counter[PayoutCall] = field(factory=Counter[PayoutCall], init=False)
-    _number: int = field(default=0, init=False)
+    _calls_sent: int = field(default=0, init=False)
     """How many calls were sent under this lease."""
     _doubtful_checks: int = field(default=0, init=False)
     """How many status calls in this step showed no payout, or another one than was ordered."""
@@ -131,8 +157,8 @@ class Worker:
     def __attrs_post_init__(self) -> None:
         self._pause = self.context.status_checks.initial_delay_seconds
 
-    async def work(self) -> Entry:  # noqa: C901 - the life of a payout, on one screen
-        """Work until the payout is settled or parked, or can't go on now; return what is written.
+    async def work(self) -> Entry:
+        """Work until the payout is settled or parked, or can't go on now; return its entry.
 
         Raises:
             LostLease: another process took the payout over.
@@ -141,48 +167,57 @@ class Worker:
             Misuse: the client is closed.
 
         """
-        self.reply = None if self.reply is None else self._compared(self.reply)
+        if self.reply is not None:
+            self.reply = self._with_card_compared(self.reply)
         with self.context.registered(self.entry.key, self._wakeup):
             if self.entry.step is Step.UNKNOWN:
                 history = await self.context.journal.history(self.entry.key)
                 self.is_contradicted = any(line.event in _CONTRADICTS for line in history)
             while True:
-                while (decision := await self._decide()).next_step is not NextStep.DONE:
-                    call = decision.call
-                    if call is None or decision.next_step is NextStep.NEXT:
-                        # Write only. The observation is used up: decide again from the row alone.
-                        if await self._write(decision):
-                            self.reply = None
-                        continue
-                    if not self._may_send(call):
-                        break
-                    if self._waits_before(call, decision):
-                        if await self._wait_for_webhook():
-                            continue
-                        if self.context.stopping.is_set() or not self._may_send(call):
-                            break
-                    await self._check_halt(call, decision)
-                    await self._renew_lease()
-                    # Write, then send: after a crash the journal shows every call that may be out.
-                    if not await self._write(decision):
-                        continue
-                    # Observe: the reply is what the next decision is made from.
-                    if not await self._send(call):
-                        break
+                while await self._advance():
+                    pass
                 await self.write_pending()
-                if not self._has_final_webhook():
+                if not self._take_final_webhook():
                     return self.entry
+
+    async def _advance(self) -> bool:  # noqa: C901 - one round of the life of a payout
+        """Decide, write, send and observe once; False if it is done, or can't go on now."""
+        decision = await self._decide()
+        call = decision.call
+        if decision.next_step is NextStep.DONE:
+            return False
+        if call is None or decision.next_step is NextStep.DECIDE_AGAIN:
+            # Write only. The reply is used up: the next decision is made from the entry alone.
+            self.reply = await self._write(decision)
+            return True
+        if call in NEEDS_REQUEST and self.payout.order is None:
+            self.needs_request = True
+            return False
+        if self._seconds_left() <= 0:
+            return False
+        if self._pauses_before(call, decision):
+            if await self._wait_for_webhook():
+                return True
+            if self.context.stopping.is_set() or self._seconds_left() <= 0:
+                return False
+        await self._check_halt(call, decision)
+        await self._renew_lease()
+        # Write, then send: after a crash the journal shows every call that may be out.
+        refusal = await self._write(decision)
+        if refusal is not None:
+            self.reply = refusal
+            return True
+        # Observe: the next decision is made from the reply.
+        return await self._send(call)
 
     # --- Decide --------------------------------------------------------------------------------
 
     async def _decide(self) -> Decision:
         """Return what to do next; halt all payouts first if the decision says so."""
-        decision = self._next_move()
-        if decision.next_step is NextStep.NEXT and self._step is Step.KEY_USED:
-            decision = await self._check_left_sessions(decision)
-        elif (
-            decision.write is Event.NOT_PAID and self._step is Step.REFUSED and self._shows_nothing
-        ):
+        decision = self._decide_by_table()
+        if decision.write is Event.SESSION_LEFT and self._step is Step.KEY_USED:
+            decision = await self._check_earlier_sessions(decision)
+        elif decision.write is Event.NOT_PAID and self._step is Step.REFUSED and self._is_empty:
             decision = await self._check_refusing_sessions(decision)
         if decision.halts is not None:
             await self.context.halt_all(decision.halts, self._conflict_words())
@@ -190,20 +225,19 @@ class Worker:
                 await self.context.raise_if_halted()
         return decision
 
-    def _next_move(self) -> Decision:
+    def _decide_by_table(self) -> Decision:
         entry = self.entry
         if entry.step is Step.UNKNOWN and self.reply is None and entry.session_id is not None:
-            return Decision(
-                NextStep.SEND, PayoutCall.STATUS
-            )  # Asking for the status changes nothing.
-        row = Row(
+            # The table has no call at this step. The session may show the end by now.
+            return Decision(NextStep.SEND, PayoutCall.STATUS)
+        situation = Situation(
             Mode(entry.mode),
             self._step,
             entry.session_no,
             is_patient=self._doubtful_checks < self.context.status_checks.before_leaving,
             is_contradicted=self.is_contradicted,
         )
-        return next_move(row, None if self.reply is None else self.reply.observation)
+        return decide(situation, None if self.reply is None else self.reply.observation)
 
     @property
     def _step(self) -> Step:
@@ -211,117 +245,123 @@ class Worker:
         entry, pending = self.entry, self._pending
         return entry.step if pending is None else STEPS[entry.step, pending.event]
 
-    async def _check_left_sessions(self, decision: Decision) -> Decision:
-        """Check the sessions that were left, before the payout goes on in a new one.
+    async def _check_earlier_sessions(self, decision: Decision) -> Decision:
+        """Check the earlier sessions of a payout whose key was used, before it uses a new one.
 
-        The provider says that the key of the start was used before. If none of the payout's
-        sessions shows a payout, a start that had no effect used it.
+        If none of them shows a payout, a start of ours used the key without effect, and the
+        decision is returned as it is. If one paid, all payouts are halted; if one may still pay,
+        the payout is parked; if one can't be read or is under way, the payout waits.
         """
-        if decision.write is not Event.SESSION_LEFT:
-            return decision
         history = await self.context.journal.history(self.entry.key)
         for session_id in self._other_sessions(history):
             reply = await self._check_session(session_id)
             if reply is None:
                 return Decision(NextStep.WAIT, PayoutCall.STATUS)
             shown = reply.observation.shown
-            awaits = shown is SessionView.AWAITS_CONFIRM and self.entry.mode == Mode.MANUAL.value
             if shown in _UNDECIDED:
                 self.failures.note(reply)
                 return Decision(NextStep.WAIT, PayoutCall.STATUS)
-            if shown not in _HARMLESS_IF_LEFT and not awaits:
-                self.reply = evolve(reply, code=self.entry.code)
-                halts = (
-                    HaltKind.CONFLICT if shown in {SessionView.PAID, SessionView.MISMATCH} else None
-                )
-                event = Event.PARKED if halts is None else Event.CONFLICT
-                return Decision(NextStep.NEXT, write=event, halts=halts)
+            is_manual = self.entry.mode == Mode.MANUAL.value
+            if shown in _CANT_PAY or (shown is SessionView.AWAITS_CONFIRM and is_manual):
+                continue
+            self.reply = evolve(reply, code=self.entry.code)
+            if shown in {SessionView.PAID, SessionView.MISMATCH}:
+                return _IN_CONFLICT
+            return Decision(NextStep.DECIDE_AGAIN, write=Event.PARKED)
         return decision
 
     @property
-    def _shows_nothing(self) -> bool:
+    def _is_empty(self) -> bool:
+        """Whether the chosen session shows no payout."""
         return self.reply is not None and self.reply.observation.shown is SessionView.EMPTY
 
     async def _check_refusing_sessions(self, decision: Decision) -> Decision:
-        """Check the sessions that refused the start before, before the payout fails.
+        """Check all other sessions that refused the start, before the payout fails.
 
-        The chosen session can't be cancelled, and its status may be too old to show a payout: then
-        a start that was delivered twice was refused. The payout fails only if an earlier session
-        refused the start, too, and shows no payout by now; else it goes on in a new session.
+        The chosen session can't be cancelled and shows no payout. Its status may be out of date: if
+        the start was delivered twice, only the second delivery was refused. So the payout fails
+        only if there are other sessions that refused the start, and none of them shows a payout
+        by now. Otherwise it goes on in a new session.
         """
         history = await self.context.journal.history(self.entry.key)
         refusals = (line for line in history if line.event is Event.START_REFUSED)
+        views = set[SessionView | None]()
         for session_id in self._other_sessions(refusals):
             reply = await self._check_session(session_id)
             if reply is None:
                 return Decision(NextStep.WAIT, PayoutCall.STATUS)
             shown = reply.observation.shown
-            if shown in {None, SessionView.UNSURE}:
-                self.failures.note(reply)
-                return Decision(NextStep.WAIT, PayoutCall.STATUS)
             if shown in {SessionView.PAID, SessionView.MISMATCH}:
                 self.reply = reply
-                return Decision(NextStep.NEXT, write=Event.CONFLICT, halts=HaltKind.CONFLICT)
-            if shown in {SessionView.EMPTY, SessionView.CLOSED}:
-                return decision
-        return Decision(NextStep.NEXT, write=Event.SESSION_LEFT)
+                return _IN_CONFLICT
+            if shown in {None, SessionView.UNSURE}:
+                self.failures.note(reply)
+            views.add(shown)
+        if views & {None, SessionView.UNSURE}:
+            return Decision(NextStep.WAIT, PayoutCall.STATUS)
+        if views and views <= {SessionView.EMPTY, SessionView.CLOSED}:
+            return decision
+        return Decision(NextStep.DECIDE_AGAIN, write=Event.SESSION_LEFT)
 
     def _other_sessions(self, lines: Iterable[Attempt]) -> list[str]:
-        """Return the sessions that lines of the history name, but for the chosen one, each once."""
+        """Return the sessions in these lines of the history, each once, without the chosen one."""
         ids = dict.fromkeys(line.session_id for line in lines)
         return [each for each in ids if each is not None and each != self.entry.session_id]
 
     async def _check_session(self, session_id: str) -> Reply | None:
         """Return what another session of the payout shows; None if no time is left to ask."""
-        left_seconds = self.ends - self._now()
-        if left_seconds <= 0:
+        seconds_left = self._seconds_left()
+        if seconds_left <= 0:
             return None
-        return await self.context.sender.check_session(session_id, self.payout, left_seconds)
+        return await self.context.sender.check_session(session_id, self.payout, seconds_left)
 
     def _conflict_words(self) -> str:
-        """Describe what is written of the payout and what the provider shows."""
+        """Describe what the journal has of the payout and what the provider shows."""
         entry, session = self.entry, None if self.reply is None else self.reply.session
         shown = None if self.reply is None else self.reply.observation.shown
         if session is not None and shown is SessionView.AWAITS_CONFIRM:
             words = f"waits for a confirm in {session.id}, and its mode is {entry.mode}"
             return f"the payout {entry.key!r} {words}"
         if session is None:
-            return f"the payout {entry.key!r} is written as {entry.step.name}"
-        return conflict(entry, session, self.payout.expected)
+            return f"the payout {entry.key!r} is recorded as {entry.step.name}"
+        return describe_conflict(entry, session, self.payout.expected)
 
     # --- Write ---------------------------------------------------------------------------------
 
     async def write_pending(self) -> None:
         """Write the event that was observed and not written yet; raises what `work` does."""
-        pending, self._pending = self._pending, None
+        pending = self._take_pending()
         if pending is not None:
             self.entry = await self.context.write(self.entry, pending.event, pending.changes)
 
-    async def _write(self, decision: Decision) -> bool:
+    def _take_pending(self) -> PendingEvent | None:
+        pending, self._pending = self._pending, None
+        return pending
+
+    async def _write(self, decision: Decision) -> Reply | None:
         """Write the event of a decision, if it has one.
 
-        Returns False if the session of the answer belongs to another payout: nothing is written.
+        Returns None; or, if the session of the reply belongs to another payout, the reply to decide
+        from instead: then nothing is written.
         """
         event = decision.write
         if event is None:
             if decision.call not in {None, PayoutCall.STATUS}:
                 await self.write_pending()  # A call that changes something is about to be sent.
-            return True
-        before, step, self.has_waited = self.entry, self._step, False
+            return None
+        before, step = self.entry, self._step
+        self.has_paused = False
         changes = self._changes(event)
         if event in CAN_WAIT and changes.session_id is KEEP:
             await self.write_pending()
             self._pending = PendingEvent(event, changes)
         else:
-            pending, self._pending = self._pending, None
             try:
-                self.entry = await self.context.write(before, event, changes, pending)
+                self.entry = await self.context.write(before, event, changes, self._take_pending())
             except SessionTaken as taken:
-                self.reply = Reply(
-                    Observation(PayoutCall.CREATE, ReplyKind.LOST), reason=str(taken)
-                )
-                self.failures.note(self.reply)
-                return False
+                refusal = Reply(Observation(PayoutCall.CREATE, ReplyKind.LOST), reason=str(taken))
+                self.failures.note(refusal)
+                return refusal
         self._sent_in_step.clear()
         self._doubtful_checks = 0
         self.is_contradicted = self.is_contradicted or event in _CONTRADICTS
@@ -330,32 +370,37 @@ class Worker:
             self._pause = self.context.status_checks.initial_delay_seconds
         if event is Event.PAID and before.mode == Mode.MANUAL.value and step in UNCONFIRMED:
             words = (
-                f"the payout {before.key!r} was paid in {before.session_id} without a confirm out "
-                "of this journal"
+                f"the payout {before.key!r} was paid in {before.session_id} without a confirm from "
+                "this journal"
             )
             await self.context.halt_all(HaltKind.MISMATCH, words)
-        return True
+        return None
 
     def _changes(self, event: Event) -> Changes:
+        """Return what is written with an event."""
+        if event is Event.SESSION_LEFT:
+            return Changes(code=None, reason=None)  # Cleared: they are about that session.
         reply = self.reply
         session = None if reply is None else reply.session
         ours = [] if session is None else self.payout.expected.ours(session)
-        item = ours[0] if ours else None
+        our_payout = ours[0] if ours else None
         # A session that contradicts the journal and has no payout of ours may be another order's.
-        is_other = event is Event.CONFLICT and item is None
-        names = event is Event.SESSION_CHOSEN or (learns(self.entry) and not is_other)
-        if event is Event.SESSION_LEFT:
-            return Changes(code=None, reason=None)
+        is_other = event is Event.CONFLICT and our_payout is None
+        sets_session = event is Event.SESSION_CHOSEN or (
+            may_learn_session(self.entry) and not is_other
+        )
         code, reason = _why(event, self.entry, self._step, reply)
         if event in _PARKS and reply is None and self.failures.reason is not None:
             code, reason = self.failures.code, f"{reason}: {self.failures.reason}"
-        if event in {Event.PAID, Event.NOT_PAID} and item is not None and item.error is not None:
-            code, reason = item.error.code, item.error.description
+        is_settled = event in {Event.PAID, Event.NOT_PAID}
+        if is_settled and our_payout is not None and our_payout.error is not None:
+            code, reason = our_payout.error.code, our_payout.error.description
         proof = PaymentProof.of(ours) if event is Event.PAID and ours else None
         return Changes(
-            session_id=session.id if session is not None and names else KEEP,
-            item_id=KEEP if item is None else item.id,
+            session_id=session.id if session is not None and sets_session else KEEP,
+            item_id=KEEP if our_payout is None else our_payout.id,
             result=KEEP if proof is None else proof.stored(),
+            # Without a text of its own, an event keeps the recorded one; None would clear it.
             code=code or KEEP,
             reason=reason or KEEP,
         )
@@ -363,78 +408,73 @@ class Worker:
     # --- Send and observe ----------------------------------------------------------------------
 
     async def _check_halt(self, call: PayoutCall, decision: Decision) -> None:
-        """Raise if a call may pay while payouts are halted, by this process or another one.
+        """Raise if payouts are halted, by this process or another one, and the call may pay.
 
-        The write of an event that announces the call checks it, too. A call that is sent again has
-        no such write.
+        The write of an event checks the halt, too. A call that is sent again has no such write.
         """
         is_unchecked = decision.write is None and call in MAY_PAY
         if is_unchecked or (call in _STOPPED_BY_HALT and self.context.halt is not None):
             await self.context.raise_if_halted()
 
-    def _may_send(self, call: PayoutCall) -> bool:
-        """Return whether the call has what it needs, and time is left for it."""
-        if call in NEEDS_REQUEST and self.payout.order is None:
-            self.needs_request = True
-            return False
-        return self.ends > self._now()
-
     async def _send(self, call: PayoutCall) -> bool:
         """Make a call and keep its reply; False if no time is left for it."""
-        left_seconds = min(self.ends, self.leased_until) - self._now()
+        seconds_left = min(self.deadline, self.leased_until) - self._now()
         if self.leased_until <= self._now():
             # By our own clock. Another process may hold the lease now, so nothing is sent.
             raise LostLease(self.entry.key, self.entry.fence)
-        if left_seconds <= 0:
+        if seconds_left <= 0:
             return False
         if call in _STOPPED_BY_HALT and self.context.halt is not None:
             await self.context.raise_if_halted()
         self._sent_in_step[call] += 1
-        self._number += 1
-        limits = CallLimits(left_seconds, self._number)
+        self._calls_sent += 1
+        limits = CallLimits(seconds_left, self._calls_sent)
         self.reply = await self.context.send(call, self.entry, self.payout, limits)
-        self.failures.note(self.reply, is_cut_short=self._now() >= self.ends)
+        self.failures.note(self.reply, is_cut_short=self._seconds_left() <= 0)
         shown = self.reply.observation.shown
         self._doubtful_checks += call is PayoutCall.STATUS and shown in _DOUBTFUL
         return True
 
-    def _waits_before(self, call: PayoutCall, decision: Decision) -> bool:
-        """Return whether a call repeats one of this step, so that a pause comes before it."""
+    def _pauses_before(self, call: PayoutCall, decision: Decision) -> bool:
+        """Return whether to pause before a call: by the decision, or since it repeats a call."""
         is_repeated = decision.write is None and self._sent_in_step[call] > 0
         return decision.next_step is NextStep.WAIT or is_repeated
 
     async def _wait_for_webhook(self) -> bool:
-        """Pause before the next call; True if a webhook brought an observation meanwhile."""
-        self.has_waited = True
+        """Pause before the next call; True if a webhook brought a reply meanwhile."""
+        self.has_paused = True
         if self.context.stopping.is_set():
             return False
         await self.write_pending()
         # Jitter, so that payouts that paused together don't all go on at once.
         pause = self._pause * (0.5 + self.context.timing.random() / 2)
-        max_pause = min(self.context.lease_seconds / 3, self.ends - self._now())
+        max_pause = min(self.context.lease_seconds / 3, self._seconds_left())
         self._pause = min(self._pause * _GROWTH, self.context.status_checks.max_delay_seconds)
-        await self.context.timing.sleep_unless(self._wakeup.event, max(0.0, min(pause, max_pause)))
+        await self.context.timing.sleep_unless_set(
+            self._wakeup.event, max(0.0, min(pause, max_pause))
+        )
         reply = self._wakeup.take()
         if reply is None or reply.session is None:
             return False
         is_current = reply.session.id == self.entry.session_id
         if not is_current and reply.observation.shown is not SessionView.MISMATCH:
             return False
-        self.reply = self._compared(reply)
+        self.reply = self._with_card_compared(reply)
         self.failures.note(self.reply)
         return True
 
-    def _has_final_webhook(self) -> bool:
-        """Take a webhook that ends the payout and came during the last call or write.
+    def _take_final_webhook(self) -> bool:
+        """Decide from a webhook that ends the payout and came during the last call or write.
 
-        It isn't delivered again, so it must not be lost when the work ends.
+        Returns False if there is none. The provider doesn't deliver it again, so it must not be
+        lost when the work ends.
         """
         reply, entry = self._wakeup.take(), self.entry
         if reply is None or reply.session is None or entry.step.is_final:
             return False
-        reply = self._compared(reply)
+        reply = self._with_card_compared(reply)
         shown = reply.observation.shown
-        is_ours = learns(entry) or (
+        is_ours = may_learn_session(entry) or (
             reply.session is not None and entry.session_id == reply.session.id
         )
         if not (is_ours or shown is SessionView.MISMATCH) or shown not in ENDS:
@@ -442,15 +482,15 @@ class Worker:
         self.reply = reply
         return True
 
-    def _compared(self, reply: Reply) -> Reply:
-        """Return what a webhook shows if its card isn't the ordered one; else its reply.
+    def _with_card_compared(self, reply: Reply) -> Reply:
+        """Return the reply of a webhook, read again here if it shows another card than the ordered.
 
-        The receiver of a webhook may lack the order.
+        The receiver of the webhook may lack the order, and so the number of its card.
         """
         session, expected = reply.session, self.payout.expected
         if session is None or all(map(expected.is_card, expected.ours(session))):
             return reply
-        compared = self.context.sender.webhook(session, self.payout)
+        compared = self.context.sender.webhook_reply(session, self.payout)
         observation = evolve(compared.observation, call=reply.observation.call)
         return evolve(compared, observation=observation)
 
@@ -461,36 +501,36 @@ class Worker:
         self.entry = await self.context.journal.renew(self.entry, lease)
         self.leased_until = now + lease
 
+    def _seconds_left(self) -> float:
+        return self.deadline - self._now()
+
     def _now(self) -> float:
         return self.context.timing.monotonic()
 
 
-def learns(entry: Entry) -> bool:
+def may_learn_session(entry: Entry) -> bool:
     """Return whether an entry has no session yet and may get one from a webhook or a report."""
     return entry.session_id is None and entry.step in LEARNS_SESSION
 
 
-def conflict(entry: Entry, session: Session, expected: Expected) -> str:
-    """Describe what is written of a payout and what the provider shows of it."""
-    written = f"{entry.step.name} in {entry.session_id or 'no session'}"
+def describe_conflict(entry: Entry, session: Session, expected: Expected) -> str:
+    """Describe what the journal has of a payout and what the provider shows of it."""
+    recorded = f"{entry.step.name} in {entry.session_id or 'no session'}"
     shown = differences(session, expected)
-    return f"the payout {entry.key!r} is written as {written}; the provider: {shown}"
-
-
-_REFUSALS: Final = frozenset({Event.START_REFUSED, Event.START_KEY_USED})
+    return f"the payout {entry.key!r} is recorded as {recorded}; the provider: {shown}"
 
 
 def _why(
     event: Event, entry: Entry, step: Step, reply: Reply | None
 ) -> tuple[str | None, str | None]:
-    """Return code and reason to write with an event; None keeps what is written."""
+    """Return the code and the reason of an event; None if it has none of its own."""
     code, words = (None, None) if reply is None else (reply.code, reply.reason)
     if event in _REFUSALS:
         return code, words
     if event in _PARKS:
         return code, _parked_words(entry, step, reply) + (f": {words}" if words else "")
     if event is not Event.NOT_PAID or step is Step.REFUSED:
-        return None, None  # Of a refused start, the refusal was written with it.
+        return None, None  # The code and reason of a refused start were recorded with the refusal.
     if code or words:
         return code, words
     shown = (
@@ -512,6 +552,6 @@ def _parked_words(entry: Entry, step: Step, reply: Reply | None) -> str:
 def _sessions_words(shown: SessionView | None, reply: Reply | None) -> str:
     """Describe what the sessions of a payout whose key was used show."""
     session = None if reply is None else reply.session
-    if session is None or shown is None or shown in _HARMLESS_IF_LEFT:
+    if session is None or shown is None or shown in _CANT_PAY:
         return "no session of this journal shows a payout"
     return f"its session {session.id} shows {shown.value!r}"

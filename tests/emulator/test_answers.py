@@ -284,7 +284,7 @@ class TestTwice:
             connection = await connect(provider)
             own = await connection.create("a")
             connection.send(START, PAYOUT | {"session_id": own})
-            if fault.answers:
+            if fault.is_answered:
                 counts.append(len(json.loads((await connection.read())[1])["session"]["payments"]))
             else:
                 assert await connection.reader.read() == b""

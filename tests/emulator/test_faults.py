@@ -260,7 +260,7 @@ def faults_of(
 ) -> dict[tuple[str, int], str | None]:
     """Run the attempts in order; return the fault of each."""
     strikes = FaultPicker(script)
-    faults = {(key, attempt): strikes.next(key, attempt) for key, attempt in order}
+    faults = {(key, attempt): strikes.pick(key, attempt) for key, attempt in order}
     return {who: fault.kind if fault else None for who, fault in faults.items()}
 
 
@@ -360,7 +360,7 @@ class TestScript:
     def test_kinds_for_some_calls_only(self, kind: FaultKind, faults_of: set[str]) -> None:
         """A fault ignores calls whose answer it couldn't change, and isn't counted there."""
         strikes = FaultPicker(FaultScript((Fault(kind, rate=1), Fault(FaultKind.SLOW, rate=1))))
-        struck = {call: strikes.next("a", 1, call) for call in OPERATIONS}
+        struck = {call: strikes.pick("a", 1, call) for call in OPERATIONS}
 
         assert {call for call, fault in struck.items() if fault and fault.kind is kind} == faults_of
         assert {fault.kind for fault in struck.values() if fault} == {kind, FaultKind.SLOW}

@@ -292,7 +292,7 @@ async def test_two_steps_at_once(opened, set_clock) -> None:
 
 
 async def test_a_left_session_that_was_paid_all_the_same(opened) -> None:
-    """It is still the payout's and may be written as paid; another payout's may not."""
+    """It is still the payout's and may be recorded as paid; another payout's may not."""
     await opened.accept(new("other"))
     other = await opened.claim("other", "me", LEASE)
     other = await opened.advance(other, Event.CREATE_INTENDED)

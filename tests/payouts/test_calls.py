@@ -535,8 +535,8 @@ async def test_a_left_session_that_was_paid_halts(
             _ = await payouts.pay(order("k-2"))
     assert outcome.state is UNKNOWN
     assert (
-        "the payout 'k-1' is written as KEY_USED in ps_2; the provider: ps_1 is accepted and shows "
-        "payout po_1 (succeeded, 100.00 USD, owner: ours); ordered were 100.00 USD"
+        "the payout 'k-1' is recorded as KEY_USED in ps_2; the provider: ps_1 is accepted and "
+        "shows payout po_1 (succeeded, 100.00 USD, owner: ours); ordered were 100.00 USD"
     ) in str(halted.value)
     assert calls[: len(SECOND)] == SECOND
     assert provider.report().moved == 1

@@ -37,7 +37,7 @@ async def session_of(api: sg.SmartGlocal, outcome: sg.PayoutOutcome) -> sg.Sessi
     return await api.session.status(sg.SessionRef(outcome.session_id))
 
 
-# --- A payout that is written as not paid ------------------------------------------------------
+# --- A payout that is recorded as not paid ------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", [sg.Mode.MANUAL, sg.Mode.AUTOMATIC])
@@ -51,7 +51,7 @@ async def test_a_failed_payout_that_was_paid_halts(run_provider, connect, journa
         news = event_of(paid(await session_of(api, declined)))
         assert await payouts.handle_event(news)
         with pytest.raises(
-            sg.PayoutConflict, match=r"'k-1' is written as FAILED in ps_1; .*succeeded"
+            sg.PayoutConflict, match=r"'k-1' is recorded as FAILED in ps_1; .*succeeded"
         ):
             _ = await payouts.pay(order("k-2"))
         assert (await payouts.pay(order(amount=DECLINED))).state is sg.PayoutState.FAILED
@@ -92,7 +92,9 @@ async def test_a_withdrawn_payout_that_was_paid_halts(run_provider, connect, jou
         _ = await api.session.start_payout(start, key="k-1")
         session = await api.session.status(sg.SessionRef(made.id))
         assert await payouts.handle_event(event_of(session))
-        words = r"'k-1' is written as CANCELLED in no session; .*succeeded, 100.00 USD, owner: ours"
+        words = (
+            r"'k-1' is recorded as CANCELLED in no session; .*succeeded, 100.00 USD, owner: ours"
+        )
         with pytest.raises(sg.PayoutConflict, match=words):
             _ = await payouts.pay(order("k-2"))
         assert (await payouts.pay(order())).state is sg.PayoutState.CANCELLED
@@ -264,7 +266,7 @@ async def test_a_failed_webhook_agrees_with_a_decision(run_provider, connect, jo
 async def test_a_payment_in_a_left_session_can_be_written(
     settled_by, run_provider, connect, journal
 ):
-    """It halts; after the halt is lifted the payout ends unknown, and can be written as paid."""
+    """It halts; after the halt is lifted the payout ends unknown, and can be recorded as paid."""
     lost = Fault(FaultKind.LATE, nth=(1,), key="k-1", operation="session/start/payout", seconds=600)
     rules = emulator.Rules(
         confirmation=Confirmation.AUTOMATIC, cancel_created=emulator.Permission.REFUSE
@@ -344,5 +346,5 @@ async def test_news_that_end_a_payout_are_not_replaced(run_provider, connect, jo
         payout = payouts._claimer.context.sender.ordered(await journal.find("k-1"))
         older = evolve(session, status="in_progress")
         for one in (older, session, older):
-            wakeup.wake(payouts._claimer.context.sender.webhook(one, payout))
+            wakeup.wake(payouts._claimer.context.sender.webhook_reply(one, payout))
         assert wakeup.take().observation.shown is SessionView.PAID

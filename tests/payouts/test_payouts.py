@@ -120,7 +120,7 @@ async def test_refused_credentials_leave_it_open(provider, journal):
 
 
 async def test_payment_without_a_confirm_halts(run_provider, connect, journal):
-    """The payout is written as paid, and nothing more is paid."""
+    """The payout is recorded as paid, and nothing more is paid."""
     provider = run_provider(rules=AUTOMATIC)
     async with sg.Payouts(connect(provider), journal) as payouts:
         assert (await payouts.pay(order())).is_paid

@@ -22,10 +22,10 @@ from smartglocal_async.payouts.protocol import (
     Observation,
     PayoutCall,
     ReplyKind,
-    Row,
     SessionView,
+    Situation,
+    decide,
     intends,
-    next_move,
 )
 
 CREATE, START, STATUS = PayoutCall.CREATE, PayoutCall.START, PayoutCall.STATUS
@@ -46,19 +46,19 @@ OTHERWISE: Final = "otherwise"
 
 ASK: Final = Decision(NextStep.SEND, PayoutCall.STATUS, None, None)
 ASK_LATER: Final = Decision(NextStep.WAIT, PayoutCall.STATUS, None, None)
-SUCCEEDS: Final = Decision(NextStep.NEXT, None, Event.PAID, None)
-FAILS: Final = Decision(NextStep.NEXT, None, Event.NOT_PAID, None)
-LEFT: Final = Decision(NextStep.NEXT, None, Event.SESSION_LEFT, None)
+SUCCEEDS: Final = Decision(NextStep.DECIDE_AGAIN, None, Event.PAID, None)
+FAILS: Final = Decision(NextStep.DECIDE_AGAIN, None, Event.NOT_PAID, None)
+LEFT: Final = Decision(NextStep.DECIDE_AGAIN, None, Event.SESSION_LEFT, None)
 LEAVE: Final = Decision(NextStep.SEND, PayoutCall.CANCEL, Event.LEAVE_INTENDED, None)
-PARKED: Final = Decision(NextStep.NEXT, None, Event.PARKED, None)
-CONFLICT: Final = Decision(NextStep.NEXT, None, Event.CONFLICT, HaltKind.CONFLICT)
-WAITS_FOR_US: Final = Decision(NextStep.NEXT, None, Event.PARKED, HaltKind.MISMATCH)
+PARKED: Final = Decision(NextStep.DECIDE_AGAIN, None, Event.PARKED, None)
+CONFLICT: Final = Decision(NextStep.DECIDE_AGAIN, None, Event.CONFLICT, HaltKind.CONFLICT)
+WAITS_FOR_US: Final = Decision(NextStep.DECIDE_AGAIN, None, Event.PARKED, HaltKind.MISMATCH)
 DONE: Final = Decision(NextStep.DONE, None, None, None)
 HALTED: Final = Decision(NextStep.DONE, None, None, HaltKind.CONFLICT)
-STARTED: Final = Decision(NextStep.NEXT, None, Event.START_KNOWN, None)
-START_REFUSED: Final = Decision(NextStep.NEXT, None, Event.START_REFUSED, None)
-KEY_USED: Final = Decision(NextStep.NEXT, None, Event.START_KEY_USED, None)
-CONFIRMED: Final = Decision(NextStep.NEXT, None, Event.CONFIRM_KNOWN, None)
+STARTED: Final = Decision(NextStep.DECIDE_AGAIN, None, Event.START_KNOWN, None)
+START_REFUSED: Final = Decision(NextStep.DECIDE_AGAIN, None, Event.START_REFUSED, None)
+KEY_USED: Final = Decision(NextStep.DECIDE_AGAIN, None, Event.START_KEY_USED, None)
+CONFIRMED: Final = Decision(NextStep.DECIDE_AGAIN, None, Event.CONFIRM_KNOWN, None)
 CHOSEN: Final = Decision(NextStep.SEND, PayoutCall.START, Event.SESSION_CHOSEN, None)
 TO_CONFIRM: Final = Decision(NextStep.SEND, PayoutCall.CONFIRM, Event.CONFIRM_INTENDED, None)
 
@@ -279,7 +279,7 @@ def test_moves_in_the_first_session(step: Step, mode: Mode) -> None:
     for news in every_observation():
         move = found.get(news, rows[OTHERWISE])
         expected = move if isinstance(move, Decision) else move[mode]
-        assert next_move(Row(mode, step), news) == expected, news
+        assert decide(Situation(mode, step), news) == expected, news
 
 
 @pytest.mark.parametrize("mode", Mode)
@@ -293,7 +293,7 @@ def test_moves_in_a_later_session(step: Step, session_no: int, mode: Mode) -> No
         expected = move_in_table(step, mode, news)
         if expected is LEAVE and step is Step.STARTED:
             expected = CONFLICT
-        assert next_move(Row(mode, step, session_no), news) == expected, news
+        assert decide(Situation(mode, step, session_no), news) == expected, news
 
 
 @pytest.mark.parametrize("mode", Mode)
@@ -314,7 +314,7 @@ def test_moves_with_remaining_status_checks(step: Step, mode: Mode) -> None:
             expected = ASK_LATER
         if (step, news) == (Step.REFUSED, empty):
             expected = Decision(NextStep.WAIT, PayoutCall.CANCEL, None, None)
-        assert next_move(Row(mode, step, is_patient=True), news) == expected, news
+        assert decide(Situation(mode, step, is_patient=True), news) == expected, news
 
 
 @pytest.mark.parametrize("mode", Mode)
@@ -326,7 +326,7 @@ def test_what_follows_a_conflict(mode: Mode) -> None:
             expected = DONE
         if expected is CONFLICT and news != Observation(STATUS, ANSWERED, OTHER_SUM):
             expected = HALTED
-        assert next_move(Row(mode, Step.UNKNOWN, is_contradicted=True), news) == expected, news
+        assert decide(Situation(mode, Step.UNKNOWN, is_contradicted=True), news) == expected, news
 
 
 @pytest.mark.parametrize("mode", Mode)
@@ -336,7 +336,7 @@ def test_a_used_key_in_a_later_session(mode: Mode) -> None:
     for news in every_observation():
         move = rows.get(news, Decision(NextStep.SEND, PayoutCall.CANCEL, None, None))
         expected = move if isinstance(move, Decision) else move[mode]
-        assert next_move(Row(mode, Step.KEY_USED, 1), news) == expected, news
+        assert decide(Situation(mode, Step.KEY_USED, 1), news) == expected, news
 
 
 @pytest.mark.parametrize("mode", Mode)
@@ -347,7 +347,7 @@ def test_a_start_that_is_refused_in_a_second_session(session_no: int, mode: Mode
     for news in every_observation():
         move = rows.get(news, Decision(NextStep.SEND, PayoutCall.CANCEL, None, None))
         expected = move if isinstance(move, Decision) else move[mode]
-        assert next_move(Row(mode, Step.REFUSED, session_no), news) == expected, news
+        assert decide(Situation(mode, Step.REFUSED, session_no), news) == expected, news
 
 
 @pytest.mark.parametrize("mode", Mode)
@@ -355,7 +355,7 @@ def test_a_start_that_is_refused_in_a_second_session(session_no: int, mode: Mode
 def test_maximum_of_sessions(session_no: int, is_last: bool, mode: Mode) -> None:  # noqa: FBT001
     """After eight sessions that were left, an operator must check the payout."""
     expected = PARKED if is_last else CREATES[mode]
-    assert next_move(Row(mode, Step.NEW, session_no), None) == expected
+    assert decide(Situation(mode, Step.NEW, session_no), None) == expected
     assert MAX_SESSIONS == 8
 
 

@@ -108,13 +108,13 @@ async def test_a_row_that_contradicts(setup, changes, kind, paid) -> None:
         HaltKind.CONFLICT,
         (
             f"the report has the payout {paid} in ps_1 (line 2); the payout 'k-1' of 100.00 USD is "
-            "written as SUCCEEDED in ps_1"
+            "recorded as SUCCEEDED in ps_1"
         ),
     )
 
 
 async def test_a_row_of_a_payout_that_failed(setup) -> None:
-    """It was paid and is written as not paid."""
+    """It was paid and is recorded as not paid."""
     at = await setup(NOT_PAID)
     result = await at.read(at.row())
     assert result.discrepancies == one(DiscrepancyKind.CONTRADICTS)
@@ -127,7 +127,7 @@ async def test_a_row_of_a_payout_that_failed(setup) -> None:
     [(CONFIRMING, Mode.MANUAL), (STARTED, Mode.AUTOMATIC), (PARKED, Mode.ONE_STEP)],
 )
 async def test_a_row_that_settles(setup, steps, mode) -> None:
-    """It is written as paid, with the session if that wasn't known."""
+    """It is recorded as paid, with the session if that wasn't known."""
     at = await setup(steps, mode)
     result = await at.read(at.row())
     assert result == Reconciliation(rows=1, settled=1)
@@ -313,8 +313,8 @@ async def test_a_second_payment_in_a_session_that_is_not_written(setup, steps) -
     kind, words = await at.halted()
     assert kind is (HaltKind.FORGOT if steps is PAID else HaltKind.CONFLICT)
     assert words.startswith("the report has the payout po_9 of 0.05 USD in ps_9 (line 3); the")
-    assert "'k-1' of 100.00 USD is written as SUCCEEDED in" in words
-    assert ("; the session ps_9 isn't written" in words) is (steps is PAID)
+    assert "'k-1' of 100.00 USD is recorded as SUCCEEDED in" in words
+    assert ("; the session ps_9 isn't recorded" in words) is (steps is PAID)
 
 
 async def test_a_failed_payout_that_was_paid_in_a_session_that_is_not_written(setup) -> None:
@@ -322,7 +322,9 @@ async def test_a_failed_payout_that_was_paid_in_a_session_that_is_not_written(se
     at = await setup(NOT_PAID)
     result = await at.read(at.row(session_id="ps_9"))
     assert result.discrepancies == one(DiscrepancyKind.FORGOTTEN, "ps_9")
-    assert "is written as FAILED in ps_1; the session ps_9 isn't written" in (await at.halted())[1]
+    assert (
+        "is recorded as FAILED in ps_1; the session ps_9 isn't recorded" in (await at.halted())[1]
+    )
 
 
 async def test_two_payouts_of_a_key_that_the_journal_forgot(setup) -> None:
@@ -457,7 +459,7 @@ async def test_what_is_missing_of_many(setup, tmp_path) -> None:
 
 @pytest.mark.parametrize("amount", [None, AmountDetails(5, "usd")], ids=["no amount", "amount"])
 async def test_missing_payout_is_adopted(setup, amount) -> None:
-    """A missing payout is written as paid, with the data of the report, once."""
+    """A missing payout is recorded as paid, with the data of the report, once."""
     at = await setup(None)
     rows = [at.row(amount=amount)]
     assert await adopt(at.hints, rows) == 1
@@ -577,7 +579,7 @@ async def test_webhook_about_an_unwritten_payout(setup) -> None:
     at = await setup(PAID)
     marks = {"idempotency_key": "k-9", "payout_journal": at.context.journal.journal_id}
     assert await event(at, session(await payout_of(at, metadata=marks), id_="ps_9"))
-    words = "ps_9 has a payout of the key 'k-9', not written here"
+    words = "ps_9 has a payout of the key 'k-9', not recorded here"
     assert await at.halted() == (HaltKind.FORGOT, words)
 
 
@@ -617,7 +619,7 @@ async def test_a_webhook_whose_session_alone_is_marked(setup, status, field, ref
         metadata=marks,
     )
     assert await event(at, shown, refunded=refunded)
-    words = "ps_77 has a payout of the key 'gone', not written here"
+    words = "ps_77 has a payout of the key 'gone', not recorded here"
     assert await at.halted() == (HaltKind.FORGOT, words)
 
 
@@ -675,7 +677,7 @@ async def test_a_webhook_with_a_second_key_that_the_journal_forgot(
     assert await event(at, session(*both, id_=session_id, status="in_progress"))
     kind, words = await at.halted()
     assert kind is HaltKind.FORGOT
-    assert f"{session_id} has a payout of the key 'forgotten', not written here" in words
+    assert f"{session_id} has a payout of the key 'forgotten', not recorded here" in words
 
 
 async def test_a_webhook_with_another_order(setup) -> None:
@@ -721,7 +723,7 @@ async def test_a_webhook_about_what_is_settled(setup, steps, amount, halts) -> N
     step = (await at.found()).step
     assert await event(at, session(await payout_of(at, amount_details=Amount(amount, "usd"))))
     words = (
-        f"the payout 'k-1' is written as {step.name} in ps_1; the provider: ps_1 is accepted and "
+        f"the payout 'k-1' is recorded as {step.name} in ps_1; the provider: ps_1 is accepted and "
         f"shows payout po_1 (succeeded, {amount / 100:,.2f} USD, owner: ours); "
         "ordered were 100.00 USD"
     )

@@ -250,10 +250,10 @@ async def test_its_session_was_paid_meanwhile(poor, journal, monkeypatch) -> Non
     sender = payouts._open().context.sender
 
     async def shows_paid(_session_id: str, payout: Any, _seconds: float) -> Any:
-        return sender.webhook(news.session, payout)
+        return sender.webhook_reply(news.session, payout)
 
     monkeypatch.setattr(type(sender), "check_session", lambda _self, *args: shows_paid(*args))
-    with pytest.raises(sg.PayoutConflict, match="'k-1' is written as FAILED"):
+    with pytest.raises(sg.PayoutConflict, match="'k-1' is recorded as FAILED"):
         _ = await payouts.retry("k-1")
     assert await journal.find("k-1") == entry
     with pytest.raises(sg.PayoutConflict):

@@ -613,7 +613,7 @@ async def test_a_webhook_is_read_like_a_status(send) -> None:
     async def hear(sender: Sender) -> list[Reply]:
         looked = await sender.send(PayoutCall.STATUS, ENTRY, PAYOUT, LIMITS)
         assert looked.session is not None
-        return [looked, sender.webhook(looked.session, PAYOUT)]
+        return [looked, sender.webhook_reply(looked.session, PAYOUT)]
 
     looked, webhook = await send(Provider(session_status=[PAID]), hear)
     assert webhook == looked

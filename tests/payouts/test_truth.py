@@ -264,7 +264,7 @@ async def test_a_key_in_another_journal_halts(mode, rules, start_provider, conne
         with pytest.raises(sg.PayoutConflict):
             _ = await payouts.pay(order("k-2"))
     assert calls == [CREATE]
-    assert "the payout 'k-1' is written as CREATING in no session; the provider: ps_1 is" in str(
+    assert "the payout 'k-1' is recorded as CREATING in no session; the provider: ps_1 is" in str(
         halted.value
     )
     assert "the session is that of the same key in another journal" in str(halted.value)

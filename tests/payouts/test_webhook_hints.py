@@ -139,7 +139,7 @@ async def test_a_payout_that_is_reported_twice(payouts, journal):
         (10_000, {"amount": sg.AmountDetails(9_999, "usd")}, ("another amount", r"of 99.99 USD")),
         (10_000, {"amount": sg.AmountDetails(10_000, "eur")}, ("another amount", r"of 100.00 EUR")),
         (10_000, {"payout_id": "po_77"}, ("paid twice", r"payout po_77 .* SUCCEEDED")),
-        (66601, {}, ("reported as paid, and written as not paid", r"written as FAILED in ps_1")),
+        (66601, {}, ("reported as paid, and recorded as not paid", r"recorded as FAILED in ps_1")),
     ],
 )
 async def test_contradicting_report_halts(payouts, journal, amount, changes, kind_and_words):

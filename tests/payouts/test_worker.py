@@ -275,12 +275,12 @@ async def test_learned_event_is_written_if_nothing_follows(setup) -> None:
     ],
 )
 async def test_payout_paid_without_a_confirm(setup, steps, mode, halts) -> None:
-    """It is written as paid, and all others wait for an operator."""
+    """It is recorded as paid, and all others wait for an operator."""
     where = await setup(steps, mode=mode)
     assert (await result_of(where, reply_showing(SessionView.PAID, session(payout(where)))))[
         0
     ] == "SUCCEEDED"
-    words = "the payout 'k-1' was paid in ps_1 without a confirm out of this journal"
+    words = "the payout 'k-1' was paid in ps_1 without a confirm from this journal"
     assert await halted(where) == ((HaltKind.MISMATCH, words) if halts else None)
 
 
@@ -292,7 +292,7 @@ async def test_a_conflict(setup) -> None:
     assert await halted(where) == (
         HaltKind.CONFLICT,
         (
-            "the payout 'k-1' is written as STARTED in ps_1; the provider: ps_1 is accepted and "
+            "the payout 'k-1' is recorded as STARTED in ps_1; the provider: ps_1 is accepted and "
             "shows payout po_1 (succeeded, 99.99 USD, owner: ours); ordered were 100.00 USD"
         ),
     )
@@ -331,7 +331,7 @@ async def test_a_conflict_that_ends_the_work(setup, of) -> None:
     """The error has what is known."""
     where = await setup(CHOSEN[:1])
     reply = reply_showing(SessionView.MISMATCH, of, PayoutCall.CREATE)
-    words = "the payout 'k-1' is written as CREATING"
+    words = "the payout 'k-1' is recorded as CREATING"
     if of is not None:
         words += (
             " in no session; the provider: ps_1 is accepted and shows no payout; ordered were "
@@ -346,7 +346,7 @@ async def test_a_conflict_that_ends_the_work(setup, of) -> None:
 async def test_message_without_a_reply(setup) -> None:
     """Without a reply, the message has what is written."""
     where = await setup(STARTED)
-    assert where.worker()._conflict_words() == "the payout 'k-1' is written as STARTED"
+    assert where.worker()._conflict_words() == "the payout 'k-1' is recorded as STARTED"
 
 
 async def test_a_provider_that_waits_for_us(setup) -> None:
@@ -416,7 +416,7 @@ async def test_a_left_session_with_a_payout(setup, shown, status, more, halts) -
     # A parked payout is checked once more, because a status check costs nothing.
     assert provider.bodies[STATUS] == [{"session_id": "ps_1"}, {"session_id": "ps_2"}]
     assert (await halted(where) or (None, ""))[0] is (HaltKind.CONFLICT if halts else None)
-    begins = "the payout 'k-1' is written as KEY_USED in ps_2; the provider: ps_1 is accepted"
+    begins = "the payout 'k-1' is recorded as KEY_USED in ps_2; the provider: ps_1 is accepted"
     assert (await halted(where) or (None, begins))[1].startswith(begins)
 
 
@@ -503,6 +503,13 @@ REFUSED_TWICE: Final = (
     (Event.SESSION_CHOSEN, "ps_2"),
     (Event.START_REFUSED, None),
 )
+REFUSED_THRICE: Final = (
+    *REFUSED_TWICE,
+    (Event.SESSION_LEFT, None),
+    (Event.CREATE_INTENDED, None),
+    (Event.SESSION_CHOSEN, "ps_3"),
+    (Event.START_REFUSED, None),
+)
 
 
 @pytest.fixture
@@ -512,10 +519,12 @@ def refused_start(setup) -> Callable[..., Any]:
     The sessions show what is passed, and no other can be created.
     """
 
-    async def make(steps: tuple[tuple[Event, str | None], ...], *checks: bytes | None) -> Any:
+    async def make(
+        steps: tuple[tuple[Event, str | None], ...], *checks: bytes | None, chosen: str = "ps_2"
+    ) -> Any:
         provider = Provider(
             session_cancel=[refused("invalid_session_state")],
-            session_status=[session_answer("created", id="ps_2"), *checks],
+            session_status=[session_answer("created", id=chosen), *checks],
             session_create=[LOST],
         )
         patience = StatusChecks(before_leaving=1, initial_delay_seconds=8.0)
@@ -579,7 +588,49 @@ async def test_a_refusing_session_that_paid(refused_start, amount) -> None:
     assert entry.step is Step.UNKNOWN
     kind, words = await halted(where) or (None, "")
     assert kind is HaltKind.CONFLICT
-    assert words.startswith("the payout 'k-1' is written as REFUSED in ps_2; the provider: ps_1 is")
+    assert words.startswith(
+        "the payout 'k-1' is recorded as REFUSED in ps_2; the provider: ps_1 is"
+    )
+
+
+@pytest.mark.parametrize(
+    ("looks", "step", "session_no", "is_halted"),
+    [
+        (("empty", "empty"), Step.FAILED, 2, False),
+        (("empty", "paid"), Step.UNKNOWN, 2, True),
+        (("lost", "paid"), Step.UNKNOWN, 2, True),
+        (("error", "other sum"), Step.UNKNOWN, 2, True),
+        (("empty", "lost"), Step.REFUSED, 2, False),
+        (("error", "empty"), Step.REFUSED, 2, False),
+        (("empty", "closed"), Step.FAILED, 2, False),
+        (("pending", "closed"), Step.CREATING, 3, False),
+        (("pending", "cancelled"), Step.CREATING, 3, False),
+    ],
+)
+async def test_every_refusing_session_counts(
+    refused_start, looks, step, session_no, is_halted
+) -> None:
+    """The payout fails if all of them can be read and none of them shows a payout."""
+    where, provider = await refused_start(REFUSED_THRICE, chosen="ps_3")
+    for id_, look in zip(("ps_1", "ps_2"), looks, strict=True):
+        amount = Amount(1 if look == "other sum" else 10_000, "usd")
+        status = {"pending": "pending", "cancelled": "cancelled"}.get(look, "succeeded")
+        payments = as_json(payout(where, status, amount_details=amount))
+        provider.script[STATUS].append(
+            {
+                "lost": LOST,
+                "empty": session_answer("created", id=id_),
+                "closed": session_answer("cancelled", id=id_),
+                "error": session_answer("error", id=id_),
+                "pending": session_answer("in_progress", id=id_, payments=payments),
+                "cancelled": session_answer("cancelled", id=id_, payments=payments),
+            }.get(look, session_answer("accepted", id=id_, payments=payments))
+        )
+    entry = await where.worker(4.0).work()
+    assert (entry.step, entry.session_no) == (step, session_no)
+    checked = [body["session_id"] for body in provider.bodies[STATUS]]
+    assert checked[:3] == ["ps_3", "ps_1", "ps_2"]
+    assert (await halted(where) is not None) is is_halted
 
 
 # --- Waits and leases ----------------------------------------------------------------------------
@@ -606,10 +657,10 @@ async def test_the_pauses(setup, clock, checks, lease, seconds, waits) -> None: 
     provider = Provider(session_status=[session_answer("in_progress")])
     where = await setup(STARTED, provider, status_checks=checks, lease_seconds=lease)
     worker = where.worker(seconds, leased_until=1000.0 + lease)
-    assert not worker.has_waited
+    assert not worker.has_paused
     entry = await worker.work()
     assert entry.step is Step.STARTED
-    assert worker.has_waited
+    assert worker.has_paused
     assert clock.waits[: len(waits)] == waits
 
 
@@ -617,9 +668,9 @@ async def test_status_check_with_news_ends_the_pause(setup) -> None:
     """The next worker needn't wait."""
     where = await setup(CHOSEN)
     worker = where.worker(0.0, reply_showing(SessionView.UNDER_WAY, session()))
-    worker.has_waited = True
+    worker.has_paused = True
     assert (await worker.work()).step is Step.STARTED
-    assert not worker.has_waited
+    assert not worker.has_paused
 
 
 @pytest.mark.parametrize(
@@ -748,8 +799,9 @@ async def test_nothing_is_paid_while_payouts_are_halted(setup, call) -> None:
         await where.worker(5.0)._check_halt(call, Decision(NextStep.SEND, call))
     with pytest.raises(sg.PayoutConflict, match="seen"):
         _ = await where.worker(5.0)._send(call)
-    assert where.worker(5.0)._may_send(PayoutCall.STATUS)
-    assert await where.worker(5.0)._send(PayoutCall.STATUS)
+    status = PayoutCall.STATUS
+    await where.worker(5.0)._check_halt(status, Decision(NextStep.SEND, status))
+    assert await where.worker(5.0)._send(status)
     assert provider.seen == [STATUS]
 
 

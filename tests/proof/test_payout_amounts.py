@@ -19,7 +19,7 @@ RIGHT: Final = (10_000, "usd")
 
 
 @frozen
-class Row:
+class Situation:
     """A call whose answer shows another amount, and the results of two payouts, one by one."""
 
     mode: sg.Mode
@@ -34,18 +34,18 @@ class Row:
 
 ROWS: Final = (
     # Before the confirm, one wrong answer isn't believed: the status shows the ordered amount.
-    Row(sg.Mode.MANUAL, PayoutCall.START, "succeeded", "succeeded", moved=False, pays=True),
+    Situation(sg.Mode.MANUAL, PayoutCall.START, "succeeded", "succeeded", moved=False, pays=True),
     # A payout with a wrong amount is never confirmed.
-    Row(sg.Mode.MANUAL, PayoutCall.START, "unknown", HALTED, moved=True, pays=False),
-    Row(sg.Mode.MANUAL, PayoutCall.STATUS, "unknown", HALTED, moved=False, pays=False),
+    Situation(sg.Mode.MANUAL, PayoutCall.START, "unknown", HALTED, moved=True, pays=False),
+    Situation(sg.Mode.MANUAL, PayoutCall.STATUS, "unknown", HALTED, moved=False, pays=False),
     # A later status shows the ordered amount, paid.
-    Row(sg.Mode.MANUAL, PayoutCall.CONFIRM, "succeeded", HALTED, moved=False, pays=True),
-    Row(sg.Mode.MANUAL, PayoutCall.CONFIRM, HALTED, HALTED, moved=True, pays=True),
-    Row(sg.Mode.AUTOMATIC, PayoutCall.START, "succeeded", HALTED, moved=False, pays=True),
-    Row(sg.Mode.AUTOMATIC, PayoutCall.START, HALTED, HALTED, moved=True, pays=True),
-    Row(sg.Mode.AUTOMATIC, PayoutCall.STATUS, HALTED, HALTED, moved=False, pays=True),
-    Row(sg.Mode.ONE_STEP, PayoutCall.INIT, "succeeded", HALTED, moved=False, pays=True),
-    Row(sg.Mode.ONE_STEP, PayoutCall.INIT, HALTED, HALTED, moved=True, pays=True),
+    Situation(sg.Mode.MANUAL, PayoutCall.CONFIRM, "succeeded", HALTED, moved=False, pays=True),
+    Situation(sg.Mode.MANUAL, PayoutCall.CONFIRM, HALTED, HALTED, moved=True, pays=True),
+    Situation(sg.Mode.AUTOMATIC, PayoutCall.START, "succeeded", HALTED, moved=False, pays=True),
+    Situation(sg.Mode.AUTOMATIC, PayoutCall.START, HALTED, HALTED, moved=True, pays=True),
+    Situation(sg.Mode.AUTOMATIC, PayoutCall.STATUS, HALTED, HALTED, moved=False, pays=True),
+    Situation(sg.Mode.ONE_STEP, PayoutCall.INIT, "succeeded", HALTED, moved=False, pays=True),
+    Situation(sg.Mode.ONE_STEP, PayoutCall.INIT, HALTED, HALTED, moved=True, pays=True),
 )
 WRONG_AMOUNTS: Final[tuple[tuple[dict[str, Any], tuple[int, str]], ...]] = (
     ({"factor": 10}, (100_000, "usd")),

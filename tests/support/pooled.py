@@ -1,4 +1,4 @@
-"""A place of a session pool, as an attempt takes it."""
+"""A slot of a session pool, as an attempt takes it."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -7,10 +7,10 @@ from smartglocal_async.session_pool import LoopState
 
 
 @asynccontextmanager
-async def place(loop_state: LoopState, patience_seconds: float) -> AsyncGenerator[None]:
-    """Hold one of the places while the block runs."""
-    await loop_state.take_place(patience_seconds)
+async def slot(loop_state: LoopState, patience_seconds: float) -> AsyncGenerator[None]:
+    """Hold one of the slots while the block runs."""
+    await loop_state.take_slot(patience_seconds)
     try:
         yield
     finally:
-        loop_state.free_place()
+        loop_state.free_slot()

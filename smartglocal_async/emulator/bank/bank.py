@@ -156,7 +156,7 @@ class EmulatedBank:
                     item.terms = altered(item.terms, factor, currency)
         return call
 
-    def foreign(
+    def other_session(
         self, version: int, own: str | None, shows: Foreign, number: int, now: datetime
     ) -> JsonObject:
         """Return a session other than ``own`` as an answer shows it; ``number`` chooses it."""

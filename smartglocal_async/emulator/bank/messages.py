@@ -130,6 +130,6 @@ WITHOUT_STATUS: Final = frozenset({EXCHANGE_RATE})
 """The calls whose answers, good or bad, have no ``status`` (documented)."""
 
 
-def method(call: str, rules: Rules) -> str:
+def method_of(call: str, rules: Rules) -> str:
     """Return a call's HTTP method: POST, but for two that documents or third-party code GET."""
     return rules.http_methods.get(call, "GET" if call in _GETS else "POST")

@@ -1,4 +1,8 @@
-"""The life of an emulated request, from the HTTP server to the bank: `Dispatcher.handle`."""
+"""The life of an emulated request, from the HTTP server to the bank: `Dispatcher.handle`.
+
+Each helper follows in the order in which `handle` uses it: check the request, count it, choose a
+fault, have the bank carry the call out, apply the fault to the response, queue the webhooks.
+"""
 
 import contextlib
 import json
@@ -19,7 +23,7 @@ from ..bank.messages import (
     INVALID_REQUEST,
     Answer,
     ApiCall,
-    method,
+    method_of,
     refusal,
     route,
 )
@@ -30,12 +34,13 @@ from ..bank.webhooks import WebhookQueue
 from ..bank.wrong_answers import Foreign
 from ..faults import Fault, FaultKind, FaultPicker, TwiceAnswer
 from ..settings import Permission, Reaction
-from .faulty_responses import FaultContext, HttpResponse, envelope, faulty
+from .faulty_responses import FaultContext, HttpResponse, apply_fault, envelope
 
 _PROJECT: Final = "X-PARTNER-PROJECT"
 _SIGNATURE: Final = "X-PARTNER-SIGN"
 _SUBMERCHANT: Final = "X-PARTNER-SUBMERCHANT"
-_KEY: Final = "X-PARTNER-IDEMPOTENCY-KEY"  # RequestRecord in third-party code only.
+# Known only from third-party code; the provider doesn't document it.
+_KEY: Final = "X-PARTNER-IDEMPOTENCY-KEY"
 _NOT_FOUND: Final = 404
 # The first two codes are the sister platform's (documented there).
 _UNKNOWN_PROJECT: Final = refusal(
@@ -48,12 +53,14 @@ _NOT_JSON: Final = refusal(INVALID_REQUEST, "the body must be a JSON object")
 _JSON: Final = "application/json"
 _WRONG_TYPE: Final = refusal(INVALID_REQUEST, f"Content-Type must be {_JSON}")
 _NO_SUCH_CALL: Final = refusal(INVALID_REQUEST, "there is no such method")
-_NO_RESPONSE: Final = HttpResponse(status=200, body=b"")
+_PLACEHOLDER: Final = HttpResponse(status=200, body=b"")
+"""Stays in place of a response if the call isn't carried out now: the fault replaces it, or closes
+the connection before it is sent."""
 
 
 @frozen(kw_only=True)
 class IncomingRequest:
-    """A request as it arrived; ``headers`` must look names up in any case."""
+    """A request as it arrived; the names in ``headers`` must be case-insensitive."""
 
     method: str
     path: str
@@ -93,35 +100,17 @@ class Dispatcher:
         Any problem with a request is answered with an error envelope; this never raises.
         """
         now = self.clock()
-        # A request that fails these checks is counted as refused, and never reaches the bank.
-        if request.headers.get(_PROJECT) != self.project:
-            return self._reject(request, now, _UNKNOWN_PROJECT)
-        if not self.public_key.verifies(request.body, request.headers.get(_SIGNATURE, "")):
-            return self._reject(request, now, _BAD_SIGNATURE)
-        if not self._takes_type(request):
-            return self._reject(request, now, _WRONG_TYPE)
-        found = route(request.path)
-        params = {} if found and found[0] == BANKS else self._params(request.body)
-        if params is None:
-            return self._reject(request, now, _NOT_JSON)
-        if found is None or request.method != method(found[0], self.bank.rules):
-            return self._reject(request, now, _NO_SUCH_CALL)
-        operation, version = found
+        checked = self._check(request)
+        if isinstance(checked, Answer):
+            return self._reject(request, now, checked)
         with self.lock:
             # Steps that are due by the clock come first, so that the call sees them done.
             self.bank.advance(now)
-            header_key = request.headers.get(_KEY)
-            call = ApiCall(
-                operation=operation,
-                params=params,
-                version=version,
-                name=self.bank.name_of(params, header_key),
-                header_key=header_key,
-                submerchant=request.headers.get(_SUBMERCHANT),
-            )
-            # The number of this attempt and the key decide which fault applies, if any.
-            attempt = self._count(request, call)
-            fault = self.faults.next(call.name.text, attempt, operation)
+            name = self.bank.name_of(checked.params, checked.header_key)
+            call = evolve(checked, name=name)
+            # The name, which is its key if it has one, and its number decide which fault applies.
+            attempt = self._count_attempt(request, call)
+            fault = self.faults.pick(call.name.text, attempt, call.operation)
             # The bank carries the call out: once, or as the fault says twice, later or never.
             answer = self._carry_out(call, fault, now)
             response = self._respond(answer)
@@ -130,21 +119,44 @@ class Dispatcher:
                 self.bank.fault_counts[fault.kind.value] += 1
                 if answer is not None and fault.kind is FaultKind.SWAPPED:
                     response = self._respond_about_another(call, answer, fault, attempt, now)
-                context = FaultContext(fault=fault, path=request.path, operation=operation, now=now)
-                response = faulty(response, context)
+                response = apply_fault(
+                    response,
+                    FaultContext(fault=fault, path=request.path, operation=call.operation, now=now),
+                )
             # Webhooks about what happened are delivered by a task of their own.
             self.queue_webhooks(now)
-        record = RequestRecord(
-            time=now,
-            operation=operation,
-            key=call.name.text,
-            attempt=attempt,
-            fault=fault.kind.value if fault else None,
-            http_status=response.status if fault is None or fault.answers else None,
-            error_code=answer.error_code if answer else None,
-            session_id=answer.session_id if answer else None,
-        )
+        record = _record_of(call, attempt, fault, answer, response.status, now)
         return Handled(response=response, record=record, fault=fault)
+
+    def _check(self, request: IncomingRequest) -> ApiCall | Answer:
+        """Return the call of a request, or the refusal of one that must not reach the bank."""
+        headers = request.headers
+        if headers.get(_PROJECT) != self.project:
+            return _UNKNOWN_PROJECT
+        if not self.public_key.verifies(request.body, headers.get(_SIGNATURE, "")):
+            return _BAD_SIGNATURE
+        if not self._accepts_type(request):
+            return _WRONG_TYPE
+        # Of the list of banks, a GET, the body isn't read. Any other body must be JSON, and that is
+        # checked before the path.
+        found = route(request.path)
+        params = {} if found and found[0] == BANKS else self._params(request.body)
+        if params is None:
+            return _NOT_JSON
+        if found is None or request.method != method_of(found[0], self.bank.rules):
+            return _NO_SUCH_CALL
+        operation, version = found
+        return ApiCall(
+            operation=operation,
+            params=params,
+            version=version,
+            header_key=headers.get(_KEY),
+            submerchant=headers.get(_SUBMERCHANT),
+        )
+
+    def _accepts_type(self, request: IncomingRequest) -> bool:
+        given = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        return given == _JSON or self.bank.rules.content_type is Reaction.IGNORE
 
     def _params(self, body: bytes) -> JsonObject | None:
         params = parse(body)
@@ -152,42 +164,8 @@ class Dispatcher:
             return params
         return with_numbers(params)
 
-    def _takes_type(self, request: IncomingRequest) -> bool:
-        given = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        return given == _JSON or self.bank.rules.content_type is Reaction.IGNORE
-
-    @property
-    def may_send_webhooks(self) -> bool:
-        """Whether a webhook may be due before the next call; needs no lock."""
-        has_url = self.webhook_queue.url is not None
-        return has_url and (self.bank.next_due is not None or bool(self.webhook_queue))
-
-    def wake_delivery(self) -> None:
-        """Have the delivery of webhooks check what is due; may be called from any thread."""
-        wake = self.on_webhook_due
-        if wake is not None:
-            # The event loop may close between the check and the call.
-            with contextlib.suppress(RuntimeError):
-                _ = wake()
-
-    def advance(self) -> datetime:
-        """Do what is due by the clock, and return the clock's time; the caller holds the lock."""
-        now = self.clock()
-        self.bank.advance(now)
-        self.queue_webhooks(now)
-        return now
-
-    def queue_webhooks(self, now: datetime) -> None:
-        """Queue a webhook for each thing that happened; the caller holds the lock."""
-        for notification in self.bank.take_notifications():
-            other = partial(self._other_session, notification, now)
-            self.webhook_queue.put(notification, now, other)
-
-    def _other_session(self, notification: Notification, now: datetime, number: int) -> JsonObject:
-        version = self.bank.rules.webhook_version
-        return self.bank.foreign(version, notification.session_id, Foreign.OTHER, number, now)
-
     def _reject(self, request: IncomingRequest, now: datetime, answer: Answer) -> Handled:
+        """Count a request that failed a check, as a bad signature or as refused, and answer it."""
         is_unknown = answer is _NO_SUCH_CALL
         status = _NOT_FOUND if is_unknown else self.bank.rules.error_http_status
         with self.lock:
@@ -202,8 +180,8 @@ class Dispatcher:
         )
         return Handled(response=envelope(answer, status), record=record)
 
-    def _count(self, request: IncomingRequest, call: ApiCall) -> int:
-        """Count a request, and return its number for this call of its key."""
+    def _count_attempt(self, request: IncomingRequest, call: ApiCall) -> int:
+        """Count a request; return its number, from 1, among those of this call and key."""
         self.bank.requests += 1
         session_id = call.params.get("session_id")
         return self.bank.count_request(
@@ -242,7 +220,7 @@ class Dispatcher:
 
     def _respond(self, answer: Answer | None) -> HttpResponse:
         if answer is None:
-            return _NO_RESPONSE
+            return _PLACEHOLDER
         return envelope(answer, self.bank.rules.error_http_status if answer.error_code else 200)
 
     def _respond_about_another(
@@ -251,8 +229,60 @@ class Dispatcher:
         """Return a response with a session that the call isn't about."""
         number = self.faults.script.number(call.name.text, attempt, call.operation)
         own = answer.session_id or str(call.params.get("session_id"))
-        session = self.bank.foreign(call.version, own, fault.shows, number, now)
+        session = self.bank.other_session(call.version, own, fault.shows, number, now)
         return envelope(Answer(body={"status": "ok", "session": session}), 200)
+
+    def queue_webhooks(self, now: datetime) -> None:
+        """Queue a webhook for each thing that happened; the caller holds the lock."""
+        for notification in self.bank.take_notifications():
+            other = partial(self._other_session, notification, now)
+            self.webhook_queue.put(notification, now, other)
+
+    def _other_session(self, notification: Notification, now: datetime, number: int) -> JsonObject:
+        version, own = self.bank.rules.webhook_version, notification.session_id
+        return self.bank.other_session(version, own, Foreign.OTHER, number, now)
+
+    @property
+    def webhooks_may_be_due(self) -> bool:
+        """Whether a webhook may be due before the next call; needs no lock."""
+        has_url = self.webhook_queue.url is not None
+        return has_url and (self.bank.next_due is not None or bool(self.webhook_queue))
+
+    def wake_delivery(self) -> None:
+        """Have the delivery of webhooks check what is due; may be called from any thread."""
+        wake = self.on_webhook_due
+        if wake is not None:
+            # The event loop may close between the check and the call.
+            with contextlib.suppress(RuntimeError):
+                _ = wake()
+
+    def advance(self) -> datetime:
+        """Do what is due by the clock, and return the clock's time; the caller holds the lock."""
+        now = self.clock()
+        self.bank.advance(now)
+        self.queue_webhooks(now)
+        return now
+
+
+def _record_of(  # noqa: PLR0913, PLR0917 - one field each
+    call: ApiCall,
+    attempt: int,
+    fault: Fault | None,
+    answer: Answer | None,
+    status: int,
+    now: datetime,
+) -> RequestRecord:
+    """Return the entry of a request for the log."""
+    return RequestRecord(
+        time=now,
+        operation=call.operation,
+        key=call.name.text,
+        attempt=attempt,
+        fault=fault.kind.value if fault else None,
+        http_status=status if fault is None or fault.is_answered else None,
+        error_code=answer.error_code if answer else None,
+        session_id=answer.session_id if answer else None,
+    )
 
 
 _MAX_DEPTH: Final = 100

@@ -48,7 +48,7 @@ def _to_json(body: JsonObject) -> bytes:
     return json.dumps(body).encode("ascii")
 
 
-def faulty(response: HttpResponse, context: FaultContext) -> HttpResponse:
+def apply_fault(response: HttpResponse, context: FaultContext) -> HttpResponse:
     """Return ``response`` as the fault changes it; the same one if the fault is of another sort."""
     change = _CHANGES.get(context.fault.kind)
     return response if change is None else change(response, context)

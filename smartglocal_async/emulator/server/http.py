@@ -84,7 +84,7 @@ class _Handler:
             )
         )
         self.on_request(handled.record)
-        if self.dispatcher.may_send_webhooks:
+        if self.dispatcher.webhooks_may_be_due:
             self.dispatcher.wake_delivery()
         fault = handled.fault
         send = _send if fault is None else _SENDERS.get(fault.kind, _send)

@@ -38,7 +38,7 @@ class DiscrepancyKind(enum.Enum):
     PAYMENT = "a payment, in the session of a payout"
     UNREADABLE = "unreadable"
     """A row of a payments report that isn't in the sums: see `ReportFindings.unreadable`."""
-    CONTRADICTS = "reported as paid, and written as not paid"
+    CONTRADICTS = "reported as paid, and recorded as not paid"
     LEFT = "paid in a session that was left for another"
     NOT_OURS = "of another order, in a session of this one"
     """Its metadata has another key, journal or order than the payout that is written."""
@@ -46,7 +46,7 @@ class DiscrepancyKind(enum.Enum):
     """In a session of ours, but neither its metadata nor its id shows that it is the payout that is
     written. It settles nothing: look it up, then `Payouts.decide`.
     """
-    MISSING = "written as paid, and not in the report"
+    MISSING = "recorded as paid, and not in the report"
     """Check the report of the next day; then ask the provider."""
     FOREIGN = "of another journal"
     """Another system, or a journal that was lost, pays for this project."""
@@ -114,7 +114,7 @@ class Reconciliation(ReportFindings):
     agreed: int = 0
     """Rows that agree with the journal."""
     settled: int = 0
-    """Payouts that were open or unknown, and are now written as paid."""
+    """Payouts that were open or unknown, and are now recorded as paid."""
     adopted: int = 0
     """Payouts that the journal lacked, and that ``adopt`` wrote as paid."""
     others: int = 0

@@ -103,7 +103,7 @@ class PayoutReport:
 
     Encoding and separator of a CSV are recognised, unless ``delimiter`` is set. Lines above the
     names of the columns are skipped. ``since`` and ``until`` are the time that the report covers.
-    With both, payouts are reported as missing that were written as paid in that time and aren't in
+    With both, payouts are reported as missing that were recorded as paid in that time and aren't in
     it.
     """
 

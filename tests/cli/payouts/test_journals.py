@@ -446,7 +446,7 @@ def test_the_last_payouts_of_a_run_halt_it(till, count):
     till.opens(rules=rules)
     till.has(rows(count))
     said = till.json("pay", "p.csv", "--yes", exits=7)
-    assert "without a confirm out of this journal" in said["halted"]
+    assert "without a confirm from this journal" in said["halted"]
     assert till.json("status", "p.csv", exits=7)["halt"]["kind"] == "mismatch"
     assert till.json("settle", "p.csv", exits=7)["exit_code"] == 7
 

@@ -514,10 +514,10 @@ def test_money_that_moves_by_itself_halts(till):
     provider = till.opens(rules=emulator.Rules(confirmation=emulator.Confirmation.AUTOMATIC))
     till.has(rows(4))
     result = till("pay", "p.csv", "--yes", "--concurrency", "1", exits=7)
-    assert "was paid in ps_1 without a confirm out of this journal" in result.stderr
+    assert "was paid in ps_1 without a confirm from this journal" in result.stderr
     assert provider.report().moved == 1
     said = till.json("pay", "p.csv", "--yes", exits=7)
-    assert "was paid in ps_1 without a confirm out of this journal" in said["halted"]
+    assert "was paid in ps_1 without a confirm from this journal" in said["halted"]
     assert provider.report().moved == 1
 
 
@@ -641,7 +641,7 @@ def test_a_second_journal_of_the_same_payouts(till):
     assert "p.csv.results.csv shows 2 payouts as paid that the journal k doesn't" in result.stderr
     assert provider.report().requests == requests
     result = till(*words, "--results", "r.csv", exits=7)
-    assert "the payout 'k0' is written as CREATING in no session" in result.stderr
+    assert "the payout 'k0' is recorded as CREATING in no session" in result.stderr
     assert "the session is that of the same key in another journal" in result.stderr
     assert all(provider.order(key).moved == 1 for key in ("k0", "k1"))
 

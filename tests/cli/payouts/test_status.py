@@ -313,7 +313,7 @@ def test_what_differs_is_listed(till):
     assert said["counts"] == {
         "paid twice": 1,
         "another amount": 1,
-        "written as paid, and not in the report": 1,
+        "recorded as paid, and not in the report": 1,
     }
     assert [(one["key"], one["line"]) for one in said["findings"]] == [
         ("k0", 3),
@@ -357,7 +357,7 @@ def test_a_report_as_the_provider_prints_it(till, word):
 @pytest.mark.parametrize(
     ("session", "cells", "kind"),
     [
-        ("ps_2", "700,666.01,USD", "reported as paid, and written as not paid"),
+        ("ps_2", "700,666.01,USD", "reported as paid, and recorded as not paid"),
         ("ps_1", "106,106,USD", "another amount"),
         ("ps_1", "106,100,EUR", "another amount"),
         ("ps_77", "106,101,USD", "the journal forgot it"),

@@ -3,7 +3,7 @@
 A state is the journal row of one payout, workers that believe they hold it, sessions at a provider,
 and requests under way. A request may arrive at any later time or never, and its answer may be lost.
 A worker may die or lose its lease at any step, or go on without its lease. The search tries every
-event that is possible next, so within its bounds it is a proof. It imports `STEPS` and `next_move`,
+event that is possible next, so within its bounds it is a proof. It imports `STEPS` and `decide`,
 so it always tests the current code.
 
     python tests/proof/model/payout_search.py [large]
@@ -26,14 +26,14 @@ from smartglocal_async.payouts.protocol import (
     Observation,
     PayoutCall,
     ReplyKind,
-    Row,
     SessionView,
+    Situation,
     why_not_retried,
 )
-from smartglocal_async.payouts.protocol import next_move as code_decides
+from smartglocal_async.payouts.protocol import decide as code_decides
 
-Decide = Callable[[Row, Observation | None], Decision]
-MayRetry = Callable[[Row, SessionView | None, bool], bool]
+Decide = Callable[[Situation, Observation | None], Decision]
+MayRetry = Callable[[Situation, SessionView | None, bool], bool]
 """Whether a failed row may be retried, by what its session shows, and whether it was UNKNOWN."""
 READY, SENDING, AWAITING = range(3)
 _MOST_MOVES: Final = 60
@@ -152,7 +152,7 @@ class Bounds:
     """How often an operator retries the payout, if the variant has retries."""
 
 
-def code_retries(row: Row, shown: SessionView | None, was_unknown: bool) -> bool:  # noqa: FBT001 - as the others
+def code_retries(row: Situation, shown: SessionView | None, was_unknown: bool) -> bool:  # noqa: FBT001 - as the others
     """Return whether the code retries a failed payout."""
     return why_not_retried(row, shown, was_unknown=was_unknown) is None
 
@@ -263,7 +263,7 @@ class Rules:
         @cache
         def decide(step: Step, number: int, observation: int | None) -> tuple[Decision, int | None]:
             known = None if observation is None else OBSERVATIONS[observation]
-            move = variant.decide(Row(variant.mode, step, number), known)
+            move = variant.decide(Situation(variant.mode, step, number), known)
             return move, None if move.call is None else CALLS.index(move.call)
 
         self.decide = decide
@@ -321,7 +321,7 @@ class Rules:
         """Return the state after a decision was written."""
         if move.next_step is NextStep.DONE:
             return with_worker(world, place, None)
-        if move.next_step is NextStep.NEXT:
+        if move.next_step is NextStep.DECIDE_AGAIN:
             return with_worker(world, place, worker._replace(observation=None, session=None))
         sending = worker._replace(phase=SENDING, call=call, observation=None, session=worker.chosen)
         return with_worker(world, place, sending)
@@ -432,7 +432,7 @@ class Rules:
         step = STEPS.get((world.step, Event.RETRIED))
         if self.may_retry is None or step is None or world.retries >= self.bounds.retries:
             return
-        row, chosen = Row(self.mode, world.step, world.number), world.chosen
+        row, chosen = Situation(self.mode, world.step, world.number), world.chosen
         views = [None] if chosen is None else self.views(world.sessions[chosen])
         if any(self.may_retry(row, shown, world.was_unknown) for shown in views):
             number = world.number + (chosen is not None)
@@ -574,7 +574,7 @@ class Rules:
             observation, about = None, world.chosen
             if move.next_step is NextStep.DONE:
                 return False
-            if move.next_step is NextStep.NEXT or call is None:
+            if move.next_step is NextStep.DECIDE_AGAIN or call is None:
                 continue
             world = world._replace(sessions=tuple(map(self.settled, world.sessions)))
             if call == STATUS:
@@ -660,48 +660,48 @@ _LOOKS: Final = {
 _EMPTY: Final = Observation(PayoutCall.STATUS, ReplyKind.ANSWERED, SessionView.EMPTY)
 
 
-def starts_twice(row: Row, observation: Observation | None) -> Decision:
+def starts_twice(row: Situation, observation: Observation | None) -> Decision:
     """Start again in the same session if its first start isn't visible."""
     if row.step is Step.STARTING and observation == _EMPTY:
         return Decision(NextStep.SEND, PayoutCall.START)
     return code_decides(row, observation)
 
 
-def leaves_without_cancel(row: Row, observation: Observation | None) -> Decision:
+def leaves_without_cancel(row: Situation, observation: Observation | None) -> Decision:
     """Choose a new session without a cancel if no start is visible in the old one."""
     if row.step is Step.STARTING and observation == _EMPTY:
-        return Decision(NextStep.NEXT, write=Event.SESSION_LEFT)
+        return Decision(NextStep.DECIDE_AGAIN, write=Event.SESSION_LEFT)
     return code_decides(row, observation)
 
 
-def accepts_refused_start(row: Row, observation: Observation | None) -> Decision:
+def accepts_refused_start(row: Situation, observation: Observation | None) -> Decision:
     """Treat a refused start as a decline if the status shows no payout."""
     if row.step is Step.STARTING and observation == Observation(
         PayoutCall.START, ReplyKind.REFUSED, SessionView.EMPTY
     ):
-        return Decision(NextStep.NEXT, write=Event.NOT_PAID)
+        return Decision(NextStep.DECIDE_AGAIN, write=Event.NOT_PAID)
     return code_decides(row, observation)
 
 
-def takes_cancel_for_decline(row: Row, observation: Observation | None) -> Decision:
+def takes_cancel_for_decline(row: Situation, observation: Observation | None) -> Decision:
     """Treat a session that this client cancelled as declined by the provider."""
     if (
         row.step is Step.CANCELLING
         and observation is not None
         and observation.shown is SessionView.DECLINED
     ):
-        return Decision(NextStep.NEXT, write=Event.NOT_PAID)
+        return Decision(NextStep.DECIDE_AGAIN, write=Event.NOT_PAID)
     return code_decides(row, observation)
 
 
-def takes_unknown_code_for_refusal(row: Row, observation: Observation | None) -> Decision:
+def takes_unknown_code_for_refusal(row: Situation, observation: Observation | None) -> Decision:
     """Treat a start that was answered with an unknown code as refused."""
     if row.step is Step.STARTING and observation == Observation(PayoutCall.START, ReplyKind.LOST):
         observation = Observation(PayoutCall.START, ReplyKind.REFUSED, SessionView.EMPTY)
     return code_decides(row, observation)
 
 
-def retries_always(_row: Row, _shown: SessionView | None, _was_unknown: bool) -> bool:  # noqa: FBT001 - as the others
+def retries_always(_row: Situation, _shown: SessionView | None, _was_unknown: bool) -> bool:  # noqa: FBT001 - as the others
     """Retry each failed payout, whatever its session shows."""
     return True
 

@@ -24,10 +24,10 @@ from smartglocal_async.payouts.protocol import (
     Observation,
     PayoutCall,
     ReplyKind,
-    Row,
     SessionView,
+    Situation,
 )
-from smartglocal_async.payouts.protocol import next_move as code_decides
+from smartglocal_async.payouts.protocol import decide as code_decides
 from smartglocal_async.payouts.session_view import read_session
 from smartglocal_async.payouts.webhook_hints import WebhookHints
 
@@ -140,45 +140,45 @@ class WritesWebhookStates(sg.Payouts):
         return True
 
 
-def starts_twice(row: Row, observation: Observation | None) -> Decision:
+def starts_twice(row: Situation, observation: Observation | None) -> Decision:
     """Start a second time in a session, after a take-over or if the first start isn't visible."""
     if row.step is Step.STARTING and observation in {None, _EMPTY}:
         return Decision(NextStep.SEND, PayoutCall.START)
     return code_decides(row, observation)
 
 
-def leaves_without_cancel(row: Row, observation: Observation | None) -> Decision:
+def leaves_without_cancel(row: Situation, observation: Observation | None) -> Decision:
     """Choose a new session without cancelling the old one."""
     if row.step is Step.STARTING and observation == _EMPTY:
-        return Decision(NextStep.NEXT, write=Event.SESSION_LEFT)
+        return Decision(NextStep.DECIDE_AGAIN, write=Event.SESSION_LEFT)
     return code_decides(row, observation)
 
 
-def treats_lost_answer_as_refusal(row: Row, observation: Observation | None) -> Decision:
+def treats_lost_answer_as_refusal(row: Situation, observation: Observation | None) -> Decision:
     """Mark a payout as failed if the answer was an HTTP 500 or was lost."""
     if (
         observation is not None
         and observation.call is PayoutCall.START
         and observation.kind is ReplyKind.LOST
     ):
-        return Decision(NextStep.NEXT, write=Event.NOT_PAID)
+        return Decision(NextStep.DECIDE_AGAIN, write=Event.NOT_PAID)
     return code_decides(row, observation)
 
 
-def accepts_refused_start(row: Row, observation: Observation | None) -> Decision:
+def accepts_refused_start(row: Situation, observation: Observation | None) -> Decision:
     """Treat a refused start as final if the status, which may be stale, shows nothing."""
     if row.step is Step.STARTING and observation == Observation(
         PayoutCall.START, ReplyKind.REFUSED, SessionView.EMPTY
     ):
-        return Decision(NextStep.NEXT, write=Event.NOT_PAID)
+        return Decision(NextStep.DECIDE_AGAIN, write=Event.NOT_PAID)
     return code_decides(row, observation)
 
 
-def treats_cancel_as_decline(row: Row, observation: Observation | None) -> Decision:
+def treats_cancel_as_decline(row: Situation, observation: Observation | None) -> Decision:
     """Mark a payout as failed if this client cancelled its session."""
     closed = {SessionView.CANCELLED, SessionView.CLOSED, SessionView.DECLINED}
     if row.step is Step.CANCELLING and observation is not None and observation.shown in closed:
-        return Decision(NextStep.NEXT, write=Event.NOT_PAID)
+        return Decision(NextStep.DECIDE_AGAIN, write=Event.NOT_PAID)
     return code_decides(row, observation)
 
 
@@ -300,7 +300,7 @@ BUGS: Final[dict[str, Code]] = {
         ),
     ),
     "answers about other sessions are accepted": Code(
-        patches=((call, "checked", lambda _call, verdict: verdict),)
+        patches=((call, "check_answer", lambda _call, verdict: verdict),)
     ),
     "amounts aren't compared": Code(
         plan=wrong_amounts, patches=((Expected, "is_as_ordered", lambda _expected, _payout: True),)

@@ -19,14 +19,14 @@ from smartglocal_async.journal.entries import Halt, HaltKind
 from smartglocal_async.journal.states import Step
 from smartglocal_async.journal.transitions import Transitions
 from smartglocal_async.payouts import worker
-from smartglocal_async.payouts.protocol import Decision, Observation, Row
+from smartglocal_async.payouts.protocol import Decision, Observation, Situation
 
 if TYPE_CHECKING:
     from sim_world import World
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Decide = Callable[[Row, Observation | None], Decision]
+Decide = Callable[[Situation, Observation | None], Decision]
 _TRIES: Final = 3
 _RESUMES: Final = 0.2
 _PAYS_BATCH: Final = 0.4
@@ -47,7 +47,7 @@ class Code:
 
     journal: "type[SimJournal] | None" = None
     payouts: type[sg.Payouts] = sg.Payouts
-    decide: Decide = worker.next_move
+    decide: Decide = worker.decide
     new_key_per_attempt: bool = False
     """Whether each attempt uses a new key."""
     loses_last_commit: bool = False

@@ -113,7 +113,7 @@ class World:
 
         """
         try:
-            with _patched(((payout_worker, "next_move", self.code.decide), *self.code.patches)):
+            with _patched(((payout_worker, "decide", self.code.decide), *self.code.patches)):
                 self.loop.run_until_complete(self._run())
         finally:
             self._clean_up()
