@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...models.money import Amount
-from ...payouts.orders import state_of
+from ...payouts.orders import PayoutState, state_of
+from ...payouts.preflight import Preflight
+from ...payouts.review import summary_of
 from ..errors import CommandFailed, ExitCode, reader_may_leave
 from ..output import counted, printable, remark
+from ..signals import run_async
 from ..tables import cell, console, moment, money, show, table
-from .batches import FileInJournal, UsedKey, utc
+from ..wallets import Need, needs_of
+from .batches import FileInJournal, UsedKey, reading, utc
 from .check import PREFIX
 from .journals import shown
 
@@ -46,6 +50,29 @@ def report_known(known: FileInJournal, path: Path, journal: str, *, as_json: boo
                 "not paid again"
             )
         )
+
+
+def needs_before(
+    found: Preflight,
+    balances: Mapping[str, int] | None,
+    known: FileInJournal,
+    journal: str,
+    server: str | None,
+) -> list[Need]:
+    """Return what is left to pay of a file, and what the wallets hold.
+
+    Empty if the provider doesn't show the wallets.
+    """
+    if balances is None:
+        return []
+    if not known.started:
+        return needs_of(found.totals, balances)
+
+    async def settled() -> Mapping[tuple[PayoutState, str], int]:
+        async with reading(journal, server) as book:
+            return (await summary_of(book, known.batch)).sums
+
+    return needs_of(found.totals, balances, run_async(settled()))
 
 
 def report_repeats(

@@ -29,6 +29,7 @@ from ...payouts.preflight import Preflight
 from ..errors import CommandFailed, ExitCode, code_of, facts_of, message_of
 from ..output import complain, counted, is_lively, printable, remark, write_json
 from ..tables import cell, console, money, show, table
+from ..wallets import Need
 from .batches import FileInJournal
 
 _MOST_LISTED: Final = 100
@@ -353,25 +354,36 @@ def needs_terminal() -> None:
         raise InvalidRequest("--yes", "required without a terminal to ask in; nothing was done")
 
 
-def confirmed(found: Preflight, known: FileInJournal, journal: str, server: str) -> bool:
+def confirmed(
+    found: Preflight, known: FileInJournal, needs: list[Need], journal: str, server: str
+) -> bool:
     """Ask on standard error whether to pay; only "yes" is a yes."""
     place = f"{'the new journal' if known.is_new else 'journal'} {journal}"
-    return agreed(f"Pay {_what(found, known, 'started')}, at {server}; {place}?")
+    return agreed(f"Pay {_what(found, known, needs, 'started')}, at {server}; {place}?")
 
 
-def submit_confirmed(found: Preflight, known: FileInJournal, journal: str, server: str) -> bool:
+def submit_confirmed(
+    found: Preflight, known: FileInJournal, needs: list[Need], journal: str, server: str
+) -> bool:
     """Ask on standard error whether to submit; only "yes" is a yes."""
-    what = _what(found, known, "submitted")
+    what = _what(found, known, needs, "submitted")
     return agreed(f"Submit {what}, to the workers of {journal}, which pay at {server}?")
 
 
-def _what(found: Preflight, known: FileInJournal, done: str) -> str:
+def _what(found: Preflight, known: FileInJournal, needs: list[Need], done: str) -> str:
     parts = [f"{known.started:,} of them {done} before"] if known.started else []
     if elsewhere := sum(known.elsewhere.values()):
         parts.append(f"{elsewhere:,} of them in other batches, and not paid again")
     before = f" ({', '.join(parts)})" if parts else ""
-    sums = " and ".join(money(Amount(units, code)) for code, units in found.totals.items())
-    return f"{counted(found.count, 'payout')}{before}, {sums}"
+    rows = f"{counted(found.count, 'payout')}{before}"
+    if any(one.paid or one.unpaid for one in needs):
+        left = [Amount(one.left, one.currency) for one in needs if one.left]
+        return f"what is left of {rows}, {_sum_words(left) or 'nothing'}"
+    return f"{rows}, {_sum_words(Amount(units, code) for code, units in found.totals.items())}"
+
+
+def _sum_words(sums: Iterable[Amount]) -> str:
+    return " and ".join(map(money, sums))
 
 
 def agreed(question: str) -> bool:

@@ -12,7 +12,7 @@ from paying import QUICK, order
 from postgres_schemas import DSN, connected, execute, needs_postgres
 from postgres_server import needs_server, server
 from terminal import in_terminal, open_terminal
-from till import DECLINED, STUCK, rows
+from till import DECLINED, STUCK, rows, session_calls
 
 import smartglocal_async as sg
 from smartglocal_async import emulator
@@ -110,7 +110,7 @@ def test_a_file_is_submitted_and_worked_off(shop):
     assert "20 payouts, 2,753.01 USD, as the batch p.csv; 2 new jobs for workers" in done
     assert table_of(done)["new"] == "20"
     assert f"next: smartglocal payouts work --journal '{at}'" in done
-    assert till.provider.report().requests == 0
+    assert session_calls(till.provider) == 0
 
     again = till.json("submit", str(file), "--journal", at, "--yes")
     assert (again["rows"], again["jobs"], again["refused_count"]) == (20, 0, 0)
@@ -316,7 +316,7 @@ def test_another_key_of_the_seal(shop, schema, monkeypatch, options):
         ended, last = lines(out)[1:]
         assert (ended["event"], ended["exit_code"]) == ("stopped", 2)
         assert last["error"]["type"] == "WrongJournalKey"
-    assert till.provider.report().requests == 0
+    assert session_calls(till.provider) == 0
     assert free_of(schema) == 20
 
     monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", f"{other},{sealed_with}")
@@ -426,7 +426,7 @@ def test_a_second_signal(till, schema, monkeypatch):
     at = f"{DSN}?schema={schema}"
     till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
     worker = till.child("work", "--journal", at, "--json")
-    while till.provider.report().requests < 9:
+    while session_calls(till.provider) < 9:
         assert worker.poll() is None
         time.sleep(0.02)
     worker.send_signal(signal.SIGTERM)
@@ -483,7 +483,7 @@ def test_a_batch_is_paused_and_goes_on(shop):
     assert [one["event"] for one in told] == ["started", "stopped", "error"]
     assert told[1]["exit_code"] == 6
     assert told[2]["error"]["batches"] == [{"batch": "p.csv", "reason": "look first"}]
-    assert till.provider.report().requests == 0
+    assert session_calls(till.provider) == 0
     assert till.json("batch", "resume", "p.csv", "--journal", at) == {
         "batch": "p.csv",
         "state": "running",
@@ -585,13 +585,17 @@ def test_the_stop_rules_are_shown(shop):
     till("submit", "p.csv", "--journal", at, "--yes", "--spend-limit", "250.00usd")
     till("work", "--journal", at, "--until-done", "--concurrency", "1", exits=6)
     status = till.json(*stands, exits=3)
-    only = {"stop_on_refusal": False, "stop_after_failures": None, "stop_on_low_balance": False}
+    only = {"stop_on_refusal": False, "stop_after_failures": None}
     assert status["stop_rules"] == {**facts, "spend_left": {"usd": 4900}, **only}
-    assert table_of(till(*stands, exits=3).stdout)["stop rules"] == spend.format(left="49.00")
+    low = "before one that the wallets can't cover"
+    rules = table_of(till(*stands, exits=3).stdout)["stop rules"]
+    assert rules == f"{spend.format(left='49.00')}; {low}"
 
     file = till.has(rows(2).replace("\nk", "\nq"), "q.csv")
-    told = till.json("submit", str(file), "--journal", at, "--yes", "--allow-repeats")
+    submits = ("submit", str(file), "--journal", at, "--yes", "--allow-repeats")
+    told = till.json(*submits, "--ignore-balance")
     assert told["stop_rules"] is None
+    assert till.json(*submits)["stop_rules"] is None, "an existing batch keeps what it has"
     status = ("status", "--journal", at, "--batch", "q.csv")
     assert till.json(*status, exits=3)["stop_rules"] is None
     assert "stop rules" not in till(*status, exits=3).stdout
@@ -617,7 +621,7 @@ def test_payouts_that_are_halted(shop):
     till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
     till("journal", "quarantine", "--journal", at)
     done = till("work", "--journal", at, "--until-done", "--json", exits=7)
-    assert till.provider.report().requests == 0
+    assert session_calls(till.provider) == 0
     assert [one["event"] for one in lines(done.stdout)] == ["started", "stopped", "error"]
     assert lines(done.stdout)[1]["exit_code"] == 7
 
@@ -723,7 +727,7 @@ def test_a_worker_that_died_with_payouts(till, schema, monkeypatch):
     at = f"{DSN}?schema={schema}"
     till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
     worker = till.child("work", "--journal", at)
-    while till.provider.report().requests < 9:
+    while session_calls(till.provider) < 9:
         assert worker.poll() is None
         time.sleep(0.02)
     told = till.json("status", "--journal", at, exits=3)
