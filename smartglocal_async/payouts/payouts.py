@@ -410,7 +410,7 @@ class Payouts(SharedBatches):
         In that time webhooks or reports show all payouts that the journal may lack.
         """
         until = self._caller.settings.timing.now() + period
-        words = f"nothing is paid before {until:%Y-%m-%d %H:%M} UTC"
+        words = f"it was restored, and waits until {until:%Y-%m-%d %H:%M} UTC"
         halt = Halt(kind=HaltKind.QUARANTINE, reason=words, until=until.timestamp())
         await self._journal.halt(halt)
 

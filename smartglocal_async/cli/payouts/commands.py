@@ -1,6 +1,5 @@
 """The commands of ``payouts``: their options and their help."""
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -252,8 +251,9 @@ Time = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
-        help="Start or end of the report's period, such as 2026-11-26T00:00+00:00. With both, "
-        "payouts that are missing in the report are listed.",
+        help="Start or end of the report's period: a day such as 2026-11-26, or a time such as "
+        "2026-11-26T18:30+03:00; in UTC without an offset. With both, payouts that are missing in "
+        "the report are listed.",
     ),
 ]
 
@@ -312,8 +312,9 @@ class ReconcileOptions:
 class DecideOptions:
     """Record what a person found out about a payout.
 
-    Be sure whether money moved: the decision can't be changed. Nothing is sent. Requires
-    SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key.
+    Shows the payout, and asks. Be sure whether money moved: the decision can't be changed. Nothing
+    is sent. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key. Exit code 1 if the
+    answer was no.
     """
 
     key: PayoutKey
@@ -325,12 +326,13 @@ class DecideOptions:
     journal: JournalPlace = None
     server: Server = None
     wait: Wait = WAIT_SECONDS
+    yes: Yes = False
     as_json: AsJson = False
 
 
 @command(payouts, "retry", "payouts.control:retry")
 class RetryOptions:
-    """Pay again what failed for a cause that passed, under the same keys.
+    """Take up again what failed for a passing cause.
 
     Takes the failed payouts of a batch, named by its BATCH or its FILE, whose code is one of
     insufficient_funds, internal_error, provider_internal_error, provider_issuer_unavailable,
@@ -504,11 +506,11 @@ class ForgetOptions:
     """
 
     before: Annotated[
-        datetime,
+        str,
         typer.Option(
-            formats=["%Y-%m-%d"],
-            metavar="DATE",
-            help="The first day whose payouts are kept unchanged, in UTC, such as 2025-11-01.",
+            metavar="TIME",
+            help="Payouts since then are kept unchanged: a day such as 2025-11-01, or a time such "
+            "as 2025-11-01T18:30+03:00; in UTC without an offset.",
         ),
     ]
     journal: JournalPlace = None

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -18,14 +18,15 @@ from ...journal.limits import Limits, left_to_spend
 from ...journal.states import Step
 from ...models.money import Amount
 from ...models.validators import above_zero, without_card_numbers
-from ...payouts.orders import PayoutOutcome, PayoutState
+from ...payouts.orders import PayoutOutcome, PayoutState, state_of
 from ...payouts.payouts import Payouts
 from ..errors import ExitCode, reader_may_leave
+from ..options import time_of
 from ..output import counted, printable, remark, write_json, write_line
 from ..signals import run_async, sigterm_interrupts
-from ..tables import cell, console, money, show, table
+from ..tables import cell, console, moment, money, show, table
 from ..wallets import needs_of, read_wallets, show_needs
-from .batches import BatchChoice, existing_batch, find_batch, reading
+from .batches import BatchChoice, existing_batch, find_batch, reading, utc
 from .commands import (
     CancelBatchOptions,
     CancelOptions,
@@ -58,22 +59,55 @@ N = TypeVar("N", int, float)
 T = TypeVar("T")
 _NONE: Final = "none"
 _REASON: Final = "from the command line"
-_DAY: Final = "%Y-%m-%d"
+_MIDNIGHT: Final = time()
 _MAX_CAUSES: Final = 5
 _MAX_LISTED: Final = 100
 
 
-def decide(options: DecideOptions) -> None:
-    """Record whether a payout was paid."""
+def decide(options: DecideOptions) -> ExitCode:
+    """Record whether a payout was paid, after showing it."""
     with sigterm_interrupts():
         is_paid = options.is_paid
         if is_paid is None:
             raise InvalidRequest("--paid", "use --paid or --not-paid")
+        place = place_of(options.journal, None, options.server)
+        existing(place)
+        if not options.yes:
+            needs_terminal()
+            entry = run_async(_found(options, place))
+            if entry is not None and not agreed(_question(entry, is_paid=is_paid)):
+                return ExitCode.FAILED
         outcome = _with_payouts(
             options,
             lambda payouts: payouts.decide(options.key, is_paid=is_paid, reason=options.reason),
         )
         _show_outcome(outcome, as_json=options.as_json)
+    return ExitCode.DONE
+
+
+async def _found(options: DecideOptions, place: str) -> Entry | None:
+    journal = journal_of(place, may_make=False)
+    async with keyless(journal, options.server, options.wait):
+        return await journal.find(options.key)
+
+
+def _question(entry: Entry, *, is_paid: bool) -> str:
+    """Return a text with what is written of a payout, and the decision to confirm."""
+    amount = "an unknown amount"
+    if entry.amount is not None and entry.currency is not None:
+        amount = money(Amount(entry.amount, entry.currency))
+    place = "no batch" if entry.batch is None else f"the batch {entry.batch!r}"
+    session = "no session" if entry.session_id is None else f"the session {entry.session_id}"
+    why = without_card_numbers(entry.reason)
+    state = (
+        f"{state_of(entry.step).value} ({entry.step.name}) since {moment(utc(entry.updated_at))}"
+    )
+    facts = f"{amount}, {place}, {session}, {state}"
+    decision = "paid" if is_paid else "not paid, so that it may be paid again under another key"
+    return (
+        f"{entry.key}: {facts}{'' if why is None else f': {why}'}\n"
+        f"Record for good that it was {decision}?"
+    )
 
 
 def retry(options: RetryOptions) -> ExitCode:
@@ -374,18 +408,24 @@ def quarantine(options: QuarantineOptions) -> None:
 def forget(options: ForgetOptions) -> ExitCode:
     """Delete names, reasons and logs of old payouts."""
     with sigterm_interrupts():
-        before = options.before.replace(tzinfo=UTC)
+        before = time_of("--before", options.before)
         if before > datetime.now(UTC):  # noqa: TID251 - the day on which it is run
             raise InvalidRequest("--before", "is in the future; use today or an earlier day")
-        what = f"names, reasons and logs of payouts settled before {before:{_DAY}}"
+        what = f"names, reasons and logs of payouts settled before {_shown_time(before)}"
         if not _confirmed(f"Delete {what}?", yes=options.yes):
             return ExitCode.FAILED
         count = _with_payouts(options, lambda payouts: payouts.forget(before))
         if options.as_json:
-            write_json({"forgotten": count, "before": f"{before:{_DAY}}"})
+            write_json({"forgotten": count, "before": _shown_time(before)})
         else:
             remark(f"deleted {what}: {counted(count, 'payout')}")
     return ExitCode.DONE
+
+
+def _shown_time(given: datetime) -> str:
+    """Return a day, or a time that isn't the beginning of a day in UTC."""
+    utc_time = given.astimezone(UTC)
+    return f"{utc_time:%Y-%m-%d}" if utc_time.time() == _MIDNIGHT else moment(utc_time)
 
 
 def new_key(options: NewKeyOptions) -> None:

@@ -114,6 +114,9 @@ class Run:
             resume_journal=next_command(
                 "journal resume", journal=self.journal_name, server=self.server
             ),
+            reconcile=next_command(
+                "reconcile", "REPORT", journal=self.journal_name, server=self.server
+            ),
             results=None if self.results is None else str(self.results.path),
             next_step=self.again if self.totals.not_started else self.settle,
         )

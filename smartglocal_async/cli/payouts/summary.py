@@ -122,6 +122,8 @@ class RunEnd:
     """Whether the journal had no payouts before this run."""
     resume_journal: str = "smartglocal payouts journal resume"
     """The command that ends a halt."""
+    reconcile: str = "smartglocal payouts reconcile REPORT"
+    """The command that compares the provider's report."""
     results: str | None
     next_step: str
     """The command that continues."""
@@ -147,7 +149,7 @@ class RunEnd:
     def next(self) -> str | None:
         """The command that continues, if there is something to do."""
         if isinstance(self.error, PayoutsHalted):
-            return f"check the cause, then: {self.resume_journal}"
+            return f"check the cause, such as with: {self.reconcile}; then: {self.resume_journal}"
         return self.next_step if self.totals.is_open or self.error is not None else None
 
     def as_dict(self) -> dict[str, Any]:
@@ -331,7 +333,14 @@ def progress_bar(totals: RunTotals) -> Generator[Callable[[], None]]:
         console=console(beside=True),
     ) as progress:
         task = progress.add_task("settled", total=totals.asked, counts="")
-        yield lambda: progress.update(task, advance=1, counts=_counts(totals))
+
+        def advance() -> None:
+            # What was settled before takes no time, and would make the rate and the ETA too good.
+            asked = None if totals.asked is None else totals.asked - totals.replayed
+            paid = totals.settled - totals.replayed
+            progress.update(task, total=asked, completed=paid, counts=_counts(totals))
+
+        yield advance
 
 
 def _counts(totals: RunTotals) -> str:
@@ -387,10 +396,19 @@ def _sum_words(sums: Iterable[Amount]) -> str:
 
 
 def agreed(question: str) -> bool:
-    """Ask on standard error; only "yes" is a yes."""
+    """Ask on standard error; only "yes" is a yes.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed.
+
+    """
     try:
-        says_yes = typer.confirm(printable(question), default=False, err=True)
-    except typer.Abort:
+        says_yes = typer.confirm(
+            "\n".join(map(printable, question.splitlines())), default=False, err=True
+        )
+    except typer.Abort as abort:
+        if isinstance(abort.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
         says_yes = False
     if not says_yes:
         remark("not confirmed; nothing was done")

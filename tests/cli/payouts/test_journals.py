@@ -221,7 +221,7 @@ def test_a_folder_that_others_may_read_is_closed_to_them(till):
         ("report", "p.csv"),
         ("settle", "p.csv"),
         ("reconcile", "p.csv"),
-        ("decide", "k0", "--paid", "--reason", "x"),
+        ("decide", "k0", "--paid", "--reason", "x", "--yes"),
         ("cancel", "k0", "--reason", "x"),
         ("batch", "pause", "p.csv"),
         ("batch", "cancel", "p.csv", "--yes"),
@@ -499,7 +499,7 @@ def test_a_wait_that_is_interrupted(till):
     """Nothing was sent, and it says so."""
     provider = till.opens()
     first = at_work(till, provider)
-    second = till.child("decide", "k0", "--paid", "--reason", "x")
+    second = till.child("decide", "k0", "--paid", "--reason", "x", "--yes")
     assert second.stderr is not None
     assert second.stderr.readline().startswith("waiting for process")
     second.send_signal(signal.SIGINT)

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import os
+import signal
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import pytest
 from terminal import open_terminal
@@ -15,6 +17,11 @@ from smartglocal_async.emulator import Fault, FaultKind, FaultScript
 pytestmark = pytest.mark.slow
 
 REPORT = "operationId,paymentSessionId,paymentSessionMerchantMetadata,typeOfPayment\n"
+
+AFTER_A_HALT: Final = (
+    "check the cause, such as with: smartglocal payouts reconcile REPORT; then: "
+    "smartglocal payouts journal resume"
+)
 
 
 def unknown(till, count: int = 1) -> list[str]:
@@ -75,7 +82,7 @@ def test_a_halt_is_named_first(till):
     result = till("settle", exits=7)
     assert result.output.startswith("smartglocal: the journal is in quarantine: ")
     assert "nothing is open" not in result.output
-    assert "check the cause, then: smartglocal payouts journal resume" in result.stdout
+    assert f"next: {AFTER_A_HALT}\n" in result.stdout
     assert result.output.count("in quarantine") == 1
 
 
@@ -144,13 +151,14 @@ def test_a_changed_file_is_no_source(till):
         (("report", "--output", "p.csv"), "--output: exists, and isn't a report"),
         (("report", "p.csv", "--output", "shop.pem"), "--output: exists, and isn't a report"),
         (("report", "p.csv", "--output", "/dev/null"), "--output: exists, and isn't a report"),
-        (("decide", "k0", "--reason", "x"), "--paid: use --paid or --not-paid"),
-        (("decide", "k0", "--paid", "--reason", "x"), "there is no journal"),
+        (("decide", "k0", "--reason", "x", "--yes"), "--paid: use --paid or --not-paid"),
+        (("decide", "k0", "--paid", "--reason", "x", "--yes"), "there is no journal"),
         (("cancel", "k0"), "--reason"),
         (("journal", "resume"), "--yes: required without a terminal"),
         (("reconcile", "r.csv"), "there is no journal"),
-        (("reconcile", "r.csv", "--since", "x"), "--since: expected a time such as"),
-        (("reconcile", "r.csv", "--until", "2026-01-01"), "has no offset from UTC"),
+        (("reconcile", "r.csv", "--since", "x"), "--since: expected a day such as"),
+        (("reconcile", "r.csv", "--until", "2026-13-01"), "--until: expected a day such as"),
+        (("journal", "forget", "--before", "x", "--yes"), "--before: expected a day such as"),
         (("reconcile", "r.csv", "--delimiter", ";;"), "--delimiter: expected one"),
         (("reconcile", "r.csv", "--amount-column", "a"), "--amount-column: goes with"),
         (("reconcile", "r.csv", "--currency-column", "c"), "--amount-column: goes with"),
@@ -429,7 +437,7 @@ def test_a_journal_that_forgot_halts_until_it_is_adopted_and_lifted(till):
     till.has(rows(2), "q.csv")
     said = till.json("pay", "q.csv", "--yes", exits=7)
     assert "'lost' in ps_50" in said["halted"]
-    assert said["next"] == "check the cause, then: smartglocal payouts journal resume"
+    assert said["next"] == AFTER_A_HALT
     assert till.json("status", exits=7)["halt"]["kind"] == "forgot"
     assert "halted (forgot): " in till("status", exits=7).stdout
     assert "1 payout recorded as paid" in till("reconcile", "r.csv", "--adopt").stdout
@@ -459,14 +467,14 @@ def test_a_person_decides(till, word, state):
     """What was unknown stays as decided, and the reason with it."""
     till.opens()
     _ = unknown(till)
-    said = till("decide", "k0", word, "--reason", "seen in the Dashboard").stdout
+    said = till("decide", "k0", word, "--reason", "seen in the Dashboard", "--yes").stdout
     assert said == f"k0: {state}, recorded with the reason\n"
-    again = till("decide", "k0", "--paid", "--reason", "x", exits=2)
+    again = till("decide", "k0", "--paid", "--reason", "x", "--yes", exits=2)
     assert f"is already {state.upper()} and can't change" in again.stderr
     assert "seen in the Dashboard" in till("report", "p.csv").stdout
-    words = ("decide", "k9", "--paid", "--reason", "x")
+    words = ("decide", "k9", "--paid", "--reason", "x", "--yes")
     assert "no payout with the key 'k9'" in till.json(*words, exits=2)["error"]["message"]
-    assert "--reason: " in till("decide", "k0", "--paid", "--reason", " ", exits=2).stderr
+    assert "--reason: " in till("decide", "k0", "--paid", "--reason", " ", "--yes", exits=2).stderr
 
 
 def test_what_was_only_written_down_can_be_withdrawn(till):
@@ -510,3 +518,52 @@ def test_a_journal_that_was_restored(till):
         assert (child.returncode, "Was it checked? [y/N]" in told) == (code, True)
     till("pay", "q.csv", "--yes")
     assert provider.report().moved == 2
+
+
+def test_decide_shows_the_payout_and_asks(till) -> None:
+    """The question has all that is written of it; without a terminal, --yes is required."""
+    till.opens()
+    unknown(till)
+    words = ("decide", "k0", "--not-paid", "--reason", "not in the Dashboard")
+    assert "--yes: required without a terminal" in till(*words, exits=2).stderr
+    for answer, code in ((b"n\n", 1), (b"y\n", 0)):
+        ours, theirs = open_terminal()
+        child = till.child(*words, stdin=theirs)
+        os.write(ours, answer)
+        _, told = child.communicate(timeout=60)
+        os.close(ours)
+        os.close(theirs)
+        assert child.returncode == code, told
+        assert "k0: 100.00 USD, the batch 'p.csv', the session ps_1, unknown (UNKNOWN)" in told
+        assert "Record for good that it was not paid, so that it may be paid again" in told
+        state = "unknown" if code else "failed"
+        assert f"\nk0,{state}," in till("report", "p.csv").stdout
+
+
+def test_interrupt_at_the_question(till) -> None:
+    """130, as for an interrupt at any other time; nothing was sent."""
+    provider = till.opens()
+    till.has(rows(1))
+    ours, theirs = open_terminal()
+    child = till.child("pay", "p.csv", stdin=theirs)
+    told = ""
+    while "[y/N]" not in told:
+        told += child.stderr.read(1)
+    child.send_signal(signal.SIGINT)
+    _, rest = child.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    assert (child.returncode, "interrupted" in rest) == (130, True)
+    assert session_calls(provider) == 0
+
+
+def test_a_batch_that_is_over(till) -> None:
+    """It is shown as finished; one with rows that weren't started runs."""
+    till.opens()
+    till.has(rows(2))
+    till("pay", "p.csv", "--yes", "--spend-limit", "100usd", "--concurrency", "1", exits=6)
+    assert "running" in till("status").stdout
+    till("pay", "p.csv", "--yes")
+    shown = till("status").stdout
+    assert "finished" in shown
+    assert "running" not in shown

@@ -770,8 +770,8 @@ def test_all_batches_of_a_journal(shop):
     shown = [line.split() for line in till(*status, exits=3).stdout.splitlines()]
     head = [*HEAD, "Rows"]
     assert shown[(begin := shown.index(head)) + 2 : begin + 5] == [
-        ["a.csv", "running", "2", "1", "0", "0", "0", "3"],
-        ["b.csv", "running", "2", "1", "0", "0", "0", "3"],
+        ["a.csv", "finished", "2", "1", "0", "0", "0", "3"],
+        ["b.csv", "finished", "2", "1", "0", "0", "0", "3"],
         ["p.csv", "paused:", "look", "0", "0", "0", "0", "2", "2"],
     ]
     assert till.json(*status, "--batch", "p.csv", exits=3)["batches"] is None
@@ -898,7 +898,7 @@ def test_a_table_of_what_is_over(shop):
     shown = till("status", "--journal", at, "--watch", "--batch", "p.csv", exits=1).stdout
     head, _, row, said, *_ = [line.split() for line in shown.splitlines() if line.strip()]
     assert head == [*HEAD, "Rate", "ETA"]
-    assert row == ["p.csv", "running", "2", "1", "0", "0", "0"]
+    assert row == ["p.csv", "finished", "2", "1", "0", "0", "0"]
     assert " ".join(said) == "0 workers alive, 0 at work, 0 payouts in flight"
     assert "all" in till("status", "--journal", at, "--watch", exits=1).stdout
     assert "--watch" in till("status", "--journal", at, "--every", "1", exits=2).stderr
