@@ -567,3 +567,17 @@ def test_a_batch_that_is_over(till) -> None:
     shown = till("status").stdout
     assert "finished" in shown
     assert "running" not in shown
+
+
+def test_open_payouts_are_named(till) -> None:
+    """Each with its step and what is written of its last calls; not more than fit on a screen."""
+    till.opens()
+    till.has(rows(2, k1="666.10"))
+    till("pay", "p.csv", "--yes", "--deadline", "1", exits=3)
+    (one,) = till.json("status", exits=3)["open_payouts"]
+    assert (one["key"], one["session_id"], one["step"]) == ("k1", "ps_2", "CONFIRMED")
+    assert one["reason"] == "not settled yet"
+    assert "Open payouts" in till("status", exits=3).stdout
+    till.has(rows(30).replace("\nk", "\nq"), "q.csv")
+    till("pay", "q.csv", "--yes", "--spend-limit", "100usd", "--rate", "500", exits=6)
+    assert len(till.json("status", exits=3)["open_payouts"]) <= 20
