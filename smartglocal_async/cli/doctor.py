@@ -17,20 +17,26 @@ from urllib.parse import SplitResult, urlsplit
 from attrs import frozen
 
 from ..client import SmartGlocal
+from ..encryption import KEY_VARIABLE, RequestCipher
 from ..errors import InvalidCredentials, OutcomeUnknown, Refused, SmartGlocalError
 from ..models.requests import SessionRef
 from ..retry import RetryPolicy, Timing
 from ..settings import Environment, Settings, from_environment
 from ..signing import PrivateKey
+from ..webhooks.verifier import WebhookVerifier
 from .app import DoctorOptions
-from .errors import ExitCode, reader_may_leave, variable_of
-from .output import version_of, write_json
+from .errors import ExitCode, message_of, reader_may_leave, variable_of
+from .output import counted, version_of, write_json
+from .payouts.batches import reading
+from .payouts.journals import is_there, place_of, shown
+from .payouts.options import JOURNAL_VARIABLE
 from .signals import run_async
 from .tables import cell, console, show, table
 
 _NEEDED: Final = ("aiohttp", "attrs", "cattrs", "cryptography", "tenacity")
 _OPTIONAL: Final = ("typer", "rich", "uvloop")
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+_WEBHOOK_KEY: Final = variable_of("webhook_key")
 _PASSPHRASE: Final = variable_of("private_key_passphrase")
 
 
@@ -126,6 +132,49 @@ def _key_fix(pem: bytes, passphrase: str | None) -> str:
     if passphrase and b"PRIVATE KEY" in pem:
         return f"unset {_PASSPHRASE}"
     return "set SMARTGLOCAL_PRIVATE_KEY to the file of your private key"
+
+
+def check_journal() -> CheckResult:
+    """Check that the journal of this environment can be read, if there is one."""
+    try:
+        place = place_of(os.environ.get(JOURNAL_VARIABLE), None, None)
+        if not is_there(place):
+            return CheckResult("journal", Level.OK, f"{place}: none yet; `payouts pay` creates it")
+        counts = run_async(_counts_in(place))
+    except (SmartGlocalError, OSError) as error:
+        fix = f"correct {JOURNAL_VARIABLE}, or see the page about the journal"
+        return CheckResult("journal", Level.FAIL, message_of(error), fix)
+    return CheckResult("journal", Level.OK, f"{shown(place)}: {counted(counts, 'payout')}")
+
+
+async def _counts_in(place: str) -> int:
+    async with reading(place) as book:
+        return sum((await book.counts()).values())
+
+
+def check_journal_key() -> CheckResult:
+    """Check the key that encrypts the requests in a journal, if it is set."""
+    if not os.environ.get(KEY_VARIABLE):
+        found = "not set; only `payouts submit` and `work` need it"
+        return CheckResult("journal key", Level.OK, found)
+    try:
+        _ = RequestCipher.from_env()
+    except InvalidCredentials as error:
+        fix = "make one with: smartglocal payouts journal new-key"
+        return CheckResult("journal key", Level.FAIL, str(error), fix)
+    return CheckResult("journal key", Level.OK, f"{KEY_VARIABLE} can be used")
+
+
+def check_webhook_key() -> CheckResult:
+    """Check the provider's key that verifies webhooks, if it is set."""
+    if not os.environ.get(_WEBHOOK_KEY):
+        return CheckResult("webhook key", Level.OK, "not set; only receivers of webhooks need it")
+    try:
+        _ = WebhookVerifier.from_env()
+    except (SmartGlocalError, OSError) as error:
+        fix = f"set {_WEBHOOK_KEY} to the file with the provider's public key"
+        return CheckResult("webhook key", Level.FAIL, message_of(error), fix)
+    return CheckResult("webhook key", Level.OK, f"{_WEBHOOK_KEY} can be used")
 
 
 _TIMEOUT_SECONDS: Final = 5.0
@@ -330,7 +379,8 @@ def _examine(variables: Mapping[str, str], timing: Timing) -> list[CheckResult]:
             *check_key(environment),
         ]
         found = run_async(_check_network(environment, timing, found))
-    return [*found, *check_packages()]
+        found.append(check_journal())
+    return [*found, check_journal_key(), check_webhook_key(), *check_packages()]
 
 
 async def _check_network(

@@ -1,6 +1,7 @@
 """The options that several commands share: one name, one placeholder and one help text each."""
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -62,6 +63,21 @@ OptionalPublicKeyFile = Annotated[Path | None, _public_key]
 Concurrency = Annotated[
     int, typer.Option("--concurrency", metavar="N", min=1, help="How many run at the same time.")
 ]
+
+
+def time_of(option: str, text: str) -> datetime:
+    """Return the time of an option: a day, such as 2026-11-26, or a time of it, in UTC.
+
+    Raises:
+        InvalidRequest: it is neither.
+
+    """
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        words = "expected a day such as 2026-11-26, or a time such as 2026-11-26T18:30+03:00"
+        raise InvalidRequest(option, words) from None
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
 
 
 def amounts(option: str, typed: list[str] | None) -> dict[str, AmountDetails]:

@@ -37,6 +37,7 @@ from .claimer import BatchPosition, Claimer
 from .files.payout_file import PayoutFile, read_for
 from .orders import PayoutOrder, PayoutOutcome, PayoutState, failed_with
 from .preflight import Preflight, found_in, rows_of
+from .protocol import Mode
 from .shared_batch import balance
 from .stop_rules import Tally
 
@@ -278,12 +279,15 @@ class BatchRun:
         if not isinstance(cast("object", order), PayoutOrder):
             problem = f"expected a PayoutOrder, got {type(order).__name__}"
             raise InvalidRequest(f"source[{index}]", problem)
-        if self.tally.rules.low_balance and not await self._is_covered(order):
-            self.tally.refuse(order)
-        if not self.tally.may_begin(order):
+        draws = True
+        if self.tally.rules.low_balance:
+            draws = await self._may_draw(order)
+            if draws and not await self._is_covered(order):
+                self.tally.refuse(order)
+        if not self.tally.may_begin(order, draws=draws):
             return None
         outcome = await self._outcome(index, order)
-        self.tally.note(order, outcome)
+        self.tally.note(order, outcome, draws=draws)
         if self.tally.leaves_waiting:
             self.rate_limit.ended.set()
         return outcome
@@ -299,6 +303,17 @@ class BatchRun:
             return failed_with(order, warning.refusal(), PayoutState.REFUSED)
         except (InProgress, LostLease) as error:
             return failed_with(order, error, PayoutState.OPEN)
+
+    async def _may_draw(self, order: PayoutOrder) -> bool:
+        """Return whether a payout may still take money from the wallet.
+
+        One that is settled takes none, and one that was confirmed took it already.
+        """
+        entry = await self.claimer.context.journal.find(order.key)
+        if entry is None:
+            return True
+        is_manual = entry.mode == Mode.MANUAL.value
+        return entry.step < (Step.CONFIRMING if is_manual else Step.STARTING)
 
     async def _is_covered(self, order: PayoutOrder) -> bool:
         async with self._balance_lock:

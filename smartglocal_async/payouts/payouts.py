@@ -399,18 +399,24 @@ class Payouts(SharedBatches):
         return await review.retry(self._open().context, key, codes)
 
     def retry_all(
-        self, *, batch: str | None = None, codes: Collection[str] = frozenset(PASSING_CAUSES)
+        self,
+        *,
+        batch: str | None = None,
+        keys: Collection[str] | None = None,
+        codes: Collection[str] = frozenset(PASSING_CAUSES),
     ) -> AsyncGenerator[PayoutOutcome]:
         """Retry the failed payouts of the journal, or of a batch, and yield the outcome of each.
 
-        It is ``open`` if the payout will be paid again; else ``failed``, and ``error`` says why it
+        With ``keys``, only those with one of these keys.
+
+        It is ``open`` if the payout will be paid again; else ``failed``, and ``reason`` says why it
         isn't retried.
 
         Raises:
             PayoutsHalted: as in `retry`.
 
         """
-        return review.retry_all(self._open().context, batch, codes)
+        return review.retry_all(self._open().context, batch, keys, codes)
 
     async def quarantine(self, period: timedelta = _QUARANTINE) -> None:
         """Halt all payouts of a restored journal for some time, in every process that uses it.
@@ -418,7 +424,7 @@ class Payouts(SharedBatches):
         In that time webhooks or reports show all payouts that the journal may lack.
         """
         until = self._caller.settings.timing.now() + period
-        words = f"nothing is paid before {until:%Y-%m-%d %H:%M} UTC"
+        words = f"it was restored, and waits until {until:%Y-%m-%d %H:%M} UTC"
         halt = Halt(kind=HaltKind.QUARANTINE, reason=words, until=until.timestamp())
         await self._journal.halt(halt)
 

@@ -181,35 +181,55 @@ async def retry(context: WorkerContext, key: str, codes: Collection[str]) -> Pay
     entry = await context.journal.find(key)
     if entry is None:
         raise Misuse(f"the journal has no payout with the key {key!r}")
-    await context.raise_if_halted()
-    problem = _lasting_cause(entry, codes)
-    if problem is None:
-        problem = await _why_not_retried(context, entry)
-    if problem is not None:
-        raise Misuse(f"the payout {key!r} can't be retried: {problem}")
-    try:
-        return outcome_of(await context.journal.retry(entry))
-    except LostLease:
-        raise InProgress(key, "another process", 0.0) from None
+    retried = await _retried(context, entry, codes)
+    if isinstance(retried, str):
+        raise Misuse(f"the payout {key!r} can't be retried: {retried}")
+    return outcome_of(retried)
 
 
 async def retry_all(
-    context: WorkerContext, batch: str | None, codes: Collection[str]
+    context: WorkerContext,
+    batch: str | None,
+    keys: Collection[str] | None,
+    codes: Collection[str],
 ) -> AsyncGenerator[PayoutOutcome]:
     """Retry the failed payouts of a batch, or of the journal."""
-    failed = each(
+    pages = each(
         lambda after: context.journal.entries(PAGE, after=after, steps=[Step.FAILED], batch=batch)
     )
+    failed = (entry async for entry in pages if keys is None or entry.key in keys)
 
     async def one(_index: int, entry: Entry) -> PayoutOutcome:
         try:
-            return await retry(context, entry.key, codes)
+            retried = await _retried(context, entry, codes)
         except (Misuse, InProgress) as error:
-            return evolve(outcome_of(entry, replayed=True), error=error)
+            retried = str(error)
+        if isinstance(retried, str):
+            return evolve(outcome_of(entry, replayed=True), reason=retried)
+        return outcome_of(retried)
 
     async with aclosing(settle_all(failed, one, _RETRIES_AT_ONCE)) as outcomes:
         async for outcome in outcomes:
             yield outcome
+
+
+async def _retried(context: WorkerContext, entry: Entry, codes: Collection[str]) -> Entry | str:
+    """Return the entry that was taken up again, or why it can't be.
+
+    Raises:
+        InProgress: another process retried it at the same moment.
+        Misuse: its batch was cancelled.
+        PayoutsHalted: payouts are halted, or from now on, since its session shows a payment.
+
+    """
+    await context.raise_if_halted()
+    problem = _lasting_cause(entry, codes) or await _why_not_retried(context, entry)
+    if problem is not None:
+        return problem
+    try:
+        return await context.journal.retry(entry)
+    except LostLease:
+        raise InProgress(entry.key, "another process", 0.0) from None
 
 
 def _lasting_cause(entry: Entry, codes: Collection[str]) -> str | None:

@@ -89,8 +89,11 @@ class Tally:
     _balance: Mapping[str, int] = field(factory=Counter[str], init=False)
     _failures: int = field(default=0, init=False)
 
-    def may_begin(self, order: PayoutOrder) -> bool:
-        """Count an order as begun and reserve its amount; False if a rule forbids it."""
+    def may_begin(self, order: PayoutOrder, *, draws: bool = True) -> bool:
+        """Count an order as begun and reserve its amount; False if a rule forbids it.
+
+        With ``draws=False`` it takes no more money from the wallets.
+        """
         amount, currency = order.amount_details.amount, order.amount_details.currency
         limit = next((one for one in self.rules.spend if one.currency == currency), None)
         if (
@@ -106,7 +109,7 @@ class Tally:
             return False
         self.begun += 1
         self._bound[currency] += amount
-        self._out[currency] += amount
+        self._out[currency] += amount if draws else 0
         return True
 
     def is_covered(self, order: PayoutOrder) -> bool:
@@ -130,13 +133,13 @@ class Tally:
         self._balance = balance
         self._drawn.subtract(drawn)
 
-    def note(self, order: PayoutOrder, outcome: PayoutOutcome) -> None:
-        """Count the outcome of an order."""
+    def note(self, order: PayoutOrder, outcome: PayoutOutcome, *, draws: bool = True) -> None:
+        """Count the outcome of an order, with ``draws`` as when it began."""
         amount, currency = order.amount_details.amount, order.amount_details.currency
-        self._out[currency] -= amount
+        self._out[currency] -= amount if draws else 0
         if outcome.state in _NO_MONEY:
             self._bound[currency] -= amount
-        elif not outcome.replayed:
+        elif draws and not outcome.replayed:
             self._drawn[currency] += amount
         if outcome.is_paid:
             self._failures = 0

@@ -118,8 +118,9 @@ def test_an_option_is_one_thing():
             group = "payouts" if path[0] == "payouts" else ""
             name = one.opts[0]
             found.setdefault(name, set()).add((one.metavar, group, one.help))
-    for name in ("--json", "--yes", "--output", "--host", "--port", "--key", "--public-key"):
+    for name in ("--json", "--yes", "--output", "--host", "--port", "--public-key"):
         assert len({(metavar, text) for metavar, _, text in found[name]}) == 1, name
+    assert len({text for _, group, text in found["--key"] if not group}) == 1, "of a call"
     for name in (
         "--journal",
         "--server",
@@ -220,7 +221,7 @@ def test_completion_has_a_script_for_each_shell(shell, line):
     ("words", "found"),
     [
         ("smartglocal pay", {"payouts"}),
-        ("smartglocal payouts re", {"report", "reconcile"}),
+        ("smartglocal payouts re", {"report", "reconcile", "retry"}),
         ("smartglocal payouts s", {"submit", "settle", "status"}),
         ("smartglocal payouts batch re", {"resume"}),
         ("smartglocal session start-payout --card", {"--card-token"}),

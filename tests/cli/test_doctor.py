@@ -5,6 +5,7 @@ import contextlib
 import json
 import ssl
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -15,7 +16,10 @@ from smartglocal_async.cli.app import app
 from smartglocal_async.cli.doctor import check_call, check_reach
 from smartglocal_async.emulator import Fault, FaultKind, FaultScript
 
-VARIABLES = ("PROJECT", "PRIVATE_KEY", "SERVER", "PRIVATE_KEY_PASSPHRASE", "API_VERSION")
+VARIABLES = (
+    *("PROJECT", "PRIVATE_KEY", "SERVER", "PRIVATE_KEY_PASSPHRASE", "API_VERSION"),
+    *("JOURNAL", "JOURNAL_KEY", "WEBHOOK_KEY"),
+)
 RIGHT, WRONG = "the right one", "the wrong one"
 
 
@@ -65,6 +69,36 @@ def test_everything_is_well(examine, provider):
     assert provider.report().bad_signatures == 0
 
 
+def test_journal_and_keys(examine, provider, tmp_path, key):
+    """The journal is opened for reading, and each key is read; what is wrong is named."""
+    place = tmp_path / "payouts.db"
+    _, checks = examine(SERVER=provider.url, JOURNAL=str(place))
+    assert checks["journal"]["found"] == f"{place}: none yet; `payouts pay` creates it"
+    assert {checks[name]["found"][:7] for name in ("journal key", "webhook key")} == {"not set"}
+    hook = tmp_path / "hook.pem"
+    hook.write_bytes(key.public.pem())
+    asyncio.run(made(place, provider.url))
+    good = {"JOURNAL_KEY": sg.RequestCipher.new_key(), "WEBHOOK_KEY": str(hook)}
+    code, checks = examine(SERVER=provider.url, JOURNAL=str(place), **good)
+    assert code == 0
+    assert checks["journal"]["found"] == f"{place}: 0 payouts"
+    assert checks["webhook key"]["found"] == "SMARTGLOCAL_WEBHOOK_KEY can be used"
+    place.write_bytes(b"no journal at all, but long enough to be looked at" * 100)
+    bad = {"JOURNAL_KEY": "x", "WEBHOOK_KEY": str(place)}
+    code, checks = examine(SERVER=provider.url, JOURNAL=str(place), **bad)
+    assert code == 1
+    for name in ("journal", "journal key", "webhook key"):
+        assert checks[name]["level"] == "fail"
+        assert checks[name]["fix"]
+
+
+async def made(place: Path, server: str) -> None:
+    """Make an empty journal."""
+    journal = sg.SQLiteJournal(place)
+    await journal.open(f"{server}|demo")
+    await journal.close()
+
+
 def test_table_tells_what_to_mend(examine, provider):
     """The table has a line for each check, and the correction below what fails."""
     examine(SERVER=provider.url, PROJECT="stranger")
@@ -79,7 +113,8 @@ def test_environment_is_checked_first(examine):
     assert code == 1
     assert "SMARTGLOCAL_SERVER" in checks["environment"]["found"]
     skipped = {"key file", "key", "server", "clock", "credentials"}
-    assert set(checks) == {"environment", *skipped, "python", "packages", "optional"}
+    keys = {"journal key", "webhook key"}
+    assert set(checks) == {"environment", *skipped, *keys, "python", "packages", "optional"}
     for name in skipped:
         assert checks[name]["level"] == "skip"
         assert checks[name]["found"] == "not run: environment failed"

@@ -13,7 +13,7 @@ from paying import QUICK, START, order
 
 import smartglocal_async as sg
 from smartglocal_async import emulator
-from smartglocal_async.emulator import Fault, FaultKind
+from smartglocal_async.emulator import Confirmation, Fault, FaultKind
 from smartglocal_async.journal.states import Step
 from smartglocal_async.payouts.batch import rate_limit
 from smartglocal_async.payouts.stop_rules import Tally
@@ -237,8 +237,29 @@ async def test_it_stops_before_the_wallet_is_empty(run_provider, connect, journa
         told, _ = await run_until_stopped(
             payouts, orders(30), stop_on=sg.payouts.StopOn(low_balance=True)
         )
+        assert len(told) == 10
+        assert all(outcome.replayed for outcome in told)
+        rule = sg.payouts.StopOn(low_balance=True)
+        keys = {outcome.key for outcome in told}
+        paid = [one for one in orders(30) if one.key in keys]
+        assert len(await run(payouts, paid, stop_on=rule)) == 10, "what is paid costs nothing"
     assert provider.report().moved == 10
-    assert all(outcome.replayed for outcome in told)
+
+
+async def test_payouts_in_flight_cost_nothing(run_provider, connect, journal):
+    """One that was confirmed has its money already, so a rerun finishes it."""
+    rules = emulator.Rules(wallets={"usd": 66_610}, confirmation=Confirmation.MANUAL)
+    api = connect(run_provider(rules=rules), settings=QUICK)
+    async with sg.Payouts(api, journal) as payouts:
+        rule = sg.payouts.StopOn(low_balance=True)
+        stuck = [order("k-1", STUCK)]
+        first = [one async for one in payouts.pay_all(stuck, stop_on=rule, deadline=1.0)]
+        assert [one.state.value for one in first] == ["open"]
+        assert (await api.wallet.balance())[0].amount_details.amount == 0
+        again = [one async for one in payouts.pay_all(stuck, stop_on=rule, deadline=1.0)]
+        assert [one.state.value for one in again] == ["open"]
+        with pytest.raises(sg.BatchStopped, match="'k-2'"):
+            _ = [one async for one in payouts.pay_all([order("k-2")], stop_on=rule)]
 
 
 async def test_unavailable_balance(run_provider, connect, journal):

@@ -93,7 +93,7 @@ async def test_a_quarantine_beside_a_conflict(automatic, journal, conflict_first
         _ = await payouts.handle_event(differs)
     halt = await journal.halted()
     assert (halt.kind, halt.may_lack) == (HaltKind.CONFLICT, True)
-    with pytest.raises(sg.PayoutConflict, match="also, nothing is paid before"):
+    with pytest.raises(sg.PayoutConflict, match="also, it was restored, and waits until"):
         _ = await payouts.pay(order("k-2"))
     await payouts.lift()
     assert (await journal.halted()).kind is HaltKind.QUARANTINE

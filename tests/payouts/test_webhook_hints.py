@@ -575,7 +575,7 @@ async def test_a_halt_stops_a_batch_and_resume(payouts, journal):
 async def test_a_quarantine(payouts, provider, journal):
     """Nothing is paid until it ends; known payouts are still settled."""
     await payouts.quarantine()
-    with pytest.raises(sg.errors.Quarantined, match="nothing is paid before") as caught:
+    with pytest.raises(sg.errors.Quarantined, match="it was restored, and waits until") as caught:
         _ = await payouts.pay(order())
     now = datetime.now(UTC).timestamp()  # noqa: TID251 - as the journal's
     assert 0 < caught.value.until - now <= 270 * 60

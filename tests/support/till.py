@@ -30,6 +30,12 @@ def rows(count: int, **special: str) -> str:
     return HEADER + "".join(lines)
 
 
+def session_calls(provider: emulator.Provider) -> int:
+    """Return how many requests about sessions arrived: all but those that read the wallets."""
+    keys = [key for key, _ in provider._dispatcher.bank.movements()]
+    return sum(sum(provider.order(key).calls.values()) for key in keys)
+
+
 @define(eq=False)
 class Till:
     """The folder, the provider and the command line of a test."""

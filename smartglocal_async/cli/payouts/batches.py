@@ -16,7 +16,7 @@ from rich.text import Text
 from ...client import SmartGlocal
 from ...concurrency import settle_all
 from ...errors import JournalForgot, Misuse
-from ...journal.entries import Batch, Entry, Halt
+from ...journal.entries import Batch, BatchState, Entry, Halt
 from ...journal.journal import in_groups
 from ...journal.limits import left_to_spend
 from ...journal.sqlite import SQLiteReader
@@ -170,7 +170,17 @@ class BatchCounts:
         """Return a row of a table; ``nameless`` is shown if there is no name."""
         numbers = (cell(f"{self.counts[state]:,}") for state in _COLUMNS)
         name = nameless if self.name is None else self.name
-        return [cell(name), cell(_state(self.batch)), *numbers]
+        return [cell(name), cell(self._state), *numbers]
+
+    @property
+    def _state(self) -> str:
+        """The state in words: a running batch is finished if nothing of it is left to pay."""
+        if self.batch is None:
+            return ""
+        is_left = self.open or self.absent or self.counts[PayoutState.UNKNOWN]
+        is_over = self.batch.state is BatchState.RUNNING and not is_left
+        state = "finished" if is_over else self.batch.state.value
+        return state + (f": {self.batch.reason}" if self.batch.reason else "")
 
 
 def table_of_batches(*more: str) -> Table:
@@ -208,12 +218,6 @@ def show_batches(screen: Console, found: list[BatchCounts]) -> None:
     if len(found) > _MAX_BATCHES:
         screen.print(cell(f"{len(found) - _MAX_BATCHES:,} older batches"), soft_wrap=True)
     show(screen, drawn)
-
-
-def _state(batch: Batch | None) -> str:
-    if batch is None:
-        return ""
-    return batch.state.value + (f": {batch.reason}" if batch.reason else "")
 
 
 def rules_text(batch: Batch) -> str:

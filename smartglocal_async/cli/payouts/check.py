@@ -1,5 +1,6 @@
-"""``payouts check``: checks a file of payouts, without credentials and without sending anything."""
+"""``payouts check``: checks a file of payouts, without credentials and without paying anything."""
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any, Final
 from attrs import asdict, evolve
 from rich.console import Console
 
-from ...errors import InvalidRequest
+from ...errors import InvalidRequest, SmartGlocalError
 from ...models.money import Amount, AmountDetails
 from ...payouts.files import PayoutFile
 from ...payouts.files.file_format import (
@@ -31,11 +32,21 @@ from ...payouts.files.template import (
 from ...payouts.preflight import PossibleDuplicate, Preflight, ProblemGroup
 from ...payouts.preflight import check as check_orders
 from ...payouts.stop_rules import StopOn
-from ..errors import ExitCode, named, reader_may_leave, version_in_use
+from ..errors import (
+    CommandFailed,
+    ExitCode,
+    message_of,
+    named,
+    reader_may_leave,
+    variable_of,
+    version_in_use,
+)
 from ..options import amounts
 from ..output import counted, remark, write_json
 from ..tables import cell, console, money, show, table
+from ..wallets import Need, need_facts, needs_of, read_wallets, show_needs
 from .commands import CheckOptions, PayOptions, SubmitOptions, TemplateOptions
+from .journals import client_of
 from .options import FormatOptions
 
 EXPECT: Final = "--expect-total"
@@ -44,6 +55,7 @@ SPEND: Final = "--spend-limit"
 _OUTPUT: Final = "--output"
 _MAX_ALIKE: Final = 10
 """Problems of a kind that are listed row by row."""
+_CREDENTIALS: Final = ("project", "private_key", "server")
 
 
 def check(options: CheckOptions) -> ExitCode:
@@ -51,13 +63,30 @@ def check(options: CheckOptions) -> ExitCode:
     totals = amounts(EXPECT, options.expect_total) or None
     file = file_of(options.file, options.key_prefix, options)
     found = check_orders(file, expect_total=totals, max_problems=options.max_listed)
+    needs = None if options.offline else _needs(found)
     with reader_may_leave():
         if options.as_json:
-            write_json({"read_as": _recognised(file).words, **facts(found)})
+            wallets = None if needs is None else need_facts(needs)
+            write_json({"read_as": _recognised(file).words, **facts(found), "wallets": wallets})
         else:
             show_format(file)
             show_preflight(found)
+            show_needs(needs or [])
     return ExitCode.DONE if found.is_fit else ExitCode.FAILED
+
+
+def _needs(found: Preflight) -> list[Need] | None:
+    """Return what the wallets hold for a file; None without credentials, or if they can't be read.
+
+    The reason is reported then, and the file is checked all the same.
+    """
+    if not found.totals or any(variable_of(one) not in os.environ for one in _CREDENTIALS):
+        return None
+    try:
+        return needs_of(found.totals, read_wallets(client_of(None)) or {})
+    except (SmartGlocalError, CommandFailed, OSError) as error:
+        remark(f"the wallets weren't read: {message_of(error)}")
+        return None
 
 
 def template(options: TemplateOptions) -> None:
@@ -347,7 +376,7 @@ def stop_rules(options: PayOptions | SubmitOptions) -> StopOn:
         first_refusal=options.stop_on_refusal,
         failures_in_a_row=options.stop_after_failures,
         spend=tuple(amounts(SPEND, options.spend_limit).values()),
-        low_balance=options.stop_on_low_balance,
+        low_balance=options.stop_on_low_balance is not False,
     )
 
 

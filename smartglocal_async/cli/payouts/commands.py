@@ -1,6 +1,5 @@
 """The commands of ``payouts``: their options and their help."""
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -20,8 +19,10 @@ from .options import (
     FormatOptions,
     JournalPlace,
     KeyPrefix,
+    Offline,
     OptionalFile,
     OptionalReason,
+    OptionalStopOnLowBalance,
     PayoutKey,
     Reason,
     Results,
@@ -52,8 +53,9 @@ journal = typer.Typer(
 class CheckOptions(FormatOptions):
     """Check a file of payouts before paying it.
 
-    Shows totals, invalid rows and repeated keys. Nothing is sent, and no credentials are needed.
-    Exit code 0 if the file can be paid, 1 if not.
+    Shows totals, invalid rows and repeated keys. No payout is sent, and no credentials are needed.
+    If they are set, one call shows what the wallets hold, unless --offline is used. Exit code 0 if
+    the file can be paid, 1 if not, whatever the wallets hold.
     """
 
     file: File
@@ -62,6 +64,7 @@ class CheckOptions(FormatOptions):
     max_listed: Annotated[
         int, typer.Option(min=1, metavar="N", help="How many problems of a kind to list.")
     ] = 100
+    offline: Offline = False
     as_json: AsJson = False
 
 
@@ -100,6 +103,8 @@ class TemplateOptions:
 class PayOptions(FormatOptions):
     """Check a file, ask, then pay each payout at most once.
 
+    Before it asks, one call reads the wallets: it shows what is left to pay and what they hold. The
+    run stops before a payout that they can't cover, unless --ignore-balance is used.
     After an interruption or a crash, run it again: settled payouts are not paid again. The first
     Ctrl-C finishes the payouts in flight, the second one ends at once. Requires the credentials.
 
@@ -128,7 +133,7 @@ class PayOptions(FormatOptions):
     spend_limit: SpendLimit = None
     stop_on_refusal: StopOnRefusal = False
     stop_after_failures: StopAfterFailures = None
-    stop_on_low_balance: StopOnLowBalance = False
+    stop_on_low_balance: StopOnLowBalance = True
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Build and sign every request, and send none.")
     ] = False
@@ -142,16 +147,18 @@ class PayOptions(FormatOptions):
 class SubmitOptions(FormatOptions):
     """Store a file in a journal, for any number of workers to pay.
 
-    Nothing is sent. Like `pay`, it checks the whole file and asks first. Submitting the file again
-    adds the rows that are missing, and shows the state of the others. A key stays in the batch that
-    had it first; a payout that failed or was cancelled is paid only under a new key. The stop rules
-    apply to all workers together, and pause the batch. Requires the credentials and
+    No payout is sent. Like `pay`, it checks the whole file, reads the wallets (unless --offline is
+    used) and asks first. Submitting the file again adds the rows that are missing, and shows the
+    state of the others. A key stays in the batch that had it first; a payout that failed is paid
+    after `retry`, or under a new key. The stop rules apply to all workers together, and pause the
+    batch. Requires the credentials and
     SMARTGLOCAL_JOURNAL_KEY, which encrypts the requests for the workers.
 
     Exit codes: 0 stored; every row was paid or will be. 1 the file can't be paid, the answer was
     no, or no worker pays some of the rows: they failed or were cancelled before, are in no batch or
     in a cancelled one, or their keys belong to other orders, which are listed; all other rows are
-    stored. 2 invalid arguments. 3 some are unknown.
+    stored. 2 invalid arguments. 3 some are unknown. 4 the provider was not reached, and nothing was
+    stored.
     """
 
     file: File
@@ -164,7 +171,8 @@ class SubmitOptions(FormatOptions):
     spend_limit: SpendLimit = None
     stop_on_refusal: StopOnRefusal = False
     stop_after_failures: StopAfterFailures = None
-    stop_on_low_balance: StopOnLowBalance = False
+    stop_on_low_balance: OptionalStopOnLowBalance = None
+    offline: Offline = False
     allow_repeats: AllowRepeats = False
     yes: Yes = False
     as_json: AsJson = False
@@ -283,8 +291,9 @@ Time = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
-        help="Start or end of the report's period, such as 2026-11-26T00:00+00:00. With both, "
-        "payouts that are missing in the report are listed.",
+        help="Start or end of the report's period: a day such as 2026-11-26, or a time such as "
+        "2026-11-26T18:30+03:00; in UTC without an offset. With both, payouts that are missing in "
+        "the report are listed.",
     ),
 ]
 
@@ -357,8 +366,9 @@ class ReconcileOptions:
 class DecideOptions:
     """Record what a person found out about a payout.
 
-    Be sure whether money moved: the decision can't be changed. Nothing is sent. Requires
-    SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key.
+    Shows the payout, and asks. Be sure whether money moved: the decision can't be changed. Nothing
+    is sent. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key. Exit code 1 if the
+    answer was no.
     """
 
     key: PayoutKey
@@ -370,6 +380,43 @@ class DecideOptions:
     journal: JournalPlace = None
     server: Server = None
     wait: Wait = WAIT_SECONDS
+    yes: Yes = False
+    as_json: AsJson = False
+
+
+@command(payouts, "retry", "payouts.control:retry")
+class RetryOptions:
+    """Take up again what failed for a passing cause.
+
+    Takes the failed payouts of a batch, named by its BATCH or its FILE, whose code is one of
+    insufficient_funds, internal_error, provider_internal_error, provider_issuer_unavailable,
+    activity_count_exceeded, or of --code. Each is taken up again only if its session shows that no
+    money can move in it any more; all others are listed with the reason. Then pay the file again,
+    or let the workers pay the batch: this command pays nothing. Requires the credentials.
+
+    Exit codes: 0 all are taken up. 1 some are not, or the answer was no. 2 invalid arguments. 4 the
+    provider was not reached. 7 payouts are halted.
+    """
+
+    target: Annotated[
+        str, typer.Argument(metavar="BATCH|FILE", help="Batch in the journal, or the paid file.")
+    ]
+    keys: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--key", metavar="KEY", help="Only this payout; several times for several payouts."
+        ),
+    ] = None
+    codes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--code", metavar="CODE", help="Another code whose cause has passed; repeatable."
+        ),
+    ] = None
+    journal: JournalPlace = None
+    server: Server = None
+    wait: Wait = WAIT_SECONDS
+    yes: Yes = False
     as_json: AsJson = False
 
 
@@ -513,11 +560,11 @@ class ForgetOptions:
     """
 
     before: Annotated[
-        datetime,
+        str,
         typer.Option(
-            formats=["%Y-%m-%d"],
-            metavar="DATE",
-            help="The first day whose payouts are kept unchanged, in UTC, such as 2025-11-01.",
+            metavar="TIME",
+            help="Payouts since then are kept unchanged: a day such as 2025-11-01, or a time such "
+            "as 2025-11-01T18:30+03:00; in UTC without an offset.",
         ),
     ]
     journal: JournalPlace = None

@@ -1,24 +1,32 @@
 """What a person decides: about a payout, a batch, a halt, or the data of a journal."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from contextlib import aclosing
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from ...encryption import RequestCipher
+from ...error_codes import PASSING_CAUSES
 from ...errors import InvalidRequest
-from ...journal.entries import Batch, BatchState
+from ...journal.entries import Batch, BatchState, Entry
+from ...journal.journal import PAGE, each
 from ...journal.limits import Limits, left_to_spend
+from ...journal.states import Step
 from ...models.money import Amount
-from ...models.validators import above_zero
-from ...payouts.orders import PayoutOutcome
+from ...models.validators import above_zero, without_card_numbers
+from ...payouts.orders import PayoutOutcome, PayoutState, state_of
 from ...payouts.payouts import Payouts
 from ..errors import ExitCode, reader_may_leave
+from ..options import time_of
 from ..output import counted, printable, remark, write_json, write_line
 from ..signals import run_async, sigterm_interrupts
-from ..tables import cell, console, money
-from .batches import existing_batch
+from ..tables import cell, console, moment, money, show, table
+from ..wallets import needs_of, read_wallets, show_needs
+from .batches import BatchChoice, existing_batch, find_batch, reading, utc
 from .commands import (
     CancelBatchOptions,
     CancelOptions,
@@ -30,28 +38,200 @@ from .commands import (
     QuarantineOptions,
     ResumeBatchOptions,
     ResumeJournalOptions,
+    RetryOptions,
 )
-from .journals import existing, journal_of, keyless, place_of, shared, with_payouts
+from .journals import (
+    client_of,
+    existing,
+    is_address,
+    journal_of,
+    keyless,
+    next_command,
+    opened,
+    payouts_of,
+    place_of,
+    shared,
+    with_payouts,
+)
 from .summary import agreed, needs_terminal, outcome_facts
 
 N = TypeVar("N", int, float)
 T = TypeVar("T")
 _NONE: Final = "none"
 _REASON: Final = "from the command line"
-_DAY: Final = "%Y-%m-%d"
+_MIDNIGHT: Final = time()
+_MAX_CAUSES: Final = 5
+_MAX_LISTED: Final = 100
 
 
-def decide(options: DecideOptions) -> None:
-    """Record whether a payout was paid."""
+def decide(options: DecideOptions) -> ExitCode:
+    """Record whether a payout was paid, after showing it."""
     with sigterm_interrupts():
         is_paid = options.is_paid
         if is_paid is None:
             raise InvalidRequest("--paid", "use --paid or --not-paid")
+        place = place_of(options.journal, None, options.server)
+        existing(place)
+        if not options.yes:
+            needs_terminal()
+            entry = run_async(_found(options, place))
+            if entry is not None and not agreed(_question(entry, is_paid=is_paid)):
+                return ExitCode.FAILED
         outcome = _with_payouts(
             options,
             lambda payouts: payouts.decide(options.key, is_paid=is_paid, reason=options.reason),
         )
         _show_outcome(outcome, as_json=options.as_json)
+    return ExitCode.DONE
+
+
+async def _found(options: DecideOptions, place: str) -> Entry | None:
+    journal = journal_of(place, may_make=False)
+    async with keyless(journal, options.server, options.wait):
+        return await journal.find(options.key)
+
+
+def _question(entry: Entry, *, is_paid: bool) -> str:
+    """Return a text with what is written of a payout, and the decision to confirm."""
+    amount = "an unknown amount"
+    if entry.amount is not None and entry.currency is not None:
+        amount = money(Amount(entry.amount, entry.currency))
+    place = "no batch" if entry.batch is None else f"the batch {entry.batch!r}"
+    session = "no session" if entry.session_id is None else f"the session {entry.session_id}"
+    why = without_card_numbers(entry.reason)
+    state = (
+        f"{state_of(entry.step).value} ({entry.step.name}) since {moment(utc(entry.updated_at))}"
+    )
+    facts = f"{amount}, {place}, {session}, {state}"
+    decision = "paid" if is_paid else "not paid, so that it may be paid again under another key"
+    return (
+        f"{entry.key}: {facts}{'' if why is None else f': {why}'}\n"
+        f"Record for good that it was {decision}?"
+    )
+
+
+def retry(options: RetryOptions) -> ExitCode:
+    """Take up again what failed for a cause that passed."""
+    with sigterm_interrupts():
+        path = Path(options.target)
+        file = path if path.is_file() else None
+        place = place_of(options.journal, file, options.server)
+        existing(place)
+        if not options.yes:
+            needs_terminal()
+        failed = run_async(_failed_of(options, place, file))
+        if not failed.entries:
+            remark(printable(f"the batch {failed.batch!r} has no failed payouts"))
+            return ExitCode.DONE
+        balances = read_wallets(client_of(options.server), may_be_refused=True)
+        if not options.as_json and balances is not None:
+            show_needs(needs_of(failed.sums, balances))
+        if not options.yes and not agreed(f"Retry {failed.words}?"):
+            return ExitCode.FAILED
+        outcomes = run_async(_retried(options, place, failed))
+        with reader_may_leave():
+            return _show_retried(options, place, failed.batch, outcomes)
+
+
+@frozen(kw_only=True)
+class FailedPayouts:
+    """The failed payouts of a batch that are to be retried."""
+
+    batch: str
+    entries: list[Entry]
+
+    @property
+    def sums(self) -> Counter[str]:
+        """Their sums by currency, in minor units."""
+        sums = Counter[str]()
+        for entry in self.entries:
+            sums[entry.currency or ""] += entry.amount or 0
+        return sums
+
+    @property
+    def words(self) -> str:
+        """How many they are, their sums, and why they failed."""
+        sums = " and ".join(money(Amount(units, code)) for code, units in self.sums.items())
+        codes = Counter(entry.code or "no code" for entry in self.entries)
+        causes = ", ".join(f"{count:,} {code}" for code, count in codes.most_common(_MAX_CAUSES))
+        rows = counted(len(self.entries), "failed payout")
+        return f"{rows} of the batch {self.batch!r}, {sums} ({causes})"
+
+
+async def _failed_of(options: RetryOptions, place: str, file: Path | None) -> FailedPayouts:
+    """Return the failed payouts of a batch, or those with the given keys.
+
+    Raises:
+        Misuse: there is no such batch.
+        InvalidRequest: a key isn't that of a failed payout of the batch.
+
+    """
+    async with reading(place, options.server) as book:
+        choice = BatchChoice.of(None if file is not None else options.target, file)
+        name = await choice.name_in(book)
+        assert name is not None  # noqa: S101 - there is a name or a file
+        _ = await find_batch(book, name, place)
+        entries = [
+            entry
+            async for entry in each(
+                lambda after: book.entries(PAGE, after=after, steps=[Step.FAILED], batch=name)
+            )
+        ]
+    keys = set(options.keys or ())
+    if missing := sorted(keys - {entry.key for entry in entries}):
+        words = f"{missing[0]!r} isn't the key of a failed payout of the batch {name!r}"
+        raise InvalidRequest("--key", words)
+    chosen = [entry for entry in entries if not keys or entry.key in keys]
+    return FailedPayouts(batch=name, entries=chosen)
+
+
+async def _retried(options: RetryOptions, place: str, failed: FailedPayouts) -> list[PayoutOutcome]:
+    codes = {*PASSING_CAUSES, *(options.codes or ())}
+    journal = journal_of(place, may_make=False)
+    client = client_of(options.server)
+    async with client, opened(payouts_of(client, journal), options.wait) as payouts:
+        outcomes = payouts.retry_all(
+            batch=failed.batch, keys={entry.key for entry in failed.entries}, codes=codes
+        )
+        async with aclosing(outcomes) as found:
+            return [outcome async for outcome in found]
+
+
+def _show_retried(
+    options: RetryOptions, place: str, batch: str, outcomes: list[PayoutOutcome]
+) -> ExitCode:
+    refused = [one for one in outcomes if one.state is PayoutState.FAILED]
+    count = len(outcomes) - len(refused)
+    code = ExitCode.FAILED if refused else ExitCode.DONE
+    step = None
+    if count:
+        verb, words = ("work", []) if is_address(place) else ("pay", [_file_of(options, batch)])
+        step = next_command(verb, *words, journal=place, server=options.server)
+    if options.as_json:
+        listed = [{"key": one.key, "code": one.code, "why": one.reason} for one in refused]
+        facts = {"batch": batch, "retried": count, "not_retried": listed, "next": step}
+        write_json({**facts, "exit_code": int(code)})
+        return code
+    if refused:
+        shown = table("Not retried")
+        for column in ("Key", "Code", "Why"):
+            shown.add_column(column, overflow="fold")
+        for one in refused[:_MAX_LISTED]:
+            why = without_card_numbers(one.reason) or ""
+            shown.add_row(*map(cell, (one.key, one.code or "", why)))
+        show(console(), shown)
+        if len(refused) > _MAX_LISTED:
+            console().print(cell(f"and {len(refused) - _MAX_LISTED:,} more"), soft_wrap=True)
+    text = f"{batch}: {counted(count, 'payout')} will be paid again, {len(refused):,} will not"
+    write_line(printable(text))
+    if step is not None:
+        write_line(printable(f"next: {step}"))
+    return code
+
+
+def _file_of(options: RetryOptions, batch: str) -> str:
+    """Return the path of a batch's file: as given, else its usual name."""
+    return options.target if Path(options.target).is_file() else batch
 
 
 def cancel(options: CancelOptions) -> None:
@@ -228,18 +408,24 @@ def quarantine(options: QuarantineOptions) -> None:
 def forget(options: ForgetOptions) -> ExitCode:
     """Delete names, reasons and logs of old payouts."""
     with sigterm_interrupts():
-        before = options.before.replace(tzinfo=UTC)
+        before = time_of("--before", options.before)
         if before > datetime.now(UTC):  # noqa: TID251 - the day on which it is run
             raise InvalidRequest("--before", "is in the future; use today or an earlier day")
-        what = f"names, reasons and logs of payouts settled before {before:{_DAY}}"
+        what = f"names, reasons and logs of payouts settled before {_shown_time(before)}"
         if not _confirmed(f"Delete {what}?", yes=options.yes):
             return ExitCode.FAILED
         count = _with_payouts(options, lambda payouts: payouts.forget(before))
         if options.as_json:
-            write_json({"forgotten": count, "before": f"{before:{_DAY}}"})
+            write_json({"forgotten": count, "before": _shown_time(before)})
         else:
             remark(f"deleted {what}: {counted(count, 'payout')}")
     return ExitCode.DONE
+
+
+def _shown_time(given: datetime) -> str:
+    """Return a day, or a time that isn't the beginning of a day in UTC."""
+    utc_time = given.astimezone(UTC)
+    return f"{utc_time:%Y-%m-%d}" if utc_time.time() == _MIDNIGHT else moment(utc_time)
 
 
 def new_key(options: NewKeyOptions) -> None:

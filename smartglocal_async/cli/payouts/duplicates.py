@@ -12,11 +12,14 @@ from ...errors import Misuse
 from ...journal.entries import Batch
 from ...models.money import Amount
 from ...payouts.orders import PayoutState, state_of
-from ...payouts.review import MissingRows
+from ...payouts.preflight import Preflight
+from ...payouts.review import MissingRows, summary_of
 from ..errors import CommandFailed, ExitCode, reader_may_leave
 from ..output import counted, printable, remark
+from ..signals import run_async
 from ..tables import cell, console, moment, money, show, table
-from .batches import FileInJournal, UsedKey, utc
+from ..wallets import Need, needs_of
+from .batches import FileInJournal, UsedKey, reading, utc
 from .check import PREFIX
 from .journals import StoredJournal, shown
 
@@ -82,6 +85,29 @@ def with_left_out(batch: Batch, missing: MissingRows) -> Batch:
     totals = Counter(batch.totals)
     totals.update(missing.closed_totals)
     return evolve(batch, rows=batch.rows + missing.closed, totals=dict(totals))
+
+
+def needs_before(
+    found: Preflight,
+    balances: Mapping[str, int] | None,
+    known: FileInJournal,
+    journal: str,
+    server: str | None,
+) -> list[Need]:
+    """Return what is left to pay of a file, and what the wallets hold.
+
+    Empty if the provider doesn't show the wallets.
+    """
+    if balances is None:
+        return []
+    if not known.started:
+        return needs_of(found.totals, balances)
+
+    async def settled() -> Mapping[tuple[PayoutState, str], int]:
+        async with reading(journal, server) as book:
+            return (await summary_of(book, known.batch)).sums
+
+    return needs_of(found.totals, balances, run_async(settled()))
 
 
 def report_repeats(

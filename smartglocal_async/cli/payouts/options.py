@@ -211,12 +211,14 @@ StopAfterFailures = Annotated[
         help="Stop after N payouts in a row that were not paid.",
     ),
 ]
-StopOnLowBalance = Annotated[
-    bool,
-    typer.Option(
-        "--stop-on-low-balance", help="Stop before a payout that the wallets can't cover."
-    ),
-]
+_low_balance = typer.Option(
+    "--stop-on-low-balance/--ignore-balance",
+    help="Stop before a payout that the wallets can't cover; the default.",
+    show_default=False,
+)
+StopOnLowBalance = Annotated[bool, _low_balance]
+OptionalStopOnLowBalance = Annotated[bool | None, _low_balance]
+Offline = Annotated[bool, typer.Option("--offline", help="Send nothing: don't read the wallets.")]
 AllowRepeats = Annotated[
     bool,
     typer.Option(

@@ -31,6 +31,7 @@ from ..errors import ExitCode, message_of, reader_may_leave
 from ..options import amounts
 from ..output import complain, remark
 from ..signals import run_async, sigterm_interrupts
+from ..wallets import IGNORE, read_wallets, report_needs
 from .batches import (
     FileInJournal,
     find_batch,
@@ -49,7 +50,7 @@ from .check import (
     stop_rules,
 )
 from .commands import PayOptions, SettleOptions
-from .duplicates import is_continued, report_known, report_repeats, with_left_out
+from .duplicates import is_continued, needs_before, report_known, report_repeats, with_left_out
 from .journals import (
     Reachability,
     StoredJournal,
@@ -117,6 +118,9 @@ class Run:
             journal_is_new=self.is_new,
             resume_journal=next_command(
                 "journal resume", journal=self.journal_name, server=self.server
+            ),
+            reconcile=next_command(
+                "reconcile", "REPORT", journal=self.journal_name, server=self.server
             ),
             results=None if self.results is None else str(self.results.path),
             next_step=self.again if self.totals.not_started else self.settle,
@@ -220,7 +224,7 @@ class PayPlan:
         arguments += [f"{EXPECT}={_written(one)}" for one in self.totals.values()]
         arguments += [f"{SPEND}={_written(one)}" for one in self.stop_on.spend]
         arguments += [] if options.rate is None else [f"--rate={options.rate:g}"]
-        arguments += ["--stop-on-low-balance"] if self.stop_on.low_balance else []
+        arguments += [] if self.stop_on.low_balance else [IGNORE]
         return self._command("pay", *arguments)
 
     @property
@@ -275,6 +279,9 @@ def _pay(plan: PayPlan, original: PayoutFile) -> ExitCode:
     if not found.is_fit:
         return ExitCode.FAILED
     check_limits(plan.stop_on.spend, found.totals)
+    # Before the journal is opened, which may create it.
+    stops = plan.stop_on.low_balance
+    balances = read_wallets(client_of(options.server), may_be_refused=not stops)
     known = run_async(
         find_file(
             client,
@@ -292,8 +299,10 @@ def _pay(plan: PayPlan, original: PayoutFile) -> ExitCode:
     report_repeats(
         known, Timing().now(), is_asked=not options.yes, is_allowed=options.allow_repeats
     )
+    needs = needs_before(found, balances, known, plan.journal, options.server)
+    report_needs(needs, stops=stops, as_json=options.as_json)
     if not options.yes and not confirmed(
-        found, known, shown(plan.journal), server_of(options.server)
+        found, known, needs, shown(plan.journal), server_of(options.server)
     ):
         return ExitCode.FAILED
     if original.digest() != digest:

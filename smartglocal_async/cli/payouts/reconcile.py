@@ -1,7 +1,6 @@
 """``payouts reconcile``: compares the provider's daily reports with the journal."""
 
 import os
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +23,7 @@ from ...payouts.reports.provider_report import (
     is_payment_report,
 )
 from ..errors import ExitCode, reader_may_leave
+from ..options import time_of
 from ..output import counted, remark, write_json
 from ..signals import sigterm_interrupts
 from ..tables import cell, console, show, table
@@ -43,8 +43,8 @@ def reconcile(options: ReconcileOptions) -> ExitCode:
             path=options.report,
             columns=_columns(options.amount_column, options.currency_column, options.kind_column),
             delimiter=delimiter,
-            since=_time("--since", options.since),
-            until=_time("--until", options.until),
+            since=None if options.since is None else time_of("--since", options.since),
+            until=None if options.until is None else time_of("--until", options.until),
         )
         journal = place_of(options.journal, None, options.server)
 
@@ -148,18 +148,6 @@ def _columns(amount: str | None, currency: str | None, kind: str | None) -> Repo
         currency=(currency or usual.currency) if is_compared else None,
         kind=usual.kind if kind is None else kind or None,
     )
-
-
-def _time(option: str, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidRequest(option, "expected a time such as 2026-11-26T00:00+00:00") from None
-    if time.tzinfo is None:
-        raise InvalidRequest(option, "has no offset from UTC: add one, such as +00:00")
-    return time
 
 
 def _show(screen: Console, found: Reconciliation, journal: str) -> None:

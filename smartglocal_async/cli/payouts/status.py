@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ...errors import InvalidRequest
-from ...journal.entries import Batch, BatchState
+from ...journal.entries import WORKABLE, Batch, BatchState, Entry
 from ...models.money import Amount
 from ...models.validators import without_card_numbers
 from ...payouts.orders import PayoutState
@@ -37,6 +37,7 @@ from .journals import place_of, shown
 from .watch import Workers, watch, worker_facts
 
 _MAX_CASES: Final = 100
+_MAX_OPEN: Final = 20
 _EVERY_SECONDS: Final = 2.0
 
 
@@ -55,6 +56,8 @@ class JournalStatus:
     """None: a journal in a file has no workers."""
     cases: list[NeedsReview] = field(factory=list[NeedsReview])
     case_count: int = 0
+    open: tuple[Entry, ...] = ()
+    """The first open payouts, which calls still work on."""
 
     @property
     def absent(self) -> int:
@@ -96,6 +99,7 @@ async def _read(journal: str, server: str | None, choice: BatchChoice) -> Journa
         batches = await batches_of(book) if name is None else None
         summary = await summary_of(book, name)
         workers = await Workers.over(book)
+        unsettled = await book.entries(_MAX_OPEN, steps=WORKABLE, batch=name)
         async for case in needing_review(book, name, Timing().now()):
             count += 1
             if len(cases) < _MAX_CASES:
@@ -109,6 +113,7 @@ async def _read(journal: str, server: str | None, choice: BatchChoice) -> Journa
         workers=workers,
         cases=cases,
         case_count=count,
+        open=unsettled,
     )
 
 
@@ -131,7 +136,31 @@ def _show(screen: Console, found: JournalStatus) -> None:
         screen.print(cell(found.workers), soft_wrap=True)
     if found.summary.halt is not None:
         screen.print(cell(halt_text(found.summary.halt), "bold red"), soft_wrap=True)
+    _show_open(screen, found)
     _show_cases(screen, found)
+
+
+def _show_open(screen: Console, found: JournalStatus) -> None:
+    """List the first open payouts, with the step and what is written of their last calls."""
+    listed = table("Open payouts")
+    for column in ("Key", "Session", "Step", "Since", "Why"):
+        listed.add_column(column, overflow="fold")
+    for entry in found.open:
+        since, why = moment(utc(entry.updated_at)), _why(entry)
+        listed.add_row(*map(cell, (entry.key, entry.session_id or "", entry.step.name, since, why)))
+    if listed.row_count:
+        show(screen, listed)
+        more = found.summary.counts.get(PayoutState.OPEN, 0) - listed.row_count
+        if more > 0:
+            screen.print(cell(f"and {more:,} more"), soft_wrap=True)
+
+
+def _why(entry: Entry) -> str:
+    """Return what is written of the last calls of an open payout."""
+    words = ": ".join(part for part in (entry.code, entry.reason) if part)
+    if words:
+        return without_card_numbers(words) or ""
+    return "not started" if not (entry.attempts or entry.session_id) else "not settled yet"
 
 
 def _show_batch(shown_table: Table, found: JournalStatus, batch: Batch) -> None:
@@ -201,6 +230,16 @@ def _facts(found: JournalStatus) -> dict[str, Any]:
         "halt": halt and {"kind": halt.kind.value, "reason": halt.reason, "until": halt.until},
         "cases": [_case(case) for case in found.cases],
         "case_count": found.case_count,
+        "open_payouts": [
+            {
+                "key": entry.key,
+                "session_id": entry.session_id,
+                "step": entry.step.name,
+                "since": utc(entry.updated_at).isoformat(),
+                "reason": _why(entry),
+            }
+            for entry in found.open
+        ],
         "exit_code": int(found.code),
     }
 

@@ -23,6 +23,7 @@ from ..options import amounts
 from ..output import counted, write_json
 from ..signals import run_async, sigterm_interrupts
 from ..tables import cell, console, money, show, table
+from ..wallets import read_wallets, report_needs
 from .batches import (
     FileInJournal,
     code_of_counts,
@@ -40,7 +41,7 @@ from .check import (
     stop_rules,
 )
 from .commands import SubmitOptions
-from .duplicates import is_continued, report_known, report_repeats, with_left_out
+from .duplicates import is_continued, needs_before, report_known, report_repeats, with_left_out
 from .journals import (
     check_extra,
     check_journal_key,
@@ -247,7 +248,17 @@ class SubmitPlan:
     """The file, or the copy of it that is checked and stored."""
     journal: str
     batch: str
-    stop_on: StopOn | None
+    stop_on: StopOn
+
+    def rules_for(self, known: Batch | None) -> StopOn | None:
+        """Return the stop rules to store; None keeps those of an existing batch, or its lack.
+
+        An existing batch keeps its rules unless an option sets them.
+        """
+        options, given = self.options, self.stop_on
+        is_set = options.stop_on_low_balance is not None or given != StopOn(low_balance=True)
+        has_none = given == StopOn() and (known is None or known.rules is None)
+        return given if (is_set or known is None) and not has_none else None
 
     @property
     def work(self) -> str:
@@ -280,7 +291,7 @@ def submit(options: SubmitOptions) -> ExitCode:
             file=file_of(options.file, options.key_prefix, options),
             journal=options.journal or "",
             batch=batch_of(options.batch, options.file),
-            stop_on=None if stop_on == StopOn() else stop_on,
+            stop_on=stop_on,
         )
         if not options.yes:
             needs_terminal()
@@ -301,12 +312,14 @@ def _checked_and_submitted(
 ) -> SubmittedFile | None:
     """Store a file after the checks and the question; return None if it isn't stored."""
     options = plan.options
-    client, digest = client_of(options.server), plan.file.digest()
+    client, digest, stops = client_of(options.server), plan.file.digest(), plan.stop_on.low_balance
     found = checked(plan.file, totals, as_json=options.as_json)
     if not found.is_fit:
         return None
-    if plan.stop_on is not None:
-        check_limits(plan.stop_on.spend, found.totals)
+    check_limits(plan.stop_on.spend, found.totals)
+    balances = None
+    if not options.offline:
+        balances = read_wallets(client_of(options.server), may_be_refused=not stops)
     known = run_async(
         find_file(
             client, plan.file, plan.journal, options.batch, digest, mode=Mode(options.confirm)
@@ -319,8 +332,10 @@ def _checked_and_submitted(
     report_repeats(
         known, Timing().now(), is_asked=not options.yes, is_allowed=options.allow_repeats
     )
+    needs = needs_before(found, balances, known, plan.journal, options.server)
+    report_needs(needs, stops=stops, as_json=options.as_json)
     if not options.yes and not submit_confirmed(
-        found, known, shown(plan.journal), server_of(options.server)
+        found, known, needs, shown(plan.journal), server_of(options.server)
     ):
         return None
     if original.digest() != digest:
@@ -343,7 +358,7 @@ async def _submitted(
                 f"{PAID_AGAIN}, as another --batch NAME"
             )
         done = await payouts.submit(
-            plan.file, plan.batch, digest=bytes.fromhex(digest), stop_on=plan.stop_on
+            plan.file, plan.batch, digest=bytes.fromhex(digest), stop_on=plan.rules_for(batch)
         )
         if known.missing.closed:
             written = await journal.put_batch(with_left_out(done.batch, known.missing))

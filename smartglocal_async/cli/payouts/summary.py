@@ -29,6 +29,7 @@ from ...payouts.preflight import Preflight
 from ..errors import CommandFailed, ExitCode, code_of, facts_of, message_of
 from ..output import complain, counted, is_lively, printable, remark, write_json
 from ..tables import cell, console, money, show, table
+from ..wallets import Need
 from .batches import FileInJournal
 
 _MOST_LISTED: Final = 100
@@ -126,6 +127,8 @@ class RunEnd:
     """Whether the journal had no payouts before this run."""
     resume_journal: str = "smartglocal payouts journal resume"
     """The command that ends a halt."""
+    reconcile: str = "smartglocal payouts reconcile REPORT"
+    """The command that compares the provider's report."""
     results: str | None
     next_step: str
     """The command that continues."""
@@ -151,7 +154,7 @@ class RunEnd:
     def next(self) -> str | None:
         """The command that continues, if there is something to do."""
         if isinstance(self.error, PayoutsHalted):
-            return f"check the cause, then: {self.resume_journal}"
+            return f"check the cause, such as with: {self.reconcile}; then: {self.resume_journal}"
         return self.next_step if self.totals.is_open or self.error is not None else None
 
     def as_dict(self) -> dict[str, Any]:
@@ -337,7 +340,14 @@ def progress_bar(totals: RunTotals) -> Generator[Callable[[], None]]:
         console=console(beside=True),
     ) as progress:
         task = progress.add_task("settled", total=totals.asked, counts="")
-        yield lambda: progress.update(task, advance=1, counts=_counts(totals))
+
+        def advance() -> None:
+            # What was settled before takes no time, and would make the rate and the ETA too good.
+            asked = None if totals.asked is None else totals.asked - totals.replayed
+            paid = totals.settled - totals.replayed
+            progress.update(task, total=asked, completed=paid, counts=_counts(totals))
+
+        yield advance
 
 
 def _counts(totals: RunTotals) -> str:
@@ -360,32 +370,52 @@ def needs_terminal() -> None:
         raise InvalidRequest("--yes", "required without a terminal to ask in; nothing was done")
 
 
-def confirmed(found: Preflight, known: FileInJournal, journal: str, server: str) -> bool:
+def confirmed(
+    found: Preflight, known: FileInJournal, needs: list[Need], journal: str, server: str
+) -> bool:
     """Ask on standard error whether to pay; only "yes" is a yes."""
     place = f"{'the new journal' if known.is_new else 'journal'} {journal}"
-    return agreed(f"Pay {_what(found, known, 'started')}, at {server}; {place}?")
+    return agreed(f"Pay {_what(found, known, needs, 'started')}, at {server}; {place}?")
 
 
-def submit_confirmed(found: Preflight, known: FileInJournal, journal: str, server: str) -> bool:
+def submit_confirmed(
+    found: Preflight, known: FileInJournal, needs: list[Need], journal: str, server: str
+) -> bool:
     """Ask on standard error whether to submit; only "yes" is a yes."""
-    what = _what(found, known, "submitted")
+    what = _what(found, known, needs, "submitted")
     return agreed(f"Submit {what}, to the workers of {journal}, which pay at {server}?")
 
 
-def _what(found: Preflight, known: FileInJournal, done: str) -> str:
+def _what(found: Preflight, known: FileInJournal, needs: list[Need], done: str) -> str:
     parts = [f"{known.started:,} of them {done} before"] if known.started else []
     if elsewhere := sum(known.elsewhere.values()):
         parts.append(f"{elsewhere:,} of them in other batches, and not paid again")
     before = f" ({', '.join(parts)})" if parts else ""
-    sums = " and ".join(money(Amount(units, code)) for code, units in found.totals.items())
-    return f"{counted(found.count, 'payout')}{before}, {sums}"
+    rows = f"{counted(found.count, 'payout')}{before}"
+    if any(one.paid or one.unpaid for one in needs):
+        left = [Amount(one.left, one.currency) for one in needs if one.left]
+        return f"what is left of {rows}, {_sum_words(left) or 'nothing'}"
+    return f"{rows}, {_sum_words(Amount(units, code) for code, units in found.totals.items())}"
+
+
+def _sum_words(sums: Iterable[Amount]) -> str:
+    return " and ".join(map(money, sums))
 
 
 def agreed(question: str) -> bool:
-    """Ask on standard error; only "yes" is a yes."""
+    """Ask on standard error; only "yes" is a yes.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed.
+
+    """
     try:
-        says_yes = typer.confirm(printable(question), default=False, err=True)
-    except typer.Abort:
+        says_yes = typer.confirm(
+            "\n".join(map(printable, question.splitlines())), default=False, err=True
+        )
+    except typer.Abort as abort:
+        if isinstance(abort.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
         says_yes = False
     if not says_yes:
         remark("not confirmed; nothing was done")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from terminal import open_terminal
-from till import DECLINED, HEADER, STUCK, Till, rows
+from till import DECLINED, HEADER, STUCK, Till, rows, session_calls
 
 import smartglocal_async as sg
 from smartglocal_async import emulator
@@ -221,7 +221,7 @@ def test_a_folder_that_others_may_read_is_closed_to_them(till):
         ("report", "p.csv"),
         ("settle", "p.csv"),
         ("reconcile", "p.csv"),
-        ("decide", "k0", "--paid", "--reason", "x"),
+        ("decide", "k0", "--paid", "--reason", "x", "--yes"),
         ("cancel", "k0", "--reason", "x"),
         ("batch", "pause", "p.csv"),
         ("batch", "cancel", "p.csv", "--yes"),
@@ -256,13 +256,13 @@ def test_a_journal_of_the_earlier_default_is_named(till, words):
     provider = till.opens()
     till.has(rows(2))
     till("pay", "p.csv", "--yes", "--journal", "p.csv.journal")
-    requests = provider.report().requests
+    requests = session_calls(provider)
     result = till(words[0], "p.csv", *words[1:], exits=2)
     assert "--journal: p.csv.journal is a journal beside the file" in result.stderr
     assert "continue with --journal p.csv.journal" in result.stderr
     assert not till.state.exists()
     till(words[0], "p.csv", *words[1:], "--journal", "p.csv.journal")
-    assert provider.report().requests == requests
+    assert session_calls(provider) == requests
 
 
 # --- What it remembers -------------------------------------------------------------------------
@@ -274,11 +274,11 @@ def test_a_copy_of_a_file_is_paid_once(till, name):
     provider = till.opens()
     till.has(rows(3), "sal.csv")
     till("pay", "sal.csv", "--yes")
-    requests = provider.report().requests
+    requests = session_calls(provider)
     (till.folder / "folder").mkdir()
     till.has(rows(3), name)
     result = till("pay", name, "--yes")
-    assert provider.report().requests == requests
+    assert session_calls(provider) == requests
     assert "all payouts were settled before; nothing was sent" in result.stdout
     is_renamed = not name.endswith("/sal.csv")
     words = f"{name} has the content of the batch 'sal.csv', and continues it"
@@ -306,7 +306,7 @@ def test_row_numbers_of_another_month_are_refused(till):
     till.has(JANUARY, "jan.csv")
     till.has(FEBRUARY, "feb.csv")
     till("pay", "jan.csv", "--yes")
-    requests = provider.report().requests
+    requests = session_calls(provider)
     result = till("pay", "feb.csv", "--yes", exits=2)
     told = " ".join(result.stderr.split())
     assert "feb.csv: 2 rows with a key that the journal" in told
@@ -314,7 +314,7 @@ def test_row_numbers_of_another_month_are_refused(till):
     assert "--key-prefix TEXT, such as --key-prefix feb-" in told
     shown = " ".join(result.stdout.split())
     assert "2 row-1 jan.csv 10.00 EUR succeeded" in shown
-    assert provider.report().requests == requests
+    assert session_calls(provider) == requests
     said = till.json("pay", "feb.csv", "--yes", "--key-prefix", "feb-")
     assert (said["succeeded"], said["replayed"]) == (2, 0)
     assert said["sums"] == {"eur": {"succeeded": 4_100}}
@@ -360,11 +360,11 @@ def test_a_prefix_belongs_to_the_batch(till, first, second, words):
     provider = till.opens()
     till.has(JANUARY, "jan.csv")
     till("pay", "jan.csv", "--yes", *first)
-    requests = provider.report().requests
+    requests = session_calls(provider)
     result = till("pay", "jan.csv", "--yes", *second, exits=2)
     assert words in result.stderr
     assert till.json("pay", "jan.csv", "--yes", *first)["replayed"] == 2
-    assert provider.report().requests == requests
+    assert session_calls(provider) == requests
     till("settle", "jan.csv", *first)
 
 
@@ -424,7 +424,7 @@ def test_a_journal_that_lacks_what_the_results_show(till, results):
     till(*words, "--spend-limit", "205usd", exits=6)
     older = till.journal.read_bytes()
     till(*words)
-    requests = provider.report().requests
+    requests = session_calls(provider)
     till.journal.write_bytes(older)
     till.journal.with_name(f"{till.journal.name}.lock").unlink()
     result = till(*words, exits=7)
@@ -433,7 +433,7 @@ def test_a_journal_that_lacks_what_the_results_show(till, results):
     till.journal.unlink()
     result = till(*words, exits=7)
     assert f"{results} shows 4 payouts as paid" in result.stderr
-    assert provider.report().requests == requests
+    assert session_calls(provider) == requests
 
 
 # --- A halt that comes up during the run -------------------------------------------------------
@@ -470,7 +470,7 @@ def at_work(till: Till, provider: emulator.Provider) -> subprocess.Popen[str]:
     """Start a payment that stays in progress, and holds the journal until it is interrupted."""
     till.has(rows(1, k0=STUCK), "one.csv")
     first = till.child("pay", "one.csv", "--yes", "--deadline", "500")
-    while provider.report().requests < 3:
+    while session_calls(provider) < 3:
         assert first.poll() is None
         time.sleep(0.01)
     return first
@@ -499,7 +499,7 @@ def test_a_wait_that_is_interrupted(till):
     """Nothing was sent, and it says so."""
     provider = till.opens()
     first = at_work(till, provider)
-    second = till.child("decide", "k0", "--paid", "--reason", "x")
+    second = till.child("decide", "k0", "--paid", "--reason", "x", "--yes")
     assert second.stderr is not None
     assert second.stderr.readline().startswith("waiting for process")
     second.send_signal(signal.SIGINT)
@@ -555,7 +555,7 @@ def test_exported_again_under_new_keys(till, seconds, ago):
     till("pay", "nov.csv", "--yes")
     aged(till, seconds)
     till.has(rows(12).replace("\nk", "\nn"), "again.csv")
-    requests = provider.report().requests
+    requests = session_calls(provider)
     told = till.json("pay", "again.csv", "--yes", exits=2)["error"]
     words = (
         f"12 of 12 rows have the payee and the sum of payouts in the batch 'nov.csv', paid {ago}"
@@ -565,7 +565,7 @@ def test_exported_again_under_new_keys(till, seconds, ago):
     )
     assert (told["type"], told["rows"]) == ("Repeats", 12)
     assert [(one["batch"], one["rows"]) for one in told["repeats"]] == [("nov.csv", 12)]
-    assert provider.report().requests == requests
+    assert session_calls(provider) == requests
     ours, theirs = open_terminal()
     child = till.child("pay", "again.csv", stdin=theirs)
     os.write(ours, b"n\n")

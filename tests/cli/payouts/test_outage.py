@@ -110,7 +110,10 @@ def test_a_worker_whose_provider_is_gone(till, schema, monkeypatch, run_provider
         port = taken.getsockname()[1]
     monkeypatch.setenv("SMARTGLOCAL_SERVER", f"http://127.0.0.1:{port}")
     at = f"{DSN}?schema={schema}"
-    till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
+    file = str(till.has(rows(3)))
+    refused = till("submit", file, "--journal", at, "--yes", exits=4).stderr
+    assert refused.startswith("smartglocal: the provider can't be reached, so nothing was sent")
+    till("submit", file, "--journal", at, "--yes", "--offline", "--ignore-balance")
     worker = till.child("work", "--journal", at, "--json")
     assert worker.stdout is not None
     assert json.loads(worker.stdout.readline())["event"] == "started"
@@ -138,7 +141,9 @@ def test_a_worker_whose_provider_fails_each_call(till, schema, monkeypatch):
     till.opens(faults=FaultScript((Fault(FaultKind.SERVER_ERROR, rate=1.0),)))
     monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", sg.RequestCipher.new_key())
     at = f"{DSN}?schema={schema}"
-    till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
+    till(
+        "submit", str(till.has(rows(3))), "--journal", at, "--yes", "--offline", "--ignore-balance"
+    )
     worker = till.child("work", "--journal", at)
     assert worker.stderr is not None
     said = worker.stderr.readline()

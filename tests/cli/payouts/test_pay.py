@@ -13,7 +13,7 @@ from attrs import evolve
 from places import ROOT
 from postgres_schemas import DSN, execute, needs_postgres
 from terminal import open_terminal
-from till import DECLINED, HEADER, STUCK, rows
+from till import DECLINED, HEADER, STUCK, rows, session_calls
 
 import smartglocal_async as sg
 from smartglocal_async import emulator
@@ -140,7 +140,7 @@ def test_no_space_for_the_copy(till, monkeypatch):
     till.has(rows(2))
     monkeypatch.setattr(tempfile, "tempdir", str(till.folder / "missing"))
     assert "missing" in till("pay", "p.csv", "--yes", exits=2).stderr
-    assert provider.report().requests == 0
+    assert session_calls(provider) == 0
 
 
 def test_the_same_file_twice(till):
@@ -148,9 +148,9 @@ def test_the_same_file_twice(till):
     provider = till.opens()
     till.has(rows(3))
     till("pay", "p.csv", "--yes")
-    requests = provider.report().requests
+    requests = session_calls(provider)
     result = till("pay", "p.csv", "--yes")
-    assert provider.report().requests == requests
+    assert session_calls(provider) == requests
     assert "all payouts were settled before; nothing was sent" in result.stdout
     assert till.json("pay", "p.csv", "--yes")["replayed"] == 3
 
@@ -188,7 +188,7 @@ def test_a_bad_row_and_nothing_is_paid(till):
     said = till.json("pay", "p.csv", "--yes", exits=1)
     assert (said["is_fit"], said["problems"][0]["line"]) == (False, 4)
     assert said["exit_code"] == 1
-    assert provider.report().requests == 0
+    assert session_calls(provider) == 0
     assert sorted(path.name for path in till.folder.iterdir()) == ["p.csv", "shop.pem"]
 
 
@@ -198,7 +198,7 @@ def test_totals_are_demanded(till):
     till.has(rows(2))
     result = till("pay", "p.csv", "--yes", "--expect-total", "200usd", exits=1)
     assert "the total in USD is off by 1.00 USD" in result.stdout
-    assert provider.report().requests == 0
+    assert session_calls(provider) == 0
     till("pay", "p.csv", "--yes", "--expect-total", "201usd")
 
 
@@ -274,7 +274,7 @@ def test_what_was_started_cannot_change(till, at, text, words):
     provider = till.opens()
     till.has(rows(4))
     till("pay", "p.csv", "--yes", *at)
-    requests = provider.report().requests
+    requests = session_calls(provider)
     till.has(text)
     for verb in ("pay", "settle"):
         result = till(verb, "p.csv", *(["--yes"] if verb == "pay" else []), *at, exits=2)
@@ -282,7 +282,7 @@ def test_what_was_started_cannot_change(till, at, text, words):
         assert words in result.stderr
         advice = "Restore the row: its key" if "differs in" in words else "or pay the file as"
         assert advice in result.stderr
-    assert provider.report().requests == requests
+    assert session_calls(provider) == requests
 
 
 ENLARGED: Final = rows(9, k2=DECLINED).splitlines(keepends=True)
@@ -311,14 +311,14 @@ def test_rows_are_added_and_sorted_anew(till, at, text):
     status = till.json("status", "p.csv", *at, exits=1)
     assert (status["rows"], status["absent"]) == (9, 0)
     assert status["counts"] == {"succeeded": 8, "failed": 1}
-    requests = provider.report().requests
+    requests = session_calls(provider)
     same = till.json("pay", "p.csv", "--yes", *at, exits=1)
     assert (same["replayed"], same["asked"]) == (9, 9)
     till.has(rows(5, k2=DECLINED))  # The shorter file that it was before.
     assert (
         "4 payouts of the batch are missing" in till("pay", "p.csv", *at, "--yes", exits=2).stderr
     )
-    assert provider.report().requests == requests
+    assert session_calls(provider) == requests
 
 
 def test_a_row_that_failed_is_paid_as_another(till, at):
@@ -358,11 +358,11 @@ def test_the_same_bytes_read_otherwise(till, at):
     till.has(text)
     net = ("--map", "net=amount", "--ignore-column", "gross")
     till("pay", "p.csv", "--yes", *net, *at)
-    requests = provider.report().requests
+    requests = session_calls(provider)
     gross = ("--map", "gross=amount", "--ignore-column", "net")
     refused = till("pay", "p.csv", "--yes", *gross, *at, exits=2)
     assert "line 2 (key 'k0') differs in amount_details.amount and 2 other rows" in refused.stderr
-    assert provider.report().requests == requests
+    assert session_calls(provider) == requests
     assert till.json("pay", "p.csv", "--yes", *net, "--encoding", "utf-8", *at)["replayed"] == 3
 
 
@@ -371,7 +371,7 @@ def test_a_batch_that_another_process_changed(till, monkeypatch):
     provider = till.opens()
     till.has(rows(2))
     till("pay", "p.csv", "--yes")
-    requests = provider.report().requests
+    requests = session_calls(provider)
     till.has(rows(3))
 
     def meanwhile(*_: object) -> bool:
@@ -383,7 +383,7 @@ def test_a_batch_that_another_process_changed(till, monkeypatch):
     monkeypatch.setattr("smartglocal_async.cli.payouts.pay.needs_terminal", lambda: None)
     refused = till("pay", "p.csv", exits=2)
     assert "another process changed the batch 'p.csv' meanwhile; nothing was sent" in refused.stderr
-    assert provider.report().requests == requests
+    assert session_calls(provider) == requests
 
 
 def test_a_changed_copy_with_new_rows(till):
@@ -432,7 +432,7 @@ def test_what_goes_on_is_guarded_as_before(till):
     """The next command has the limit, the sum and the pace that this one was given."""
     till.opens()
     till.has(rows(3))
-    guards = "--expect-total=303usd --spend-limit=205.5usd --rate=90 --stop-on-low-balance"
+    guards = "--expect-total=303usd --spend-limit=205.5usd --rate=90 --ignore-balance"
     said = till.json("pay", "p.csv", "--yes", *guards.split(), "--stop-on-refusal", exits=6)
     assert "more than 205.50 USD would be spent" in said["stopped"]
     kept = guards.replace("303", "303.00").replace("205.5", "205.50")
@@ -533,24 +533,38 @@ def test_a_project_that_confirms_by_itself(till):
 
 
 def test_nobody_is_reached(till):
-    """4: nothing was sent; it doesn't try every row in vain."""
+    """4: one line says so before the question; there is no journal, and nothing was sent."""
     till.opens()
     till.has(rows(200))
-    words = ("pay", "p.csv", "--yes", "--server", "http://127.0.0.1:9", "--deadline", "2")
-    said = till.json(*words, "--concurrency", "4", exits=4)
-    assert said["stopped"] == "the provider can't be reached"
-    assert said["not_begun"] > 150
-    assert till.provider.report().requests == 0
+    for words in (("pay", "p.csv"), ("pay", "p.csv", "--ignore-balance")):
+        result = till(*words, "--yes", "--server", "http://127.0.0.1:9", exits=4)
+        assert result.stderr.startswith(
+            "smartglocal: the provider can't be reached, so nothing was"
+        )
+        assert "Connect call failed" in result.stderr
+        assert result.stderr.count("\n") == 1
+    assert not till.state.exists()
+    assert not (till.folder / "p.csv.results.csv").exists()
+
+
+def test_provider_that_goes_away(till):
+    """4: it doesn't try every row in vain, and shows why the first of them is open."""
+    fault = Fault(FaultKind.SERVER_ERROR, operation="session/create", rate=1.0)
+    till.opens(faults=FaultScript((fault,)))
+    till.has(rows(3))
+    said = till.json("pay", "p.csv", "--yes", "--deadline", "1", "--concurrency", "1", exits=3)
+    assert said["open"] >= 1
+    assert all("session/create" in one["reason"] for one in said["not_paid"])
 
 
 def test_refused_credentials(till):
-    """The output shows it in a line, with what is left; nothing is sent."""
+    """The output shows it in a line; nothing is sent."""
     till.opens()
     till.has(rows(3))
     till.monkeypatch.setenv("SMARTGLOCAL_PROJECT", "another")
     result = till("pay", "p.csv", "--yes", exits=1)
-    assert "smartglocal: session/create: refused" in result.stderr
-    assert "not started 3" in plain(result.stdout)
+    assert "smartglocal: wallet/balance: refused" in result.stderr
+    assert not till.state.exists()
 
 
 def test_a_dry_run_sends_nothing(till):
@@ -560,7 +574,7 @@ def test_a_dry_run_sends_nothing(till):
     result = till("pay", "p.csv", "--dry-run")
     assert "5 payouts: 10 requests built and signed, none sent" in result.stdout
     assert till.json("pay", "p.csv", "--dry-run")["signed"] == 10
-    assert provider.report().requests == 0
+    assert session_calls(provider) == 0
     assert sorted(path.name for path in till.folder.iterdir()) == ["p.csv", "shop.pem"]
     till.has(f"{rows(1)}k9,x,usd,hash,Jane Roe\n")
     till("pay", "p.csv", "--dry-run", exits=1)
@@ -599,7 +613,7 @@ def test_a_limit_that_would_limit_nothing(till):
     till.has(rows(2))
     refused = till("pay", "p.csv", "--yes", "--spend-limit", "1eur", exits=2).stderr
     assert "--spend-limit: is in EUR, but the file pays nothing in EUR" in refused
-    assert provider.report().requests == 0
+    assert session_calls(provider) == 0
 
 
 def test_missing_credentials_come_first(till):
@@ -617,7 +631,7 @@ def test_results_that_are_something_else(till):
     result = till("pay", "p.csv", "--yes", "--results", "r.csv", exits=2)
     assert "holds something else than results" in result.stderr
     assert (till.folder / "r.csv").read_text(encoding="utf-8") == "mine\n"
-    assert provider.report().requests == 0
+    assert session_calls(provider) == 0
 
 
 def test_a_journal_that_is_in_use(till):
@@ -625,7 +639,7 @@ def test_a_journal_that_is_in_use(till):
     till.opens()
     till.has(rows(2))
     till("pay", "p.csv", "--yes", "--journal", "j")
-    till.monkeypatch.setenv("SMARTGLOCAL_PROJECT", "another")
+    till.monkeypatch.setenv("SMARTGLOCAL_SUBMERCHANT", "another")
     result = till("pay", "p.csv", "--yes", "--journal", "j", exits=2)
     assert "j belongs to" in result.stderr
 
@@ -636,10 +650,10 @@ def test_a_second_journal_of_the_same_payouts(till):
     till.has(rows(2))
     till("pay", "p.csv", "--yes", "--journal", "j")
     words = ("pay", "p.csv", "--yes", "--journal", "k", "--concurrency", "1")
-    requests = provider.report().requests
+    requests = session_calls(provider)
     result = till(*words, exits=7)
     assert "p.csv.results.csv shows 2 payouts as paid that the journal k doesn't" in result.stderr
-    assert provider.report().requests == requests
+    assert session_calls(provider) == requests
     result = till(*words, "--results", "r.csv", exits=7)
     assert "the payout 'k0' is recorded as CREATING in no session" in result.stderr
     assert "the session is that of the same key in another journal" in result.stderr
@@ -655,7 +669,7 @@ def test_the_password_of_a_database_is_not_told(till):
         result = till(*words, "--journal", address, exits=2)
         assert result.stderr
         assert "hunter2" not in result.output
-    assert provider.report().requests == 0
+    assert session_calls(provider) == 0
 
 
 @pytest.mark.parametrize(
@@ -691,9 +705,9 @@ def test_two_projects_in_one_database(till, schema):
     till.monkeypatch.setenv("SMARTGLOCAL_PROJECT", "another")
     assert "belongs to" in till("status", "--journal", mine, exits=2).stderr
     try:
-        # That project isn't known.
-        till("pay", "p.csv", "--yes", "--journal", other, "--results", "r.csv", exits=1)
-        assert till.json("status", "--journal", other, exits=3)["counts"]["succeeded"] == 0
+        till.opens(project="another")
+        till("pay", "p.csv", "--yes", "--journal", other, "--results", "r.csv")
+        assert till.json("status", "--journal", other)["counts"]["succeeded"] == 2
     finally:
         asyncio.run(execute("DROP SCHEMA IF EXISTS {schema}_b CASCADE", schema=schema))
 
@@ -727,7 +741,7 @@ def test_the_batch_is_written_first(till):
     """With the file's digest, rows and totals."""
     till.opens()
     path = till.has(rows(3))
-    till("pay", "p.csv", "--yes", "--server", "http://127.0.0.1:9", "--deadline", "0.1", exits=4)
+    till("pay", "p.csv", "--yes", "--spend-limit", "1usd", exits=6)
     with sqlite3.connect(till.journal) as database:
         found = database.execute("SELECT name, digest, rows, totals FROM batch").fetchone()
     database.close()

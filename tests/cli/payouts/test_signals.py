@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 from terminal import open_terminal
-from till import DECLINED, HEADER, rows
+from till import DECLINED, HEADER, rows, session_calls
 
 from smartglocal_async.emulator import Fault, FaultKind, FaultScript
 
@@ -80,7 +80,7 @@ def test_interrupted_twice(till):
     provider = till.opens(faults=FaultScript((hang,)))
     till.has(rows(2))
     child = till.child(*ONE_BY_ONE)
-    until(lambda: provider.report().requests >= 2)
+    until(lambda: session_calls(provider) >= 2)
     child.send_signal(signal.SIGINT)
     assert child.stderr is not None
     assert "is new: it has no earlier payouts" in child.stderr.readline()
@@ -100,7 +100,7 @@ def test_interrupted_twice_in_the_background(till):
     provider = till.opens(faults=FaultScript((hang,)))
     till.has(rows(2))
     child = till.child(*ONE_BY_ONE, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
-    until(lambda: provider.report().requests >= 2)
+    until(lambda: session_calls(provider) >= 2)
     child.send_signal(signal.SIGINT)
     assert child.stderr is not None
     assert "is new: it has no earlier payouts" in child.stderr.readline()

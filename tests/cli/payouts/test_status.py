@@ -3,11 +3,13 @@
 import asyncio
 import json
 import os
+import signal
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import pytest
 from terminal import open_terminal
-from till import DECLINED, STUCK, rows
+from till import DECLINED, STUCK, rows, session_calls
 
 import smartglocal_async as sg
 from smartglocal_async.emulator import Fault, FaultKind, FaultScript
@@ -15,6 +17,11 @@ from smartglocal_async.emulator import Fault, FaultKind, FaultScript
 pytestmark = pytest.mark.slow
 
 REPORT = "operationId,paymentSessionId,paymentSessionMerchantMetadata,typeOfPayment\n"
+
+AFTER_A_HALT: Final = (
+    "check the cause, such as with: smartglocal payouts reconcile REPORT; then: "
+    "smartglocal payouts journal resume"
+)
 
 
 def unknown(till, count: int = 1) -> list[str]:
@@ -50,7 +57,7 @@ def test_a_journal_belongs_to_its_server(till):
     other = till.opens()
     assert "belongs to" in till("settle", "p.csv", "--journal", journal, exits=2).stderr
     assert "there is no journal" in till("settle", "p.csv", exits=2).stderr
-    assert other.report().requests == 0
+    assert session_calls(other) == 0
 
 
 def test_open_ones_settle(till):
@@ -75,7 +82,7 @@ def test_a_halt_is_named_first(till):
     result = till("settle", exits=7)
     assert result.output.startswith("smartglocal: the journal is in quarantine: ")
     assert "nothing is open" not in result.output
-    assert "check the cause, then: smartglocal payouts journal resume" in result.stdout
+    assert f"next: {AFTER_A_HALT}\n" in result.stdout
     assert result.output.count("in quarantine") == 1
 
 
@@ -114,11 +121,11 @@ def test_what_was_looked_at_just_now_is_left_out(till):
     provider = till.opens()
     till.has(rows(1, k0=STUCK))
     till("pay", "p.csv", "--yes", "--deadline", "2", exits=3)
-    requests = provider.report().requests
+    requests = session_calls(provider)
     till("settle", "p.csv", "--due")
-    assert provider.report().requests == requests
+    assert session_calls(provider) == requests
     till("settle", "p.csv", "--deadline", "2", exits=3)
-    assert provider.report().requests > requests
+    assert session_calls(provider) > requests
 
 
 def test_a_changed_file_is_no_source(till):
@@ -150,13 +157,14 @@ def test_a_changed_file_is_no_source(till):
             ("report", "p.csv", "--format", "csv", "--output", "/dev/null"),
             "--output: exists, and isn't a report",
         ),
-        (("decide", "k0", "--reason", "x"), "--paid: use --paid or --not-paid"),
-        (("decide", "k0", "--paid", "--reason", "x"), "there is no journal"),
+        (("decide", "k0", "--reason", "x", "--yes"), "--paid: use --paid or --not-paid"),
+        (("decide", "k0", "--paid", "--reason", "x", "--yes"), "there is no journal"),
         (("cancel", "k0"), "--reason"),
         (("journal", "resume"), "--yes: required without a terminal"),
         (("reconcile", "r.csv"), "there is no journal"),
-        (("reconcile", "r.csv", "--since", "x"), "--since: expected a time such as"),
-        (("reconcile", "r.csv", "--until", "2026-01-01"), "has no offset from UTC"),
+        (("reconcile", "r.csv", "--since", "x"), "--since: expected a day such as"),
+        (("reconcile", "r.csv", "--until", "2026-13-01"), "--until: expected a day such as"),
+        (("journal", "forget", "--before", "x", "--yes"), "--before: expected a day such as"),
         (("reconcile", "r.csv", "--delimiter", ";;"), "--delimiter: expected one"),
         (("reconcile", "r.csv", "--amount-column", "a"), "--amount-column: goes with"),
         (("reconcile", "r.csv", "--currency-column", "c"), "--amount-column: goes with"),
@@ -435,7 +443,7 @@ def test_a_journal_that_forgot_halts_until_it_is_adopted_and_lifted(till):
     till.has(rows(2), "q.csv")
     said = till.json("pay", "q.csv", "--yes", exits=7)
     assert "'lost' in ps_50" in said["halted"]
-    assert said["next"] == "check the cause, then: smartglocal payouts journal resume"
+    assert said["next"] == AFTER_A_HALT
     assert till.json("status", exits=7)["halt"]["kind"] == "forgot"
     assert "halted (forgot): " in till("status", exits=7).stdout
     assert "1 payout recorded as paid" in till("reconcile", "r.csv", "--adopt").stdout
@@ -465,14 +473,14 @@ def test_a_person_decides(till, word, state):
     """What was unknown stays as decided, and the reason with it."""
     till.opens()
     _ = unknown(till)
-    said = till("decide", "k0", word, "--reason", "seen in the Dashboard").stdout
+    said = till("decide", "k0", word, "--reason", "seen in the Dashboard", "--yes").stdout
     assert said == f"k0: {state}, recorded with the reason\n"
-    again = till("decide", "k0", "--paid", "--reason", "x", exits=2)
+    again = till("decide", "k0", "--paid", "--reason", "x", "--yes", exits=2)
     assert f"is already {state.upper()} and can't change" in again.stderr
     assert "seen in the Dashboard" in till("report", "p.csv").stdout
-    words = ("decide", "k9", "--paid", "--reason", "x")
+    words = ("decide", "k9", "--paid", "--reason", "x", "--yes")
     assert "no payout with the key 'k9'" in till.json(*words, exits=2)["error"]["message"]
-    assert "--reason: " in till("decide", "k0", "--paid", "--reason", " ", exits=2).stderr
+    assert "--reason: " in till("decide", "k0", "--paid", "--reason", " ", "--yes", exits=2).stderr
 
 
 def test_what_was_only_written_down_can_be_withdrawn(till):
@@ -516,3 +524,66 @@ def test_a_journal_that_was_restored(till):
         assert (child.returncode, "Was it checked? [y/N]" in told) == (code, True)
     till("pay", "q.csv", "--yes")
     assert provider.report().moved == 2
+
+
+def test_decide_shows_the_payout_and_asks(till) -> None:
+    """The question has all that is written of it; without a terminal, --yes is required."""
+    till.opens()
+    unknown(till)
+    words = ("decide", "k0", "--not-paid", "--reason", "not in the Dashboard")
+    assert "--yes: required without a terminal" in till(*words, exits=2).stderr
+    for answer, code in ((b"n\n", 1), (b"y\n", 0)):
+        ours, theirs = open_terminal()
+        child = till.child(*words, stdin=theirs)
+        os.write(ours, answer)
+        _, told = child.communicate(timeout=60)
+        os.close(ours)
+        os.close(theirs)
+        assert child.returncode == code, told
+        assert "k0: 100.00 USD, the batch 'p.csv', the session ps_1, unknown (UNKNOWN)" in told
+        assert "Record for good that it was not paid, so that it may be paid again" in told
+        state = "unknown" if code else "failed"
+        assert f"\nk0,{state}," in till("report", "p.csv").stdout
+
+
+def test_interrupt_at_the_question(till) -> None:
+    """130, as for an interrupt at any other time; nothing was sent."""
+    provider = till.opens()
+    till.has(rows(1))
+    ours, theirs = open_terminal()
+    child = till.child("pay", "p.csv", stdin=theirs)
+    told = ""
+    while "[y/N]" not in told:
+        told += child.stderr.read(1)
+    child.send_signal(signal.SIGINT)
+    _, rest = child.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    assert (child.returncode, "interrupted" in rest) == (130, True)
+    assert session_calls(provider) == 0
+
+
+def test_a_batch_that_is_over(till) -> None:
+    """It is shown as finished; one with rows that weren't started runs."""
+    till.opens()
+    till.has(rows(2))
+    till("pay", "p.csv", "--yes", "--spend-limit", "100usd", "--concurrency", "1", exits=6)
+    assert "running" in till("status").stdout
+    till("pay", "p.csv", "--yes")
+    shown = till("status").stdout
+    assert "finished" in shown
+    assert "running" not in shown
+
+
+def test_open_payouts_are_named(till) -> None:
+    """Each with its step and what is written of its last calls; not more than fit on a screen."""
+    till.opens()
+    till.has(rows(2, k1="666.10"))
+    till("pay", "p.csv", "--yes", "--deadline", "1", exits=3)
+    (one,) = till.json("status", exits=3)["open_payouts"]
+    assert (one["key"], one["session_id"], one["step"]) == ("k1", "ps_2", "CONFIRMED")
+    assert one["reason"] == "not settled yet"
+    assert "Open payouts" in till("status", exits=3).stdout
+    till.has(rows(30).replace("\nk", "\nq"), "q.csv")
+    till("pay", "q.csv", "--yes", "--spend-limit", "100usd", "--rate", "500", exits=6)
+    assert len(till.json("status", exits=3)["open_payouts"]) <= 20

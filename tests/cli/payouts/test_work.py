@@ -12,7 +12,7 @@ from paying import QUICK, order
 from postgres_schemas import DSN, connected, execute, needs_postgres
 from postgres_server import needs_server, server
 from terminal import in_terminal, open_terminal
-from till import DECLINED, STUCK, rows
+from till import DECLINED, STUCK, rows, session_calls
 
 import smartglocal_async as sg
 from smartglocal_async import emulator
@@ -110,7 +110,7 @@ def test_a_file_is_submitted_and_worked_off(shop):
     assert "20 payouts, 2,753.01 USD, as the batch p.csv; 2 new jobs for workers" in done
     assert table_of(done)["new"] == "20"
     assert f"next: smartglocal payouts work --journal '{at}'" in done
-    assert till.provider.report().requests == 0
+    assert session_calls(till.provider) == 0
 
     again = till.json("submit", str(file), "--journal", at, "--yes")
     assert (again["rows"], again["jobs"], again["refused_count"]) == (20, 0, 0)
@@ -280,7 +280,8 @@ def test_rows_are_added_to_what_was_submitted(shop, is_worked):
     asked, code = answered(till, "y\n", "submit", str(file), "--journal", at)
     state = "5 settled, and not paid again" if is_worked else "5 open"
     assert f"was changed since its batch was started: 3 rows are new; {state}" in asked
-    assert "Submit 8 payouts (5 of them submitted before)" in asked
+    what = "what is left of 8 payouts" if is_worked else "8 payouts"
+    assert f"Submit {what} (5 of them submitted before)" in asked
     assert code == 0
     status = till.json("status", "--journal", at, "--batch", "p.csv", exits=3)
     assert (status["rows"], status["absent"], status["counts"]["open"]) == (
@@ -360,7 +361,7 @@ def test_another_key_of_the_seal(shop, schema, monkeypatch, options):
         ended, last = lines(out)[1:]
         assert (ended["event"], ended["exit_code"]) == ("stopped", 2)
         assert last["error"]["type"] == "WrongJournalKey"
-    assert till.provider.report().requests == 0
+    assert session_calls(till.provider) == 0
     assert free_of(schema) == 20
 
     monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", f"{other},{sealed_with}")
@@ -470,7 +471,7 @@ def test_a_second_signal(till, schema, monkeypatch):
     at = f"{DSN}?schema={schema}"
     till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
     worker = till.child("work", "--journal", at, "--json")
-    while till.provider.report().requests < 9:
+    while session_calls(till.provider) < 9:
         assert worker.poll() is None
         time.sleep(0.02)
     worker.send_signal(signal.SIGTERM)
@@ -527,7 +528,7 @@ def test_a_batch_is_paused_and_goes_on(shop):
     assert [one["event"] for one in told] == ["started", "stopped", "error"]
     assert told[1]["exit_code"] == 6
     assert told[2]["error"]["batches"] == [{"batch": "p.csv", "reason": "look first"}]
-    assert till.provider.report().requests == 0
+    assert session_calls(till.provider) == 0
     assert till.json("batch", "resume", "p.csv", "--journal", at) == {
         "batch": "p.csv",
         "state": "running",
@@ -629,13 +630,17 @@ def test_the_stop_rules_are_shown(shop):
     till("submit", "p.csv", "--journal", at, "--yes", "--spend-limit", "250.00usd")
     till("work", "--journal", at, "--until-done", "--concurrency", "1", exits=6)
     status = till.json(*stands, exits=3)
-    only = {"stop_on_refusal": False, "stop_after_failures": None, "stop_on_low_balance": False}
+    only = {"stop_on_refusal": False, "stop_after_failures": None}
     assert status["stop_rules"] == {**facts, "spend_left": {"usd": 4900}, **only}
-    assert table_of(till(*stands, exits=3).stdout)["stop rules"] == spend.format(left="49.00")
+    low = "before one that the wallets can't cover"
+    rules = table_of(till(*stands, exits=3).stdout)["stop rules"]
+    assert rules == f"{spend.format(left='49.00')}; {low}"
 
     file = till.has(rows(2).replace("\nk", "\nq"), "q.csv")
-    told = till.json("submit", str(file), "--journal", at, "--yes", "--allow-repeats")
+    submits = ("submit", str(file), "--journal", at, "--yes", "--allow-repeats")
+    told = till.json(*submits, "--ignore-balance")
     assert told["stop_rules"] is None
+    assert till.json(*submits)["stop_rules"] is None, "an existing batch keeps what it has"
     status = ("status", "--journal", at, "--batch", "q.csv")
     assert till.json(*status, exits=3)["stop_rules"] is None
     assert "stop rules" not in till(*status, exits=3).stdout
@@ -661,7 +666,7 @@ def test_payouts_that_are_halted(shop):
     till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
     till("journal", "quarantine", "--journal", at)
     done = till("work", "--journal", at, "--until-done", "--json", exits=7)
-    assert till.provider.report().requests == 0
+    assert session_calls(till.provider) == 0
     assert [one["event"] for one in lines(done.stdout)] == ["started", "stopped", "error"]
     assert lines(done.stdout)[1]["exit_code"] == 7
 
@@ -767,7 +772,7 @@ def test_a_worker_that_died_with_payouts(till, schema, monkeypatch):
     at = f"{DSN}?schema={schema}"
     till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
     worker = till.child("work", "--journal", at)
-    while till.provider.report().requests < 9:
+    while session_calls(till.provider) < 9:
         assert worker.poll() is None
         time.sleep(0.02)
     told = till.json("status", "--journal", at, exits=3)
@@ -810,8 +815,8 @@ def test_all_batches_of_a_journal(shop):
     shown = [line.split() for line in till(*status, exits=3).stdout.splitlines()]
     head = [*HEAD, "Rows"]
     assert shown[(begin := shown.index(head)) + 2 : begin + 5] == [
-        ["a.csv", "running", "2", "1", "0", "0", "0", "3"],
-        ["b.csv", "running", "2", "1", "0", "0", "0", "3"],
+        ["a.csv", "finished", "2", "1", "0", "0", "0", "3"],
+        ["b.csv", "finished", "2", "1", "0", "0", "0", "3"],
         ["p.csv", "paused:", "look", "0", "0", "0", "0", "2", "2"],
     ]
     assert till.json(*status, "--batch", "p.csv", exits=3)["batches"] is None
@@ -938,7 +943,7 @@ def test_a_table_of_what_is_over(shop):
     shown = till("status", "--journal", at, "--watch", "--batch", "p.csv", exits=1).stdout
     head, _, row, said, *_ = [line.split() for line in shown.splitlines() if line.strip()]
     assert head == [*HEAD, "Rate", "ETA"]
-    assert row == ["p.csv", "running", "2", "1", "0", "0", "0"]
+    assert row == ["p.csv", "finished", "2", "1", "0", "0", "0"]
     assert " ".join(said) == "0 workers alive, 0 at work, 0 payouts in flight"
     assert "all" in till("status", "--journal", at, "--watch", exits=1).stdout
     assert "--watch" in till("status", "--journal", at, "--every", "1", exits=2).stderr
