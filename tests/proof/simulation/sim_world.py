@@ -231,8 +231,12 @@ class World:
             raise Broken(self.network.protocol_errors[0])
 
     async def _settle_all(self) -> None:
+        moved = -1
         for _ in range(_MAX_LAST_WORKERS):
             await self._run_last_workers()
+            before, moved = moved, len(self.checker.moves)
+            if before != moved:
+                continue  # A start may have arrived after the workers: the next ones see it.
             if all(merchant.is_settled(can_close=self._can_close()) for merchant in self.merchants):
                 return
         raise Broken(f"not settled: {[merchant.entries for merchant in self.merchants]}")

@@ -53,6 +53,8 @@ FAILED_BEFORE: Final = {
     243: "a webhook was read while the answer of its one-step payout was written",
     2703: "as 243",
     20093: "of a one-step payout with a wrong amount, no answer and no webhook arrived",
+    31056: "as 20093: a start arrived after the last worker had ended",
+    30988: "as 20093: the workers ended too soon for the webhook that a declined payout was paid",
     1563: "a one-step payout was given the session of another journal's payout",
 }
 """Seeds that failed, and why; 10388, 4119, 20093 and those like them were faults of the
