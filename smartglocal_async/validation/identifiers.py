@@ -162,9 +162,6 @@ WRITTEN_IDENTIFIER: Final = Form(
     lambda text: not is_ruined(text), f"isn't what was written: {_SPREADSHEET}", _BANKS
 )
 """Of an identifier that may have any characters."""
-_NOT_ZEROS: Final = Form(
-    lambda text: bool(text.strip("0")), "must not be zeros only: no account has it", _BANKS
-)
 _BIC: Final = Form(_pattern(_ISO_BIC), "must be a BIC: 8 or 11 letters and digits", "ISO 9362")
 
 INSTRUMENT_FORMS: Final[Mapping[str, Forms]] = MappingProxyType(
@@ -208,8 +205,8 @@ INSTRUMENT_FORMS: Final[Mapping[str, Forms]] = MappingProxyType(
                 ),
             ),
             "swift_bic_code": (_BIC,),
-            "bank_account_number": (IDENTIFIER, _NOT_ZEROS),
-            "account_number": (IDENTIFIER, _NOT_ZEROS),
+            "bank_account_number": (IDENTIFIER,),
+            "account_number": (IDENTIFIER,),
             "branch_number": (IDENTIFIER,),
             "routing_code": (IDENTIFIER,),
             "sort_code": (

@@ -822,9 +822,9 @@ def test_unknown_tokens_are_refused(request_: dict[str, Any]) -> None:
 
 
 def test_the_usual_wallets() -> None:
-    """Without rules there are dollars and euros, a million of each."""
+    """Without rules there are dollars, euros, pounds and roubles, a million of each."""
     asked = ask(EmulatedBank(), "wallet/balance", {"request_datetime": "2024-04-10T19:53:00Z"})
 
     assert [wallet["amount_details"] for wallet in asked["wallets"]] == [
-        {"amount": 1_000_000_00, "currency": code} for code in ("usd", "eur")
+        {"amount": 1_000_000_00, "currency": code} for code in ("usd", "eur", "gbp", "rub")
     ]

@@ -8,6 +8,7 @@ import typer
 from ..command import command
 from ..options import AsJson, Concurrency, OptionalOutput, Yes
 from .options import (
+    GLOSSARY,
     AllowRepeats,
     BatchArgument,
     BatchName,
@@ -39,7 +40,9 @@ WAIT_SECONDS: Final = 600.0
 _REASON: Final = {"reason": "--reason"}
 
 payouts = typer.Typer(
-    no_args_is_help=True, help="Pay out from files: CSV, JSON Lines, workbooks, pain.001."
+    no_args_is_help=True,
+    help="Pay out from files: CSV, JSON Lines, workbooks, pain.001.",
+    epilog=GLOSSARY,
 )
 batch = typer.Typer(
     no_args_is_help=True, help="Pause, resume or cancel a batch; limit all workers."
@@ -104,14 +107,17 @@ class PayOptions(FormatOptions):
     """Check a file, ask, then pay each payout at most once.
 
     Before it asks, one call reads the wallets: it shows what is left to pay and what they hold. The
-    run stops before a payout that they can't cover, unless --ignore-balance is used.
-    After an interruption or a crash, run it again: settled payouts are not paid again. The first
-    Ctrl-C finishes the payouts in flight, the second one ends at once. Requires the credentials.
+    run stops before a payout that they can't cover, unless --ignore-balance is used. After an
+    interruption or a crash, run it again: no payout is paid twice. Finished payouts are skipped,
+    and for the others the provider is asked first. After the first Ctrl-C no new payouts start, and
+    those in flight are finished; the second one ends immediately. If at least half of the rows have
+    the payee and the sum of a payout of another batch in the last five days, it says so, and with
+    --yes it stops. Requires the credentials.
 
-    Exit codes: 0 all paid. 1 some failed or were refused, or the file can't be paid; none is open.
-    2 invalid arguments, nothing sent. 3 some are open or unknown. 4 the provider was not reached,
-    nothing is in flight. 6 stopped early. 7 payouts are halted. If several apply, the first of
-    7, 3, 4, 6, 1.
+    Exit codes: 0 all paid. 1 some failed, the file can't be paid, or the answer was no; none is
+    open. 2 invalid arguments, nothing sent. 3 some are open or unknown. 4 the provider was not
+    reached, nothing is in flight. 6 stopped early. 7 payouts are halted. If several apply, the
+    first of 7, 3, 4, 6, 1. All others as in `smartglocal --help`.
     """
 
     file: File
@@ -135,7 +141,10 @@ class PayOptions(FormatOptions):
     stop_after_failures: StopAfterFailures = None
     stop_on_low_balance: StopOnLowBalance = True
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Build and sign every request, and send none.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Build and sign every request; send none, and record nothing."
+        ),
     ] = False
     wait: Wait = WAIT_SECONDS
     allow_repeats: AllowRepeats = False
@@ -150,15 +159,15 @@ class SubmitOptions(FormatOptions):
     No payout is sent. Like `pay`, it checks the whole file, reads the wallets (unless --offline is
     used) and asks first. Submitting the file again adds the rows that are missing, and shows the
     state of the others. A key stays in the batch that had it first; a payout that failed is paid
-    after `retry`, or under a new key. The stop rules apply to all workers together, and pause the
-    batch. Requires the credentials and
-    SMARTGLOCAL_JOURNAL_KEY, which encrypts the requests for the workers.
+    after `retry`, or under a new key. --spend-limit and the --stop options apply to all workers
+    together, and pause the batch. Requires the credentials and SMARTGLOCAL_JOURNAL_KEY, which
+    encrypts the requests for the workers.
 
-    Exit codes: 0 stored; every row was paid or will be. 1 the file can't be paid, the answer was
-    no, or no worker pays some of the rows: they failed or were cancelled before, are in no batch or
-    in a cancelled one, or their keys belong to other orders, which are listed; all other rows are
-    stored. 2 invalid arguments. 3 some are unknown. 4 the provider was not reached, and nothing was
-    stored.
+    Exit codes: 0 stored; each row is paid, or waits for the workers. 1 the file can't be paid, the
+    answer was no, or no worker pays some of the rows: they failed or were cancelled before, are in
+    no batch or in a cancelled one, or their keys belong to other orders, which are listed; all
+    other rows are stored. 2 invalid arguments. 3 some are unknown. 4 the provider was not reached,
+    and nothing was stored.
     """
 
     file: File
@@ -183,13 +192,13 @@ class WorkOptions:
     """Run a worker that pays what was submitted.
 
     Any number of workers share the work. Runs until stopped. The first Ctrl-C or SIGTERM finishes
-    the payouts in flight; the second one ends at once, and other workers take them over. If the
+    the payouts in flight; the second one ends immediately, and other workers take them over. If the
     database is down, the worker waits for it. It can be started before the first `submit`, and then
     creates the journal. Requires the credentials and SMARTGLOCAL_JOURNAL_KEY.
 
-    Exit codes: 0 stopped, or done. 1 the credentials are refused. 2 --until-done without a journal,
-    or requests that another key encrypted. 3 ended at once. 6 --until-done, and the open payouts
-    are in a paused batch. 7 payouts are halted.
+    Exit codes: 0 stopped, or done. 1 the credentials are refused. 2 --until-done and there is no
+    journal, or requests that another key encrypted. 3 ended by the second signal. 6 --until-done,
+    and the open payouts are in a paused batch. 7 payouts are halted.
     """
 
     journal: JournalPlace = None
@@ -197,18 +206,22 @@ class WorkOptions:
     confirm: Confirm = "manual"
     concurrency: Concurrency = 64
     until_done: Annotated[
-        bool, typer.Option("--until-done", help="End when no running batch has open payouts.")
+        bool,
+        typer.Option(
+            "--until-done", help="End when only paused and cancelled batches have open payouts."
+        ),
     ] = False
     as_json: AsJson = False
 
 
 @command(payouts, "settle", "payouts.pay:settle")
 class SettleOptions(FormatOptions):
-    """Settle the open payouts of a journal; start no new ones.
+    """Find out the results of open payouts; start no new ones.
 
-    Those of FILE, of a --batch, or of the whole journal. A payout that has to be started again
-    needs its request: the row of FILE, or SMARTGLOCAL_JOURNAL_KEY if the journal kept it. Requires
-    the credentials. Exit codes like those of `pay`.
+    The open payouts are those of FILE, of a --batch, or of the whole journal. A payout whose start
+    had no effect is started in another session; that needs its data: the row of FILE, or
+    SMARTGLOCAL_JOURNAL_KEY if the journal has it. Requires the credentials. Exit codes like those
+    of `pay`.
     """
 
     file: OptionalFile = None
@@ -221,7 +234,7 @@ class SettleOptions(FormatOptions):
     concurrency: Concurrency = 16
     deadline: Deadline = 60.0
     due: Annotated[
-        bool, typer.Option("--due", help="Skip payouts that were checked a short time ago.")
+        bool, typer.Option("--due", help="Skip payouts whose next check isn't due yet.")
     ] = False
     wait: Wait = WAIT_SECONDS
     as_json: AsJson = False
@@ -231,10 +244,11 @@ class SettleOptions(FormatOptions):
 class StatusOptions:
     """Show counts, sums, a halt, and payouts that need review.
 
-    Those of FILE, of a --batch, or of the whole journal with each of its batches. Only reads the
-    journal, also while `pay` runs. A journal in a database requires SMARTGLOCAL_PROJECT and
-    SMARTGLOCAL_SERVER. With --watch it repeats until nothing is open, and shows the rate and the
-    remaining time of all workers together: as a live table, or as JSON Lines.
+    The payouts are those of FILE, of a --batch, or of the whole journal with each of its batches.
+    Doesn't change the journal, and may run while `pay` runs. Requires SMARTGLOCAL_PROJECT and
+    SMARTGLOCAL_SERVER, unless --journal names a file. With --watch it repeats until nothing is
+    open, and shows payouts per second and the time left, of all workers together: as a live table,
+    or as JSON Lines.
 
     Exit codes: 0 all started payouts are paid. 1 some failed. 2 invalid arguments. 3 some are open
     or unknown. 6 rows of the file are not in the batch. 7 payouts are halted.
@@ -270,8 +284,8 @@ class ReportOptions:
     and the debits. jsonl and results: the lines of `pay`, which are written without --output.
 
     Names and accounts are shown only with SMARTGLOCAL_JOURNAL_KEY as at the time of the payouts.
-    Only reads the journal, also while `pay` runs. A journal in a database requires
-    SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER.
+    Doesn't change the journal, and may run while `pay` runs. Requires SMARTGLOCAL_PROJECT and
+    SMARTGLOCAL_SERVER, unless --journal names a file. Exit code 0, or 2 for invalid arguments.
     """
 
     file: OptionalFile = None
@@ -303,14 +317,14 @@ class ReconcileOptions:
     """Compare the provider's daily report with the journal.
 
     The report is that of payouts or that of payments, by its columns; a CSV or a workbook. A payout
-    that the report shows as paid is recorded as paid. Of payments, the sums by type and currency
-    are shown, and refunds, chargebacks and keys that were paid twice are listed. --output also
-    writes the findings to a new Excel workbook (.xlsx). Nothing is sent. Requires
+    of the journal that the report shows as paid is recorded as paid. Of payments, the sums by type
+    and currency are shown, and refunds, chargebacks and keys that were paid twice are listed.
+    --output also writes the findings to a new Excel workbook (.xlsx). Nothing is sent. Requires
     SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key.
 
     Exit codes: 0 no differences. 1 something needs review. 2 invalid arguments. 7 payouts are
-    halted: a payout is missing in the journal, money moved differently than recorded, or the
-    journal may lack payouts, and the report can't show them.
+    halted, by this report or before: the journal lacks a payout, money moved differently than
+    recorded, or the journal may lack payouts and this report can't rule that out.
     """
 
     report: Annotated[
@@ -329,7 +343,7 @@ class ReconcileOptions:
         typer.Option(
             metavar="NAME",
             help="Column of the amounts, in major units; default paymentLocalAmount. '' compares "
-            "no amounts: they may be in the recipient's currency.",
+            "no amounts, for example if they are in the recipient's currency.",
         ),
     ] = None
     currency_column: Annotated[
@@ -340,23 +354,16 @@ class ReconcileOptions:
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Column that separates payouts (Advice) from returned ones (Refund); default "
+            help="Column that tells payouts (Advice) from returned ones (Refund); default "
             "typeOfPayment. '' if the report has payouts only.",
         ),
     ] = None
     delimiter: Delimiter = None
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH",
-            help="File to write.",
-            show_default=False,
-        ),
-    ] = None
+    output: OptionalOutput = None
     adopt: Annotated[
         bool,
         typer.Option(
-            "--adopt", help="Record as paid what the report has and the journal is missing."
+            "--adopt", help="Add to the journal, as paid, the payouts that only the report has."
         ),
     ] = False
     as_json: AsJson = False
@@ -364,9 +371,10 @@ class ReconcileOptions:
 
 @command(payouts, "decide", "payouts.control:decide", fields=_REASON)
 class DecideOptions:
-    """Record what a person found out about a payout.
+    """Record by hand whether a payout was paid.
 
-    Shows the payout, and asks. Be sure whether money moved: the decision can't be changed. Nothing
+    Shows the payout, and asks. Be sure whether money moved: the decision can't be changed, and the
+    key is never paid again. Nothing
     is sent. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key. Exit code 1 if the
     answer was no.
     """
@@ -374,7 +382,9 @@ class DecideOptions:
     key: PayoutKey
     is_paid: Annotated[
         bool | None,
-        typer.Option("--paid/--not-paid", help="Whether money moved.", show_default=False),
+        typer.Option(
+            "--paid/--not-paid", help="Whether money moved; required.", show_default=False
+        ),
     ] = None
     reason: Reason
     journal: JournalPlace = None
@@ -422,9 +432,9 @@ class RetryOptions:
 
 @command(payouts, "cancel", "payouts.control:cancel", fields=_REASON)
 class CancelOptions:
-    """Cancel a payout for which nothing was sent.
+    """Cancel a payout that was not sent yet.
 
-    Its key can't be paid any more; a new attempt needs a new key. Nothing is sent. Requires
+    Its key can't be paid any more; to pay it after all, use a new key. Nothing is sent. Requires
     SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key.
     """
 
@@ -440,9 +450,8 @@ class CancelOptions:
 class PauseBatchOptions:
     """Start no more payouts of a batch; finish those in flight.
 
-    Takes effect within seconds, for each worker on each machine. Ended by `batch resume`. A batch
-    that was paused before keeps its reason, unless --reason is set. Requires SMARTGLOCAL_PROJECT
-    and SMARTGLOCAL_SERVER; no private key.
+    Takes effect within seconds, for each worker. `batch resume` ends it. A batch that is paused
+    keeps its reason without --reason. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER.
     """
 
     batch: BatchArgument
@@ -455,7 +464,7 @@ class PauseBatchOptions:
 
 @command(batch, "resume", "payouts.control:resume_batch")
 class ResumeBatchOptions:
-    """Resume a paused batch, also one that a stop rule paused.
+    """Resume a paused batch, also one that reached a limit.
 
     The workers continue within seconds. A spending limit stays in force; the output shows what is
     left of it. Nothing is sent. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private
@@ -471,7 +480,7 @@ class ResumeBatchOptions:
 
 @command(batch, "cancel", "payouts.control:cancel_batch", fields=_REASON)
 class CancelBatchOptions:
-    """Cancel the payouts of a batch that were not sent, for good.
+    """Cancel for good the payouts of a batch that were not sent.
 
     Payouts in flight are finished. The keys of the cancelled payouts can't be paid any more, in no
     batch: submit them under new keys, as another batch. Requires SMARTGLOCAL_PROJECT and
@@ -491,8 +500,8 @@ class CancelBatchOptions:
 class LimitsOptions:
     """Show or set the limits that all workers share.
 
-    Takes effect while they run. A limit that isn't set stays. Requires SMARTGLOCAL_PROJECT and
-    SMARTGLOCAL_SERVER; no private key.
+    Takes effect while they run. A limit that isn't given stays as it is; `none` removes one.
+    Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key.
     """
 
     journal: JournalPlace = None
@@ -512,8 +521,8 @@ class LimitsOptions:
 class ResumeJournalOptions:
     """End a halt, after its cause was checked.
 
-    If the journal may lack payouts, `reconcile` first has to compare a report and find nothing
-    missing, or `reconcile --adopt` has to add it. Nothing is sent. Requires SMARTGLOCAL_PROJECT and
+    If the journal may lack payouts, first run `reconcile` with a report: it has to find none
+    missing, or add them with --adopt. Nothing is sent. Requires SMARTGLOCAL_PROJECT and
     SMARTGLOCAL_SERVER; no private key. Exit code 1 if the answer was no.
     """
 
@@ -523,8 +532,8 @@ class ResumeJournalOptions:
         str | None,
         typer.Option(
             metavar="REASON",
-            help="Resume although no report was compared since the halt: why no report can show "
-            "a payout.",
+            help="Resume although no report was compared since the halt. REASON says why no report "
+            "can have a payout that the journal lacks.",
             show_default=False,
         ),
     ] = None
@@ -552,11 +561,12 @@ class QuarantineOptions:
 
 @command(journal, "forget", "payouts.control:forget")
 class ForgetOptions:
-    """Delete names, reasons and logs of payouts settled before a day.
+    """Delete names, reasons and logs of payouts ended before a date.
 
-    Key, state, ids, code, amount and currency are kept, and a digest with which the key still
-    refuses another order. Payouts that aren't settled are not changed. Can't be undone. Requires
-    SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key. Exit code 1 if the answer was no.
+    Key, state, ids, code, amount and currency are kept, and a digest of the payout, so that its key
+    can't be used for another one. Open and unknown payouts are not changed. Can't be undone.
+    Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key. Exit code 1 if the answer
+    was no.
     """
 
     before: Annotated[

@@ -9,17 +9,31 @@ from attrs import frozen
 JOURNAL_VARIABLE: Final = "SMARTGLOCAL_JOURNAL"
 """Names the journal of all commands, as `--journal` does for one."""
 
+GLOSSARY: Final = """\
+A journal records each payout before it is sent; each key is paid at most once in it. A batch is the
+payouts of one file in the journal. A worker is a process that pays batches from a database.
+
+States of a payout: open, not final yet; succeeded, paid; failed, not paid, by a decision of the
+provider; cancelled, not paid, by yours; unknown, may have been paid, so a person has to look at it.
+
+A run stops at a limit that its options set. A batch is paused until `batch resume`. All payouts of
+a journal are halted if it may be wrong, until the cause was checked and `journal resume`.
+
+After a run with open or unknown payouts: `status`, then `settle`, then `reconcile` with the
+provider's report of the day, and `decide` for what is still unknown.
+"""
+
 File = Annotated[
     Path,
     typer.Argument(
         metavar="FILE",
-        help="CSV or JSON Lines; with the extra files also a workbook of Excel or OpenDocument, or "
-        "an ISO 20022 pain.001.",
+        help="CSV or JSON Lines; after pip install 'smartglocal-async[files]' also a workbook of "
+        "Excel or OpenDocument, or an ISO 20022 pain.001.",
     ),
 ]
 OptionalFile = Annotated[
     Path | None,
-    typer.Argument(metavar="FILE", help="The file that was paid; the whole journal without it."),
+    typer.Argument(metavar="FILE", help="The file that was paid. By default the whole journal."),
 ]
 JournalPlace = Annotated[
     str | None,
@@ -28,8 +42,8 @@ JournalPlace = Annotated[
         metavar="PATH|postgres://...",
         envvar=JOURNAL_VARIABLE,
         help="The journal, in which each payout is recorded before it is sent: a file, or a "
-        "database with ?schema=NAME. By default a file in your state directory, one for each "
-        "server and project.",
+        "PostgreSQL database, whose schema ?schema=NAME selects. By default a file in your state "
+        "directory, one for each server and project.",
         show_default=False,
     ),
 ]
@@ -53,8 +67,8 @@ BatchName = Annotated[
     typer.Option(
         "--batch",
         metavar="NAME",
-        help="Name of the file's payouts in the journal. By default the name under which the "
-        "journal has the same content, else the file's name.",
+        help="Name of the payouts of a file in the journal. By default the name of the batch that "
+        "has the same content, else the file's name, also if the file was changed since.",
         show_default=False,
     ),
 ]
@@ -66,8 +80,9 @@ KeyPrefix = Annotated[
     typer.Option(
         "--key-prefix",
         metavar="TEXT",
-        help="Prefix for the key of every row, for files whose keys only count the rows: nov- "
-        "makes nov-1 of 1. It belongs to the batch: always use the same one.",
+        help="Put before the key of each row, for files with keys such as 1, 2, 3: with nov-, 1 "
+        "becomes nov-1. Use the same prefix each time this file is run: with another one its rows "
+        "count as new payouts.",
         show_default=False,
     ),
 ]
@@ -161,7 +176,7 @@ Results = Annotated[
     typer.Option(
         "--results",
         metavar="PATH",
-        help="File that gets a line for each settled payout: CSV, or JSON Lines by suffix. By "
+        help="File that gets a line for each finished payout: CSV, or JSON Lines by suffix. By "
         "default FILE.results.csv.",
         show_default=False,
     ),
@@ -170,8 +185,8 @@ Confirm = Annotated[
     Literal["manual", "automatic"],
     typer.Option(
         "--confirm",
-        help="Who confirms payouts: this program, or the provider itself. A setting of your "
-        "project.",
+        help="Must be as your project is set up at the provider. manual: this program confirms "
+        "each payout. automatic: the provider does, as soon as it is started.",
     ),
 ]
 Deadline = Annotated[
@@ -179,7 +194,7 @@ Deadline = Annotated[
     typer.Option(
         "--deadline",
         metavar="SECONDS",
-        help="Time limit of each payout; a payout that isn't settled by then stays open.",
+        help="Time limit of each payout; a payout that isn't finished by then stays open.",
     ),
 ]
 ExpectTotal = Annotated[
@@ -187,7 +202,8 @@ ExpectTotal = Annotated[
     typer.Option(
         "--expect-total",
         metavar="AMOUNT",
-        help="The sum that you expect, in major units, such as 1234.56usd; once per currency.",
+        help="The sum that you expect, in major units, such as 1234.56usd; once per currency. "
+        "If the file has another sum, it isn't paid.",
     ),
 ]
 SpendLimit = Annotated[
@@ -200,7 +216,7 @@ SpendLimit = Annotated[
 ]
 StopOnRefusal = Annotated[
     bool,
-    typer.Option("--stop-on-refusal", help="Stop after the first that failed or was refused."),
+    typer.Option("--stop-on-refusal", help="Stop after the first payout that failed."),
 ]
 StopAfterFailures = Annotated[
     int | None,
@@ -208,7 +224,7 @@ StopAfterFailures = Annotated[
         "--stop-after-failures",
         min=1,
         metavar="N",
-        help="Stop after N payouts in a row that were not paid.",
+        help="Stop after N payouts that failed one after the other, as they finish.",
     ),
 ]
 _low_balance = typer.Option(

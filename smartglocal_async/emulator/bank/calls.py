@@ -331,7 +331,7 @@ def _part(money: JsonObject, item: Item, most: int, *, allowed: bool) -> int:
 
 
 # Wallets in the answer to `wallet/balance` before any was used.
-_FIRST_WALLETS: Final = ("usd", "eur")
+_FIRST_WALLETS: Final = ("usd", "eur", "gbp", "rub")
 # The id is that of the provider's examples; the names are the emulator's own.
 _BANKS: Final = (
     {"id": "100000000069", "eng_name": "First Emulated Bank", "ru_name": "Первый банк"},
