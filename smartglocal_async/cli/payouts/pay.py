@@ -68,6 +68,7 @@ from .journals import (
 from .summary import (
     RunEnd,
     RunTotals,
+    advice_listed_once,
     confirmed,
     interrupt_named,
     needs_terminal,
@@ -307,7 +308,7 @@ def _pay(plan: PayPlan, original: PayoutFile) -> ExitCode:
         return ExitCode.FAILED
     if original.digest() != digest:
         raise Misuse(f"{options.file}: was changed during the check; run the command again")
-    with interrupt_named(plan.again):
+    with interrupt_named(plan.again), advice_listed_once():
         ended = run_async(run_plan(client, plan, digest, found, reachability, known))
     if _is_changed(original, digest):
         remark(f"{options.file}: was changed during the run; it was paid as it was checked")
@@ -384,7 +385,8 @@ def _dry_run(plan: PayPlan) -> ExitCode:
     found = checked(plan.file, plan.totals or None, as_json=options.as_json)
     if not found.is_fit:
         return ExitCode.FAILED
-    payouts, requests = run_async(sign_all(client, plan.file))
+    with advice_listed_once():
+        payouts, requests = run_async(sign_all(client, plan.file))
     show_dry_run(payouts, requests, as_json=options.as_json)
     return ExitCode.DONE
 
@@ -453,7 +455,7 @@ def settle(options: SettleOptions) -> ExitCode:
         existing(plan.journal)
         reachability = Reachability()
         client = client_of(options.server, reachability.on_attempt)
-        with interrupt_named(plan.again):
+        with interrupt_named(plan.again), advice_listed_once():
             ended = run_async(_settled(client, plan, reachability))
         with reader_may_leave():
             show_run(ended, as_json=options.as_json)

@@ -1,6 +1,7 @@
 """Result of a run of payouts: counts, sums, payouts that weren't paid, and the exit code."""
 
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
@@ -21,7 +22,14 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from ...errors import BatchStopped, InvalidRequest, JournalUnusable, PayoutsHalted, SmartGlocalError
+from ...errors import (
+    BatchStopped,
+    InvalidRequest,
+    JournalUnusable,
+    PayoutsHalted,
+    RuleBroken,
+    SmartGlocalError,
+)
 from ...models.money import Amount
 from ...models.validators import without_card_numbers
 from ...payouts.orders import PayoutOutcome, PayoutState
@@ -320,6 +328,14 @@ class _Rate(ProgressColumn):
         """Return the rate as text."""
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else f"{speed:,.0f}/s")
+
+
+@contextmanager
+def advice_listed_once() -> Generator[None]:
+    """Don't warn of advice at each payout: the check of the file has listed it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuleBroken)
+        yield
 
 
 @contextmanager

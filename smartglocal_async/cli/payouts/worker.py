@@ -32,7 +32,7 @@ from .journals import (
     shared,
     shown,
 )
-from .summary import RunTotals, interrupt_named
+from .summary import RunTotals, advice_listed_once, interrupt_named
 
 if TYPE_CHECKING:
     from ...integrations.cluster import ClusterWorker
@@ -60,7 +60,7 @@ def work(options: WorkOptions) -> None:
             server=options.server,
             confirm=options.confirm,
         )
-        with interrupt_named(again):
+        with interrupt_named(again), advice_listed_once():
             error = run_async(WorkerRun(options, options.journal or "").to_end())
         if error is not None:
             raise error

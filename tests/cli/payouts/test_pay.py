@@ -803,3 +803,18 @@ def alike(text: str) -> list[str]:
     """Return the lines of an output, in any order, without what differs from run to run."""
     text = re.sub(r"journal: \S+/smartglocal/\S+\.journal", "journal: J", text)
     return sorted(re.sub(r"p([so])_\d|\d\.\d s", r"p\1_", text).splitlines())
+
+
+def test_advice_is_listed_once(till, recwarn):
+    """By the check before the question, and not as a warning at each payout."""
+    provider = till.opens()
+    header = "key,amount,currency,iban,country,first_name,last_name,city,address_line,postal_code"
+    person = "DE89370400440532013000,DEU,Jane,Roe,Berlin,Linden 1,10117"
+    till.has(
+        f"{header},description\nk0,101.00,eur,{person},salary\nk1,102.00,eur,{person},salary\n"
+    )
+    for verb in (["pay", "p.csv", "--dry-run"], ["pay", "p.csv", "--yes"]):
+        found = till(*verb)
+        assert "bank_name" in found.stderr + found.stdout
+    assert provider.report().moved == 2
+    assert [one for one in recwarn if issubclass(one.category, sg.RuleBroken)] == []
