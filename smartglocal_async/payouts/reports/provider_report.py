@@ -3,7 +3,7 @@
 import enum
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +19,7 @@ from ..files.amounts import AmountReader
 from .report_table import Cells, ReportTable, open_table
 
 _MAX_CELL: Final = 1_000_000
+_OLDER_CURRENCY: Final = "currency"
 _WHICH_FILE: Final = "is it the daily payouts report, with the columns of `ReportColumns`?"
 
 
@@ -26,9 +27,10 @@ _WHICH_FILE: Final = "is it the daily payouts report, with the columns of `Repor
 class ReportColumns:
     """The names of the columns of the daily payouts report.
 
-    The defaults are those of the provider's page (finance/payouts-daily-report); its older form
-    calls the currency ``currency``. ``amount`` is the payout without its fee, in major units.
-    Amounts are compared if a report has both columns and a row fills both; None leaves them out.
+    The defaults are those of the provider's page (finance/payouts-daily-report). Its older form
+    calls the currency ``currency``, which is read if a report lacks the default. ``amount`` is the
+    payout without its fee, in major units. Amounts are compared if a report has both columns and a
+    row fills both; None leaves them out. `Reconciliation.without_amount` counts the rest.
     ``finished_at`` is read if the report has it; without it, a report lifts no halt of a journal
     that may lack payouts. ``kind`` distinguishes payouts from those that a
     bank returned; None means that all rows are payouts.
@@ -41,6 +43,12 @@ class ReportColumns:
     amount: str | None = "paymentLocalAmount"
     currency: str | None = "Currency amount"
     finished_at: str | None = "finishedAt"
+
+    def found_in(self, names: Container[str | None]) -> "ReportColumns":
+        """Return the columns of a report with these names: those of the older form if it is one."""
+        is_usual = self.currency == ReportColumns().currency
+        is_older = is_usual and self.currency not in names and _OLDER_CURRENCY in names
+        return evolve(self, currency=_OLDER_CURRENCY) if is_older else self
 
 
 class ReportKind(enum.Enum):
@@ -130,8 +138,9 @@ class PayoutReport:
         """
         with open_table(self.path, self.delimiter, self._is_header) as table:
             self._check(table)
+            columns = self.columns.found_in(table.names)
             for line, cells in table.rows():
-                yield self._row(table, line, cells)
+                yield _payout_row(columns, table, line, cells)
 
     def _is_header(self, names: frozenset[str]) -> bool:
         return self.columns.session_id in names
@@ -156,28 +165,28 @@ class PayoutReport:
                 f"{_WHICH_FILE}",
             )
 
-    def _row(self, table: ReportTable, line: int, cells: Cells) -> ReportRow:
-        columns = self.columns
-        row = ReportRow(
-            line=line,
-            payout_id=_text(cells, columns.payout_id) or None,
-            session_id=_text(cells, columns.session_id),
-            metadata=_metadata(cells.get(columns.metadata)),
-            kind=_kind(cells, columns.kind),
-            finished_at=_time(_text(cells, columns.finished_at or "")),
-        )
-        if not row.session_id:
-            return evolve(row, error=table.wrong(line, f"{columns.session_id} is empty"))
-        if row.kind is not ReportKind.ADVICE or not (columns.amount and columns.currency):
-            return row
-        units, code = _text(cells, columns.amount), _text(cells, columns.currency)
-        if not units or not code:
-            return row
-        try:
-            return evolve(row, amount=AmountReader().read(units, code))
-        except InvalidRequest as error:
-            words = f"{columns.amount}, {columns.currency}: {error.problem}"
-            return evolve(row, error=table.wrong(line, words))
+
+def _payout_row(columns: ReportColumns, table: ReportTable, line: int, cells: Cells) -> ReportRow:
+    row = ReportRow(
+        line=line,
+        payout_id=_text(cells, columns.payout_id) or None,
+        session_id=_text(cells, columns.session_id),
+        metadata=_metadata(cells.get(columns.metadata)),
+        kind=_kind(cells, columns.kind),
+        finished_at=_time(_text(cells, columns.finished_at or "")),
+    )
+    if not row.session_id:
+        return evolve(row, error=table.wrong(line, f"{columns.session_id} is empty"))
+    if row.kind is not ReportKind.ADVICE or not (columns.amount and columns.currency):
+        return row
+    units, code = _text(cells, columns.amount), _text(cells, columns.currency)
+    if not units or not code:
+        return row
+    try:
+        return evolve(row, amount=AmountReader().read(units, code))
+    except InvalidRequest as error:
+        words = f"{columns.amount}, {columns.currency}: {error.problem}"
+        return evolve(row, error=table.wrong(line, words))
 
 
 @frozen(kw_only=True)
