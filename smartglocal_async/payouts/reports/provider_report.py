@@ -105,7 +105,7 @@ class ReportRow:
     """What can't be read in the row, with file and line; the other fields are valid."""
 
 
-@frozen(kw_only=True)
+@frozen
 class PayoutReport:
     """A daily payouts report, a CSV or a workbook; it can be read again.
 
@@ -116,10 +116,10 @@ class PayoutReport:
     """
 
     path: Path = field(converter=Path)
-    columns: ReportColumns = field(factory=ReportColumns)
-    delimiter: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
+    columns: ReportColumns = field(factory=ReportColumns, kw_only=True)
+    delimiter: str | None = field(default=None, kw_only=True)
+    since: datetime | None = field(default=None, kw_only=True)
+    until: datetime | None = field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         for name in ("since", "until"):
@@ -225,7 +225,7 @@ class PaymentReportRow:
     """What can't be read in the row, with file and line; the other fields are valid."""
 
 
-@frozen(kw_only=True)
+@frozen
 class PaymentReport:
     """A daily payments report, a CSV or a workbook, in both forms of the provider's page.
 
@@ -234,7 +234,7 @@ class PaymentReport:
     """
 
     path: Path = field(converter=Path)
-    delimiter: str | None = None
+    delimiter: str | None = field(default=None, kw_only=True)
 
     def __iter__(self) -> Iterator[PaymentReportRow]:
         """Yield the rows; one without a type or with an unreadable amount has an ``error``.
