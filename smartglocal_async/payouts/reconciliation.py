@@ -71,7 +71,7 @@ class Reconciler:
             if row.error is not None:
                 raise row.error
             await self._compare_own(row, known)
-        elif JOURNAL_FIELD in row.metadata:
+        elif JOURNAL_FIELD in fields_of(row.metadata):
             self._add(DiscrepancyKind.FOREIGN, row, None)
         else:
             self.result.other(row)
@@ -334,7 +334,7 @@ async def _written(hints: WebhookHints, key: str, row: ReportRow) -> bool:
         key=key,
         mode=context.mode.value,
         # Another order of the key is refused by the digest, as that of a forgotten payout.
-        fingerprint=Fingerprint.of_short(row.metadata.get(ORDER_FIELD)),
+        fingerprint=Fingerprint.of_short(fields_of(row.metadata).get(ORDER_FIELD)),
         amount=None if amount is None else amount.amount,
         currency=None if amount is None else amount.currency,
     )
@@ -371,7 +371,8 @@ async def match_row(hints: WebhookHints, row: ReportRow) -> RowMatch:
     found = await journal.by_session(row.session_id) if row.session_id else None
     if found is not None:
         return RowMatch(found, is_ours=True, has_session=True)
-    if shown_key(hints, row) is None or row.metadata.get(JOURNAL_FIELD) != journal.journal_id:
+    fields = fields_of(row.metadata)
+    if shown_key(hints, row) is None or fields.get(JOURNAL_FIELD) != journal.journal_id:
         return RowMatch(None, is_ours=False)
     key = key_of(hints, row)
     return RowMatch(None if key is None else await journal.find(key), is_ours=True)
@@ -391,7 +392,8 @@ def shown_key(hints: WebhookHints, row: ReportRow) -> str | None:
 
 def _key_text(hints: WebhookHints, row: ReportRow) -> str | None:
     """Return the text that represents the key; sessions carry it in a field of its own."""
-    key = row.metadata.get(KEY_FIELD) or row.metadata.get(hints.claimer.context.sender.key_field)
+    fields = fields_of(row.metadata)
+    key = fields.get(KEY_FIELD) or fields.get(hints.claimer.context.sender.key_field)
     return key if isinstance(key, str) else None
 
 
@@ -458,5 +460,5 @@ class PaymentReconciler:
 
     def _shown_key(self, row: PaymentReportRow) -> str | None:
         """Return the key that this package sent with the payment, safe to show."""
-        key = row.metadata.get(self.hints.claimer.context.sender.key_field)
+        key = fields_of(row.metadata).get(self.hints.claimer.context.sender.key_field)
         return clean_text(key) if isinstance(key, str) else None

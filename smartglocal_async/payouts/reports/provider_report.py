@@ -7,9 +7,10 @@ from collections.abc import Container, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, cast
 
-from attrs import evolve, field, frozen
+from attrs import asdict, evolve, field, frozen
 
 from ...codec.incoming import clean_text
 from ...errors import InvalidRequest
@@ -93,13 +94,29 @@ class ReportRow:
     payout_id: str | None = field(converter=_clean)
     session_id: str = field(converter=clean_text)
     """Empty if the row names none, such as the last line with the totals."""
-    metadata: Mapping[str, object] = field(factory=dict[str, object], repr=False)
-    """The session's metadata if it is a JSON object, else empty."""
+    metadata: object = field(default=None, repr=False)
+    """The session's metadata as it was sent: an object, a text, a number or any other JSON; the
+    text of the cell if it isn't JSON, and None if it is empty.
+    """
     amount: AmountDetails | None = None
+    """Without the fee. Of a row of another kind than `ReportKind.ADVICE`, such as a ``Refund``, it
+    is without its sign, as no page shows that; None if it can't be read.
+    """
+    fee: Decimal | None = None
+    """In major units, not negative; None if it can't be read."""
+    fee_currency: str | None = field(default=None, converter=_clean)
+    """In upper case. The older form has no column of it: the currency of the amount is taken."""
+    rrn: str | None = field(default=None, converter=_clean)
+    """Retrieval reference number."""
     kind: ReportKind = ReportKind.ADVICE
     finished_at: datetime | None = None
     """When it was completed; None if the report doesn't show it in a form that can be read. The
     provider doesn't say in which time zone: UTC is taken.
+    """
+    columns: Mapping[str, str] = field(factory=dict[str, str], repr=False)
+    """The cells of all columns that have no field here, as they are in the file, by the name of the
+    column: ``transactionDate``, ``paymentFast``, ``paymentMethodIdentity`` (which may be a whole
+    account number), ``product``, ``grossLocalAmount``, ``contract`` and others. Read-only.
     """
     error: InvalidRequest | None = None
     """What can't be read in the row, with file and line; the other fields are valid."""
@@ -166,25 +183,39 @@ class PayoutReport:
             )
 
 
+_FEE: Final = "feesLocalAmount"
+_FEE_CURRENCY: Final = "Currency fee"
+_RRN: Final = "RRN"
+
+
 def _payout_row(columns: ReportColumns, table: ReportTable, line: int, cells: Cells) -> ReportRow:
+    read = {*asdict(columns).values(), _FEE, _FEE_CURRENCY, _RRN}
+    units, code = _text(cells, columns.amount or ""), _text(cells, columns.currency or "")
+    fee, fee_code = _text(cells, _FEE), (_text(cells, _FEE_CURRENCY) or code).upper()
     row = ReportRow(
         line=line,
         payout_id=_text(cells, columns.payout_id) or None,
         session_id=_text(cells, columns.session_id),
         metadata=_metadata(cells.get(columns.metadata)),
+        fee=_decimal(fee) if _is_number(fee, fee_code) else None,
+        fee_currency=fee_code or None,
+        rrn=_text(cells, _RRN) or None,
         kind=_kind(cells, columns.kind),
         finished_at=_time(_text(cells, columns.finished_at or "")),
+        columns=MappingProxyType({name: cells[name] for name in cells if name not in read}),
     )
     if not row.session_id:
         return evolve(row, error=table.wrong(line, f"{columns.session_id} is empty"))
-    if row.kind is not ReportKind.ADVICE or not (columns.amount and columns.currency):
-        return row
-    units, code = _text(cells, columns.amount), _text(cells, columns.currency)
     if not units or not code:
         return row
+    is_payout = row.kind is ReportKind.ADVICE
     try:
-        return evolve(row, amount=AmountReader().read(units, code))
+        return evolve(
+            row, amount=AmountReader().read(units if is_payout else units.lstrip("-"), code)
+        )
     except InvalidRequest as error:
+        if not is_payout:
+            return row  # It isn't compared.
         words = f"{columns.amount}, {columns.currency}: {error.problem}"
         return evolve(row, error=table.wrong(line, words))
 
@@ -217,8 +248,8 @@ class PaymentReportRow:
     """
     card_number: str | None = field(default=None, repr=mask)
     """Masked by the provider: ``553691******0123``."""
-    metadata: Mapping[str, object] = field(factory=dict[str, object], repr=False)
-    """The metadata if it is a JSON object, else empty."""
+    metadata: object = field(default=None, repr=False)
+    """As that of `ReportRow`."""
     rrn: str | None = field(default=None, converter=_clean)
     """Retrieval reference number."""
     error: InvalidRequest | None = None
@@ -299,7 +330,7 @@ def _payment_row(table: ReportTable, line: int, cells: Cells) -> PaymentReportRo
             words = f"{name}: expected a number such as '-110.00', without thousands separators"
             return evolve(row, error=table.wrong(line, words))
         if text:
-            amounts[name.lower()] = Decimal(text.replace(",", "."))
+            amounts[name.lower()] = _decimal(text)
     return evolve(
         row,
         amount=amounts.get("amount"),
@@ -322,6 +353,10 @@ def _is_number(text: str, currency: str) -> bool:
     if found is None:
         return False
     return len(found[1] or "") != _THREE or EXPONENTS.get(currency.lower()) == _THREE
+
+
+def _decimal(text: str) -> Decimal:
+    return Decimal(text.replace(",", "."))
 
 
 def _payment_time(text: str) -> datetime | None:
@@ -349,11 +384,12 @@ def _time(text: str) -> datetime | None:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time
 
 
-def _metadata(text: str | None) -> Mapping[str, object]:
-    if not text or len(text) > _MAX_CELL:
-        return {}
+def _metadata(text: str | None) -> object:
+    if not text or not text.strip():
+        return None
+    if len(text) > _MAX_CELL:
+        return text
     try:
-        fields: object = json.loads(text)
+        return cast("object", json.loads(text))
     except (ValueError, RecursionError):
-        return {}
-    return cast("Mapping[str, object]", fields) if isinstance(fields, dict) else {}
+        return text
