@@ -146,6 +146,10 @@ class Rules:
     content_type: Reaction = Reaction.IGNORE
     """How a request is answered whose ``Content-Type`` isn't ``application/json``, which the page
     of the format lists as mandatory."""
+    payout_fields: Reaction = Reaction.REFUSE
+    """How a payout is answered that lacks a field which the page of its instrument and country
+    marks as mandatory, has no valid IBAN, or another currency than that page allows. Versions of
+    some pages differ in these fields: a switch."""
     http_methods: Mapping[str, str] = field(default=MappingProxyType({}), hash=False)
     """Calls by path, each with its HTTP method, where that isn't the usual one.
 

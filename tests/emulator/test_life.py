@@ -106,6 +106,7 @@ class TestPayout:
                     "type": "card",
                     "card": {"last4": "4242", "brand": "visa", "bin": "424242"},
                 },
+                "participant_details": {"recipient": {"full_name": "Anna Nagy"}},
                 "amount_details": {"amount": 100, "currency": "usd"},
                 "transaction_info": {"rrn": "000000000001", "auth_code": "000001"},
                 "metadata": "o",
