@@ -54,7 +54,8 @@ ODD: Final = (
     (
         b'{"payout_details":{"card":{"bank_card":{"number":"4242424242424242"},"type":"bank_card"},'
         b'"type":"card"},"session_id":"ps_1",'
-        b'"participant_details":{"recipient":{"full_name":"A B"}},"amount_details":{"currency":"USD","amount":100}}'
+        b'"participant_details":{"recipient":{"full_name":"A B"}},'
+        b'"amount_details":{"currency":"USD","amount":100}}'
     ),
     (
         b'\r\n{ "session_id" : "\\u0070s_1",\t"amount_details": {"amount": 100, "currency": "usd"},'
