@@ -96,9 +96,9 @@ def test_sberpay_in_a_desktop_browser(*, redirects: bool) -> None:
 @pytest.mark.parametrize(
     ("instrument", "minutes", "ends"),
     [
-        (QR, 60, ("cancelled", "canceled")),
-        (sber(), 20, ("cancelled", "canceled")),
-        (T_PAY, 20, ("cancelled", "failed")),
+        (QR, 60, ("canceled", "canceled")),
+        (sber(), 20, ("canceled", "canceled")),
+        (T_PAY, 20, ("canceled", "failed")),
     ],
 )
 def test_a_payer_who_does_not_act(instrument: Any, minutes: int, ends: Any) -> None:
@@ -118,7 +118,7 @@ def test_a_payer_who_does_not_act(instrument: Any, minutes: int, ends: Any) -> N
     ("rules", "ends"),
     [
         (Rules(tpay_timeout=TPayTimeout.ERROR), ("error", "failed")),
-        (Rules(session_timeout=TimeoutWord.CANCELED), ("canceled", "failed")),
+        (Rules(session_timeout=TimeoutWord.CANCELLED), ("cancelled", "failed")),
     ],
 )
 def test_words_on_which_pages_disagree(rules: Rules, ends: Any) -> None:
@@ -142,7 +142,7 @@ def test_a_confirm_that_does_not_come(instrument: Any, minutes: int) -> None:
     before = show(bank, now=NOW + timedelta(minutes=minutes, seconds=-1))
     assert before["next_action"] == "confirm"
     after = show(bank, now=NOW + timedelta(minutes=minutes))
-    assert (after["status"], after["error"]["code"]) == ("cancelled", "confirm_timeout")
+    assert (after["status"], after["error"]["code"]) == ("canceled", "confirm_timeout")
 
 
 def test_a_refusal_by_sberpay_is_seen_late() -> None:
@@ -151,7 +151,7 @@ def test_a_refusal_by_sberpay_is_seen_late() -> None:
     _ = begin(bank, sber())
     assert bank.act("ps_1", NOW, succeed=False)
     assert payment(show(bank))["status"] == "pending"
-    assert show(bank, now=NOW + timedelta(minutes=20))["status"] == "cancelled"
+    assert show(bank, now=NOW + timedelta(minutes=20))["status"] == "canceled"
 
     other = EmulatedBank()
     _ = begin(other, QR)
