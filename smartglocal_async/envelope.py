@@ -197,6 +197,8 @@ def _content(envelope: Envelope, operation: Operation[Request, Answer]) -> objec
     # For wallet/balance the provider's table says object, and its example shows a list.
     if operation.answers_list:
         return [content] if content and _is_object(content) else content or []
+    if content == [] and operation.answer_field != "session":
+        return {}  # As PHP writes an empty object.
     aside = envelope.extra.get(_CONFIRM_INFORMATION)
     if operation.answer_field == "session" and aside is not None and _is_object(content):
         return {_CONFIRM_INFORMATION: aside, **content}  # It may come beside the session.

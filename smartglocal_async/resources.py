@@ -163,7 +163,7 @@ class FpsCalls:
     async def banks(
         self, *, deadline: float | None = None, attempts: int | None = None
     ) -> tuple[Bank, ...]:
-        """Return the banks of the system; API v1 only, and the only GET.
+        """Return the banks of the system; API v1 only, by GET.
 
         Neither its body nor its answer is documented. `Settings.bodiless` is sent and signed, and
         the answer is read as the sister platform's SDK reads it.

@@ -14,7 +14,7 @@ from smartglocal_async.codec import codec
 from smartglocal_async.envelope import HttpReply, Verdict, read_reply
 from smartglocal_async.error_codes import KNOWN_CODES, REFUSAL_CODES, class_of, codes_table
 from smartglocal_async.models.validators import without_card_numbers
-from smartglocal_async.operations import OPERATIONS, SESSION_CREATE, Repeat
+from smartglocal_async.operations import OPERATIONS, SESSION_CREATE, TOKEN_INFO, Repeat
 
 OK: Final = (SAMPLES / "session-create.ok.json").read_bytes()
 HTML: Final = b"<html><body>Service Unavailable</body></html>"
@@ -558,3 +558,11 @@ def test_the_kind_of_body_of_a_refusal() -> None:
     """It shows whether a proxy wrote it."""
     verdict = read(refusal("invalid_request"), 400, "Application/JSON; charset=utf-8")
     assert (verdict.happened, verdict.content_type) == (REFUSED, "application/json")
+
+
+@pytest.mark.parametrize("empty", ["{}", "[]"])
+def test_an_empty_answer_as_php_writes_it(empty) -> None:
+    """Nothing is known about the token; the call has worked."""
+    body = f'{{"status": "ok", "info": {empty}}}'.encode()
+    verdict = read_reply(codec("v1"), TOKEN_INFO, HttpReply(200, "application/json", body))
+    assert (verdict.happened.value, verdict.answer) == ("accepted", sg.models.TokenInfo())

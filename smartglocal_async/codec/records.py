@@ -7,7 +7,7 @@ from functools import cache, partial
 from typing import Any, Final, TypeVar, cast
 
 import attrs
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from cattrs import BaseValidationError, Converter
 
 from ..errors import InvalidRequest
@@ -142,6 +142,14 @@ def _converter(version: ApiVersion, *, detailed: bool, is_lenient: bool = False)
     return converter
 
 
+def _is_incomplete(session: object) -> bool:
+    """Return whether a session is an object that lacks an id or a status; PHP writes ``[]``."""
+    if session == []:
+        return True
+    fields = cast("dict[str, object]", session) if isinstance(session, dict) else None
+    return fields is not None and any(fields.get(name) is None for name in ("id", "status"))
+
+
 def _read_event(
     converter: Converter, read_other: Callable[[Any, Any], Any], value: Any, wanted: Any
 ) -> WebhookEvent:
@@ -152,7 +160,11 @@ def _read_event(
     if record is None or not has_session:
         # Without a type or a session it is an event that no page of the provider describes.
         absent = {name: gap for name, gap in _ABSENT_PARTS.items() if wire.get(name) is None}
+        # A session of a known event has an id and a status. Another object is kept as it is.
+        is_odd = has_session and _is_incomplete(wire["session"])
+        if is_odd:
+            absent["session"] = None
         other: WebhookEvent = read_other({**wire, **absent}, wanted)
-        return other
+        return evolve(other, extra={**other.extra, "session": wire["session"]}) if is_odd else other
     event: WebhookEvent = converter.structure(wire, record)
     return event

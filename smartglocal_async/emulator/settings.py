@@ -87,12 +87,12 @@ class DeclinedSession(enum.Enum):
 
 
 class TimeoutWord(enum.Enum):
-    """Status of an item that was not confirmed in time; the pages contradict each other."""
+    """Status of what ended by time; the pages contradict each other."""
 
     CANCELLED = "cancelled"
-    """As the status of a session is spelt."""
+    """As the page of the objects spells the status of a session."""
     CANCELED = "canceled"
-    """As the page of ``ready_to_confirm`` spells it."""
+    """As the pages of ``ready_to_confirm``, ``action_required`` and SberPay spell it."""
 
 
 class TPayTimeout(enum.Enum):
@@ -146,6 +146,10 @@ class Rules:
     content_type: Reaction = Reaction.IGNORE
     """How a request is answered whose ``Content-Type`` isn't ``application/json``, which the page
     of the format lists as mandatory."""
+    payout_fields: Reaction = Reaction.REFUSE
+    """How a payout is answered that lacks a field which the page of its instrument and country
+    marks as mandatory, has no valid IBAN, or another currency than that page allows. Versions of
+    some pages differ in these fields: a switch."""
     http_methods: Mapping[str, str] = field(default=MappingProxyType({}), hash=False)
     """Calls by path, each with its HTTP method, where that isn't the usual one.
 
@@ -169,9 +173,11 @@ class Rules:
     confirmation: Confirmation = Confirmation.MANUAL
     confirm_minutes: float = CONFIRM.minutes
     """Time to confirm; documented."""
-    confirm_timeout: TimeoutWord = TimeoutWord.CANCELLED
-    session_timeout: TimeoutWord = TimeoutWord.CANCELLED
-    """Status of a session that ended by time; pages about deadlines spell it ``canceled``."""
+    confirm_timeout: TimeoutWord = TimeoutWord.CANCELED
+    """Status of an operation that was not confirmed in time; documented as ``canceled``."""
+    session_timeout: TimeoutWord = TimeoutWord.CANCELED
+    """Status of a session that ended by time; the page of SberPay spells it ``canceled``, that of
+    the objects ``cancelled``: they contradict each other."""
     action_minutes: float = ACTION.minutes
     """Time for the payer to act; documented."""
     action_timeout: TimeoutWord = TimeoutWord.CANCELED

@@ -29,7 +29,7 @@ def webhook_handler(webhooks: Webhooks) -> Callable[[web.Request], Awaitable[web
     """Return a handler for ``app.router.add_post``."""
 
     async def receive(request: web.Request) -> web.Response:
-        chunks = request.content.iter_any()
+        chunks = _chunks(request)
         try:
             status_and_text = await answer(webhooks, request.headers, _length(request), chunks)
         except _CUT_SHORT:
@@ -93,6 +93,15 @@ async def listening(
         yield f"{_address(runner)}{path}"
     finally:
         await runner.cleanup()
+
+
+async def _chunks(request: web.Request) -> AsyncIterator[bytes]:
+    """Yield the body, also if a middleware has read it: aiohttp keeps what ``read`` returned."""
+    if request.content.at_eof():
+        yield await request.read()
+        return
+    async for chunk in request.content.iter_any():
+        yield chunk
 
 
 def _length(request: web.Request) -> int | None:

@@ -19,7 +19,8 @@ class WebhookEvent:
 
     An event without a type, or without a session, is of an unknown type, too: the sister platform
     has such events (transfers/transfer-notif). Its ``type`` is empty then, its ``session`` None,
-    and all of its other fields are in ``extra``.
+    and all of its other fields are in ``extra``. So is the session of an event of an unknown type
+    that lacks an id or a status, such as an empty one.
     """
 
     wire_type: ClassVar[str] = ""

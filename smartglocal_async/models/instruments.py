@@ -167,7 +167,8 @@ class SteamWallet:
     """A Steam account to top up (``wallet`` / ``steam``); the amount is in roubles.
 
     ``account`` is its login. Steam receives US dollars at about the rate that
-    ``api.exchange_rate.get`` returns.
+    ``api.exchange_rate.get`` returns. The page (payouts/payout-steam) shows API v1 only; a client
+    on v2 sends it in v2.
     """
 
     account: str = field(repr=mask)
@@ -209,7 +210,8 @@ class FasterPaymentQr:
     `ActionRequired` brings a link, ``customer_interaction.inform.qr.content``: show it as a QR
     code on a desktop, open it on a phone. Without ``description`` (the sister platform's) no
     inner object is sent, as on the provider's page. A payment whose payer doesn't act within 60
-    minutes ends by itself.
+    minutes ends by itself. The page (payments/payment-qr) shows API v1 only; a client on v2 sends
+    it in v2.
     """
 
     description: str | None = field(default=None, repr=mask)
@@ -222,7 +224,8 @@ class FasterPaymentBinding:
     """A token for later payments by the Faster Payments System (``faster_payment_system_binding``).
 
     Nothing is charged, though the page's amount is one kopeck. Return
-    ``PaymentOptions(recurrent=True)``; `PaymentFinished` brings the token in ``recurrent``.
+    ``PaymentOptions(recurrent=True)``; `PaymentFinished` brings the token in ``recurrent``. The
+    page (restricted/recurring-token) shows API v2 only; a client on v1 sends it in v1.
     """
 
     extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=mask, hash=False)

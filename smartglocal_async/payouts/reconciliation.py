@@ -5,11 +5,11 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from ..codec.incoming import clean_text
 from ..errors import InProgress
-from ..evidence import JOURNAL_FIELD, KEY_FIELD, ORDER_FIELD, Owner
+from ..evidence import JOURNAL_FIELD, KEY_FIELD, NUMBER_FIELD, ORDER_FIELD, Owner, fields_of
 from ..idempotency import Fingerprint, is_key
 from ..journal.entries import Changes, Entry, HaltKind, NewEntry
 from ..journal.journal import PAGE, Journal, each
@@ -53,6 +53,7 @@ class Reconciler:
             self.result.rows += 1
             if self.adopts and (key := await _adopted(self.hints, row)) is not None:
                 self.result.adopted += 1
+                self.result.without_amount += row.amount is None
                 self._note_time(row)
                 self._seen[key] = row.payout_id or row.session_id
             else:
@@ -70,14 +71,18 @@ class Reconciler:
             if row.error is not None:
                 raise row.error
             await self._compare_own(row, known)
-        elif JOURNAL_FIELD in row.metadata:
+        elif JOURNAL_FIELD in fields_of(row.metadata):
             self._add(DiscrepancyKind.FOREIGN, row, None)
         else:
             self.result.other(row)
 
     async def _compare_own(self, row: ReportRow, known: "RowMatch") -> None:
         entry = known.entry
-        if entry is not None and known.has_session and was_left(row, entry):
+        if entry is not None and has_other_ids(row, entry):
+            row = by_metadata(row, entry)
+        if entry is not None and (
+            (known.has_session and was_left(row, entry)) or names_left_session(row, entry)
+        ):
             await self._compare_left(row, entry)
         elif entry is None or not (entry.session_id == row.session_id or lacks_session(entry)):
             await self._unwritten(row, entry)
@@ -120,6 +125,7 @@ class Reconciler:
 
     async def _compare_payout(self, row: ReportRow, entry: Entry) -> None:
         item, owner = row.payout_id or row.session_id, self._owner(row, entry)
+        self.result.without_amount += not has_amounts(row, entry)
         if owner is Owner.OTHER:
             await self._conflict(DiscrepancyKind.NOT_OURS, row, entry)
         elif self._seen.setdefault(entry.key, item) != item or is_another_payout(row, entry):
@@ -240,10 +246,41 @@ def was_left(row: ReportRow, entry: Entry) -> bool:
     return not (entry.session_id is None and entry.step is Step.SUCCEEDED)
 
 
+def has_other_ids(row: ReportRow, entry: Entry) -> bool:
+    """Return whether one session id is a bare number, as in an older report, and one isn't."""
+    written = entry.session_id
+    return written is not None and _is_number(row.session_id) != _is_number(written)
+
+
+def by_metadata(row: ReportRow, entry: Entry) -> ReportRow:
+    """Return a row with the session id that is written, if its metadata shows that session.
+
+    For a row that was found by its metadata, and whose ids have another form than the journal's.
+    """
+    is_same = fields_of(row.metadata).get(NUMBER_FIELD, entry.session_no) == entry.session_no
+    return evolve(row, session_id=entry.session_id or "") if is_same else row
+
+
+def names_left_session(row: ReportRow, entry: Entry) -> bool:
+    """Return whether a row with ids of another form shows, by its metadata, a left session."""
+    number = fields_of(row.metadata).get(NUMBER_FIELD)
+    is_left = isinstance(number, int) and number < entry.session_no
+    return is_left and row.kind is ReportKind.ADVICE and has_other_ids(row, entry)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def has_amounts(row: ReportRow, entry: Entry) -> bool:
+    """Return whether a row and the journal have amounts that can be compared."""
+    return row.amount is not None and entry.amount is not None
+
+
 def differs(row: ReportRow, entry: Entry) -> bool:
     """Return whether a row shows another sum or currency than was ordered."""
     if row.amount is None or entry.amount is None:
-        return False
+        return False  # Counted: see `Reconciliation.without_amount`.
     return (row.amount.amount, row.amount.currency) != (entry.amount, entry.currency)
 
 
@@ -267,8 +304,10 @@ def _has_written_id(row: ReportRow, entry: Entry) -> bool | None:
     """Return whether a row has the payout id that is written; None if one of the two has none."""
     if row.payout_id is None or entry.item_id is None or entry.session_id != row.session_id:
         return None
-    # An older form of the report has the number only.
-    return row.payout_id.removeprefix("po_") == entry.item_id.removeprefix("po_")
+    if row.payout_id.removeprefix("po_") == entry.item_id.removeprefix("po_"):
+        return True
+    # An older form of the report has numbers; they may be others than in the ids of the API.
+    return None if _is_number(row.payout_id) != _is_number(entry.item_id) else False
 
 
 async def _adopted(hints: WebhookHints, row: ReportRow) -> str | None:
@@ -295,7 +334,7 @@ async def _written(hints: WebhookHints, key: str, row: ReportRow) -> bool:
         key=key,
         mode=context.mode.value,
         # Another order of the key is refused by the digest, as that of a forgotten payout.
-        fingerprint=Fingerprint.of_short(row.metadata.get(ORDER_FIELD)),
+        fingerprint=Fingerprint.of_short(fields_of(row.metadata).get(ORDER_FIELD)),
         amount=None if amount is None else amount.amount,
         currency=None if amount is None else amount.currency,
     )
@@ -332,7 +371,8 @@ async def match_row(hints: WebhookHints, row: ReportRow) -> RowMatch:
     found = await journal.by_session(row.session_id) if row.session_id else None
     if found is not None:
         return RowMatch(found, is_ours=True, has_session=True)
-    if shown_key(hints, row) is None or row.metadata.get(JOURNAL_FIELD) != journal.journal_id:
+    fields = fields_of(row.metadata)
+    if shown_key(hints, row) is None or fields.get(JOURNAL_FIELD) != journal.journal_id:
         return RowMatch(None, is_ours=False)
     key = key_of(hints, row)
     return RowMatch(None if key is None else await journal.find(key), is_ours=True)
@@ -352,7 +392,8 @@ def shown_key(hints: WebhookHints, row: ReportRow) -> str | None:
 
 def _key_text(hints: WebhookHints, row: ReportRow) -> str | None:
     """Return the text that represents the key; sessions carry it in a field of its own."""
-    key = row.metadata.get(KEY_FIELD) or row.metadata.get(hints.claimer.context.sender.key_field)
+    fields = fields_of(row.metadata)
+    key = fields.get(KEY_FIELD) or fields.get(hints.claimer.context.sender.key_field)
     return key if isinstance(key, str) else None
 
 
@@ -419,5 +460,5 @@ class PaymentReconciler:
 
     def _shown_key(self, row: PaymentReportRow) -> str | None:
         """Return the key that this package sent with the payment, safe to show."""
-        key = row.metadata.get(self.hints.claimer.context.sender.key_field)
+        key = fields_of(row.metadata).get(self.hints.claimer.context.sender.key_field)
         return clean_text(key) if isinstance(key, str) else None

@@ -72,12 +72,19 @@ def _pattern(pattern: str) -> Callable[[str], bool]:
     return lambda text: compiled.fullmatch(text) is not None
 
 
-def _at_most(length: int, page: str) -> Form:
+def _at_most(length: int, page: str, certain_in: tuple[str, ...] = ("USA", "AUS")) -> Form:
     return Form(
         lambda text: len(text) <= length,
         f"may have {length} characters; shorten it",
         page,
-        ("USA", "AUS"),
+        certain_in,
+    )
+
+
+def _at_most_in_asia(length: int) -> tuple[Form, ...]:
+    return (
+        _at_most(length, "payouts/payout-thailand", ("THA",)),
+        _at_most(length, "payouts/payout-indonesia", ("IDN",)),
     )
 
 
@@ -251,6 +258,7 @@ PARTICIPANT_FORMS: Final[Forms] = MappingProxyType(
     {
         "company_name": (
             _at_most(100, "payouts/payout-australia"),
+            *_at_most_in_asia(100),
             Form(
                 lambda text: not text.isdigit(),
                 "must not be digits only",
@@ -263,7 +271,7 @@ PARTICIPANT_FORMS: Final[Forms] = MappingProxyType(
         "registration_number": (WRITTEN_IDENTIFIER, _at_most(64, "payouts/payout-USA")),
         "code": (WRITTEN_IDENTIFIER,),
         "msisdn": (WRITTEN_IDENTIFIER,),
-        "address_line": (_at_most(256, "payouts/payout-USA"),),
+        "address_line": (_at_most(256, "payouts/payout-USA"), *_at_most_in_asia(256)),
         "city": (_at_most(64, "payouts/payout-USA"),),
         "postal_code": (WRITTEN_IDENTIFIER, _at_most(64, "payouts/payout-USA")),
         "state": (_at_most(64, "payouts/payout-USA"),),

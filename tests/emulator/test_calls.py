@@ -53,12 +53,15 @@ def send(http: aiohttp.ClientSession) -> Callable[..., Any]:
 ODD: Final = (
     (
         b'{"payout_details":{"card":{"bank_card":{"number":"4242424242424242"},"type":"bank_card"},'
-        b'"type":"card"},"session_id":"ps_1","amount_details":{"currency":"USD","amount":100}}'
+        b'"type":"card"},"session_id":"ps_1",'
+        b'"participant_details":{"recipient":{"full_name":"A B"}},'
+        b'"amount_details":{"currency":"USD","amount":100}}'
     ),
     (
         b'\r\n{ "session_id" : "\\u0070s_1",\t"amount_details": {"amount": 100, "currency": "usd"},'
         b'"payout_details": {"type": "card", "card": {"type": "bank_card", "bank_card": '
-        b'{"number": "42424242\\u00342424242"}}}, "new_field": [1, {"a": null}] }\n'
+        b'{"number": "42424242\\u00342424242"}}}, "participant_details": {"recipient": '
+        b'{"full_name": "A B"}}, "new_field": [1, {"a": null}] }\n'
     ),
 )
 

@@ -106,6 +106,7 @@ class TestPayout:
                     "type": "card",
                     "card": {"last4": "4242", "brand": "visa", "bin": "424242"},
                 },
+                "participant_details": {"recipient": {"full_name": "Anna Nagy"}},
                 "amount_details": {"amount": 100, "currency": "usd"},
                 "transaction_info": {"rrn": "000000000001", "auth_code": "000001"},
                 "metadata": "o",
@@ -160,7 +161,7 @@ class TestPayout:
         after = show(bank, now=NOW + 240 * MINUTE)
 
         assert before["next_action"] == "confirm"
-        assert (after["status"], after["payments"][0]["status"]) == ("cancelled", "cancelled")
+        assert (after["status"], after["payments"][0]["status"]) == ("canceled", "canceled")
         assert after["error"]["code"] == "confirm_timeout"
         assert code(ask(bank, "session/confirm", PS, now=NOW + 241 * MINUTE)) is not None
         assert types(bank) == ["ready_to_confirm", "payment_finished"]
@@ -259,11 +260,11 @@ class TestSwitches:
 
     @pytest.mark.parametrize("word", list(TimeoutWord))
     def test_the_word_of_a_timeout(self, word: TimeoutWord) -> None:
-        """The item has the spelling of the rules, the session always two letters l."""
+        """The item has the spelling of its rule, the session that of its own."""
         bank = started(Rules(confirm_timeout=word, confirm_minutes=1))
         session = show(bank, now=LATER)
 
-        assert (session["status"], session["payments"][0]["status"]) == ("cancelled", word.value)
+        assert (session["status"], session["payments"][0]["status"]) == ("canceled", word.value)
 
     @pytest.mark.parametrize("word", list(DeclinedSession))
     def test_the_session_of_a_declined_payout(self, word: DeclinedSession) -> None:
@@ -705,7 +706,7 @@ class TestTable:
         """Session and item have a status of the API in each stage."""
         session, item = statuses(stage, Rules())
 
-        assert session in {"in_progress", "accepted", "cancelled", "error"}
+        assert session in {"in_progress", "accepted", "cancelled", "canceled", "error"}
         assert item in {"in_progress", "pending", "succeeded", "failed", "cancelled", "canceled"}
 
     def test_every_stage_can_be_reached(self) -> None:

@@ -4,9 +4,16 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import pytest
-from emulated import NOW, ask, pay, payout, show
+from emulated import NOW, VISA, ask, card, pay, payout, show
 
-from smartglocal_async.emulator import Confirmation, Rules, ShownAmounts, TimeoutWord, TPayTimeout
+from smartglocal_async.emulator import (
+    Confirmation,
+    Reaction,
+    Rules,
+    ShownAmounts,
+    TimeoutWord,
+    TPayTimeout,
+)
 from smartglocal_async.emulator.bank.bank import EmulatedBank
 
 ID: Final = {"session_id": "ps_1"}
@@ -89,9 +96,9 @@ def test_sberpay_in_a_desktop_browser(*, redirects: bool) -> None:
 @pytest.mark.parametrize(
     ("instrument", "minutes", "ends"),
     [
-        (QR, 60, ("cancelled", "canceled")),
-        (sber(), 20, ("cancelled", "canceled")),
-        (T_PAY, 20, ("cancelled", "failed")),
+        (QR, 60, ("canceled", "canceled")),
+        (sber(), 20, ("canceled", "canceled")),
+        (T_PAY, 20, ("canceled", "failed")),
     ],
 )
 def test_a_payer_who_does_not_act(instrument: Any, minutes: int, ends: Any) -> None:
@@ -111,7 +118,7 @@ def test_a_payer_who_does_not_act(instrument: Any, minutes: int, ends: Any) -> N
     ("rules", "ends"),
     [
         (Rules(tpay_timeout=TPayTimeout.ERROR), ("error", "failed")),
-        (Rules(session_timeout=TimeoutWord.CANCELED), ("canceled", "failed")),
+        (Rules(session_timeout=TimeoutWord.CANCELLED), ("cancelled", "failed")),
     ],
 )
 def test_words_on_which_pages_disagree(rules: Rules, ends: Any) -> None:
@@ -135,7 +142,7 @@ def test_a_confirm_that_does_not_come(instrument: Any, minutes: int) -> None:
     before = show(bank, now=NOW + timedelta(minutes=minutes, seconds=-1))
     assert before["next_action"] == "confirm"
     after = show(bank, now=NOW + timedelta(minutes=minutes))
-    assert (after["status"], after["error"]["code"]) == ("cancelled", "confirm_timeout")
+    assert (after["status"], after["error"]["code"]) == ("canceled", "confirm_timeout")
 
 
 def test_a_refusal_by_sberpay_is_seen_late() -> None:
@@ -144,7 +151,7 @@ def test_a_refusal_by_sberpay_is_seen_late() -> None:
     _ = begin(bank, sber())
     assert bank.act("ps_1", NOW, succeed=False)
     assert payment(show(bank))["status"] == "pending"
-    assert show(bank, now=NOW + timedelta(minutes=20))["status"] == "cancelled"
+    assert show(bank, now=NOW + timedelta(minutes=20))["status"] == "canceled"
 
     other = EmulatedBank()
     _ = begin(other, QR)
@@ -516,3 +523,74 @@ def test_card_ids() -> None:
     assert first == second == hashed == paid_out_to
     assert len({first, other, later, None}) == 4
     assert not any("4242424242424242" in str(one) for one in shown)
+
+
+def page_terms(country: str, account: dict[str, str]) -> dict[str, Any]:
+    """Return the terms of a payout to an account abroad."""
+    recipient = {"bank_name": "Bank", "currency": "try", "first_name": "A", "last_name": "B"}
+    sender = {"company_name": "Shop", "registration_number": "7", "country_iso3": "BEL"}
+    return {
+        "payment_method": {
+            "type": "bank_account",
+            "bank_account": {"system_type": "global", "global": account},
+        },
+        "participant_details": {
+            "recipient": recipient | {"country_iso3": country},
+            "sender": sender | {"code": "9"},
+        },
+        "amount_details": {"amount": 900, "currency": "usd"},
+    }
+
+
+def fast(**fields: str) -> dict[str, Any]:
+    """Return the terms of a payout by the Faster Payments System."""
+    system = "faster_payment_system"
+    return {
+        "payment_method": {
+            "type": "bank_account",
+            "bank_account": {"system_type": system, system: fields},
+        },
+        "amount_details": {"amount": 900, "currency": "rub"},
+    }
+
+
+TURKISH: Final = {"iban": "TR330006100519786457841326", "description": "Salary"}
+PHONE: Final = {"phone": "79990000001", "bank_id": "100000000069", "description": "Salary"}
+USD: Final = {"amount_details": {"amount": 900, "currency": "usd"}}
+CARD_TERMS: Final = {"payment_method": card(VISA), **USD}
+
+
+@pytest.mark.parametrize(
+    ("terms", "field"),
+    [
+        (page_terms("TUR", TURKISH), None),
+        (
+            page_terms("tur", TURKISH | {"iban": "nonsense"}),
+            "payment_method.bank_account.global.iban",
+        ),
+        (page_terms("TUR", {"iban": TURKISH["iban"]}), "payment_method.bank_account.global.desc"),
+        (page_terms("ISR", TURKISH), None),
+        (page_terms("ISR", {"description": "x", "bank_account_number": "1"}), "payment_method"),
+        (page_terms("HKG", TURKISH), "payment_method.bank_account.global.bank_account_number"),
+        (page_terms("FRA", {"iban": "x"}), None),
+        (
+            page_terms("TUR", TURKISH)
+            | {"participant_details": {"recipient": {"country_iso3": "TUR"}}},
+            "participant_details.recipient.bank_name: is missing",
+        ),
+        (fast(**PHONE), None),
+        (fast(**PHONE) | USD, "amount_details.currency: must be rub"),
+        (fast(phone="79990000001", bank_id="1"), "payment_method.bank_account.faster_payment_sys"),
+        (CARD_TERMS, "participant_details.recipient.full_name: is missing"),
+        (CARD_TERMS | {"participant_details": {"recipient": {"full_name": " "}}}, "participant_d"),
+    ],
+)
+def test_what_the_page_of_a_payout_marks_as_mandatory(terms: Any, field: str | None) -> None:
+    """By instrument and country; a switch has it taken."""
+    answer = ask(EmulatedBank(), "session/init/payout", terms)
+    if field is None:
+        assert "error" not in answer
+    else:
+        assert answer["error"]["description"].startswith(field)
+    lenient = EmulatedBank(Rules(payout_fields=Reaction.IGNORE))
+    assert "error" not in ask(lenient, "session/init/payout", terms)

@@ -22,6 +22,7 @@ KEY: Final = PrivateKey.generate()
 HOOK: Final = PrivateKey.generate()
 NOW: Final = datetime(2024, 5, 27, 2, 3, tzinfo=UTC)
 TERMS: Final = {
+    "participant_details": {"recipient": {"full_name": "Anna Nagy"}},
     "amount_details": {"amount": 100, "currency": "usd"},
     "payment_method": {
         "type": "card",

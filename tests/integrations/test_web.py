@@ -48,9 +48,12 @@ def listening_socket() -> Iterator[socket.socket]:
 
 
 @contextlib.contextmanager
-def serve_aiohttp(webhooks: sg.Webhooks, listening: socket.socket) -> Iterator[None]:
+def serve_aiohttp(
+    webhooks: sg.Webhooks, listening: socket.socket, *middlewares: Any
+) -> Iterator[None]:
     """Run an aiohttp application on a thread."""
-    app = web.Application(client_max_size=10)  # The limit of `request.read`, not of this package.
+    # The limit of `request.read`, which is not that of this package.
+    app = web.Application(client_max_size=10_000 if middlewares else 10, middlewares=middlewares)
     app.cleanup_ctx.append(webhook_lifetime(webhooks))
     app.add_routes(webhook_routes(webhooks))
     running: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
@@ -339,6 +342,40 @@ class TestReading:
         with socket.create_connection(("127.0.0.1", serve(webhooks)), 20) as line:
             line.sendall((content + header * 2 + "\r\n").encode() + GOOD)
             assert line.recv(12) == b"HTTP/1.1 401"
+
+
+@pytest.mark.parametrize("size", [MOST, MOST + 1])
+def test_a_middleware_that_reads_the_body(webhooks, size):
+    """The body is read once, and kept; the size limit holds as without it."""
+
+    @web.middleware
+    async def logs(request: web.Request, handler: Any) -> Any:
+        _ = await request.read()
+        return await handler(request)
+
+    with listening_socket() as listening, serve_aiohttp(webhooks, listening, logs):
+        status = post(listening.getsockname()[1], exact(size))[0]
+        empty = post(listening.getsockname()[1], b"")[0]
+    assert (status, empty) == (200 if size == MOST else 413, 400)
+
+
+@pytest.mark.parametrize("way", ["route", "dependency"])
+def test_an_asgi_middleware_that_reads_the_body(webhooks, way):
+    """Starlette keeps the body, too."""
+    app = asgi(way, webhooks)
+    from starlette.middleware.base import BaseHTTPMiddleware  # noqa: PLC0415
+
+    from smartglocal_async.integrations.starlette import webhook_lifespan  # noqa: PLC0415
+
+    app.router.lifespan_context = webhook_lifespan(webhooks)
+
+    async def logs(request: Any, call_next: Any) -> Any:
+        _ = await request.body()
+        return await call_next(request)
+
+    app.add_middleware(BaseHTTPMiddleware, dispatch=logs)
+    with listening_socket() as listening, serve_asgi(app, listening):
+        assert post(listening.getsockname()[1], GOOD)[0] == 200
 
 
 @pytest.mark.parametrize("server", SERVERS)

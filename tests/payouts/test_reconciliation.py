@@ -84,9 +84,78 @@ async def test_a_row_that_agrees(setup, payout_id, amount) -> None:
     at = await setup(PAID, item_id="po_1")
     result = await at.read(at.row(payout_id=payout_id, amount=amount))
     assert result == Reconciliation(rows=1, agreed=1)
+    assert result.without_amount == (amount is None)
     assert result.is_clean
     assert not result.halts
     assert await at.halted() is None
+
+
+@pytest.mark.parametrize(
+    ("steps", "session_no", "ids", "expected"),
+    [
+        (PAID, 0, ("8177", "8176"), Reconciliation(rows=1, agreed=1)),
+        (PAID, 0, ("1", "1"), Reconciliation(rows=1, agreed=1)),
+        (PAID, None, ("8177", "8176"), Reconciliation(rows=1, agreed=1)),
+        (CONFIRMING, 0, ("8177", "8176"), Reconciliation(rows=1, settled=1)),
+        (SECOND_PAID, 1, ("8177", "8176"), Reconciliation(rows=1, agreed=1)),
+    ],
+)
+async def test_a_row_with_bare_numbers(setup, steps, session_no, ids, expected) -> None:
+    """The older form has other ids than the API: the metadata shows which payout it is."""
+    at = await setup(steps, item_id="po_1")
+    number = {} if session_no is None else {"payout_session": session_no}
+    row = at.row(payout_id=ids[0], session_id=ids[1], metadata=at.marks | number)
+    assert await at.read(row) == expected
+    assert await at.halted() is None
+    assert (await at.found()).step is Step.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"amount": AmountDetails(9_999, "usd")}, DiscrepancyKind.DIFFERS),
+        ({"kind": ReportKind.REFUND}, DiscrepancyKind.RETURNED),
+    ],
+)
+async def test_what_differs_under_bare_numbers(setup, changes, kind) -> None:
+    """It is compared as any other row."""
+    at = await setup(PAID, item_id="po_1")
+    result = await at.read(at.row(payout_id="77", session_id="78", **changes))
+    assert result.counts == {kind: 1}
+
+
+async def test_two_payouts_with_bare_numbers(setup) -> None:
+    """A second number for a key, and a session that was left, are still paid twice."""
+    at = await setup(PAID, item_id="po_1")
+    rows = [at.row(payout_id=number, session_id="78") for number in ("77", "79")]
+    assert (await at.read(*rows)).counts == {DiscrepancyKind.PAID_TWICE: 1}
+    left = await setup(SECOND_PAID)
+    marks = left.marks | {"payout_session": 0}
+    result = await left.read(left.row(payout_id="77", session_id="78", metadata=marks))
+    assert result.counts == {DiscrepancyKind.PAID_TWICE: 1}
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells", "found"),
+    [
+        ("paymentLocalAmount,Currency amount", "100.00,USD", ({}, 0)),
+        ("paymentLocalAmount,currency", "100.00,USD", ({}, 0)),
+        ("paymentLocalAmount,Currency amount", "99.00,USD", ({DiscrepancyKind.DIFFERS: 1}, 0)),
+        ("paymentLocalAmount,currency", "99.00,USD", ({DiscrepancyKind.DIFFERS: 1}, 0)),
+        ("paymentLocalAmount,currency", "100.00,EUR", ({DiscrepancyKind.DIFFERS: 1}, 0)),
+        ("paymentLocalAmount,currency", "99.00,", ({}, 1)),
+        ("paymentLocalAmount,money", "99.00,USD", ({}, 1)),
+        ("sum,currency", "99.00,USD", ({}, 1)),
+        ("product", "payouts", ({}, 1)),
+    ],
+)
+async def test_amounts_of_both_forms(setup, tmp_path, columns, cells, found) -> None:
+    """Either column of the currency is found; an amount that isn't compared is counted."""
+    at = await setup(PAID, item_id="po_1")
+    path = tmp_path / "report.csv"
+    _ = path.write_text(f"{COLUMNS},{columns}\npo_1,ps_1,{{}},Advice,{cells}\n")
+    result = await Reconciler(at.hints).read(PayoutReport(path=path))
+    assert (result.counts, result.without_amount) == found
 
 
 @pytest.mark.parametrize(

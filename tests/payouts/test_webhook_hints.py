@@ -290,7 +290,7 @@ def test_the_kind_of_a_row(tmp_path, word, kind):
         (PRINTED, ["430", "JPY"], (430, "jpy")),
         (PRINTED, ["", "USD"], None),
         (PRINTED, ["430", ""], None),
-        ((*COLUMNS, "paymentLocalAmount", "currency"), ["430", "USD"], None),
+        ((*COLUMNS, "paymentLocalAmount", "currency"), ["430", "USD"], (43_000, "usd")),
         ((*COLUMNS, "grossLocalAmount", "Currency amount"), ["436", "USD"], None),
         (COLUMNS, [], None),
     ],

@@ -46,7 +46,11 @@ def card(number: str, *, hashed: bool = False) -> dict[str, Any]:
 def payout(amount: int, *, number: str = VISA, hashed: bool = False) -> dict[str, Any]:
     """Return the terms of a payout, in the names of v1."""
     money = {"amount": amount, "currency": "usd"}
-    return {"payment_method": card(number, hashed=hashed), "amount_details": money}
+    return {
+        "payment_method": card(number, hashed=hashed),
+        "amount_details": money,
+        "participant_details": {"recipient": {"full_name": "Anna Nagy"}},
+    }
 
 
 def pay(amount: int, *, number: str = VISA, hashed: bool = False, **more: Any) -> dict[str, Any]:

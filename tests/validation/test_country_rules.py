@@ -881,6 +881,11 @@ JUDGED: Final[list[tuple[Any, str, str | None, bool]]] = [
         for side in (RECIPIENT, SENDER)
         for request, is_advice in ((IN_AUSTRALIA, False), (IN_THE_USA, True), (IN_HUNGARY, True))
     ),
+    *(
+        (EXAMPLES[f"{ACCOUNT} in {name}"][0], f"{SENDER}.{field}", "x" * length, False)
+        for name in ("Thailand", "Indonesia")
+        for field, length in (("company_name", 101), ("address_line", 257))
+    ),
     (payout(CARD, full_name="A", country_iso3="USA"), f"{RECIPIENT}.city", "x" * 65, True),
     (BY_CARD, f"{SENDER}.last_name", "x" * 81, True),
     (BY_CARD, f"{SENDER}.postal_code", "SW1A 1AA", True),

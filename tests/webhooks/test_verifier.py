@@ -63,6 +63,17 @@ class TestEvents:
         event = VERIFIER.verify(signed(OTHER, content), content)
         assert (type(event), event.type, event.session.id) == (record, kind, "ps_1")
 
+    @pytest.mark.parametrize("session", [{}, [], {"id": "ps_1"}, {"status": "accepted"}])
+    def test_an_unknown_type_with_an_incomplete_session(self, session):
+        """It is typed as unknown, and its session kept; a documented type needs a whole one."""
+        content = json.dumps({"type": "wallet_event", "session": session}).encode()
+        event = VERIFIER.verify(signed(OTHER, content), content)
+        assert (type(event), event.type, event.session) == (sg.WebhookEvent, "wallet_event", None)
+        assert event.extra == {"session": session}
+        known = json.dumps({"type": "payment_finished", "session": session}).encode()
+        with pytest.raises(sg.errors.WebhookRefused):
+            VERIFIER.verify(signed(OTHER, known), known)
+
     @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.stem)
     def test_samples(self, sample):
         """The provider's examples are read completely: type, session and its contents."""

@@ -32,6 +32,7 @@ from .commands import ReconcileOptions
 from .journals import next_command, place_of, shown, with_payouts
 
 _MAX_UNREADABLE: Final = 5
+_UNCOMPARED: Final = "amount not compared"
 
 
 def reconcile(options: ReconcileOptions) -> ExitCode:
@@ -112,6 +113,8 @@ def _write_output(output: Path | None, found: ReportFindings) -> None:
 
 def _show_adopted(screen: Console, found: Reconciliation, journal: str, server: str | None) -> None:
     screen.print(cell(f"{counted(found.adopted, 'payout')} recorded as paid"), soft_wrap=True)
+    if found.without_amount and found.is_clean:
+        screen.print(cell(f"{_UNCOMPARED}: {found.without_amount:,}"), soft_wrap=True)
     if not found.is_clean:
         _show(screen, found, journal)
     if found.unchecked is not None:
@@ -159,6 +162,8 @@ def _show(screen: Console, found: Reconciliation, journal: str) -> None:
     counts.add_row("same as in the journal", f"{found.agreed:,}")
     counts.add_row("settled now", f"{found.settled:,}")
     counts.add_row("not in this journal", f"{found.others:,}")
+    if found.without_amount:
+        counts.add_row(_UNCOMPARED, f"{found.without_amount:,}")
     show(screen, counts)
     _show_findings(screen, found)
     if found.halts:
@@ -213,6 +218,7 @@ def _facts(
         "agreed": found.agreed,
         "settled": found.settled,
         "others": found.others,
+        "without_amount": found.without_amount,
         "unchecked": found.unchecked,
     }
     return adopted | facts | _findings(found)

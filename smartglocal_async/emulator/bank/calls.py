@@ -9,7 +9,7 @@ from typing import Final
 
 from attrs import define, field
 
-from ..settings import Duplicates, Rules
+from ..settings import Duplicates, Reaction, Rules
 from .ledger import Account, Ledger
 from .messages import (
     CREATE,
@@ -36,7 +36,7 @@ from .sessions import (
 )
 from .statistics import Counts
 from .tokens import Tokens, number_of, phone_of
-from .validation import PAYOUT_NAMES, JsonObject, is_object, missing_field
+from .validation import PAYOUT_NAMES, JsonObject, is_object, missing_field, payout_problem
 
 
 def _check_token(terms: JsonObject, kind: ItemKind, tokens: Tokens) -> None:
@@ -269,7 +269,10 @@ class SessionService:
     def _check(self, terms: JsonObject, kind: ItemKind, version: int) -> None:
         if kind is ItemKind.VERIFICATION:
             return
-        problem = missing_field(terms, version, pays_out=kind is ItemKind.PAYOUT)
+        pays_out = kind is ItemKind.PAYOUT
+        problem = missing_field(terms, version, pays_out=pays_out)
+        if pays_out and self.processing.rules.payout_fields is Reaction.REFUSE:
+            problem = problem or payout_problem(terms, version)
         if problem is not None:
             raise CallRefused(INVALID_REQUEST, problem)
         _check_token(terms, kind, self.processing.tokens)

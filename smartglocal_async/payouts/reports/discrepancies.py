@@ -119,6 +119,10 @@ class Reconciliation(ReportFindings):
     """Payouts that the journal lacked, and that ``adopt`` wrote as paid."""
     others: int = 0
     """Rows of payouts that this package didn't make."""
+    without_amount: int = field(default=0, eq=False)
+    """Rows of the journal's payouts whose amount wasn't compared, as the report or the journal has
+    none that can be compared: no column of amount and currency was found, or the cell is empty.
+    """
     newest: datetime | None = field(default=None, eq=False)
     """When the last of the journal's payouts in it was completed; None if no row shows that."""
     unchecked: str | None = field(default=None, eq=False)

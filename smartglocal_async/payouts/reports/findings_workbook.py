@@ -54,6 +54,7 @@ def _summary(found: ReportFindings) -> Iterable[_Row]:
         yield "settled now", found.settled
         yield "recorded as paid", found.adopted
         yield "not in this journal", found.others
+        yield "amount not compared", found.without_amount
     yield "unreadable", found.unreadable_count
     for kind, count in found.counts.items():
         yield kind.value, count

@@ -3,13 +3,14 @@
 import enum
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, cast
 
-from attrs import evolve, field, frozen
+from attrs import asdict, evolve, field, frozen
 
 from ...codec.incoming import clean_text
 from ...errors import InvalidRequest
@@ -19,6 +20,7 @@ from ..files.amounts import AmountReader
 from .report_table import Cells, ReportTable, open_table
 
 _MAX_CELL: Final = 1_000_000
+_OLDER_CURRENCY: Final = "currency"
 _WHICH_FILE: Final = "is it the daily payouts report, with the columns of `ReportColumns`?"
 
 
@@ -26,9 +28,10 @@ _WHICH_FILE: Final = "is it the daily payouts report, with the columns of `Repor
 class ReportColumns:
     """The names of the columns of the daily payouts report.
 
-    The defaults are those of the provider's page (finance/payouts-daily-report); its older form
-    calls the currency ``currency``. ``amount`` is the payout without its fee, in major units.
-    Amounts are compared if a report has both columns and a row fills both; None leaves them out.
+    The defaults are those of the provider's page (finance/payouts-daily-report). Its older form
+    calls the currency ``currency``, which is read if a report lacks the default. ``amount`` is the
+    payout without its fee, in major units. Amounts are compared if a report has both columns and a
+    row fills both; None leaves them out. `Reconciliation.without_amount` counts the rest.
     ``finished_at`` is read if the report has it; without it, a report lifts no halt of a journal
     that may lack payouts. ``kind`` distinguishes payouts from those that a
     bank returned; None means that all rows are payouts.
@@ -41,6 +44,12 @@ class ReportColumns:
     amount: str | None = "paymentLocalAmount"
     currency: str | None = "Currency amount"
     finished_at: str | None = "finishedAt"
+
+    def found_in(self, names: Container[str | None]) -> "ReportColumns":
+        """Return the columns of a report with these names: those of the older form if it is one."""
+        is_usual = self.currency == ReportColumns().currency
+        is_older = is_usual and self.currency not in names and _OLDER_CURRENCY in names
+        return evolve(self, currency=_OLDER_CURRENCY) if is_older else self
 
 
 class ReportKind(enum.Enum):
@@ -85,19 +94,35 @@ class ReportRow:
     payout_id: str | None = field(converter=_clean)
     session_id: str = field(converter=clean_text)
     """Empty if the row names none, such as the last line with the totals."""
-    metadata: Mapping[str, object] = field(factory=dict[str, object], repr=False)
-    """The session's metadata if it is a JSON object, else empty."""
+    metadata: object = field(default=None, repr=False)
+    """The session's metadata as it was sent: an object, a text, a number or any other JSON; the
+    text of the cell if it isn't JSON, and None if it is empty.
+    """
     amount: AmountDetails | None = None
+    """Without the fee. Of a row of another kind than `ReportKind.ADVICE`, such as a ``Refund``, it
+    is without its sign, as no page shows that; None if it can't be read.
+    """
+    fee: Decimal | None = None
+    """In major units, not negative; None if it can't be read."""
+    fee_currency: str | None = field(default=None, converter=_clean)
+    """In upper case. The older form has no column of it: the currency of the amount is taken."""
+    rrn: str | None = field(default=None, converter=_clean)
+    """Retrieval reference number."""
     kind: ReportKind = ReportKind.ADVICE
     finished_at: datetime | None = None
     """When it was completed; None if the report doesn't show it in a form that can be read. The
     provider doesn't say in which time zone: UTC is taken.
     """
+    columns: Mapping[str, str] = field(factory=dict[str, str], repr=False)
+    """The cells of all columns that have no field here, as they are in the file, by the name of the
+    column: ``transactionDate``, ``paymentFast``, ``paymentMethodIdentity`` (which may be a whole
+    account number), ``product``, ``grossLocalAmount``, ``contract`` and others. Read-only.
+    """
     error: InvalidRequest | None = None
     """What can't be read in the row, with file and line; the other fields are valid."""
 
 
-@frozen(kw_only=True)
+@frozen
 class PayoutReport:
     """A daily payouts report, a CSV or a workbook; it can be read again.
 
@@ -108,10 +133,10 @@ class PayoutReport:
     """
 
     path: Path = field(converter=Path)
-    columns: ReportColumns = field(factory=ReportColumns)
-    delimiter: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
+    columns: ReportColumns = field(factory=ReportColumns, kw_only=True)
+    delimiter: str | None = field(default=None, kw_only=True)
+    since: datetime | None = field(default=None, kw_only=True)
+    until: datetime | None = field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         for name in ("since", "until"):
@@ -130,8 +155,9 @@ class PayoutReport:
         """
         with open_table(self.path, self.delimiter, self._is_header) as table:
             self._check(table)
+            columns = self.columns.found_in(table.names)
             for line, cells in table.rows():
-                yield self._row(table, line, cells)
+                yield _payout_row(columns, table, line, cells)
 
     def _is_header(self, names: frozenset[str]) -> bool:
         return self.columns.session_id in names
@@ -156,28 +182,42 @@ class PayoutReport:
                 f"{_WHICH_FILE}",
             )
 
-    def _row(self, table: ReportTable, line: int, cells: Cells) -> ReportRow:
-        columns = self.columns
-        row = ReportRow(
-            line=line,
-            payout_id=_text(cells, columns.payout_id) or None,
-            session_id=_text(cells, columns.session_id),
-            metadata=_metadata(cells.get(columns.metadata)),
-            kind=_kind(cells, columns.kind),
-            finished_at=_time(_text(cells, columns.finished_at or "")),
+
+_FEE: Final = "feesLocalAmount"
+_FEE_CURRENCY: Final = "Currency fee"
+_RRN: Final = "RRN"
+
+
+def _payout_row(columns: ReportColumns, table: ReportTable, line: int, cells: Cells) -> ReportRow:
+    read = {*asdict(columns).values(), _FEE, _FEE_CURRENCY, _RRN}
+    units, code = _text(cells, columns.amount or ""), _text(cells, columns.currency or "")
+    fee, fee_code = _text(cells, _FEE), (_text(cells, _FEE_CURRENCY) or code).upper()
+    row = ReportRow(
+        line=line,
+        payout_id=_text(cells, columns.payout_id) or None,
+        session_id=_text(cells, columns.session_id),
+        metadata=_metadata(cells.get(columns.metadata)),
+        fee=_decimal(fee) if _is_number(fee, fee_code) else None,
+        fee_currency=fee_code or None,
+        rrn=_text(cells, _RRN) or None,
+        kind=_kind(cells, columns.kind),
+        finished_at=_time(_text(cells, columns.finished_at or "")),
+        columns=MappingProxyType({name: cells[name] for name in cells if name not in read}),
+    )
+    if not row.session_id:
+        return evolve(row, error=table.wrong(line, f"{columns.session_id} is empty"))
+    if not units or not code:
+        return row
+    is_payout = row.kind is ReportKind.ADVICE
+    try:
+        return evolve(
+            row, amount=AmountReader().read(units if is_payout else units.lstrip("-"), code)
         )
-        if not row.session_id:
-            return evolve(row, error=table.wrong(line, f"{columns.session_id} is empty"))
-        if row.kind is not ReportKind.ADVICE or not (columns.amount and columns.currency):
-            return row
-        units, code = _text(cells, columns.amount), _text(cells, columns.currency)
-        if not units or not code:
-            return row
-        try:
-            return evolve(row, amount=AmountReader().read(units, code))
-        except InvalidRequest as error:
-            words = f"{columns.amount}, {columns.currency}: {error.problem}"
-            return evolve(row, error=table.wrong(line, words))
+    except InvalidRequest as error:
+        if not is_payout:
+            return row  # It isn't compared.
+        words = f"{columns.amount}, {columns.currency}: {error.problem}"
+        return evolve(row, error=table.wrong(line, words))
 
 
 @frozen(kw_only=True)
@@ -208,15 +248,15 @@ class PaymentReportRow:
     """
     card_number: str | None = field(default=None, repr=mask)
     """Masked by the provider: ``553691******0123``."""
-    metadata: Mapping[str, object] = field(factory=dict[str, object], repr=False)
-    """The metadata if it is a JSON object, else empty."""
+    metadata: object = field(default=None, repr=False)
+    """As that of `ReportRow`."""
     rrn: str | None = field(default=None, converter=_clean)
     """Retrieval reference number."""
     error: InvalidRequest | None = None
     """What can't be read in the row, with file and line; the other fields are valid."""
 
 
-@frozen(kw_only=True)
+@frozen
 class PaymentReport:
     """A daily payments report, a CSV or a workbook, in both forms of the provider's page.
 
@@ -225,7 +265,7 @@ class PaymentReport:
     """
 
     path: Path = field(converter=Path)
-    delimiter: str | None = None
+    delimiter: str | None = field(default=None, kw_only=True)
 
     def __iter__(self) -> Iterator[PaymentReportRow]:
         """Yield the rows; one without a type or with an unreadable amount has an ``error``.
@@ -290,7 +330,7 @@ def _payment_row(table: ReportTable, line: int, cells: Cells) -> PaymentReportRo
             words = f"{name}: expected a number such as '-110.00', without thousands separators"
             return evolve(row, error=table.wrong(line, words))
         if text:
-            amounts[name.lower()] = Decimal(text.replace(",", "."))
+            amounts[name.lower()] = _decimal(text)
     return evolve(
         row,
         amount=amounts.get("amount"),
@@ -313,6 +353,10 @@ def _is_number(text: str, currency: str) -> bool:
     if found is None:
         return False
     return len(found[1] or "") != _THREE or EXPONENTS.get(currency.lower()) == _THREE
+
+
+def _decimal(text: str) -> Decimal:
+    return Decimal(text.replace(",", "."))
 
 
 def _payment_time(text: str) -> datetime | None:
@@ -340,11 +384,12 @@ def _time(text: str) -> datetime | None:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time
 
 
-def _metadata(text: str | None) -> Mapping[str, object]:
-    if not text or len(text) > _MAX_CELL:
-        return {}
+def _metadata(text: str | None) -> object:
+    if not text or not text.strip():
+        return None
+    if len(text) > _MAX_CELL:
+        return text
     try:
-        fields: object = json.loads(text)
+        return cast("object", json.loads(text))
     except (ValueError, RecursionError):
-        return {}
-    return cast("Mapping[str, object]", fields) if isinstance(fields, dict) else {}
+        return text

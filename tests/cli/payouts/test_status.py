@@ -295,7 +295,8 @@ def test_amounts_that_are_not_to_be_compared(till):
     head = REPORT.replace("\n", ",paymentLocalAmount,Currency amount\n")
     till.has(f"{head}po_1,{session_id},,Advice,9150.00,rub\n", "r.csv")
     said = till.json("reconcile", "r.csv", "--amount-column", "")
-    assert (said["agreed"], said["is_clean"]) == (1, True)
+    assert (said["agreed"], said["is_clean"], said["without_amount"]) == (1, True, 1)
+    assert "amount not compared" in till("reconcile", "r.csv", "--amount-column", "").stdout
     assert till.json("status")["halt"] is None
     for words in (("--currency-column", ""), ("--amount-column", "", "--currency-column", "")):
         assert till.json("reconcile", "r.csv", *words)["agreed"] == 1
