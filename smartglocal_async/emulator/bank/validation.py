@@ -227,7 +227,7 @@ def payout_problem(terms: JsonObject, version: int) -> str | None:
     return None
 
 
-def _page(kind: str, system: str, recipient: object) -> "_Page":
+def _page(kind: str, system: str, recipient: object) -> "_PageFields":
     country, currency = (
         (str(recipient.get("country_iso3")).upper(), str(recipient.get("currency")).lower())
         if is_object(recipient)
@@ -235,7 +235,7 @@ def _page(kind: str, system: str, recipient: object) -> "_Page":
     )
     if kind == "card" and (country, currency) == ("CHN", "usd"):
         return _CHINA_IN_USD
-    of_any_country = _PAGES.get((kind, system, ""), _Page())
+    of_any_country = _PAGES.get((kind, system, ""), _PageFields())
     return _PAGES.get((kind, system, country), of_any_country)
 
 
@@ -427,7 +427,7 @@ _IBAN: Final = re.compile(r"[A-Za-z]{2}[0-9]{2}[A-Za-z0-9]{11,30}")
 
 
 @frozen
-class _Page:
+class _PageFields:
     """The fields that a page of the provider marks as mandatory for a payout."""
 
     instrument: tuple[tuple[str, ...], ...] = ((),)
@@ -442,48 +442,50 @@ _FOUR: Final = ("company_name", "registration_number", "country_iso3", "code")
 _HOME: Final = ("address_line", "city", "postal_code", "state")
 _NUMBERED: Final = (("bank_account_number", "description"),)
 _CHINA: Final = ("city", "postal_code", "state", "bank_name", "currency", "full_name")
-_CHINA_IN_USD: Final = _Page(recipient=(*_CHINA, "address_line", "swift_bic_code", "first_name"))
-_ABROAD: Final[Mapping[str, _Page]] = MappingProxyType(
+_CHINA_IN_USD: Final = _PageFields(
+    recipient=(*_CHINA, "address_line", "swift_bic_code", "first_name")
+)
+_ABROAD: Final[Mapping[str, _PageFields]] = MappingProxyType(
     {
-        "HUN": _Page(
+        "HUN": _PageFields(
             (("iban", "description"),),
             (*_FIVE, "address_line", "city"),
             (*_FOUR, "address_line", "city"),
         ),
-        "CZE": _Page(
+        "CZE": _PageFields(
             (("iban", "description"), ("bank_account_number", "branch_number", "description")),
             _FIVE,
             _FOUR,
         ),
-        "GBR": _Page(
+        "GBR": _PageFields(
             (
                 ("iban", "swift_bic_code", "account_type", "description"),
                 ("sort_code", "account_number", "account_type", "description"),
             ),
             (*_FIVE, "address_line"),
         ),
-        "USA": _Page(
+        "USA": _PageFields(
             (("bank_account_number", "account_type", "routing_code", "description"),),
             (*_FIVE, *_HOME),
             (*_FOUR, "address_line"),
         ),
-        "AUS": _Page(
+        "AUS": _PageFields(
             (("bank_account_number", "bsb_number", "description"),),
             (*_FIVE, *_HOME),
             ("address_line", "company_name"),
         ),
-        "BRA": _Page(
+        "BRA": _PageFields(
             (("bank_account_number", "branch_number", "account_type", "description"),),
             (*_FIVE, "identity_document.id_number"),
             _FOUR,
         ),
-        "TUR": _Page((("iban", "description"),), _FIVE, _FOUR),
-        **dict.fromkeys(("VNM", "KOR", "KEN"), _Page(_NUMBERED, _FIVE, _FOUR)),
-        **dict.fromkeys(("THA", "IDN"), _Page(_NUMBERED, _FIVE, (*_FOUR, "address_line"))),
+        "TUR": _PageFields((("iban", "description"),), _FIVE, _FOUR),
+        **dict.fromkeys(("VNM", "KOR", "KEN"), _PageFields(_NUMBERED, _FIVE, _FOUR)),
+        **dict.fromkeys(("THA", "IDN"), _PageFields(_NUMBERED, _FIVE, (*_FOUR, "address_line"))),
         # Whether the other fields of the sender are mandatory differs between the page's versions.
-        "PHL": _Page(_NUMBERED, _FIVE, ("code",)),
-        "HKG": _Page(_NUMBERED, (*_FIVE, "address_line"), _FOUR),
-        "ISR": _Page(
+        "PHL": _PageFields(_NUMBERED, _FIVE, ("code",)),
+        "HKG": _PageFields(_NUMBERED, (*_FIVE, "address_line"), _FOUR),
+        "ISR": _PageFields(
             (("iban", "description"), ("bank_account_number", "branch_number", "description")),
             _FIVE,
             _FOUR,
@@ -491,23 +493,23 @@ _ABROAD: Final[Mapping[str, _Page]] = MappingProxyType(
     }
 )
 """Country of the recipient -> the page payouts/payout-* of accounts there."""
-_PAGES: Final[Mapping[tuple[str, str, str], _Page]] = MappingProxyType(
+_PAGES: Final[Mapping[tuple[str, str, str], _PageFields]] = MappingProxyType(
     {
         **{("bank_account", "global", country): page for country, page in _ABROAD.items()},
-        ("bank_account", "ru", ""): _Page((("bik", "account", "full_name", "description"),)),
-        ("bank_account", "faster_payment_system", ""): _Page(
+        ("bank_account", "ru", ""): _PageFields((("bik", "account", "full_name", "description"),)),
+        ("bank_account", "faster_payment_system", ""): _PageFields(
             (("phone", "bank_id", "description"),), currency="rub"
         ),
         **{
             ("card", form, country): page
             for form in ("bank_card", "encrypted_card")
             for country, page in (
-                ("", _Page(recipient=("full_name",))),
-                ("RUS", _Page(recipient=("full_name",), currency="rub")),
-                ("CHN", _Page(recipient=_CHINA)),
+                ("", _PageFields(recipient=("full_name",))),
+                ("RUS", _PageFields(recipient=("full_name",), currency="rub")),
+                ("CHN", _PageFields(recipient=_CHINA)),
             )
         },
-        ("wallet", "global", "PHL"): _Page(
+        ("wallet", "global", "PHL"): _PageFields(
             (("name", "msisdn", "description"),),
             ("currency", "country_iso3", "first_name", "last_name"),
             _FOUR,
