@@ -439,7 +439,10 @@ async def test_webhooks_of_the_emulator(key):
             session = await api.session.create(
                 sg.CreateSession(amount_details=sg.AmountDetails(100, "usd"), payment_method=card)
             )
-            await api.session.start_payout(sg.StartPayout(session_id=session.id))
+            people = sg.ParticipantDetails(recipient=sg.Participant(full_name="Jane Roe"))
+            await api.session.start_payout(
+                sg.StartPayout(session_id=session.id, participant_details=people)
+            )
             ended = await api.session.wait(
                 sg.SessionRef(session.id), until=lambda each: each.is_final
             )

@@ -183,7 +183,8 @@ async def test_not_confirmed_in_time(merchant) -> None:
     hand.now += timedelta(minutes=2)
     seen = await at.status(session)
 
-    assert (seen.status, [p.status for p in seen.payout_list]) == ("cancelled", ["cancelled"])
+    # In the spelling of the page about deadlines.
+    assert (seen.status, [p.status for p in seen.payout_list]) == ("canceled", ["canceled"])
     # The provider doesn't list the emulator's code for it, so the outcome counts as unknown.
     with pytest.raises(sg.OutcomeUnknown, match="invalid_session_state"):
         await at.api.session.confirm(sg.SessionRef(session.id))
