@@ -162,4 +162,5 @@ def _order(number: int, amount: int, payee: str = "hash") -> sg.PayoutOrder:
         key=f"payout-{number}",
         payment_method=sg.EncryptedCard(number_hash=card),
         amount_details=sg.AmountDetails(amount, "usd"),
+        participant_details=sg.ParticipantDetails(recipient=sg.Participant(full_name="Jane Roe")),
     )
