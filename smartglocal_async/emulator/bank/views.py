@@ -236,14 +236,15 @@ def _csv(
     return text.getvalue()
 
 
+def _finished(made: Item | ItemRefund) -> datetime:
+    return made.finished_at or made.created_at
+
+
 def _payout_rows(session: EmulatedSession, rules: Rules) -> _Rows:
     for item in session.items:
-        if item.kind is not ItemKind.PAYOUT or item.stage is not ItemStage.SUCCEEDED:
-            continue
-        yield item.finished_at or item.created_at, _payout_row(session, item, None, rules)
-        for refund in item.refunds:
-            row = _payout_row(session, item, refund, rules)
-            yield refund.finished_at or refund.created_at, row
+        if item.kind is ItemKind.PAYOUT and item.stage is ItemStage.SUCCEEDED:
+            for made in (None, *item.refunds):
+                yield _finished(made or item), _payout_row(session, item, made, rules)
 
 
 def _payout_row(
@@ -256,7 +257,7 @@ def _payout_row(
     return {
         "operationId": made.id if rules.returns_have_ids else item.id,
         "transactionDate": _report_time(made.created_at),
-        "finishedAt": _report_time(made.finished_at or made.created_at),
+        "finishedAt": _report_time(_finished(made)),
         "typeOfPayment": "Advice" if refund is None else "Refund",
         "paymentFast": "0",
         "paymentSessionId": session.id,
@@ -276,13 +277,10 @@ def _payout_row(
 
 def _payment_rows(session: EmulatedSession, rules: Rules) -> _Rows:
     for item in session.items:
-        if item.kind is not ItemKind.PAYMENT or not item.captured:
-            continue
-        yield item.finished_at or item.created_at, _payment_row(session, item, None, rules)
-        for refund in item.refunds:
-            if refund.status == "accepted":
-                row = _payment_row(session, item, refund, rules)
-                yield refund.finished_at or refund.created_at, row
+        if item.kind is ItemKind.PAYMENT and item.captured:
+            accepted = (refund for refund in item.refunds if refund.status == "accepted")
+            for made in (None, *accepted):
+                yield _finished(made or item), _payment_row(session, item, made, rules)
 
 
 def _payment_row(
@@ -293,7 +291,7 @@ def _payment_row(
     settlement = amount if refund is None else -amount
     shown = settlement if rules.negative_returns else amount
     code = item.currency.upper()
-    time = (made.finished_at or made.created_at).astimezone(UTC)
+    time = _finished(made).astimezone(UTC)
     return {
         "ID": made.id if rules.returns_have_ids else item.id,
         "paymentSessionId": session.id,
