@@ -95,6 +95,14 @@ class TimeoutWord(enum.Enum):
     """As the pages of ``ready_to_confirm``, ``action_required`` and SberPay spell it."""
 
 
+class Rounding(enum.Enum):
+    """How an amount that isn't whole is rounded."""
+
+    NEAREST = "nearest"
+    """Half a unit is rounded up."""
+    UP = "up"
+
+
 class TPayTimeout(enum.Enum):
     """How a T-Pay payment ends whose payer didn't act: "with an error", says its page; a switch."""
 
@@ -183,7 +191,7 @@ class Rules:
     action_timeout: TimeoutWord = TimeoutWord.CANCELED
     """Status of a payment whose payer didn't act in time; documented as ``canceled``."""
     sberpay_minutes: float = CONFIRM_SBERPAY.minutes
-    """Time to confirm a SberPay payment, and then for its payer; documented."""
+    """Time to confirm a SberPay payment, and then, anew, for its payer; each is documented."""
     sberpay_web_redirects: bool = False
     """Whether ``action_required`` is sent for SberPay in a desktop browser (``web``); the sister
     platform sends none, a switch."""
@@ -202,6 +210,8 @@ class Rules:
     """
     conversion_rate: float = 1.080001
     """Units of `converts_to` for one of the session's currency; the emulator's own."""
+    conversion_rounding: Rounding = Rounding.NEAREST
+    """How the converted amount is rounded to minor units; the page's example allows both."""
     reserved_seconds: float = 30.0
     """How long that rate holds; 30 seconds in the documented example."""
     return_seconds: float = 5.0

@@ -238,6 +238,11 @@ async def test_the_rate_has_no_status(
             good = await answer.json()
         async with http.post(url, data=b"{}", headers=headers(b"{}")) as answer:
             assert answer.status == 404
+            assert set(await answer.json()) == {"error"}
+        async with http.get(url, data=b"[1]", headers=headers(b"[1]")) as answer:
+            assert set(await answer.json()) == {"error"}
+        async with http.get(url, data=b"{}", headers=headers(b"other")) as answer:
+            assert (await answer.json())["error"]["code"] == "authentication_error"
 
     assert good == {
         "rate": {

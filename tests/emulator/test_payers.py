@@ -9,6 +9,7 @@ from emulated import NOW, VISA, ask, card, pay, payout, show
 from smartglocal_async.emulator import (
     Confirmation,
     Reaction,
+    Rounding,
     Rules,
     ShownAmounts,
     TimeoutWord,
@@ -300,7 +301,7 @@ def test_a_converted_session() -> None:
     ]
     assert exchange == {
         "source": {"amount": 501, "currency": "eur"},
-        "destination": {"amount": 627, "currency": "usd"},
+        "destination": {"amount": 626, "currency": "usd"},
         "rate": 1.25,
         "rate_source": "oer",
         "reserved_to": int(NOW.timestamp()) + 30,
@@ -308,6 +309,48 @@ def test_a_converted_session() -> None:
     plain = {"amount": 501, "currency": "usd"}
     session = ask(bank, "session/create", {"amount_details": plain})["session"]
     assert "exchange_amounts" not in session
+
+
+@pytest.mark.parametrize(
+    ("amount", "rate", "rounding", "converted"),
+    [
+        # The page's example: 500 at 1.080001 became 540, and 100 at 1.358822 became 136.
+        (500, 1.080001, Rounding.NEAREST, 540),
+        (100, 1.358822, Rounding.NEAREST, 136),
+        (100, 1.358822, Rounding.UP, 136),
+        (500, 1.080001, Rounding.UP, 541),
+        (50, 1.01, Rounding.NEAREST, 51),
+        (100, 1.1, Rounding.UP, 110),
+    ],
+)
+def test_converted_amounts_are_rounded(
+    amount: int, rate: float, rounding: Rounding, converted: int
+) -> None:
+    """To the nearest unit or up, by the rate as it is written."""
+    bank = EmulatedBank(
+        Rules(converts_to="usd", conversion_rate=rate, conversion_rounding=rounding)
+    )
+    money = {"amount": amount, "currency": "eur"}
+    [exchange] = ask(bank, "session/create", {"amount_details": money})["session"][
+        "exchange_amounts"
+    ]
+    assert exchange["destination"] == {"amount": converted, "currency": "usd"}
+
+
+def test_payouts_are_not_converted() -> None:
+    """Conversion is documented for payments by the widget: no payout and no one-step call."""
+    bank = EmulatedBank(Rules(converts_to="usd"))
+    money = {"amount_details": {"amount": 500, "currency": "eur"}}
+    order = money | {
+        "payment_method": card(VISA),
+        "participant_details": {"recipient": {"full_name": "EMULATED PAYEE"}},
+    }
+    created = ask(bank, "session/create", order)["session"]
+    begun = ask(bank, "session/init/payout", order)["session"]
+    plain = ask(bank, "session/create", money)["session"]
+    assert "exchange_amounts" in plain
+    started = ask(bank, "session/start/payout", order | {"session_id": plain["id"]})["session"]
+    assert all("exchange_amounts" not in one for one in (created, begun, started))
 
 
 def test_a_push_reaches_a_payer_of_sberpay() -> None:

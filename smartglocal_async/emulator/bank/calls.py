@@ -1,15 +1,15 @@
 """The calls: `SessionService` carries out those about sessions, `ProjectCalls` the others."""
 
 import itertools
-import math
 from collections.abc import Container, Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
 from functools import partial
 from typing import Final
 
 from attrs import define, field
 
-from ..settings import Duplicates, Reaction, Rules
+from ..settings import Duplicates, Reaction, Rounding, Rules
 from .ledger import Account, Ledger
 from .messages import (
     CREATE,
@@ -130,7 +130,7 @@ class SessionService:
             created_at=now,
             updated_at=now,
         )
-        session.exchange = self._exchange(session.terms, now)
+        session.exchange = self._exchange(call, session.terms, now)
         self.sessions[session.id] = session
         self.counts.count_session(call.name, call.operation, session.id)
         self.processing.mark_changed(session, now)
@@ -248,16 +248,21 @@ class SessionService:
         views = earlier[-1] if earlier else session.history[0][1]
         return views[version]
 
-    def _exchange(self, terms: JsonObject, now: datetime) -> JsonObject | None:
+    def _exchange(self, call: ApiCall, terms: JsonObject, now: datetime) -> JsonObject | None:
         rules, money = self.processing.rules, terms.get("amount_details")
         if rules.converts_to is None or not is_object(money):
+            return None
+        # Documented for payments by the widget, so neither for payouts nor for those of one call.
+        if call.operation != CREATE or "payment_method" in terms:
             return None
         amount, currency = money.get("amount"), str(money.get("currency")).lower()
         if not isinstance(amount, int) or currency == rules.converts_to.lower():
             return None
         until = now + timedelta(seconds=rules.reserved_seconds)
-        # The documented example doesn't tell rounding up from rounding to the nearest.
-        converted = math.ceil(amount * rules.conversion_rate)
+        # By the rate as it is written: 500 at 1.08 are 540, which a float would exceed.
+        exact = amount * Decimal(str(rules.conversion_rate))
+        mode = ROUND_CEILING if rules.conversion_rounding is Rounding.UP else ROUND_HALF_UP
+        converted = int(exact.to_integral_value(mode))
         return {
             "source": {"amount": amount, "currency": currency},
             "destination": {"amount": converted, "currency": rules.converts_to.lower()},
@@ -298,6 +303,8 @@ class SessionService:
             fate=outcome.fate,
             code=outcome.code,
         )
+        if kind is not ItemKind.PAYMENT:
+            session.exchange = None
         session.items.append(item)
         self.processing.enter_stage(session, item, now)
 

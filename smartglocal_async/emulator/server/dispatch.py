@@ -21,6 +21,7 @@ from ..bank.bank import EmulatedBank
 from ..bank.messages import (
     BANKS,
     INVALID_REQUEST,
+    WITHOUT_STATUS,
     Answer,
     ApiCall,
     method_of,
@@ -175,6 +176,8 @@ class Dispatcher:
             else:
                 self.bank.refused += 1
         operation, _ = route(request.path) or (request.path, 0)
+        if operation in WITHOUT_STATUS:
+            answer = evolve(answer, body={"error": answer.body["error"]})
         record = RequestRecord(
             time=now, operation=operation, http_status=status, error_code=answer.error_code
         )
