@@ -140,6 +140,9 @@ def failure(error: ProviderError | None) -> str:
 
 def interaction(needed: CustomerInteraction) -> str:
     """Return what the payer has to do; form fields are for the payer's browser only."""
+    code = needed.inform.qr if needed.inform is not None else None
+    if code is not None and code.content:
+        return f"show the payer this link as a QR code, or open it on a phone: {code.content}"
     if needed.redirect is None:
         return f"the payer has to act ({needed.type}); --json shows the details"
     redirect = needed.redirect

@@ -13,6 +13,7 @@ from ...codec import NotDecodable, codec
 from ...errors import MASK
 from ...models.answers import (
     Bank,
+    ExchangeAmount,
     ExchangeRate,
     Payment,
     Payout,
@@ -270,11 +271,18 @@ def _head(session: Session) -> Table:
             "created": moment(session.created_at),
             "updated": moment(session.updated_at),
             "finished": moment(session.finished_at),
+            "converted": "; ".join(map(_conversion, session.exchange_amounts)),
             "metadata": _metadata_text(metadata),
             "error": failure(session.error),
             "other fields": others(session.extra),
         }
     )
+
+
+def _conversion(exchange: ExchangeAmount) -> str:
+    until = moment(exchange.reserved_to)
+    paid = f"the payer pays {money(exchange.destination)} for {money(exchange.source)}"
+    return f"{paid}, until {until}" if until else paid
 
 
 def _items(title: str, instrument_title: str, items: Iterable[Payout | Payment]) -> Table:

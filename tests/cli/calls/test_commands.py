@@ -805,7 +805,7 @@ def test_strange_answers_stay_readable(capsys):
     payment = {
         "id": "pm_1",
         "status": "pending",
-        "customer_interaction": {"type": "inform", "inform": {"qr": {"content": "qr-secret"}}},
+        "customer_interaction": {"type": "dance", "dance": {"step": "secret"}},
         "refunds": [{"id": "rf_1", "status": "declined", "error": {"code": "no_funds"}}],
     }
     session = session_of(
@@ -821,7 +821,7 @@ def test_strange_answers_stay_readable(capsys):
         "dance",
         "provider_timeout: too \\x1b[2J late",
         "splits (--json shows them)",
-        "pm_1: the payer has to act (inform); --json shows the details",
+        "pm_1: the payer has to act (dance); --json shows the details",
         "no_funds",
         "don't pay again",
     ):
@@ -836,6 +836,39 @@ def test_redirect_without_a_form(capsys):
     item = {"id": "pm_1", "status": "pending", "customer_interaction": redirect}
     show_session(session_of(acquiring_payments=[item]))
     assert "send the payer to https://bank.example/\\x1bpay (GET)\n" in capsys.readouterr().out
+
+
+def test_the_link_of_a_qr_code(capsys):
+    """A payment by QR code shows the link that the code holds, which a phone opens."""
+    inform = {
+        "type": "inform",
+        "inform": {"qr": {"content": "https://qr.example/\x1b1", "img": "x"}},
+    }
+    item = {"id": "pm_1", "status": "pending", "customer_interaction": inform}
+    show_session(session_of(acquiring_payments=[item]))
+    text = capsys.readouterr().out
+    assert "pm_1: show the payer this link as a QR code" in text
+    assert ": https://qr.example/\\x1b1\n" in text
+
+
+def test_what_a_converted_session_costs(capsys):
+    """A converted session shows both amounts, and until when the rate holds."""
+    exchange = {
+        "source": {"amount": 500, "currency": "eur"},
+        "destination": {"amount": 540, "currency": "usd"},
+        "rate": 1.080001,
+    }
+    until = exchange | {"reserved_to": 1_750_000_000}
+    show_session(session_of(exchange_amounts=[until]))
+    show_session(session_of(exchange_amounts=[exchange]))
+    first, second = (
+        " ".join(line.split())
+        for line in capsys.readouterr().out.splitlines()
+        if line.split()[:1] == ["converted"]
+    )
+    words = "converted the payer pays 5.40 USD for 5.00 EUR"
+    assert first == f"{words}, until 2025-06-15 15:06:40 UTC"
+    assert second == words
 
 
 def test_banks_without_names(capsys):
