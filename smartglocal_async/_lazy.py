@@ -36,3 +36,9 @@ def attach(
 
     names = sorted(name for name, module in homes.items() if module != ".")
     return load, lambda: sorted(homes), names
+
+
+def public_name(kind: type) -> str:
+    """Return how a public record is written, such as ``sg.Session`` or ``sg.models.Bank``."""
+    package, name = import_module(__package__), kind.__name__
+    return f"sg.{name}" if name in package.__all__ else f"sg.models.{name}"

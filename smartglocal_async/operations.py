@@ -8,6 +8,7 @@ from typing import Any, Final, Generic, Literal, TypeVar, cast, get_args, get_or
 from attrs import Factory, field, frozen
 
 from . import recovery
+from ._lazy import public_name
 from .codec import ApiVersion
 from .errors import InvalidRequest
 from .idempotency import Mark
@@ -382,11 +383,11 @@ def operations_table() -> str:
 def _cells(operation: Operation[Any, Any]) -> tuple[str, ...]:
     verb = "" if operation.method == "POST" else f"{operation.method} "
     kind: Any = operation.answer
-    answer = f"{get_args(kind)[0].__name__}, ..." if get_args(kind) else kind.__name__
+    answer = f"{public_name(get_args(kind)[0])}, ..." if get_args(kind) else public_name(kind)
     return (
         f"`{verb}{operation.path}`",
         f"`api.{python_method(operation)}`",
-        f"`{operation.request.__name__}`",
+        f"`{public_name(operation.request)}`",
         f"`{answer}`",
         ", ".join(operation.versions),
         operation.repeat.value,

@@ -68,7 +68,10 @@ _GROWTH: Final = 1.5
 
 @frozen(eq=False)
 class WalletCalls:
-    """The calls under ``wallet/``; a client has one as ``api.wallet``. API v1 only."""
+    """The calls under ``wallet/``; a client has one as ``api.wallet``.
+
+    They exist in API v1 only, and are sent there whatever ``api_version`` is.
+    """
 
     _caller: CallRunner = field(repr=False)
 
@@ -93,7 +96,10 @@ class WalletCalls:
 
 @frozen(eq=False)
 class TokenCalls:
-    """The calls ``token`` and ``token/info``; a client has one as ``api.token``. API v1 only."""
+    """The calls ``token`` and ``token/info``; a client has one as ``api.token``.
+
+    They exist in API v1 only, and are sent there whatever ``api_version`` is.
+    """
 
     _caller: CallRunner = field(repr=False)
 
@@ -128,7 +134,10 @@ class TokenCalls:
 
 @frozen(eq=False)
 class RecurrentCalls:
-    """The calls under ``recurrent/``; a client has one as ``api.recurrent``. API v1 only."""
+    """The calls under ``recurrent/``; a client has one as ``api.recurrent``.
+
+    They exist in API v1 only, and are sent there whatever ``api_version`` is.
+    """
 
     _caller: CallRunner = field(repr=False)
 
@@ -163,7 +172,7 @@ class FpsCalls:
     async def banks(
         self, *, deadline: float | None = None, attempts: int | None = None
     ) -> tuple[Bank, ...]:
-        """Return the banks of the system; API v1 only, by GET.
+        """Return the banks of the system, by a GET in API v1, whatever ``api_version`` is.
 
         Neither its body nor its answer is documented. `Settings.bodiless` is sent and signed, and
         the answer is read as the sister platform's SDK reads it.
@@ -268,7 +277,10 @@ class SessionWaits:
 
 @frozen(eq=False)
 class SberPayCalls:
-    """The calls under ``sberpay/``; a client has one as ``api.sberpay``. API v1 only."""
+    """The calls under ``sberpay/``; a client has one as ``api.sberpay``.
+
+    The provider's pages show it in API v1 only, so it is sent there whatever ``api_version`` is.
+    """
 
     _caller: CallRunner = field(repr=False)
 
@@ -287,7 +299,10 @@ class SberPayCalls:
 
 @frozen(eq=False)
 class ExchangeRateCalls:
-    """The call ``exchange_rate``; a client has one as ``api.exchange_rate``. API v1 only."""
+    """The call ``exchange_rate``; a client has one as ``api.exchange_rate``.
+
+    The provider's page shows it in API v1 only, so it is sent there whatever ``api_version`` is.
+    """
 
     _caller: CallRunner = field(repr=False)
 

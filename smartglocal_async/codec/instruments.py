@@ -6,6 +6,7 @@ from typing import Any, Final, cast, get_args
 
 from cattrs import BaseValidationError, Converter
 
+from .._lazy import public_name
 from ..errors import InvalidRequest
 from ..models.answers import MaskedCard
 from ..models.instruments import (
@@ -225,5 +226,5 @@ def instruments_table() -> str:
         kinds = ((PayoutInstrument, "payouts"), (PaymentInstrument, "payments"))
         used = " and ".join(name for union, name in kinds if record in get_args(union))
         empty = "; no object inside where it has no fields" if record in _MAY_BE_EMPTY else ""
-        rows.append(f"| `{record.__name__}` | {tags}{empty} | {used} |")
+        rows.append(f"| `{public_name(record)}` | {tags}{empty} | {used} |")
     return "\n".join(["| Record | On the wire | For |", "|---|---|---|", *rows])

@@ -74,6 +74,7 @@ from .tokens import FpsNoAccountWidget as FpsNoAccountWidget
 from .tokens import GetBalance as GetBalance
 from .tokens import GetTokenInfo as GetTokenInfo
 from .tokens import IssueToken as IssueToken
+from .tokens import ListBanks as ListBanks
 from .tokens import PublicToken as PublicToken
 from .tokens import RecurrentToken as RecurrentToken
 from .tokens import TokenInfo as TokenInfo

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from attrs import field, frozen
 
+from .._lazy import public_name
 from .answers import CustomerInteraction, Payment, Payout, Session
 from .validators import mask
 
@@ -200,7 +201,7 @@ def deadlines_table() -> str:
 def events_table() -> str:
     """Return the events as a table in Markdown."""
     rows = (
-        f"| `{kind}` | `{event.__name__}` | {(event.__doc__ or '').partition(chr(10))[0]} |"
+        f"| `{kind}` | `{public_name(event)}` | {(event.__doc__ or '').partition(chr(10))[0]} |"
         for kind, event in EVENTS.items()
     )
     return "\n".join(["| Type | Class | What it says |", "|---|---|---|", *rows])

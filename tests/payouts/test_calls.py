@@ -124,7 +124,7 @@ async def test_a_refused_start(mode, expected, emulated, connect, calls):
     assert (outcome.state, outcome.code, outcome.reason) == (
         FAILED,
         "invalid_request",
-        "payment_details.recurrent.token: there is no such token",
+        "payment_method.recurrent.token: there is no such token",
     )
     assert calls == expected
     assert provider.report().moved == 0

@@ -39,17 +39,18 @@ from .tokens import Tokens, number_of, phone_of
 from .validation import PAYOUT_NAMES, JsonObject, is_object, missing_field, payout_problem
 
 
-def _check_token(terms: JsonObject, kind: ItemKind, tokens: Tokens) -> None:
+def _check_token(terms: JsonObject, kind: ItemKind, version: int, tokens: Tokens) -> None:
     """Refuse a recurrent token that doesn't exist or is disabled."""
     token = _token(terms, kind)
     if token is None:
         return
+    name = "payment_details" if kind is ItemKind.PAYMENT else PAYOUT_NAMES[version]
     if tokens.instrument(token) is None:
-        problem = "payment_details.recurrent.token: there is no such token"
+        problem = f"{name}.recurrent.token: there is no such token"
         raise CallRefused(INVALID_REQUEST, problem)
     if not tokens.is_active(token):
         # The code is the sister platform's for a binding that was disabled.
-        problem = "payment_details.recurrent.token: is disabled"
+        problem = f"{name}.recurrent.token: is disabled"
         raise CallRefused("binding_is_deactivated", problem)
 
 
@@ -280,7 +281,7 @@ class SessionService:
             problem = problem or payout_problem(terms, version)
         if problem is not None:
             raise CallRefused(INVALID_REQUEST, problem)
-        _check_token(terms, kind, self.processing.tokens)
+        _check_token(terms, kind, version, self.processing.tokens)
 
     def _start_item(
         self,
