@@ -8,6 +8,7 @@ from attrs import frozen
 
 from .call import CallRunner
 from .codec import ApiVersion
+from .errors import InvalidRequest
 from .in_flight import InFlight
 from .operations import FreeRequest, HttpMethod, Repeat, free_operation
 from .request import CallOptions, RequestBuilder
@@ -54,8 +55,9 @@ class SmartGlocal:
     ``private_key`` is the path of a PEM file, PEM as bytes, a `PrivateKey`, or any `Signer`;
     ``server`` is `DEMO`, `LIVE` or an address. A client may be made before an event loop runs, and
     be used from several loops. Use it with ``async with``, or call ``await api.close()`` at the
-    end. A ``pool`` that is passed in is shared, and stays open. The key file is read and decrypted
-    when the client is made.
+    end. A ``pool`` that is passed in is shared, and stays open. Without one, ``proxy`` is the
+    address of an HTTP proxy, see `SessionPool`. The key file is read and decrypted when the client
+    is made.
 
     Raises:
         InvalidCredentials: a key, project, server or version that can't be used.
@@ -88,6 +90,7 @@ class SmartGlocal:
         api_version: str = "v1",
         settings: Settings | None = None,
         pool: SessionPool | None = None,
+        proxy: str | None = None,
     ) -> None:
         settings = settings or Settings()
         given = Given(
@@ -102,8 +105,10 @@ class SmartGlocal:
         del private_key, passphrase
         if not isinstance(credentials, Credentials):
             raise credentials
+        if pool is not None and proxy is not None:
+            raise InvalidRequest("proxy", "set it in the pool: SessionPool(proxy=...)")
         self._owns_pool = pool is None
-        self._pool = pool or SessionPool()
+        self._pool = pool or SessionPool(proxy=proxy)
         # Building and retrying a request happen outside this chain, in the caller: a middleware
         # never receives an incomplete body. The signer is innermost, so it signs the bytes sent.
         chain: tuple[Middleware, ...] = (
@@ -132,7 +137,9 @@ class SmartGlocal:
         """Build a client from the variables ``SMARTGLOCAL_*``, or those of ``environment``.
 
         ``PROJECT``, ``PRIVATE_KEY`` (a path) and ``SERVER`` are needed;
-        ``PRIVATE_KEY_PASSPHRASE``, ``SUBMERCHANT`` and ``API_VERSION`` are read if set.
+        ``PRIVATE_KEY_PASSPHRASE``, ``SUBMERCHANT`` and ``API_VERSION`` are read if set, and
+        ``PROXY`` without a ``pool``: the address of an HTTP proxy, or ``system`` for the one that
+        ``HTTPS_PROXY`` and ``NO_PROXY`` name for the server.
 
         Raises:
             InvalidCredentials: one is missing or can't be used; the text names it.
@@ -152,6 +159,7 @@ class SmartGlocal:
             api_version=found.api_version,
             settings=settings,
             pool=pool,
+            proxy=found.proxy if pool is None else None,
         )
 
     @overload

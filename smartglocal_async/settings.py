@@ -17,13 +17,14 @@ from .errors import InvalidCredentials, InvalidRequest
 from .idempotency import DEFAULT_KEY_FIELD
 from .models.validators import above_zero, is_quoted, mask, plain_function
 from .operations import HttpMethod
+from .proxies import PROXY_FORM, SYSTEM, is_proxy, system_proxy
 from .retry import RetryPolicy, Timing
 from .servers import DEMO, normalized
 from .signing import PrivateKey, Signer, read_pem
 
 _REQUIRED: Final = ("PROJECT", "PRIVATE_KEY", "SERVER")
 _REQUIRED_WITHOUT_KEY: Final = ("PROJECT", "SERVER")
-_VARIABLES: Final = (*_REQUIRED, "PRIVATE_KEY_PASSPHRASE", "SUBMERCHANT", "API_VERSION")
+_VARIABLES: Final = (*_REQUIRED, "PRIVATE_KEY_PASSPHRASE", "SUBMERCHANT", "API_VERSION", "PROXY")
 _KEY_HINT: Final = "; make a pair with: smartglocal keygen"
 
 KeySource = Path | str | bytes | PrivateKey | Signer
@@ -294,13 +295,16 @@ class Environment(Given):
 
     private_key: Path
     passphrase: str | None = field(default=None, repr=mask)
+    proxy: str | None = field(default=None, repr=mask)
+    """The address of the proxy for `SessionPool`; None if the server is reached directly."""
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Environment:
     """Read a client's arguments from the environment.
 
     Raises:
-        InvalidCredentials: required variables are missing; the text names all of them.
+        InvalidCredentials: required variables are missing, and the text names all of them; or
+            ``SMARTGLOCAL_PROXY`` isn't the address of a proxy.
 
     """
     values, missing = _variables(environment, _REQUIRED)
@@ -315,7 +319,19 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Environment
         passphrase=values["PRIVATE_KEY_PASSPHRASE"] or None,
         submerchant=values["SUBMERCHANT"] or None,
         api_version=values["API_VERSION"] or "v1",
+        proxy=_proxy(values["PROXY"], values["SERVER"]),
     )
+
+
+def _proxy(text: str, server: str) -> str | None:
+    """Return the proxy that ``SMARTGLOCAL_PROXY`` asks for, an address or ``system``."""
+    is_system = text == SYSTEM
+    address = system_proxy(server) if is_system else text
+    if not address or is_proxy(address):
+        return address or None
+    del text, address  # The frames of an error must not show the password.
+    whose = "HTTPS_PROXY" if is_system else f"SMARTGLOCAL_PROXY, if it isn't {SYSTEM!r},"
+    raise InvalidCredentials(f"{whose} {PROXY_FORM}", "proxy")
 
 
 def without_key(environment: Mapping[str, str], signer: Signer) -> Given:

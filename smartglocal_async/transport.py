@@ -38,6 +38,8 @@ Middleware = ClientMiddlewareType
 JSON_TYPE: Final = "application/json"
 
 _OK: Final = 200
+_PROXY_REFUSALS: Final = frozenset({400, 401, 403, 405, 407})
+"""Statuses of a proxy that won't connect, however often it is asked."""
 _IS_ERROR: Final = re.compile(rb'"error"\s*:\s*[^n\s]|"status"\s*:\s*"error"')
 """Text that may be an error: it has one that isn't null, or the status of one."""
 _SECONDS: Final = re.compile(
@@ -219,6 +221,8 @@ def _what_happened(error: Exception, sent: _SentRequests, body_bytes: int) -> At
 
 
 def _is_misconfigured(error: Exception) -> bool:
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return error.status in _PROXY_REFUSALS
     return isinstance(
         error,
         aiohttp.ClientConnectorSSLError
@@ -241,6 +245,8 @@ def _words(error: Exception) -> str:
     ):
         # aiohttp speaks of TLS settings where there is no TLS, too.
         return f"{name}: {error}".replace(" ssl:default", "")
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"{name}: the proxy answered HTTP {error.status} when asked to connect"
     if isinstance(error, TimeoutError):
         return f"{name}: no answer in time"
     if isinstance(error, OSError) and error.errno is not None and error.strerror:

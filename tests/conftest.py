@@ -17,6 +17,7 @@ from paying import QUICK
 from postgres_schemas import execute, missing, new_schema
 from proof_tables import as_markdown
 from till import Till
+from tls import Secured, make_certificate
 
 import smartglocal_async as sg
 from smartglocal_async import emulator
@@ -132,6 +133,12 @@ def run_provider(key) -> Iterator[Callable[..., emulator.Provider]]:
         yield lambda **options: stack.enter_context(
             emulator.run_in_thread(**{"public_key": key.public, **options})
         )
+
+
+@pytest.fixture(scope="session")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Secured:
+    """Return a certificate for 127.0.0.1 and the contexts of both ends."""
+    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture

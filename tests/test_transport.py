@@ -3,15 +3,12 @@
 import asyncio
 import contextlib
 import gzip
-import ssl
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
@@ -19,6 +16,7 @@ import pytest
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from attrs import field, frozen
 from rawserver import SESSION, Handler, Peer, answer, closed_port, full_backlog, good, serve
+from tls import Secured
 from yarl import URL
 
 import smartglocal_async as sg
@@ -352,7 +350,7 @@ class TestFaultTable:
 
     @without_uvloop
     @repeats
-    async def test_self_signed_certificate(self, call, secured: "Secured", repeat: Repeat) -> None:
+    async def test_self_signed_certificate(self, call, secured: Secured, repeat: Repeat) -> None:
         """A self-signed certificate ends the call at once, and nothing was sent."""
         with serve(good, tls=secured.server) as server:
             came = await call(server.url, repeat)
@@ -363,7 +361,7 @@ class TestFaultTable:
     @without_uvloop
     @repeats
     async def test_a_certificate_of_another_host(
-        self, call, secured: "Secured", repeat: Repeat
+        self, call, secured: Secured, repeat: Repeat
     ) -> None:
         """A certificate for another name ends the call at once, and nothing was sent."""
         with serve(good, tls=secured.server) as server:
@@ -376,7 +374,7 @@ class TestFaultTable:
     @without_uvloop
     @repeats
     async def test_a_certificate_with_another_fingerprint(
-        self, call, secured: "Secured", repeat: Repeat
+        self, call, secured: Secured, repeat: Repeat
     ) -> None:
         """A pinned certificate that changed ends the call at once, and nothing was sent."""
         connector = aiohttp.TCPConnector(ssl=aiohttp.Fingerprint(b"?" * 32))
@@ -394,7 +392,7 @@ class TestFaultTable:
     async def test_a_request_read_over_tls(
         self,
         call,
-        secured: "Secured",
+        secured: Secured,
         then: Callable[[Peer], None],
         happened: frozenset[sg.AttemptResult],
         repeat: Repeat,
@@ -437,29 +435,6 @@ class TestFaultTable:
 def _url(serving):
     with serving as server:
         yield server.url
-
-
-@frozen
-class Secured:
-    """TLS on both ends, with a self-signed certificate for 127.0.0.1."""
-
-    server: ssl.SSLContext
-    client: ssl.SSLContext
-
-
-@pytest.fixture(scope="session")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Secured:
-    """Make a certificate with openssl."""
-    where: Path = tmp_path_factory.mktemp("tls")
-    certificate, secret = where / "certificate.pem", where / "secret.pem"
-    options = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]
-    name = ["-addext", "subjectAltName=IP:127.0.0.1"]
-    files = ["-out", str(certificate), "-keyout", str(secret)]
-    command = ["openssl", *options, *name, *files]
-    subprocess.run(command, check=True, capture_output=True)
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(certificate, secret)
-    return Secured(server, ssl.create_default_context(cafile=certificate))
 
 
 class TestStaleConnection:

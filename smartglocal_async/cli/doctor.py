@@ -4,15 +4,17 @@ import asyncio
 import enum
 import os
 import platform
+import re
 import ssl
 import stat
+from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from attrs import frozen
 
@@ -20,6 +22,7 @@ from ..client import SmartGlocal
 from ..encryption import KEY_VARIABLE, RequestCipher
 from ..errors import InvalidCredentials, OutcomeUnknown, Refused, SmartGlocalError
 from ..models.requests import SessionRef
+from ..proxies import SYSTEM, system_proxy, without_password
 from ..retry import RetryPolicy, Timing
 from ..settings import Environment, Settings, from_environment
 from ..signing import PrivateKey
@@ -38,6 +41,7 @@ _OPTIONAL: Final = ("typer", "rich", "uvloop")
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _WEBHOOK_KEY: Final = variable_of("webhook_key")
 _PASSPHRASE: Final = variable_of("private_key_passphrase")
+_PROXY: Final = variable_of("proxy")
 
 
 class Level(enum.StrEnum):
@@ -182,6 +186,7 @@ _CALL_SECONDS: Final = 15.0
 _MAX_CLOCK_SECONDS: Final = 30
 _TOO_MANY: Final = 429
 _PORTS: Final = {"https": 443, "http": 80}
+_CONNECTED: Final = re.compile(r"HTTP/1\.[01] 2\d\d(?: .*)?")
 _NO_SESSION: Final = "ps_0_doctor"
 _FIX_NETWORK: Final = (
     "check SMARTGLOCAL_SERVER, the firewall, and that the provider allows your address"
@@ -209,8 +214,23 @@ _CREDENTIAL_ERRORS: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
-async def check_reach(server: str, timing: Timing) -> list[CheckResult]:
-    """Resolve the name, connect, and compare the clocks; stop at the first failure."""
+def check_proxy(environment: Environment) -> CheckResult:
+    """Show the proxy that calls go through, or the one of the system that they don't."""
+    if environment.proxy is not None:
+        found = f"calls go through {without_password(environment.proxy)} ({_PROXY})"
+        return CheckResult("proxy", Level.OK, found)
+    unused = system_proxy(environment.server)
+    if unused is None:
+        return CheckResult("proxy", Level.OK, "none")
+    found = f"this system has the proxy {without_password(unused)}, and calls don't go through it"
+    return CheckResult("proxy", Level.WARN, found, f"if they have to: export {_PROXY}={SYSTEM}")
+
+
+async def check_reach(server: str, timing: Timing, proxy: str | None = None) -> list[CheckResult]:
+    """Resolve the name, connect, and compare the clocks; stop at the first failure.
+
+    With a proxy the name isn't resolved here: the proxy does that.
+    """
     address = urlsplit(server)
     try:
         host, port = address.hostname, address.port or _PORTS.get(address.scheme)
@@ -220,8 +240,8 @@ async def check_reach(server: str, timing: Timing) -> list[CheckResult]:
         fix = "write it like https://host"
         failed = CheckResult("server", Level.FAIL, f"{server} is not the address of a server", fix)
         return [failed, *skipped("server", "clock")]
-    if _is_literal(host):
-        return await _check_connection(address, host, port, timing)
+    if proxy is not None or _is_literal(host):
+        return await _check_connection(address, host, port, timing, proxy)
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):
             found = await asyncio.get_running_loop().getaddrinfo(host, port)
@@ -271,20 +291,23 @@ def _judge(error: Refused) -> CheckResult:
 
 
 async def _check_connection(
-    address: SplitResult, host: str, port: int, timing: Timing
+    address: SplitResult, host: str, port: int, timing: Timing, proxy: str | None = None
 ) -> list[CheckResult]:
     kind = _layer(address)
+    way = "" if proxy is None else " through the proxy"
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):
-            date = await _date(host, port, secure=kind == "tls")
+            date = await _date(host, port, secure=kind == "tls", proxy=proxy)
     except ssl.SSLError as error:
         failed = CheckResult(kind, Level.FAIL, f"{host}:{port}: {error.reason or error}", _FIX_TLS)
         return [failed, *skipped(kind, "clock")]
     except OSError as error:
         fix = _FIX_LOCAL if _is_refused_here(host, error) else _FIX_NETWORK
-        failed = CheckResult(kind, Level.FAIL, f"{host}:{port}: {_why(error)}", fix)
+        fix = fix if proxy is None else f"check {_PROXY}, and that the proxy allows this server"
+        failed = CheckResult(kind, Level.FAIL, f"{host}:{port}{way}: {_why(error)}", fix)
         return [failed, *skipped(kind, "clock")]
-    return [CheckResult(kind, Level.OK, f"{host}:{port} answers"), _check_clock(date, timing)]
+    answers = CheckResult(kind, Level.OK, f"{host}:{port} answers{way}")
+    return [answers, _check_clock(date, timing)]
 
 
 def _layer(address: SplitResult) -> str:
@@ -303,9 +326,12 @@ def _is_refused_here(host: str, error: OSError) -> bool:
     return is_here and not isinstance(error, TimeoutError)
 
 
-async def _date(host: str, port: int, *, secure: bool) -> str:
+async def _date(host: str, port: int, *, secure: bool, proxy: str | None) -> str:
     """Send a HEAD request, and return the ``Date`` of the answer; empty if there is none."""
-    reader, writer = await asyncio.open_connection(host, port, ssl=secure or None)
+    if proxy is None:
+        reader, writer = await asyncio.open_connection(host, port, ssl=secure or None)
+    else:
+        reader, writer = await _connect_through(urlsplit(proxy), host, port, secure=secure)
     try:
         request = f"HEAD / HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
         writer.write(request.encode("ascii"))
@@ -319,6 +345,33 @@ async def _date(host: str, port: int, *, secure: bool) -> str:
     finally:
         writer.close()
     return ""
+
+
+async def _connect_through(
+    proxy: SplitResult, host: str, port: int, *, secure: bool
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to a server through a proxy, by the method CONNECT (RFC 9110, 9.3.6)."""
+    is_tls = proxy.scheme == "https"
+    proxy_port = proxy.port or _PORTS[proxy.scheme]
+    reader, writer = await asyncio.open_connection(proxy.hostname, proxy_port, ssl=is_tls or None)
+    lines = [f"CONNECT {host}:{port} HTTP/1.1", f"Host: {host}:{port}"]
+    if proxy.username is not None:
+        user = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+        lines.append(f"Proxy-Authorization: Basic {b64encode(user.encode()).decode()}")
+    try:
+        writer.write("\r\n".join([*lines, "", ""]).encode())
+        await writer.drain()
+        status = (await reader.readline()).decode("latin-1").strip()
+        while (await reader.readline()).strip():
+            pass
+        if not _CONNECTED.fullmatch(status):
+            raise OSError(f"the proxy answered {status!r}")  # noqa: TRY301
+        if secure:
+            await writer.start_tls(ssl.create_default_context(), server_hostname=host)
+    except BaseException:
+        writer.close()
+        raise
+    return reader, writer
 
 
 def _check_clock(date: str, timing: Timing) -> CheckResult:
@@ -386,7 +439,8 @@ def _examine(variables: Mapping[str, str], timing: Timing) -> list[CheckResult]:
 async def _check_network(
     environment: Environment, timing: Timing, found: list[CheckResult]
 ) -> list[CheckResult]:
-    found = [*found, *await check_reach(environment.server, timing)]
+    found.append(check_proxy(environment))
+    found = [*found, *await check_reach(environment.server, timing, environment.proxy)]
     failed = next((result.check for result in found if result.level is Level.FAIL), None)
     if failed is None:
         return [*found, await check_call()]

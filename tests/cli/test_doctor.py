@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from forward_proxy import forwarding
+from rawserver import good, serve
 from typer.testing import CliRunner
 
 import smartglocal_async as sg
@@ -18,8 +20,9 @@ from smartglocal_async.emulator import Fault, FaultKind, FaultScript
 
 VARIABLES = (
     *("PROJECT", "PRIVATE_KEY", "SERVER", "PRIVATE_KEY_PASSPHRASE", "API_VERSION"),
-    *("JOURNAL", "JOURNAL_KEY", "WEBHOOK_KEY"),
+    *("JOURNAL", "JOURNAL_KEY", "WEBHOOK_KEY", "PROXY"),
 )
+SYSTEM_PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY")
 RIGHT, WRONG = "the right one", "the wrong one"
 
 
@@ -30,9 +33,11 @@ def examine(key, tmp_path, monkeypatch):
     path.touch(mode=0o600)
     path.write_bytes(key.pem())
 
-    def call(**variables: str):
-        for name in VARIABLES:
-            monkeypatch.delenv(f"SMARTGLOCAL_{name}", raising=False)
+    def call(*, system_proxy: str | None = None, **variables: str):
+        for name in (*(f"SMARTGLOCAL_{name}" for name in VARIABLES), *SYSTEM_PROXIES):
+            monkeypatch.delenv(name, raising=False)
+        if system_proxy is not None:
+            monkeypatch.setenv("HTTP_PROXY", system_proxy)
         known = {"PROJECT": "demo", "PRIVATE_KEY": str(path), **variables}
         for name, value in known.items():
             monkeypatch.setenv(f"SMARTGLOCAL_{name}", value)
@@ -67,6 +72,54 @@ def test_everything_is_well(examine, provider):
     assert {"environment", "key file", "key", "tcp", "clock", "credentials"} <= set(checks)
     assert "dns" not in checks
     assert provider.report().bad_signatures == 0
+
+
+def test_calls_through_a_proxy(examine, provider):
+    """The proxy is named without its password, and every check goes through it."""
+    with forwarding("shop:hunter2") as proxy:
+        code, checks = examine(SERVER=provider.url, PROXY=proxy.url)
+    assert (code, {check["level"] for check in checks.values()}) == (0, {"ok"})
+    shown = proxy.url.replace("shop:hunter2@", "")
+    assert checks["proxy"]["found"] == f"calls go through {shown} (SMARTGLOCAL_PROXY)"
+    assert checks["tcp"]["found"].endswith("answers through the proxy")
+    assert [line.partition(" ")[0] for line in proxy.reached] == ["CONNECT", "POST"]
+
+
+def test_a_proxy_that_is_not_used(examine, provider):
+    """The system's proxy is named, with the setting that uses it."""
+    with forwarding() as proxy:
+        code, checks = examine(SERVER=provider.url, system_proxy=proxy.url)
+        again, through = examine(SERVER=provider.url, PROXY="system", system_proxy=proxy.url)
+    assert (code, again, checks["proxy"]["level"]) == (0, 0, "warn")
+    assert checks["proxy"]["fix"] == "if they have to: export SMARTGLOCAL_PROXY=system"
+    assert checks["proxy"]["found"].startswith(f"this system has the proxy {proxy.url}, and calls")
+    assert through["proxy"]["found"] == f"calls go through {proxy.url} (SMARTGLOCAL_PROXY)"
+
+
+@pytest.mark.parametrize(
+    ("user", "denies", "answered"),
+    [(None, True, "403 Forbidden"), ("shop:hunter2", False, "407 Proxy Authentication Required")],
+)
+def test_a_proxy_that_refuses(examine, provider, user, denies, answered):
+    """What it answered is shown, and nothing else is tried."""
+    with forwarding(user, denies=denies) as proxy:
+        address = proxy.url.replace("shop:hunter2@", "")
+        code, checks = examine(SERVER=provider.url, PROXY=address)
+    assert (code, checks["tcp"]["level"], checks["credentials"]["level"]) == (1, "fail", "skip")
+    assert checks["tcp"]["found"].endswith(f": the proxy answered 'HTTP/1.1 {answered}'")
+    assert checks["tcp"]["fix"] == "check SMARTGLOCAL_PROXY, and that the proxy allows this server"
+
+
+def test_a_proxy_with_tls_behind_it(examine, secured, monkeypatch):
+    """TLS ends at the server: its certificate is checked through the proxy."""
+    with serve(good, tls=secured.server) as server, forwarding() as proxy:
+        code, checks = examine(SERVER=server.url, PROXY=proxy.url)
+        assert (code, checks["tls"]["level"]) == (1, "fail")
+        assert "certificate" in checks["tls"]["found"].lower()
+        monkeypatch.setenv("SSL_CERT_FILE", str(secured.certificate))
+        _, checks = examine(SERVER=server.url, PROXY=proxy.url)
+    assert checks["tls"]["found"].endswith("answers through the proxy")
+    assert {line.partition(" ")[0] for line in proxy.reached} == {"CONNECT"}
 
 
 def test_journal_and_keys(examine, provider, tmp_path, key):
