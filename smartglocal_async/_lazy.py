@@ -40,5 +40,5 @@ def attach(
 
 def public_name(kind: type) -> str:
     """Return how a public record is written, such as ``sg.Session`` or ``sg.models.Bank``."""
-    package, name = import_module(__package__), kind.__name__
+    package, name = import_module(__name__.partition(".")[0]), kind.__name__
     return f"sg.{name}" if name in package.__all__ else f"sg.models.{name}"

@@ -26,7 +26,7 @@ from yarl import URL
 from .connections import FreshConnector
 from .errors import InvalidRequest, LeftOpen, PoolClosed
 from .models.validators import above_zero
-from .proxies import PROXY_FORM, is_proxy
+from .servers import PROXY_FORM, is_proxy
 
 _LOOK_AGAIN_SECONDS: Final = 0.01
 _MIN_INTERVAL_SECONDS: Final = 0.01

@@ -17,9 +17,8 @@ from .errors import InvalidCredentials, InvalidRequest
 from .idempotency import DEFAULT_KEY_FIELD
 from .models.validators import above_zero, is_quoted, mask, plain_function
 from .operations import HttpMethod
-from .proxies import PROXY_FORM, SYSTEM, is_proxy, system_proxy
 from .retry import RetryPolicy, Timing
-from .servers import DEMO, normalized
+from .servers import DEMO, PROXY_FORM, SYSTEM, is_proxy, normalized, system_proxy
 from .signing import PrivateKey, Signer, read_pem
 
 _REQUIRED: Final = ("PROJECT", "PRIVATE_KEY", "SERVER")

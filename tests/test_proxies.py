@@ -6,7 +6,7 @@ from rawserver import good, serve
 from tls import Secured
 
 import smartglocal_async as sg
-from smartglocal_async.proxies import system_proxy
+from smartglocal_async.servers import system_proxy
 
 VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "ALL_PROXY")
 SECRET = "hunter2"  # noqa: S105 - the test's own

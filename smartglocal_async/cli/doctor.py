@@ -22,8 +22,8 @@ from ..client import SmartGlocal
 from ..encryption import KEY_VARIABLE, RequestCipher
 from ..errors import InvalidCredentials, OutcomeUnknown, Refused, SmartGlocalError
 from ..models.requests import SessionRef
-from ..proxies import SYSTEM, system_proxy, without_password
 from ..retry import RetryPolicy, Timing
+from ..servers import SYSTEM, system_proxy, without_password
 from ..settings import Environment, Settings, from_environment
 from ..signing import PrivateKey
 from ..webhooks.verifier import WebhookVerifier
