@@ -16,6 +16,7 @@
     ├── InProgress             another worker has this payout: wait, or try later
     ├── LostLease              another worker took it over: write and send nothing more
     ├── JournalUnusable        the journal can't be written or read: nothing may be sent
+    │   ├── JournalMisconfigured   a right, the address or the database must be changed first
     │   └── WrongJournalKey    a request in it was encrypted with a key that isn't given
     ├── PayoutsHalted          an operator has to check before anything more is paid
     │   ├── ConfirmationMismatch   the project doesn't confirm payouts as the mode says
@@ -300,6 +301,13 @@ class JournalBusy(JournalUnusable):
 
     def __str__(self) -> str:
         return f"the journal {self.path}: process {self.pid} has it; only one may write to it"
+
+
+class JournalMisconfigured(JournalUnusable):
+    """The database refuses the user, a right is missing, or the address can't work.
+
+    Nothing was sent. Trying again doesn't help before that is changed; the text says what.
+    """
 
 
 class WrongJournalKey(JournalUnusable):

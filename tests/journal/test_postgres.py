@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import ssl
 import sys
 import warnings
 
@@ -18,8 +19,11 @@ from postgres_schemas import (
     waits_for_a_lock,
 )
 from postgres_server import needs_server, server
+from rawserver import Peer, serve
+from tls import make_certificate
 
 import smartglocal_async as sg
+from smartglocal_async.errors import JournalMisconfigured
 
 Step, Event = sg.journal.Step, sg.journal.Event
 pytestmark = [pytest.mark.both_loops, pytest.mark.slow, needs_postgres]
@@ -127,6 +131,54 @@ async def test_unreachable_servers() -> None:
     assert "no such database" in await refusal(postgres(database="nobody_has_this"))
     assert "refuses" in await refusal(postgres(user="nobody_is_this"))
     assert "it knows no such setting" in await refusal(f"{DSN}?shcema=shop")
+    assert "a setting of the address, after its ?, can't be used" in await refusal(
+        f"{DSN}?sslmode=maybe"
+    )
+
+
+async def test_a_server_without_tls() -> None:
+    """If the address requires TLS, a server that has none isn't called unreachable."""
+
+    def answer_no(peer: Peer) -> None:
+        _ = peer.connection.recv(8)  # The request for TLS.
+        peer.send(b"N")
+        peer.hold()
+
+    with serve(answer_no) as server:
+        address = f"postgres://127.0.0.1:{server.port}/x?sslmode=require"
+        with pytest.raises(JournalMisconfigured, match="it offers no TLS, and sslmode"):
+            await sg.PostgresJournal(address).open(SCOPE)
+
+
+async def test_a_certificate_that_is_not_trusted(secured, tmp_path) -> None:
+    """The text says which setting of the address names the authority."""
+
+    def take_tls(peer: Peer) -> None:
+        _ = peer.connection.recv(8)
+        peer.send(b"S")
+        with contextlib.suppress(ssl.SSLError, OSError):
+            secured.server.wrap_socket(peer.connection, server_side=True).close()
+
+    with serve(take_tls) as server:
+        address = f"postgres://127.0.0.1:{server.port}/x?sslmode=verify-ca"
+        other = make_certificate(tmp_path).certificate
+        with pytest.raises(JournalMisconfigured, match="isn't trusted here: set sslrootcert"):
+            await sg.PostgresJournal(f"{address}&sslrootcert={other}").open(SCOPE)
+
+
+async def test_a_statement_that_is_cancelled(schema) -> None:
+    """A statement_timeout isn't called a lost connection."""
+    async with opened(schema):
+        pass
+    async with connected() as connection, connection.transaction():
+        await connection.execute(f"LOCK TABLE {schema}.entry")
+        address = f"{DSN}?statement_timeout=100"
+        async with opened(schema, address, may_make=False, patience_seconds=0.5) as journal:
+            with pytest.raises(
+                sg.JournalUnusable, match="statement_timeout of this user"
+            ) as caught:
+                await journal.find("k")
+    assert not isinstance(caught.value, JournalMisconfigured)
 
 
 async def test_reader_needs_an_existing_journal(schema) -> None:

@@ -9,6 +9,7 @@ from ..command import command
 from ..options import AsJson, Concurrency, OptionalOutput, Yes
 from .options import (
     GLOSSARY,
+    WAIT_SECONDS,
     AllowRepeats,
     BatchArgument,
     BatchName,
@@ -18,6 +19,7 @@ from .options import (
     ExpectTotal,
     File,
     FormatOptions,
+    JournalOptions,
     JournalPlace,
     KeyPrefix,
     Offline,
@@ -35,8 +37,6 @@ from .options import (
     Wait,
 )
 
-WAIT_SECONDS: Final = 600.0
-"""Another process pays a file of some 10,000 rows in this time."""
 _REASON: Final = {"reason": "--reason"}
 
 payouts = typer.Typer(
@@ -313,7 +313,7 @@ Time = Annotated[
 
 
 @command(payouts, "reconcile", "payouts.reconcile:reconcile")
-class ReconcileOptions:
+class ReconcileOptions(JournalOptions):
     """Compare the provider's daily report with the journal.
 
     The report is that of payouts or that of payments, by its columns; a CSV or a workbook. A payout
@@ -333,9 +333,6 @@ class ReconcileOptions:
             metavar="FILE", help="The provider's daily report, of payouts or of payments."
         ),
     ]
-    journal: JournalPlace = None
-    server: Server = None
-    wait: Wait = WAIT_SECONDS
     since: Time = None
     until: Time = None
     amount_column: Annotated[
@@ -370,7 +367,7 @@ class ReconcileOptions:
 
 
 @command(payouts, "decide", "payouts.control:decide", fields=_REASON)
-class DecideOptions:
+class DecideOptions(JournalOptions):
     """Record by hand whether a payout was paid.
 
     Shows the payout, and asks. Be sure whether money moved: the decision can't be changed, and the
@@ -387,15 +384,12 @@ class DecideOptions:
         ),
     ] = None
     reason: Reason
-    journal: JournalPlace = None
-    server: Server = None
-    wait: Wait = WAIT_SECONDS
     yes: Yes = False
     as_json: AsJson = False
 
 
 @command(payouts, "retry", "payouts.control:retry")
-class RetryOptions:
+class RetryOptions(JournalOptions):
     """Take up again what failed for a passing cause.
 
     Takes the failed payouts of a batch, named by its BATCH or its FILE, whose code is one of
@@ -423,15 +417,12 @@ class RetryOptions:
             "--code", metavar="CODE", help="Another code whose cause has passed; repeatable."
         ),
     ] = None
-    journal: JournalPlace = None
-    server: Server = None
-    wait: Wait = WAIT_SECONDS
     yes: Yes = False
     as_json: AsJson = False
 
 
 @command(payouts, "cancel", "payouts.control:cancel", fields=_REASON)
-class CancelOptions:
+class CancelOptions(JournalOptions):
     """Cancel a payout that was not sent yet.
 
     Its key can't be paid any more; to pay it after all, use a new key. Nothing is sent. Requires
@@ -440,9 +431,6 @@ class CancelOptions:
 
     key: PayoutKey
     reason: Reason
-    journal: JournalPlace = None
-    server: Server = None
-    wait: Wait = WAIT_SECONDS
     as_json: AsJson = False
 
 
@@ -463,7 +451,7 @@ class PauseBatchOptions:
 
 
 @command(batch, "resume", "payouts.control:resume_batch")
-class ResumeBatchOptions:
+class ResumeBatchOptions(JournalOptions):
     """Resume a paused batch, also one that reached a limit.
 
     The workers continue within seconds. A spending limit stays in force; the output shows what is
@@ -472,9 +460,6 @@ class ResumeBatchOptions:
     """
 
     batch: BatchArgument
-    journal: JournalPlace = None
-    server: Server = None
-    wait: Wait = WAIT_SECONDS
     as_json: AsJson = False
 
 
@@ -543,16 +528,13 @@ class ResumeJournalOptions:
 
 
 @command(journal, "quarantine", "payouts.control:quarantine")
-class QuarantineOptions:
+class QuarantineOptions(JournalOptions):
     """Block payouts from a restored journal for --hours.
 
     In this time the webhooks of payouts that it lacks should arrive. `journal resume` ends it
     early. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key.
     """
 
-    journal: JournalPlace = None
-    server: Server = None
-    wait: Wait = WAIT_SECONDS
     hours: Annotated[
         float, typer.Option(min=0.01, max=1000.0, metavar="N", help="How long to pay nothing.")
     ] = 4.5
@@ -560,7 +542,7 @@ class QuarantineOptions:
 
 
 @command(journal, "forget", "payouts.control:forget")
-class ForgetOptions:
+class ForgetOptions(JournalOptions):
     """Delete names, reasons and logs of payouts ended before a date.
 
     Key, state, ids, code, amount and currency are kept, and a digest of the payout, so that its key
@@ -577,10 +559,25 @@ class ForgetOptions:
             "as 2025-11-01T18:30+03:00; in UTC without an offset.",
         ),
     ]
-    journal: JournalPlace = None
-    server: Server = None
-    wait: Wait = WAIT_SECONDS
     yes: Yes = False
+    as_json: AsJson = False
+
+
+@command(journal, "grants", "payouts.control:print_grants")
+class GrantsOptions:
+    """Print the SQL that lets a database user pay from a journal.
+
+    The owner of the tables, or a superuser, runs it after the journal was opened once, as by
+    `payouts submit`: `smartglocal payouts journal grants payer | psql ADDRESS`. The database isn't
+    read.
+    """
+
+    role: Annotated[str, typer.Argument(metavar="USER", help="The user that gets the rights.")]
+    journal: JournalPlace = None
+    read_only: Annotated[
+        bool,
+        typer.Option("--read-only", help="Only what `status`, `report` and the like need."),
+    ] = False
     as_json: AsJson = False
 
 

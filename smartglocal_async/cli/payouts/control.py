@@ -32,6 +32,7 @@ from .commands import (
     CancelOptions,
     DecideOptions,
     ForgetOptions,
+    GrantsOptions,
     LimitsOptions,
     NewKeyOptions,
     PauseBatchOptions,
@@ -41,6 +42,7 @@ from .commands import (
     RetryOptions,
 )
 from .journals import (
+    OPTION,
     client_of,
     existing,
     is_address,
@@ -426,6 +428,27 @@ def _shown_time(given: datetime) -> str:
     """Return a day, or a time that isn't the beginning of a day in UTC."""
     utc_time = given.astimezone(UTC)
     return f"{utc_time:%Y-%m-%d}" if utc_time.time() == _MIDNIGHT else moment(utc_time)
+
+
+def print_grants(options: GrantsOptions) -> None:
+    """Print the statements for one user."""
+    place = options.journal
+    if place is None or not is_address(place):
+        problem = "must be the address of a journal in PostgreSQL, like postgres://host/database"
+        raise InvalidRequest(OPTION, problem)
+    _ = journal_of(place)
+    if not options.role:
+        raise InvalidRequest("USER", "is empty: name the user of the database")
+    # Imported when it is used: it needs an extra.
+    from ...journal.postgres.address import schema_in  # noqa: PLC0415
+    from ...journal.postgres.grants import grants  # noqa: PLC0415
+
+    statements = grants(schema_in(place), options.role, only_reads=options.read_only)
+    if options.as_json:
+        write_json({"statements": statements})
+    else:
+        for statement in statements:
+            write_line(statement)
 
 
 def new_key(options: NewKeyOptions) -> None:

@@ -104,6 +104,19 @@ _delimiter = typer.Option(
 Delimiter = Annotated[str | None, _delimiter]
 
 
+WAIT_SECONDS: Final = 600.0
+"""Another process pays a file of some 10,000 rows in this time."""
+
+
+@frozen(kw_only=True, repr=False)
+class JournalOptions:
+    """Which journal is changed, and how long to wait until another process leaves it."""
+
+    journal: JournalPlace = None
+    server: Server = None
+    wait: Wait = WAIT_SECONDS
+
+
 @frozen(kw_only=True, repr=False)
 class FormatOptions:
     """How FILE is read, where that can't be recognised."""

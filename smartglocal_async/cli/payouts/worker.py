@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Final
 from attrs import Factory, define, field
 
 from ...envelope import AttemptResult
-from ...errors import JournalUnusable, PayoutsHalted, Quarantined, SmartGlocalError, WrongJournalKey
+from ...errors import (
+    JournalMisconfigured,
+    JournalUnusable,
+    PayoutsHalted,
+    Quarantined,
+    SmartGlocalError,
+    WrongJournalKey,
+)
 from ...journal.entries import Batch, BatchState
 from ...journal.postgres.journal import PostgresJournal
 from ...journal.transitions import error_of
@@ -215,7 +222,7 @@ class WorkerRun:
         """Wait before the next try, or end the run if another try can't help."""
         if isinstance(error, SmartGlocalError):
             can_recover = isinstance(error, JournalUnusable) and not isinstance(
-                error, WrongJournalKey
+                error, JournalMisconfigured | WrongJournalKey
             )
             if not can_recover or self.options.until_done:
                 self._end(error)
@@ -235,7 +242,7 @@ class WorkerRun:
     def _failed(self, error: SmartGlocalError) -> None:
         """Handle a job that ended early, or a lost database connection."""
         ends_later = isinstance(error, Quarantined) and not self.options.until_done
-        if isinstance(error, PayoutsHalted) and not ends_later:
+        if isinstance(error, JournalMisconfigured | PayoutsHalted) and not ends_later:
             self._end(error)
         else:
             self._complain(message_of(error))

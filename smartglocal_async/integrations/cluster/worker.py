@@ -14,7 +14,13 @@ from pgqueuer.types import QueueExecutionMode
 
 from ...client import SmartGlocal
 from ...encryption import KEY_VARIABLE, RequestCipher
-from ...errors import InvalidCredentials, Refused, SmartGlocalError, WrongJournalKey
+from ...errors import (
+    InvalidCredentials,
+    JournalMisconfigured,
+    Refused,
+    SmartGlocalError,
+    WrongJournalKey,
+)
 from ...journal.limits import BEAT_SECONDS
 from ...journal.postgres.journal import PostgresJournal
 from ...models.validators import above_zero
@@ -71,6 +77,7 @@ class ClusterWorker(PgQueuer):
 
         Raises:
             Refused: the credentials are refused; payouts in progress stay open.
+            JournalMisconfigured: the database refuses this user, or a right was revoked.
             WrongJournalKey: a request was encrypted with another key.
 
         """
@@ -148,7 +155,7 @@ class JobRunner:
         self._at_work.add(task)
         try:
             await self._pay(batch_in(job.payload, self.jobs.journal.scope))
-        except (Refused, WrongJournalKey) as error:
+        except (Refused, JournalMisconfigured, WrongJournalKey) as error:
             self.ended_by = self.ended_by or error
             self.shutdown().set()
             raise

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -10,7 +11,7 @@ import asyncpg
 from asyncpg import exceptions as errors
 from attrs import define, field
 
-from ...errors import JournalUnusable
+from ...errors import JournalMisconfigured, JournalUnusable
 from .address import application_in
 
 _POOLED: Final = (
@@ -18,23 +19,44 @@ _POOLED: Final = (
     "know prepared statements: use the database's own address, or have the pooler work in "
     "session mode, or use PgBouncer 1.21 or newer with max_prepared_statements above 0"
 )
-_WORDS: Final[tuple[tuple[type[BaseException], str], ...]] = (
+_MISCONFIGURED: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (errors.InvalidPasswordError, "it refuses the password"),
-    (errors.InvalidAuthorizationSpecificationError, "it refuses this user"),
+    (
+        errors.InvalidAuthorizationSpecificationError,
+        "it refuses this user from this machine, or without TLS: see its pg_hba.conf",
+    ),
     (errors.InvalidCatalogNameError, "there is no such database: create it first"),
     (
         errors.InsufficientPrivilegeError,
-        "this user may not do that: grant it the rights that the journal's page lists",
+        "this user lacks a right: `smartglocal payouts journal grants USER` prints them",
     ),
+    (errors.InvalidSQLStatementNameError, _POOLED),
+    (errors.DuplicatePreparedStatementError, _POOLED),
+    (errors.UndefinedObjectError, "it knows no such setting: fix the address after its ?"),
+    (
+        asyncpg.ClientConfigurationError,
+        "a setting of the address, after its ?, can't be used, or a file that it names isn't there",
+    ),
+    (ssl.SSLCertVerificationError, "its certificate isn't trusted here: set sslrootcert"),
+)
+"""Errors that stay until someone changes the address or the database, in words."""
+_WORDS: Final[tuple[tuple[type[BaseException], str], ...]] = (
+    *_MISCONFIGURED,
     (errors.ReadOnlySQLTransactionError, "it is read-only: is it a standby?"),
     (errors.DiskFullError, "its disk is full"),
     (errors.TooManyConnectionsError, "it has no connection left"),
     (errors.CannotConnectNowError, "it is starting up, or going down"),
     (errors.LockNotAvailableError, "another program holds locks on its rows for too long"),
     (errors.UndefinedTableError, "one of its tables is gone"),
-    (errors.InvalidSQLStatementNameError, _POOLED),
-    (errors.DuplicatePreparedStatementError, _POOLED),
-    (errors.UndefinedObjectError, "it knows no such setting: fix the address after its ?"),
+    (errors.UndefinedColumnError, "one of its tables lacks a column: another program changed it"),
+    (
+        errors.QueryCanceledError,
+        "a statement was cancelled: by the statement_timeout of this user, or by an operator",
+    ),
+    (errors.IdleInTransactionSessionTimeoutError, "a transaction waited for this process too long"),
+    (errors.AdminShutdownError, "it is going down, or ended this connection"),
+    (errors.SerializationError, "other programs got in the way of each try"),
+    (errors.DeadlockDetectedError, "other programs got in the way of each try"),
     (TimeoutError, "it didn't answer in time"),
     (ConnectionRefusedError, "nothing listens there: is it running?"),
     (OSError, "it can't be reached"),
@@ -71,17 +93,23 @@ def is_passing(error: BaseException) -> bool:
 def unusable(name: str, error: BaseException) -> JournalUnusable:
     """Return the error to raise for this one, without the driver's text, which may hold values."""
     words = next((words for kind, words in _WORDS if isinstance(error, kind)), None)
+    # The driver's error if TLS is required and the server answers that it has none.
+    has_no_tls = isinstance(error, ConnectionError) and "SSL" in str(error)
+    if has_no_tls:
+        words = "it offers no TLS, and sslmode of the address requires it"
     if words is None:
         words = "the connection was lost" if is_lost(error) else "it failed"
     code = getattr(error, "sqlstate", None)
-    return JournalUnusable(f"{name}: {words}" + (f" (SQLSTATE {code})" if code else ""))
+    text = f"{name}: {words}" + (f" (SQLSTATE {code})" if code else "")
+    stays = has_no_tls or isinstance(error, tuple(kind for kind, _ in _MISCONFIGURED))
+    return JournalMisconfigured(text) if stays else JournalUnusable(text)
 
 
 if TYPE_CHECKING:
     from asyncpg import Connection
 
 T = TypeVar("T")
-_CONNECT_SECONDS: Final = 10.0
+CONNECT_SECONDS: Final = 10.0
 _INITIAL_WAIT_SECONDS: Final = 0.05
 _MAX_WAIT_SECONDS: Final = 1.0
 
@@ -163,7 +191,7 @@ class DatabaseConnection:
             return self._connection
         connection = await asyncpg.connect(
             self.dsn,
-            timeout=_CONNECT_SECONDS,
+            timeout=CONNECT_SECONDS,
             command_timeout=self.answer_seconds,
             # No statement is prepared again while locks are held.
             max_cached_statement_lifetime=0,

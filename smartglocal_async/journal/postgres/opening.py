@@ -10,7 +10,8 @@ from asyncpg import InsufficientPrivilegeError
 from attrs import define, field, frozen
 
 from ...errors import JournalUnusable, Misuse, SmartGlocalError
-from .connection import DatabaseConnection, unusable
+from .connection import DatabaseConnection
+from .grants import explained
 from .lineage import compare, kept_in, lineage_of
 from .schema import Identity, commit_level, create_tables, expect, identify
 from .statements import StatementBuilder
@@ -51,6 +52,8 @@ class OpenJournal:
 
     scope: str
     name: str
+    dsn: str = field(repr=False)
+    schema: str
     identity: Identity
     writer: PostgresWriter
     reader: DatabaseConnection
@@ -76,7 +79,7 @@ class OpenJournal:
         except SmartGlocalError:
             raise
         except Exception as error:  # noqa: BLE001 - raised again without the driver's text, which has values
-            failure = unusable(self.name, error)
+            failure = await explained(self.dsn, self.schema, self.name, error)
         raise failure
 
     async def close(self) -> None:
@@ -114,7 +117,7 @@ async def opened(settings: JournalSettings, scope: str) -> OpenJournal:
     except SmartGlocalError:
         raise
     except Exception as error:  # noqa: BLE001 - raised again without the driver's text, which has values
-        failure = unusable(settings.name, error)
+        failure = await explained(settings.dsn, settings.schema, settings.name, error)
     else:
         return found
     finally:
@@ -151,6 +154,8 @@ async def _check_tables(
     return OpenJournal(
         scope=scope,
         name=settings.name,
+        dsn=settings.dsn,
+        schema=settings.schema,
         identity=identity,
         writer=writer,
         reader=settings.new_connection(_set_plans),

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
+from asyncpg import InsufficientPrivilegeError
 from attrs import define, field
 
 from ...errors import JournalUnusable, Misuse
@@ -14,6 +15,7 @@ from ..fingerprints import SHORT, shortened
 from ..rows import FORGETS
 from ..transitions import Transitions
 from .connection import VALUE_ERRORS, DatabaseConnection, is_lost, unusable
+from .grants import explained
 from .lineage import compare, kept_in, lineage_of
 from .statements import InsertConflict, LockedRows, Needs, StatementBuilder
 from .transaction import transaction
@@ -148,6 +150,9 @@ class PostgresWriter:
 
     async def _undone(self, jobs: Sequence[_PostgresJob], error: Exception) -> None:
         """Fail the jobs of a transaction that was undone; a job's own error fails only that job."""
+        if isinstance(error, InsufficientPrivilegeError):
+            schema = self.builder.schema
+            error = await explained(self.connection.dsn, schema, self.name, error)
         if not isinstance(error, VALUE_ERRORS):
             for job in jobs:
                 job.error = self._error_for(error)
@@ -172,7 +177,7 @@ class PostgresWriter:
     def _error_for(self, error: Exception) -> JournalUnusable:
         # One error for each job: an error that is raised twice collects both tracebacks.
         if isinstance(error, JournalUnusable):
-            return JournalUnusable(*error.args)
+            return type(error)(*error.args)
         if self._is_doubtful:
             words = "the connection was lost in a commit, and whether it was made is unknown"
             return JournalUnusable(f"{self.name}: {words}")
