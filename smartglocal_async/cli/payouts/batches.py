@@ -83,7 +83,8 @@ async def _names_in(book: StoredBook | StoredJournal) -> str:
         return "it has none yet"
     text = f"it has {', '.join(names[-_MAX_NAMES:])}"
     more = len(names) - _MAX_NAMES
-    return f"{text} and {more:,} more, which `payouts status` lists" if more > 0 else text
+    text = f"{text} and {more:,} more, which `payouts status` lists" if more > 0 else text
+    return f"{text}; --batch NAME selects one, also for a file that has another name now"
 
 
 def code_of_counts(counts: Mapping[PayoutState, int], halt: Halt | None) -> ExitCode:

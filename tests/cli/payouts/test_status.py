@@ -227,7 +227,18 @@ def test_status_tells_what_needs_a_person(till):
         "failed": 1,
     }
     missing = till("status", *named, "--batch", "none", exits=2).stderr
-    assert "has no batch 'none'; it has 'p.csv', 'q.csv'" in missing
+    assert "has no batch 'none'; it has 'p.csv', 'q.csv'; --batch NAME selects one" in missing
+
+
+def test_a_renamed_file_with_a_format(till):
+    """The content is another one without --map, so the error says how to name the batch."""
+    till.opens()
+    (till.folder / "p.csv").write_text(rows(2).replace("key,", "Beleg,", 1), encoding="utf-8")
+    till("pay", "p.csv", "--map", "Beleg=key", "--yes")
+    (till.folder / "p.csv").rename(till.folder / "paid.csv")
+    told = till("status", "paid.csv", exits=2).stderr
+    assert "it has 'p.csv'; --batch NAME selects one, also for a file that has another name" in told
+    assert till.json("status", "paid.csv", "--batch", "p.csv")["counts"] == {"succeeded": 2}
 
 
 def test_a_report_of_all_outcomes(till):
