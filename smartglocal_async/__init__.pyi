@@ -32,6 +32,9 @@ from .errors import SmartGlocalError as SmartGlocalError
 from .errors import WebhookRefused as WebhookRefused
 from .journal.postgres import PostgresJournal as PostgresJournal
 from .journal.sqlite import SQLiteJournal as SQLiteJournal
+from .keys import PrivateKey as PrivateKey
+from .keys import PublicKey as PublicKey
+from .keys import Signer as Signer
 from .models.answers import Payment as Payment
 from .models.answers import Payout as Payout
 from .models.answers import Refund as Refund
@@ -93,9 +96,6 @@ from .settings import AttemptDetails as AttemptDetails
 from .settings import HeaderUse as HeaderUse
 from .settings import RuleUse as RuleUse
 from .settings import Settings as Settings
-from .signing import PrivateKey as PrivateKey
-from .signing import PublicKey as PublicKey
-from .signing import Signer as Signer
 from .webhooks.receiver import Webhooks as Webhooks
 from .webhooks.verifier import WebhookVerifier as WebhookVerifier
 

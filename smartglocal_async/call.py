@@ -22,9 +22,9 @@ from attrs import define, evolve, field
 from .envelope import AttemptResult, Verdict, read_reply
 from .error_codes import CODES_OF_THE_CALLER
 from .errors import CallFailed, InvalidRequest, NotSent, PoolClosed, Refused
-from .evidence import contradicts_call
 from .idempotency import RequestDigest
 from .in_flight import CallKey, InFlight, StillInFlight
+from .matching import contradicts_call
 from .models.answers import Session
 from .models.enums import SessionStatus
 from .models.requests import SessionRef

@@ -10,6 +10,7 @@ from .call import CallRunner
 from .codec import ApiVersion
 from .errors import InvalidRequest
 from .in_flight import InFlight
+from .keys import PrivateKey
 from .operations import FreeRequest, HttpMethod, Repeat, free_operation
 from .request import CallOptions, RequestBuilder
 from .resources import (
@@ -33,7 +34,6 @@ from .settings import (
     read_credentials,
 )
 from .signer import PoolSigner, SignRequests
-from .signing import PrivateKey
 from .transport import Middleware
 
 T = TypeVar("T")

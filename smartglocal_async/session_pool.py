@@ -23,8 +23,8 @@ from aiohttp import ClientMiddlewareType, ClientRequest, ClientSession, ClientTi
 from attrs import define, field, frozen
 from yarl import URL
 
-from .connections import FreshConnector
 from .errors import InvalidRequest, LeftOpen, PoolClosed
+from .fresh_connector import FreshConnector
 from .models.validators import above_zero
 from .servers import PROXY_FORM, is_proxy
 

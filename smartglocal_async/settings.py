@@ -15,11 +15,11 @@ from .envelope import AttemptResult
 from .error_codes import KNOWN_CODES, REFUSAL_CODES
 from .errors import InvalidCredentials, InvalidRequest
 from .idempotency import DEFAULT_KEY_FIELD
+from .keys import PrivateKey, Signer, read_pem
 from .models.validators import above_zero, is_quoted, mask, plain_function
 from .operations import HttpMethod
 from .retry import RetryPolicy, Timing
 from .servers import DEMO, PROXY_FORM, SYSTEM, is_proxy, normalized, system_proxy
-from .signing import PrivateKey, Signer, read_pem
 
 _REQUIRED: Final = ("PROJECT", "PRIVATE_KEY", "SERVER")
 _REQUIRED_WITHOUT_KEY: Final = ("PROJECT", "SERVER")

@@ -11,8 +11,8 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from attrs import define, field, frozen
 
 from .errors import InvalidCredentials
+from .keys import PrivateKey, Signer, SignerFailed
 from .session_pool import SessionPool
-from .signing import PrivateKey, Signer, SignerFailed
 from .transport import FrozenBody
 
 PROJECT: Final = "X-PARTNER-PROJECT"

@@ -28,11 +28,11 @@ from aiohttp.payload import BytesPayload
 from attrs import define, field
 from yarl import URL
 
-from .connections import UNREQUESTED_DATA, FreshConnector, has_surplus, use_no_more
 from .envelope import AttemptResult, HttpReply, Verdict
 from .errors import KeyReused
+from .fresh_connector import UNREQUESTED_DATA, FreshConnector, has_surplus, use_no_more
+from .keys import SignerFailed
 from .session_pool import LoopState
-from .signing import SignerFailed
 
 Middleware = ClientMiddlewareType
 JSON_TYPE: Final = "application/json"

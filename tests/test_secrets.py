@@ -17,8 +17,8 @@ from secret_search import SecretSearch
 
 import smartglocal_async as sg
 from smartglocal_async.emulator import Fault, FaultKind, FaultScript
-from smartglocal_async.evidence import check_unmarked
 from smartglocal_async.journal.postgres.address import check_schema, name_of, without_secrets
+from smartglocal_async.matching import check_unmarked
 from smartglocal_async.session_pool import SessionPool
 
 CARD: Final = "4929717384915026"

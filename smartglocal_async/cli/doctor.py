@@ -21,11 +21,11 @@ from attrs import frozen
 from ..client import SmartGlocal
 from ..encryption import KEY_VARIABLE, RequestCipher
 from ..errors import InvalidCredentials, OutcomeUnknown, Refused, SmartGlocalError
+from ..keys import PrivateKey
 from ..models.requests import SessionRef
 from ..retry import RetryPolicy, Timing
 from ..servers import SYSTEM, system_proxy, without_password
 from ..settings import Environment, Settings, from_environment
-from ..signing import PrivateKey
 from ..webhooks.verifier import WebhookVerifier
 from .app import DoctorOptions
 from .errors import ExitCode, message_of, reader_may_leave, variable_of

@@ -16,7 +16,7 @@ from attrs import asdict, define, field, frozen
 from rich.cells import cell_len, set_cell_size
 
 from .. import emulator as library
-from ..signing import PrivateKey, PublicKey
+from ..keys import PrivateKey, PublicKey
 from .app import EmulatorOptions
 from .emulator_config import EmulatorPlan, read_plan
 from .errors import named

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from ..errors import InvalidCredentials, InvalidRequest
 from ..journal.file_access import OPEN, lock
-from ..signing import PrivateKey, PublicKey
+from ..keys import PrivateKey, PublicKey
 from .app import KeygenOptions, SignOptions, VerifyOptions
 from .errors import ExitCode, named, reader_may_leave, variable_of
 from .output import write_json, write_line

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
-from ..signing import PrivateKey, PublicKey
+from ..keys import PrivateKey, PublicKey
 from .bank.bank import EmulatedBank
 from .bank.outcomes import OUTCOMES, AmountOutcome, Fate
 from .bank.statistics import Delivery, Movement, Order, PayoutMark, Report, RequestRecord

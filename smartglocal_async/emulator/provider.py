@@ -5,7 +5,7 @@ from datetime import date
 from attrs import field, frozen
 
 from ..errors import InvalidRequest
-from ..signing import PrivateKey, PublicKey
+from ..keys import PrivateKey, PublicKey
 from .bank.statistics import Delivery, Movement, Order, Report
 from .server.delivery import WebhookSigner
 from .server.dispatch import Dispatcher

@@ -16,7 +16,10 @@ from ..concurrency import settle_all
 from ..envelope import REDIRECTS, SERVER_FAULT
 from ..error_codes import CODES_OF_THE_CALLER, KNOWN_CODES
 from ..errors import CallFailed, CodeClass, InvalidRequest, OutcomeUnknown, Refused
-from ..evidence import (
+from ..idempotency import Fingerprint, Mark, fingerprint
+from ..journal.entries import Entry
+from ..journal.states import Step
+from ..matching import (
     JOURNAL_FIELD,
     KEY_FIELD,
     NUMBER_FIELD,
@@ -26,9 +29,6 @@ from ..evidence import (
     check_unmarked,
     differences,
 )
-from ..idempotency import Fingerprint, Mark, fingerprint
-from ..journal.entries import Entry
-from ..journal.states import Step
 from ..models.answers import Session
 from ..models.instruments import BankCard
 from ..models.money import Amount

@@ -21,11 +21,11 @@ from ..client import SmartGlocal
 from ..encryption import RequestCipher
 from ..error_codes import PASSING_CAUSES
 from ..errors import InvalidRequest, JournalForgot, Misuse
-from ..evidence import MARKS
 from ..journal.entries import Halt, HaltKind, SamePayment
 from ..journal.journal import Journal, in_groups
 from ..journal.limits import MAX_LEASE_SECONDS
 from ..journal.rows import scope_of
+from ..matching import MARKS
 from ..models.events import WebhookEvent
 from ..models.validators import above_zero
 from . import reconciliation, review

@@ -9,11 +9,11 @@ from attrs import define, evolve, field, frozen
 
 from ..codec.incoming import clean_text
 from ..errors import InProgress
-from ..evidence import JOURNAL_FIELD, KEY_FIELD, NUMBER_FIELD, ORDER_FIELD, Owner, fields_of
 from ..idempotency import Fingerprint, is_key
 from ..journal.entries import Changes, Entry, HaltKind, NewEntry
 from ..journal.journal import PAGE, Journal, each
 from ..journal.states import STEPS, Event, Step
+from ..matching import JOURNAL_FIELD, KEY_FIELD, NUMBER_FIELD, ORDER_FIELD, Owner, fields_of
 from ..models.answers import Session
 from ..models.enums import SessionStatus
 from ..models.money import Amount

@@ -9,7 +9,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from ..errors import CallFailed, CodeClass, NotSent, Refused
-from ..evidence import Expected, Owner
+from ..matching import Expected, Owner
 from ..models.answers import Payout, Session
 from ..models.enums import NextAction, OperationStatus, SessionStatus
 from ..models.money import Amount

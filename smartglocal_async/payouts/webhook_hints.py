@@ -6,9 +6,9 @@ from typing import Final
 from attrs import frozen
 
 from ..errors import InProgress, LostLease
-from ..evidence import JOURNAL_FIELD, KEY_FIELD, Owner, fields_of
 from ..journal.entries import Entry, HaltKind
 from ..journal.states import Step
+from ..matching import JOURNAL_FIELD, KEY_FIELD, Owner, fields_of
 from ..models.answers import Session
 from ..models.enums import SessionStatus
 from ..models.events import PaymentRefunded, WebhookEvent

@@ -36,9 +36,9 @@ from typing import Final
 from attrs import define, evolve, field
 
 from ..errors import LostLease, SessionTaken
-from ..evidence import Expected, differences
 from ..journal.entries import KEEP, Attempt, Changes, Entry, HaltKind, PendingEvent
 from ..journal.states import CAN_WAIT, LEARNS_SESSION, STEPS, Event, Step
+from ..matching import Expected, differences
 from ..models.answers import Session
 from .calls import MAY_PAY, NEEDS_REQUEST, UNCONFIRMED, CallLimits, OrderedPayout, Reply
 from .context import Wakeup, WorkerContext

@@ -16,9 +16,9 @@ from attrs import field, frozen
 from ..codec import NameTwice, NotDecodable, codec
 from ..codec.incoming import clean_text, parse_incoming
 from ..errors import InvalidCredentials, InvalidRequest, WebhookFault, WebhookRefused
+from ..keys import MINIMUM_KEY_BITS, PublicKey, read_pem
 from ..models.events import WebhookEvent
 from ..models.validators import above_zero, discreet
-from ..signing import MINIMUM_KEY_BITS, PublicKey, read_pem
 
 Headers = Mapping[str, str] | Iterable[tuple[str, str]] | Iterable[tuple[bytes, bytes]]
 """Headers of a request: a mapping as in aiohttp or Starlette, or pairs as in ASGI."""

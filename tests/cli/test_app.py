@@ -21,8 +21,8 @@ from smartglocal_async.cli import command, main
 from smartglocal_async.cli.app import app
 from smartglocal_async.cli.errors import ExitCode, explained
 from smartglocal_async.cli.output import counted, printable, write_line
+from smartglocal_async.keys import DEFAULT_KEY_BITS, MINIMUM_KEY_BITS
 from smartglocal_async.payouts.protocol import Mode
-from smartglocal_async.signing import DEFAULT_KEY_BITS, MINIMUM_KEY_BITS
 
 pytestmark = pytest.mark.slow
 

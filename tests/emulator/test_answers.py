@@ -20,7 +20,7 @@ from smartglocal_async.emulator import (
     TwiceAnswer,
     run,
 )
-from smartglocal_async.signing import PrivateKey
+from smartglocal_async.keys import PrivateKey
 
 KEY: Final = PrivateKey.generate()
 NOW: Final = datetime(2024, 5, 27, 2, 3, 0, tzinfo=UTC)

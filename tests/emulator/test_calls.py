@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from smartglocal_async.emulator import Fault, FaultKind, FaultScript, Provider, Rules, run
-from smartglocal_async.signing import PrivateKey
+from smartglocal_async.keys import PrivateKey
 
 KEY: Final = PrivateKey.generate()
 NOW: Final = datetime(2024, 5, 27, 2, 3, tzinfo=UTC)

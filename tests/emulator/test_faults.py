@@ -25,7 +25,7 @@ from smartglocal_async.emulator import (
 from smartglocal_async.emulator.bank.messages import OPERATIONS
 from smartglocal_async.emulator.faults import FaultPicker
 from smartglocal_async.errors import InvalidRequest
-from smartglocal_async.signing import PrivateKey
+from smartglocal_async.keys import PrivateKey
 
 KEY: Final = PrivateKey.generate()
 BODY: Final = b'{"metadata": {"idempotency_key": "a"}}'

@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from smartglocal_async.emulator import Permission, Provider, Reaction, Rules, run
-from smartglocal_async.signing import PrivateKey
+from smartglocal_async.keys import PrivateKey
 
 KEY: Final = PrivateKey.generate()
 JSON: Final = "Content-Type: application/json\r\n"

@@ -34,7 +34,7 @@ from smartglocal_async.emulator import (
     run_in_thread,
 )
 from smartglocal_async.errors import InvalidCredentials
-from smartglocal_async.signing import PrivateKey
+from smartglocal_async.keys import PrivateKey
 
 KEY: Final = PrivateKey.generate()
 CREATE: Final = "/api/v1/session/create"

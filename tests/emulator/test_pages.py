@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 
 from smartglocal_async.emulator import Confirmation, PayoutMark, Provider, Rules, run
-from smartglocal_async.signing import PrivateKey
+from smartglocal_async.keys import PrivateKey
 
 KEY: Final = PrivateKey.generate()
 NOTICE: Final = (

@@ -16,7 +16,7 @@ from smartglocal_async.emulator import Provider, Rules, WebhookScript, run, run_
 from smartglocal_async.emulator.bank.processing import Notification
 from smartglocal_async.emulator.bank.webhooks import WebhookQueue
 from smartglocal_async.errors import InvalidRequest
-from smartglocal_async.signing import PrivateKey
+from smartglocal_async.keys import PrivateKey
 
 KEY: Final = PrivateKey.generate()
 HOOK: Final = PrivateKey.generate()

@@ -11,9 +11,9 @@ from rawserver import Peer, answer, serve
 from scripted import LOST, FakeSigner, Provider, refused, session_answer, with_delays
 
 import smartglocal_async as sg
-from smartglocal_async.evidence import Expected
 from smartglocal_async.idempotency import Fingerprint, Mark
 from smartglocal_async.journal.entries import Entry
+from smartglocal_async.matching import Expected
 from smartglocal_async.models.money import Amount
 from smartglocal_async.payouts.calls import CallLimits, OrderedPayout, Reply, Sender, fingerprint_of
 from smartglocal_async.payouts.protocol import Mode, Observation, PayoutCall, ReplyKind, SessionView

@@ -14,8 +14,8 @@ from attrs import evolve
 import smartglocal_async as sg
 from smartglocal_async.codec import ApiVersion, codec
 from smartglocal_async.errors import CodeClass
-from smartglocal_async.evidence import Expected
 from smartglocal_async.idempotency import Mark
+from smartglocal_async.matching import Expected
 from smartglocal_async.models.answers import Amounts, Fees, Payout, TransactionInfo
 from smartglocal_async.models.money import Amount
 from smartglocal_async.payouts.protocol import ReplyKind, SessionView

@@ -24,9 +24,9 @@ from ...errors import SmartGlocalError
 from ...journal.journal import PAGE, each
 from ...journal.sqlite import SQLiteReader
 from ...journal.states import Step
+from ...keys import PrivateKey
 from ...models.money import Amount
 from ...payouts.orders import PayoutState, state_of
-from ...signing import PrivateKey
 from ..errors import ExitCode
 from ..output import counted
 from ..signals import run_async

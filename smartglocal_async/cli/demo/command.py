@@ -7,7 +7,7 @@ from typing import Final
 
 from ... import emulator
 from ...errors import InvalidRequest
-from ...signing import PrivateKey
+from ...keys import PrivateKey
 from ..app import DemoOptions
 from ..errors import ExitCode
 from ..output import write_json

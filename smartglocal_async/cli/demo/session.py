@@ -21,13 +21,13 @@ from ...client import SmartGlocal
 from ...emulator import Provider, Report
 from ...envelope import AttemptResult
 from ...errors import CallOutcome
+from ...keys import PrivateKey
 from ...models.answers import Session
 from ...models.money import AmountDetails
 from ...models.requests import CreateSession
 from ...outcome import Outcome
 from ...retry import RetryPolicy
 from ...settings import AttemptDetails, Settings
-from ...signing import PrivateKey
 from ..output import counted, remark
 from ..tables import cell, show, table
 

@@ -15,9 +15,9 @@ from ...emulator import FaultScript, Provider, Report, Rules, run_in_thread
 from ...envelope import AttemptResult
 from ...errors import SmartGlocalError, WebhookRefused
 from ...integrations.aiohttp_web import Deliver, Pairs, listening
+from ...keys import PrivateKey
 from ...models.events import WebhookEvent
 from ...settings import AttemptDetails, Settings
-from ...signing import PrivateKey
 from ...webhooks.verifier import DELIVERED, HTTP_STATUS, WebhookVerifier
 from ..tables import cell, show, table
 

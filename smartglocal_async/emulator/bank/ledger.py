@@ -10,7 +10,7 @@ from typing import Final
 
 from attrs import define, field
 
-from ...evidence import JOURNAL_FIELD, KEY_FIELD, ORDER_FIELD
+from ...matching import JOURNAL_FIELD, KEY_FIELD, ORDER_FIELD
 from .messages import INSUFFICIENT_FUNDS, Name, canonical
 from .outcomes import Fate, Traits, outcome_of
 from .sessions import Item, ItemKind, ItemRefund

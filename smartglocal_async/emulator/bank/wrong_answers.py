@@ -4,7 +4,7 @@ import enum
 from datetime import datetime
 from typing import Final
 
-from ...evidence import JOURNAL_FIELD, KEY_FIELD
+from ...matching import JOURNAL_FIELD, KEY_FIELD
 from .messages import Name
 from .outcomes import Fate
 from .sessions import EmulatedSession, Item, ItemKind, ItemStage

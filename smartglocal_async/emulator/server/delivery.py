@@ -11,7 +11,7 @@ from typing import Final
 import aiohttp
 from attrs import define, field
 
-from ...signing import PrivateKey
+from ...keys import PrivateKey
 from ..bank.webhooks import QueuedWebhook
 from .dispatch import Dispatcher
 

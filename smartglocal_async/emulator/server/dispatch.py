@@ -16,7 +16,7 @@ from typing import Final
 
 from attrs import define, evolve, field, frozen
 
-from ...signing import PublicKey
+from ...keys import PublicKey
 from ..bank.bank import EmulatedBank
 from ..bank.messages import (
     BANKS,

@@ -9,8 +9,8 @@ from attrs import Factory, define, field, frozen
 
 from ...codec import Codec, NotDecodable, Wire, codec
 from ...errors import InvalidRequest
-from ...evidence import check_unmarked
 from ...idempotency import DEFAULT_KEY_FIELD, choose_key
+from ...matching import check_unmarked
 from ...models.instruments import OtherInstrument
 from ...models.validators import without_card_numbers
 from ...validation import RuleChecker, is_ruined, misspelt_fields, misspelt_kind

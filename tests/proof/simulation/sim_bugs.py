@@ -13,10 +13,10 @@ from sim_worker import Code, SimJournal
 import smartglocal_async as sg
 from smartglocal_async import call
 from smartglocal_async.emulator.settings import Confirmation, Duplicates, Permission
-from smartglocal_async.evidence import Expected, Owner
 from smartglocal_async.journal.entries import NO_CHANGES, Changes, Entry, PendingEvent
 from smartglocal_async.journal.states import Event, Step
 from smartglocal_async.journal.transitions import Transitions
+from smartglocal_async.matching import Expected, Owner
 from smartglocal_async.payouts import review
 from smartglocal_async.payouts.protocol import (
     Decision,

@@ -7,8 +7,8 @@ from attrs import evolve
 
 import smartglocal_async as sg
 from smartglocal_async.codec import codec
-from smartglocal_async.evidence import Expected, Owner, contradicts_call, differences
 from smartglocal_async.idempotency import Mark
+from smartglocal_async.matching import Expected, Owner, contradicts_call, differences
 from smartglocal_async.models.money import Amount
 
 MARK: Final = Mark("k-1", "idempotency_key")
