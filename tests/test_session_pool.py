@@ -83,7 +83,7 @@ def left_open(place: str):
     """Expect one warning with the place of creation; aiohttp may add its own."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        yield
+        yield caught
     [left] = [str(each.message) for each in caught if each.category is sg.errors.LeftOpen]
     assert f"made at {place}: use `async with`" in left
 
@@ -380,11 +380,13 @@ class TestEnd:
         line = inspect.currentframe().f_lineno + 1
         api = sg.SmartGlocal(provider.project, key, provider.url)
         await api.session.create(REQUEST)
-        with left_open(f"{__file__}:{line}"):
+        with left_open(f"{__file__}:{line}") as caught:
             del api
-            gc.collect()
-            # Objects freed by the garbage collector end in the loop's next turns.
-            await asyncio.sleep(0.01)
+            # The session is closed in turns of the loop; the pool is freed after that.
+            async with asyncio.timeout(30):
+                while not any(each.category is sg.errors.LeftOpen for each in caught):
+                    gc.collect()
+                    await asyncio.sleep(0)
 
     @loops
     def test_left_open_after_its_loops(self, provider, key, new_loop) -> None:
