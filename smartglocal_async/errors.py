@@ -319,7 +319,7 @@ class WrongJournalKey(JournalUnusable):
 
 @frozen
 class PayoutsHalted(SmartGlocalError):
-    """No call that may pay is sent from this journal until the halt is lifted; the text says why.
+    """No call that may pay is sent from this journal until the halt is ended; the text says why.
 
     The status of payouts in flight is still read and written.
     """
@@ -329,7 +329,7 @@ class PayoutsHalted(SmartGlocalError):
     reason: str
     """What was found, and about which payout."""
     until: float | None = None
-    """When it ends by itself, in seconds since 1970; None: when an operator lifts it."""
+    """When it ends by itself, in seconds since 1970; None: when an operator ends it."""
 
     def __str__(self) -> str:
         return f"{self.advice}: {self.reason}"
@@ -352,8 +352,8 @@ class PayoutConflict(PayoutsHalted):
 
     Such as another amount or currency, another order, a second payout of one key, or a payment of
     a payout that is recorded as failed or cancelled. The text has what both show. Find out what was
-    paid, claim back what was paid wrongly, call `Payouts.decide` for what is unknown, then ``lift``
-    the halt.
+    paid, claim back what was paid wrongly, call `Payouts.decide` for what is unknown, then
+    `Payouts.resume_journal`.
     """
 
     advice = "the provider shows a payout that contradicts the journal"
@@ -362,7 +362,8 @@ class PayoutConflict(PayoutsHalted):
 class JournalForgot(PayoutsHalted):
     """The provider knows of payouts that the journal lacks: an old copy, or another one in use.
 
-    Restore the newest copy, or ``adopt`` what the provider's reports show, then ``lift`` the halt.
+    Restore the newest copy, or ``adopt`` what the provider's reports show, then call
+    `Payouts.resume_journal`.
     """
 
     advice = "the journal lacks payouts that were written, and would pay again"

@@ -166,11 +166,11 @@ class Halt:
     kind: HaltKind
     reason: str
     until: float | None = None
-    """When it ends by itself, in seconds since 1970; None: when an operator lifts it."""
+    """When it ends by itself, in seconds since 1970; None: when an operator ends it."""
     is_checked: bool = False
     """Whether the provider's reports were compared with the journal since it began."""
     timed: "Halt | None" = None
-    """A halt with an end that is in force beside this one, and stays when this one is lifted."""
+    """A halt with an end that is in force beside this one, and stays when this one is ended."""
 
     @property
     def may_lack(self) -> bool:
@@ -183,7 +183,7 @@ class Halt:
 
     @property
     def needs_check(self) -> bool:
-        """Whether it may be lifted only after the provider's reports were compared.
+        """Whether it may be ended only after the provider's reports were compared.
 
         True if the journal may lack payouts that were made: only the reports show those.
         """

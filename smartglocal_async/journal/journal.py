@@ -277,7 +277,7 @@ class Journal(Protocol):
         ...
 
     async def halt(self, halt: Halt | None) -> None:
-        """Halt all payouts; None lifts the halt.
+        """Halt all payouts; None ends the halt.
 
         A halt without an end isn't replaced by one that ends. One that needs a check isn't replaced
         by one that doesn't; the reason of that is added to it.
@@ -292,13 +292,13 @@ class Journal(Protocol):
         """Store that the provider's reports were compared while a halt is in force."""
         ...
 
-    async def lift(self, *, unchecked: bool = False) -> Halt | None:
+    async def resume(self, *, unchecked: bool = False) -> Halt | None:
         """Lift the halt that is in force now, and return it.
 
-        ``unchecked`` also lifts one that `Halt.needs_check`.
+        ``unchecked`` also ends one that `Halt.needs_check`.
 
         Raises:
-            Misuse: it may be lifted only after `check_halt`; it stays in force.
+            Misuse: it may be ended only after `check_halt`; it stays in force.
 
         """
         ...

@@ -154,7 +154,7 @@ def next_due(entry: Entry, now: float) -> float:
 COVER_SECONDS: Final = 30.0
 """How old a balance may be, since other systems may draw on it, too."""
 NEW_BATCH: Final = (
-    "go on without them, or cancel it and submit what is withdrawn then under new keys, as another "
+    "go on without them, or cancel it and submit what is cancelled then under new keys, as another "
     "batch"
 )
 """What to do with a batch that was begun without rules: a key stays with its batch."""

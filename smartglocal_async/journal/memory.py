@@ -292,7 +292,7 @@ class MemoryJournal:
             return rows.batch(name)
 
     async def halt(self, halt: Halt | None) -> None:
-        """Halt all payouts; None lifts the halt."""
+        """Halt all payouts; None ends the halt."""
         with self._write() as transitions:
             transitions.halt(halt)
 
@@ -306,10 +306,10 @@ class MemoryJournal:
         with self._write() as transitions:
             transitions.check_halt()
 
-    async def lift(self, *, unchecked: bool = False) -> Halt | None:
+    async def resume(self, *, unchecked: bool = False) -> Halt | None:
         """Lift the halt that is in force now, and return it."""
         with self._write() as transitions:
-            return transitions.lift(unchecked=unchecked)
+            return transitions.resume(unchecked=unchecked)
 
     async def lacks(self, keys: Collection[str]) -> frozenset[str]:
         """Return the keys that are unknown, or not at a final step."""

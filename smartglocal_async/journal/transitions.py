@@ -354,12 +354,12 @@ class Transitions:
         self.rows.set_halt(None if halt is None else halt.beside(self.halted()))
 
     def check_halt(self) -> None:
-        """Store that the reports were compared while a halt is in force: it may be lifted then."""
+        """Store that the reports were compared while a halt is in force: it may be ended then."""
         if (halt := self.halted()) is not None:
             timed = None if halt.timed is None else evolve(halt.timed, is_checked=True)
             self.rows.set_halt(evolve(halt, is_checked=True, timed=timed))
 
-    def lift(self, *, unchecked: bool) -> Halt | None:
+    def resume(self, *, unchecked: bool) -> Halt | None:
         """Lift the halt that is in force now, and return it; one with an end beside it stays."""
         halt = self.halted()
         if halt is not None and halt.needs_check and not unchecked:

@@ -216,7 +216,7 @@ class Payouts(SharedBatches):
         )
         return run.run(source, concurrency)
 
-    def resume(
+    def settle(
         self,
         orders: Callable[[str], PayoutOrder | None] | None = None,
         *,
@@ -272,7 +272,7 @@ class Payouts(SharedBatches):
 
         Raises:
             PayoutsHalted: it shows that a payout failed, but the journal may lack payouts: nothing
-                is written before the halt is lifted.
+                is written before the halt is ended.
 
         """
         return await WebhookHints(self._open()).take(event)
@@ -316,9 +316,9 @@ class Payouts(SharedBatches):
     async def adopt(self, report: Iterable[ReportRow]) -> int:
         """Write as paid what a report shows and the journal lacks; return how many those are.
 
-        Read the reports of all days that the journal may lack, then `lift` the halt. `reconcile`
-        with ``adopt`` does the same, and also returns the other differences. The key of an adopted
-        payout refuses every order but the one whose digest the row has (`KeyReused`).
+        Read the reports of all days that the journal may lack, then call `resume_journal`.
+        `reconcile` with ``adopt`` does the same, and also returns the other differences. The key of
+        an adopted payout refuses every order but the one whose digest the row has (`KeyReused`).
 
         Raises:
             InvalidRequest: the report can't be read, or not the row of a payout of the journal.
@@ -369,15 +369,15 @@ class Payouts(SharedBatches):
         """
         return await review.decide(self._open().context, key, reason, is_paid=is_paid)
 
-    async def withdraw(self, key: str, *, reason: str) -> PayoutOutcome:
-        """Withdraw a payout for which nothing is in flight; to pay it later, use another key.
+    async def cancel(self, key: str, *, reason: str) -> PayoutOutcome:
+        """Cancel a payout for which nothing is in flight; to pay it later, use another key.
 
         Raises:
             InProgress: another process works on it.
             Misuse: the key is unknown, the payout is settled, or a call may be in flight for it.
 
         """
-        return await review.withdraw(self._open().context, key, reason)
+        return await review.cancel(self._open().context, key, reason)
 
     async def retry(
         self, key: str, *, codes: Collection[str] = frozenset(PASSING_CAUSES)
@@ -428,14 +428,14 @@ class Payouts(SharedBatches):
         halt = Halt(kind=HaltKind.QUARANTINE, reason=words, until=until.timestamp())
         await self._journal.halt(halt)
 
-    async def lift(self, *, unchecked: bool = False) -> None:
+    async def resume_journal(self, *, unchecked: bool = False) -> None:
         """Lift the halt, after an operator has checked what its text says.
 
         A halt because the journal may lack payouts (`JournalForgot`, or a `Quarantined` without an
-        end, which follows a change of the database server) can be lifted only after `reconcile` or
+        end, which follows a change of the database server) can be ended only after `reconcile` or
         `adopt` has read a report since it began that has payouts of this journal and shows none
         that it lacks; if not, `Reconciliation.unchecked` says why. Which days the journal may lack
-        isn't known here, so read the reports of all of them. ``unchecked=True`` lifts it anyway, if
+        isn't known here, so read the reports of all of them. ``unchecked=True`` ends it anyway, if
         you know that nothing can be missing.
 
         Raises:
@@ -443,7 +443,7 @@ class Payouts(SharedBatches):
 
         """
         context = self._open().context
-        _ = await self._journal.lift(unchecked=unchecked)
+        _ = await self._journal.resume(unchecked=unchecked)
         context.halt = await self._journal.halted()
 
     async def payee(self, key: str) -> str | None:

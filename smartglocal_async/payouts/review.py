@@ -143,8 +143,8 @@ def _event_to_write(entry: Entry, event: Event) -> Event:
     return Event.ADOPTED if event is Event.PAID and is_left else event
 
 
-async def withdraw(context: WorkerContext, key: str, reason: str) -> PayoutOutcome:
-    """Write that a payout is withdrawn."""
+async def cancel(context: WorkerContext, key: str, reason: str) -> PayoutOutcome:
+    """Write that a payout is cancelled."""
     return await _write(context, key, Event.WITHDRAWN, reason)
 
 
@@ -272,11 +272,11 @@ def _impossible(entry: Entry, event: Event) -> str:
     if event is Event.WITHDRAWN:
         return (
             f"the payout {entry.key!r} is at {entry.step.name}: a call may be in flight for it, so "
-            "it can't be withdrawn; resume it, and withdraw it if nothing is started by then"
+            "it can't be cancelled; settle it, and cancel it if nothing is started by then"
         )
     return (
         f"the payout {entry.key!r} is at {entry.step.name}: nothing was started for it; "
-        "resume or withdraw it"
+        "settle or cancel it"
     )
 
 

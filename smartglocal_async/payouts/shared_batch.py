@@ -25,7 +25,7 @@ from .claimer import BatchPosition, ClaimedEntry, Claimer
 from .context import WorkerContext
 from .files.payout_file import read_for
 from .orders import PayoutOrder, PayoutOutcome, PayoutState, state_of
-from .review import withdraw
+from .review import cancel
 from .stop_rules import StopOn, rules_of
 
 
@@ -259,9 +259,9 @@ class ChunkRun:
 
 
 async def cancel_batch(context: WorkerContext, batch: str, reason: str) -> int:
-    """Cancel a batch and withdraw its payouts that weren't begun; return how many those are."""
+    """Cancel a batch and its payouts that weren't begun; return how many those are."""
     _ = await context.journal.set_batch_state(batch, BatchState.CANCELLED, reason)
-    steps, withdrawn = frozenset({Step.NEW, Step.CREATING}), 0
+    steps, cancelled = frozenset({Step.NEW, Step.CREATING}), 0
     found = each(
         lambda after: context.journal.open_entries(
             PAGE, after=after, steps=steps, batch=batch, is_due=False
@@ -270,9 +270,9 @@ async def cancel_batch(context: WorkerContext, batch: str, reason: str) -> int:
     async with aclosing(found) as entries:
         async for entry in entries:
             with suppress(InProgress, LostLease, Misuse):  # Another process began or settled it.
-                _ = await withdraw(context, entry.key, reason)
-                withdrawn += 1
-    return withdrawn
+                _ = await cancel(context, entry.key, reason)
+                cancelled += 1
+    return cancelled
 
 
 class SharedBatches(ABC):
@@ -294,7 +294,7 @@ class SharedBatches(ABC):
 
         `run_chunk` pays it, here or in any number of other processes over the same journal.
         Submitting the same source again adds only what isn't there yet. A key stays with its first
-        batch, and a failed or withdrawn payout stays that; `Submission.known` counts both.
+        batch, and a failed or cancelled payout stays that; `Submission.known` counts both.
         ``digest``, such as the SHA-256 of a file, is stored with the batch.
 
         ``stop_on`` applies to all processes together: when a rule is met, the batch is paused with
@@ -344,10 +344,10 @@ class SharedBatches(ABC):
         above_zero("deadline", deadline)
         return ChunkRun(self._open(), batch, deadline, places).run(limit, concurrency)
 
-    async def pause(self, batch: str, *, reason: str) -> Batch:
+    async def pause_batch(self, batch: str, *, reason: str) -> Batch:
         """Pause a batch: no `run_chunk`, in any process, begins more of its payouts.
 
-        Payouts in flight are finished. `unpause` ends the pause.
+        Payouts in flight are finished. `resume_batch` ends the pause.
 
         Raises:
             Misuse: there is no such batch, or it was cancelled.
@@ -355,19 +355,19 @@ class SharedBatches(ABC):
         """
         return await self._open().context.journal.set_batch_state(batch, BatchState.PAUSED, reason)
 
-    async def unpause(self, batch: str) -> Batch:
-        """End the pause of a batch; raises what `pause` does.
+    async def resume_batch(self, batch: str) -> Batch:
+        """End the pause of a batch; raises what `pause_batch` does.
 
         Its rules still apply: a spending limit that was reached pauses it again at the next payout
         that would pass it. To raise the limit, `submit` the batch again with another one.
         """
         return await self._open().context.journal.set_batch_state(batch, BatchState.RUNNING)
 
-    async def cancel(self, batch: str, *, reason: str) -> int:
-        """Cancel a batch for good; return how many of its payouts were withdrawn.
+    async def cancel_batch(self, batch: str, *, reason: str) -> int:
+        """Cancel a batch for good; return how many of its payouts were cancelled.
 
-        Those are the payouts that weren't begun. Payouts in flight are finished; `resume` goes on
-        with what is left open. A withdrawn payout is never paid under its key, in another batch
+        Those are the payouts that weren't begun. Payouts in flight are finished; `settle` goes on
+        with what is left open. A cancelled payout is never paid under its key, in another batch
         either: submit it under a new key.
 
         Raises:

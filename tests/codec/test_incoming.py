@@ -255,7 +255,7 @@ async def test_text_that_nothing_can_store_ends_no_batch(strict_journal, caplog)
         ):
             orders = [order(f"k-{number}") for number in range(3)]
             outcomes = [one async for one in payouts.pay_all(orders)]
-            resumed = [one async for one in payouts.resume()]
+            resumed = [one async for one in payouts.settle()]
 
     told = [(one.state, one.code, one.reason) for one in outcomes]
     assert told == [(sg.PayoutState.FAILED, "invalid_request", "no\ufffd\ufffd way")] * 3

@@ -166,15 +166,15 @@ async def test_jobs_of_the_schedule(cluster) -> None:
     for number, name in enumerate(("run", "paused", "cancelled")):
         _ = await cluster.payouts.submit([order(f"{name}-{number}")], name)
     _ = await cluster.payouts.submit([], "empty")
-    _ = await cluster.payouts.pause("paused", reason="look")
-    _ = await cluster.payouts.cancel("cancelled", reason="no")
+    _ = await cluster.payouts.pause_batch("paused", reason="look")
+    _ = await cluster.payouts.cancel_batch("cancelled", reason="no")
     async with jobs_of(cluster.journal) as jobs:
         await cluster.payouts.quarantine()
         assert await jobs.put_due() == 0
-        await cluster.payouts.lift()
+        await cluster.payouts.resume_journal()
         assert await jobs.put_due() == 1
         assert await jobs.put_due() == 0
-        _ = await cluster.payouts.unpause("paused")
+        _ = await cluster.payouts.resume_batch("paused")
         assert await jobs.put_due() == 1
 
 
@@ -314,13 +314,13 @@ async def test_a_batch_that_is_paused(cluster, provider) -> None:
 
     async def pause() -> None:
         await until(lambda: len(cluster.told) >= 10)
-        _ = await cluster.payouts.pause("night", reason="look")
+        _ = await cluster.payouts.pause_batch("night", reason="look")
         taken = 10 + len(cluster.told)
         await until(no_jobs)
         assert 10 <= len(cluster.told) <= taken + 8
         assert await cluster.journal.count_open(COUNT, batch="night") == COUNT - len(cluster.told)
         is_paused.set()
-        _ = await cluster.payouts.unpause("night")
+        _ = await cluster.payouts.resume_batch("night")
 
     async with asyncio.TaskGroup() as group:
         _ = group.create_task(pause())

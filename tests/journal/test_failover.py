@@ -86,7 +86,7 @@ async def fail_over(primary: Server, standby: Server) -> None:
 async def test_commits_that_are_lost() -> None:
     """A new worker can't know of the lost commits; the change of timeline halts it.
 
-    A worker that was stopped meanwhile, and that wrote them, is halted, too. The halt is lifted
+    A worker that was stopped meanwhile, and that wrote them, is halted, too. The halt is ended
     after a report was read.
     """
     async with pair() as (primary, standby, dsn):
@@ -113,9 +113,9 @@ async def test_commits_that_are_lost() -> None:
                 await survivor.claim("kept", "survivor", LEASE)
         async with opened("payouts", dsn) as fresh:
             with pytest.raises(sg.Misuse, match="compare the provider's reports"):
-                await fresh.lift()
+                await fresh.resume()
             await fresh.check_halt()
-            await fresh.lift()
+            await fresh.resume()
             assert (await fresh.claim("kept", "fresh", LEASE)).fence == 1
         async with opened("payouts", dsn) as later:
             assert await later.halted() is None, "that timeline is known by now"
@@ -136,7 +136,7 @@ async def test_stopped_worker_whose_commits_were_kept() -> None:
 @needs_server
 @needs_replication
 async def test_a_synchronous_standby() -> None:
-    """It has each commit that was answered, but can't prove it: a person lifts the halt."""
+    """It has each commit that was answered, but can't prove it: a person ends the halt."""
     async with pair() as (primary, standby, dsn):
         await wait_for_standby(primary, "*")
         async with opened("payouts", dsn) as survivor:
@@ -148,8 +148,8 @@ async def test_a_synchronous_standby() -> None:
                 with pytest.raises(sg.errors.Quarantined, match="nothing proves that it has the"):
                     await fresh.claim("k0", "fresh", LEASE)
                 with pytest.raises(sg.Misuse, match="compare the provider's reports"):
-                    await fresh.lift()
-                await fresh.lift(unchecked=True)
+                    await fresh.resume()
+                await fresh.resume(unchecked=True)
                 assert (await fresh.claim("k0", "fresh", LEASE)).fence == 1
             assert (await survivor.claim("k1", "survivor", LEASE)).fence == 1
         assert await run_statements(standby, "SELECT timeline FROM payouts.meta") == 2
@@ -317,10 +317,10 @@ async def test_a_dump_that_is_restored(schema, may_make) -> None:
             with pytest.raises(sg.errors.Quarantined, match="a dump was restored, or the database"):
                 await journal.take(new("lost"), "me", LEASE)
             with pytest.raises(sg.Misuse, match="compare the provider's reports"):
-                await journal.lift()
+                await journal.resume()
     async with opened(schema) as journal:
         await journal.check_halt()
-        await journal.lift()
+        await journal.resume()
     async with opened(schema) as journal:
         assert await journal.halted() is None, "these tables are known by now"
         await journal.accept(new("lost"))
@@ -436,7 +436,7 @@ async def test_a_halt_that_holds_already(schema) -> None:
         assert halt is not None
         assert halt.reason.endswith("may lack the last payouts; before that: a session of ours")
         with pytest.raises(sg.Misuse):
-            await journal.lift()
+            await journal.resume()
 
 
 @needs_postgres

@@ -208,7 +208,7 @@ async def test_cut_during_the_check(schema) -> None:
 
 
 async def test_an_older_copy_that_was_halted(schema) -> None:
-    """The earlier halt isn't lost: an operator who lifts the later one reads both reasons."""
+    """The earlier halt isn't lost: an operator who ends the later one reads both reasons."""
     async with proxied(DSN) as (proxy, dsn), opened(schema, dsn) as journal:
         await bring_to(journal, Step.STARTING)
         await journal.halt(Halt(kind=HaltKind.CONFLICT, reason="another amount"))

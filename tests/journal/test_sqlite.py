@@ -292,7 +292,7 @@ async def halt(path, reason: str) -> None:
 
 
 def test_an_older_copy(path, tmp_path) -> None:
-    """Both counts are in the message until the halt is lifted."""
+    """Both counts are in the message until the halt is ended."""
     asyncio.run(accept(path, "a"))
     old = Path(shutil.copy(path, tmp_path / "old.db"))
     asyncio.run(accept(path, "b", "c"))
@@ -303,7 +303,7 @@ def test_an_older_copy(path, tmp_path) -> None:
 
 
 def test_an_older_copy_that_was_halted(path, tmp_path) -> None:
-    """The earlier halt isn't lost: an operator who lifts the later one reads both reasons."""
+    """The earlier halt isn't lost: an operator who ends the later one reads both reasons."""
     asyncio.run(halt(path, "session s-1 shows another amount"))
     old = Path(shutil.copy(path, tmp_path / "old.db"))
     asyncio.run(accept(path, "b", "c"))

@@ -492,7 +492,7 @@ async def test_a_halt(opened, set_clock, kind, error) -> None:
 
 
 async def test_halts_with_and_without_an_end(opened) -> None:
-    """A halt that must be lifted is kept beside it, and the later end applies after the lift."""
+    """A halt that must be ended is kept beside it, and the later end applies after the lift."""
     first = Halt(kind=HaltKind.QUARANTINE, reason="a", until=NOW + 9)
     second = Halt(kind=HaltKind.QUARANTINE, reason="b", until=NOW + 99)
     lasting = Halt(kind=HaltKind.CONFLICT, reason="c")
@@ -506,29 +506,29 @@ async def test_halts_with_and_without_an_end(opened) -> None:
     ):
         await opened.halt(halt)
         assert await opened.halted() == holds
-    assert await opened.lift() == both
+    assert await opened.resume() == both
     assert await opened.halted() == second
-    assert await opened.lift() == second
+    assert await opened.resume() == second
     assert await opened.halted() is None
 
 
 async def test_halt_that_needs_a_check_of_the_reports(opened) -> None:
-    """It is lifted after a check of the reports, or with force."""
+    """It is ended after a check of the reports, or with force."""
     halt = Halt(kind=HaltKind.FORGOT, reason="an old copy")
     await opened.check_halt()
     await opened.halt(halt)
     with pytest.raises(sg.Misuse) as refused:
-        _ = await opened.lift()
+        _ = await opened.resume()
     assert str(refused.value) == (
         "the journal may lack payouts that were made (an old copy): compare the provider's reports "
         "of these days first (reconcile, and adopt what it lacks), or state why that isn't needed"
     )
-    assert await opened.lift(unchecked=True) == halt
+    assert await opened.resume(unchecked=True) == halt
     await opened.halt(halt)
     await opened.check_halt()
     checked = Halt(kind=HaltKind.FORGOT, reason="an old copy", is_checked=True)
     assert await opened.halted() == checked
-    assert (await opened.lift(), await opened.lift()) == (checked, None)
+    assert (await opened.resume(), await opened.resume()) == (checked, None)
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ async def test_open_payouts_are_paid(old, connect, provider) -> None:
     async with sg.Payouts(api, old, cipher=sg.RequestCipher(KEY)) as payouts:
         await recreate_sessions(api, old.journal_id)
         before = {key: await old.find(key) for key in ("m-paid", "m-failed", "m-cancelled")}
-        outcomes = {one.key: one async for one in payouts.resume(deadline=30)}
+        outcomes = {one.key: one async for one in payouts.settle(deadline=30)}
         assert {key: one.state.value for key, one in outcomes.items()} == dict.fromkeys(
             OPEN, "succeeded"
         )

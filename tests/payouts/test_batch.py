@@ -141,7 +141,7 @@ async def test_unsettled_payout_stays_open(connect, provider, journal, clock):
     async with sg.Payouts(connect(provider, settings=settings), journal) as payouts:
         told = await run(payouts, orders(3, k1=STUCK), deadline=100)
         assert Counter(outcome.state.value for outcome in told) == {"succeeded": 2, "open": 1}
-        assert [one.key async for one in payouts.resume(deadline=100)] == ["k1"]
+        assert [one.key async for one in payouts.settle(deadline=100)] == ["k1"]
     assert provider.order("k1").calls[START] == 1
 
 
@@ -404,11 +404,11 @@ async def test_resume_comes_in_pages(payouts, journal, provider):
                 currency="usd",
             )
         )
-    without = [outcome async for outcome in payouts.resume()]
+    without = [outcome async for outcome in payouts.settle()]
     assert len(without) == 300
     assert all(outcome.needs_request for outcome in without)
     known = {f"k{n}": order(f"k{n}") for n in range(20)}
-    told = [outcome async for outcome in payouts.resume(known.get)]
+    told = [outcome async for outcome in payouts.settle(known.get)]
     assert sum(outcome.is_paid for outcome in told) == provider.report().moved == 20
 
 
@@ -429,15 +429,15 @@ async def test_resume_with_a_cipher_needs_no_orders(connect, provider, journal):
         assert entry.request is not None
         assert b"the-secret-hash" not in entry.request
     async with sg.Payouts(api, journal) as payouts:
-        told = [outcome async for outcome in payouts.resume()]
+        told = [outcome async for outcome in payouts.settle()]
         assert [outcome.needs_request for outcome in told] == [True]
     async with sg.Payouts(
         api, journal, cipher=sg.RequestCipher(sg.RequestCipher.new_key())
     ) as payouts:
         with pytest.raises(sg.errors.WrongJournalKey, match="'k-1' was encrypted with another"):
-            _ = [outcome async for outcome in payouts.resume()]
+            _ = [outcome async for outcome in payouts.settle()]
     async with sg.Payouts(api, journal, cipher=cipher) as payouts:
-        told = [outcome async for outcome in payouts.resume()]
+        told = [outcome async for outcome in payouts.settle()]
     assert [outcome.is_paid for outcome in told] == [True]
     assert provider.order("k-1").moved == 1
 
@@ -447,5 +447,5 @@ async def test_scheduled_resume_skips_recent_checks(connect, provider, journal, 
     settings = sg.Settings(timing=clock.timing())
     async with sg.Payouts(connect(provider, settings=settings), journal) as payouts:
         _ = await run(payouts, [order(amount=STUCK)])
-        assert [one async for one in payouts.resume(is_due=True)] == []
-        assert len([one async for one in payouts.resume()]) == 1
+        assert [one async for one in payouts.settle(is_due=True)] == []
+        assert len([one async for one in payouts.settle()]) == 1

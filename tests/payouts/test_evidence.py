@@ -79,7 +79,7 @@ async def test_a_withdrawn_payout_that_was_paid_halts(run_provider, connect, jou
     api = connect(run_provider(rules=AUTOMATIC), settings=QUICK)
     async with sg.Payouts(api, journal, mode=mode, accept_unknown=True) as payouts:
         _ = await payouts._claimer.accept(order())
-        withdrawn = await payouts.withdraw("k-1", reason="left us")
+        withdrawn = await payouts.cancel("k-1", reason="left us")
         assert withdrawn.state is sg.PayoutState.CANCELLED
         made = await api.session.create(sg.CreateSession())
         start = sg.StartPayout(
@@ -155,7 +155,7 @@ async def test_a_payout_of_another_order_settles_nothing(run_provider, connect, 
         _ = await payouts.handle_event(event_of(news))
         entry = await journal.find("k-1")
         assert entry.step is sg.journal.Step.UNKNOWN
-        await payouts.lift(unchecked=True)
+        await payouts.resume_journal(unchecked=True)
         assert await payouts.handle_event(event_of(session))
         assert (await payouts.pay(order())).is_paid
 
@@ -266,7 +266,7 @@ async def test_a_failed_webhook_agrees_with_a_decision(run_provider, connect, jo
 async def test_a_payment_in_a_left_session_can_be_written(
     settled_by, run_provider, connect, journal
 ):
-    """It halts; after the halt is lifted the payout ends unknown, and can be recorded as paid."""
+    """It halts; after the halt is ended the payout ends unknown, and can be recorded as paid."""
     lost = Fault(FaultKind.LATE, nth=(1,), key="k-1", operation="session/start/payout", seconds=600)
     rules = emulator.Rules(
         confirmation=Confirmation.AUTOMATIC, cancel_created=emulator.Permission.REFUSE
@@ -287,7 +287,7 @@ async def test_a_payment_in_a_left_session_can_be_written(
             sg.PayoutConflict, match="in no session; the provider: ps_1 is accepted"
         ):
             _ = await payouts.pay(order("k-2"))
-        await payouts.lift()
+        await payouts.resume_journal()
         assert (await payouts.pay(order())).state is sg.PayoutState.UNKNOWN
         if settled_by == "decision":
             _ = await payouts.decide("k-1", is_paid=True, reason="the webhook of ps_1")

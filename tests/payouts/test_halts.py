@@ -67,7 +67,7 @@ async def test_a_forgotten_payout_after_a_conflict(automatic, journal) -> None:
     assert "'lost'" in halt.reason
     assert "0.01 USD" in halt.reason
     with pytest.raises(sg.Misuse):
-        await payouts.lift()
+        await payouts.resume_journal()
 
 
 async def test_settled_elsewhere_after_a_conflict(automatic, journal) -> None:
@@ -82,7 +82,7 @@ async def test_settled_elsewhere_after_a_conflict(automatic, journal) -> None:
 
 @pytest.mark.parametrize("conflict_first", [True, False])
 async def test_a_quarantine_beside_a_conflict(automatic, journal, conflict_first) -> None:
-    """Whichever comes first, the quarantine holds when the conflict is lifted."""
+    """Whichever comes first, the quarantine holds when the conflict is ended."""
     payouts, api = automatic
     shown = await session_of(api, await payouts.pay(order()))
     differs = finished(shown, amount_details=sg.Amount(1, "usd"))
@@ -95,7 +95,7 @@ async def test_a_quarantine_beside_a_conflict(automatic, journal, conflict_first
     assert (halt.kind, halt.may_lack) == (HaltKind.CONFLICT, True)
     with pytest.raises(sg.PayoutConflict, match="also, it was restored, and waits until"):
         _ = await payouts.pay(order("k-2"))
-    await payouts.lift()
+    await payouts.resume_journal()
     assert (await journal.halted()).kind is HaltKind.QUARANTINE
     with pytest.raises(sg.errors.Quarantined):
         _ = await payouts.pay(order("k-2"))
@@ -187,7 +187,7 @@ async def test_no_session_says_failed_after_a_conflict(
     assert await payouts.handle_event(finished(first))
     assert (await journal.find("k-1")).step is Step.UNKNOWN
     if is_lifted:
-        await payouts.lift()
+        await payouts.resume_journal()
     assert await payouts.handle_event(declined(second))
     assert (await journal.find("k-1")).step is Step.UNKNOWN
     events = [line.event.value for line in await journal.history("k-1")]
@@ -355,7 +355,7 @@ async def test_no_decision_while_a_worker_is_at_it(api, is_paid) -> None:
         with pytest.raises(sg.InProgress):
             _ = await payouts.decide("k-1", is_paid=is_paid, reason="not in the Dashboard")
         with pytest.raises(sg.InProgress):
-            _ = await payouts.withdraw("k-1", reason="a typing error")
+            _ = await payouts.cancel("k-1", reason="a typing error")
         paused.may_go_on.set()
         assert (await paying).is_paid
 
@@ -369,7 +369,7 @@ async def test_the_order_of_another_key(run_provider, connect, journal, mode) ->
     async with sg.Payouts(connect(provider), journal, mode=mode, accept_unknown=True) as payouts:
         _ = await payouts._claimer.accept(order())
         with pytest.raises(sg.InvalidRequest, match=r"orders: .* another key for 'k-1'"):
-            _ = [one async for one in payouts.resume(lambda _key: order("k-2"))]
+            _ = [one async for one in payouts.settle(lambda _key: order("k-2"))]
         assert await journal.find("k-2") is None
         assert provider.report().requests == 0
 

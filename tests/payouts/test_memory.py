@@ -161,12 +161,12 @@ async def test_results_file_shows_missing_payouts(connect, provider, tmp_path, s
         with pytest.raises(sg.errors.JournalForgot, match=words):
             await payouts.pay(order("k-2"))
         with pytest.raises(sg.Misuse, match="compare the provider's reports"):
-            await payouts.lift()
+            await payouts.resume_journal()
         found = await payouts.reconcile([])
         assert found.is_clean
         assert found.unchecked == "it has no row about a payout of this journal"
         with pytest.raises(sg.Misuse, match="compare the provider's reports"):
-            await payouts.lift()
+            await payouts.resume_journal()
         known = await payouts.pay(order("k-1"))
         told = {"payout_key": "k-1", "payout_journal": older.journal_id}
         row = sg.payouts.ReportRow(
@@ -177,7 +177,7 @@ async def test_results_file_shows_missing_payouts(connect, provider, tmp_path, s
         row = evolve(row, finished_at=datetime.now(UTC))  # noqa: TID251 - as the journal's
         found = await payouts.reconcile([row])
         assert (found.agreed, found.unchecked) == (1, None)
-        await payouts.lift()
+        await payouts.resume_journal()
         assert (await payouts.summary()).halt is None
 
 
@@ -187,11 +187,11 @@ async def test_report_with_missing_payouts_is_no_check(payouts, journal) -> None
     row = sg.payouts.ReportRow(line=2, payout_id="po_9", session_id="ps_9", metadata=told)
     await payouts.reconcile([row])
     with pytest.raises(sg.Misuse, match="'k-9'"):
-        await payouts.lift()
+        await payouts.resume_journal()
     with pytest.raises(sg.errors.JournalForgot):
         await payouts.pay(order())
     await payouts.adopt([row])
-    await payouts.lift()
+    await payouts.resume_journal()
     assert (await payouts.pay(order())).is_paid
 
 
@@ -269,7 +269,7 @@ async def test_a_report_about_others_is_no_check(payouts, halted, changes) -> No
     found = await payouts.reconcile([evolve(halted, **{"session_id": "ps_x", **changes})])
     assert (found.own_rows, found.unchecked) == (0, "it has no row about a payout of this journal")
     with pytest.raises(sg.Misuse, match="compare the provider's reports"):
-        await payouts.lift()
+        await payouts.resume_journal()
 
 
 @pytest.mark.parametrize(
@@ -285,11 +285,11 @@ async def test_a_report_of_earlier_days_is_no_check(
         found = await payouts.reconcile([row], adopt=adopts)
         assert (found.agreed, found.unchecked is None) == (1, is_check)
     if is_check:
-        await payouts.lift()
+        await payouts.resume_journal()
     else:
         assert found.unchecked.startswith("its last payout of this journal was completed at 20")
         with pytest.raises(sg.Misuse, match="compare the provider's reports"):
-            await payouts.lift()
+            await payouts.resume_journal()
 
 
 def _report(path, row, times, column="finishedAt"):
@@ -326,7 +326,7 @@ async def test_a_report_without_readable_times_is_no_check(  # noqa: PLR0913, PL
     else:
         assert "(column finishedAt, such as 2025-01-02 03:04:05)" in found.unchecked
     with pytest.raises(sg.Misuse, match="compare the provider's reports"):
-        await payouts.lift()
+        await payouts.resume_journal()
     with pytest.raises(sg.errors.JournalForgot):
         await payouts.pay(order("k-2"))
     assert provider.report().moved == 1
@@ -337,7 +337,7 @@ async def test_one_readable_time_shows_that_a_report_is_new(payouts, halted, tmp
     now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"  # noqa: TID251 - as the journal's
     report = _report(tmp_path / "new.csv", halted, ["02.01.2020 03:04:05", now, ""])
     assert (await payouts.reconcile(report)).unchecked is None
-    await payouts.lift()
+    await payouts.resume_journal()
 
 
 async def test_an_old_report_when_all_is_forgotten(payouts, journal, halted) -> None:
@@ -348,7 +348,7 @@ async def test_an_old_report_when_all_is_forgotten(payouts, journal, halted) -> 
     found = await payouts.reconcile([evolve(halted, finished_at=begun - timedelta(days=3))])
     assert found.unchecked.startswith("its last payout of this journal was completed at 20")
     with pytest.raises(sg.Misuse, match="compare the provider's reports"):
-        await payouts.lift()
+        await payouts.resume_journal()
 
 
 async def test_what_was_adopted_makes_no_report_too_old(payouts, journal, halted) -> None:
@@ -364,7 +364,7 @@ async def test_what_was_adopted_makes_no_report_too_old(payouts, journal, halted
     )
     found = await payouts.reconcile(rows, adopt=True)
     assert (found.adopted, found.newest, found.unchecked) == (1, then, None)
-    await payouts.lift()
+    await payouts.resume_journal()
 
 
 async def test_a_report_while_nothing_is_halted(payouts) -> None:
@@ -392,11 +392,11 @@ def test_when_a_row_was_completed(tmp_path, text, time) -> None:
 
 
 async def test_a_halt_that_is_lifted_without_a_report(payouts, journal) -> None:
-    """A halt can be lifted without a report if the caller insists."""
+    """A halt can be ended without a report if the caller insists."""
     await journal.halt(sg.journal.Halt(kind=sg.journal.HaltKind.FORGOT, reason="seen"))
     with pytest.raises(sg.Misuse):
-        await payouts.lift()
-    await payouts.lift(unchecked=True)
+        await payouts.resume_journal()
+    await payouts.resume_journal(unchecked=True)
     assert (await payouts.pay(order())).is_paid
 
 

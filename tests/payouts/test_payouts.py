@@ -197,9 +197,9 @@ async def test_resume_needs_the_request_for_a_new_start(api, journal):
     """Without the order the payout is released, because the journal has no instrument."""
     async with sg.Payouts(api, journal) as payouts:
         await journal.release(await _at(payouts, journal, Step.CREATING, ""))
-        without = [outcome async for outcome in payouts.resume()]
-        with_it = [outcome async for outcome in payouts.resume(lambda _: order())]
-        assert [outcome async for outcome in payouts.resume()] == []
+        without = [outcome async for outcome in payouts.settle()]
+        with_it = [outcome async for outcome in payouts.settle(lambda _: order())]
+        assert [outcome async for outcome in payouts.settle()] == []
     assert [(one.state, one.needs_request) for one in without] == [(sg.PayoutState.OPEN, True)]
     assert [one.is_paid for one in with_it] == [True]
 
@@ -211,7 +211,7 @@ async def test_lease_of_another_owner(api, journal):
         _ = await journal.claim("k-1", "another", 60)
         with pytest.raises(sg.InProgress):
             _ = await payouts.pay(order())
-        assert [outcome async for outcome in payouts.resume()] == []
+        assert [outcome async for outcome in payouts.settle()] == []
 
 
 async def test_a_lost_lease_sends_nothing_more(api, provider):

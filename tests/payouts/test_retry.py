@@ -74,7 +74,7 @@ async def test_nothing_else_pays_it_again(poor) -> None:
     payouts, provider, _, _ = await failed_and_topped_up(poor)
     again = await payouts.pay(order())
     assert (again.state, again.replayed) == (sg.PayoutState.FAILED, True)
-    assert [one async for one in payouts.resume()] == []
+    assert [one async for one in payouts.settle()] == []
     assert provider.order("k-1").moved == 0
 
 
@@ -238,7 +238,7 @@ async def test_late_news_of_the_first_session(poor, journal, is_paid) -> None:
     entry = await journal.find("k-1")
     assert entry.step is (Step.SUCCEEDED if is_paid else Step.UNKNOWN)
     assert provider.order("k-1").moved == is_paid
-    await payouts.lift()
+    await payouts.resume_journal()
     assert (await payouts.pay(order())).is_paid is is_paid
     assert provider.order("k-1").moved == is_paid
 

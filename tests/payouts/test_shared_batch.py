@@ -89,7 +89,7 @@ async def test_a_run_whose_last_payouts_halt(road, kind, run_provider, connect, 
         _ = await payouts.submit(orders(3), "night")
         runs = {
             "pay_all": lambda: payouts.pay_all(orders(3), batch="night", concurrency=3),
-            "resume": lambda: payouts.resume(concurrency=3),
+            "resume": lambda: payouts.settle(concurrency=3),
             "run_chunk": lambda: payouts.run_chunk("night", concurrency=3),
         }
 
@@ -114,7 +114,7 @@ async def test_keys_of_another_batch(payouts) -> None:
     _ = await payouts.pay(order("alone"))
     _ = await payouts.submit(orders(3), "night")
     assert len(await run_chunk(payouts, limit=1)) == 1
-    assert await payouts.cancel("night", reason="wrong file") == 2
+    assert await payouts.cancel_batch("night", reason="wrong file") == 2
     done = await payouts.submit([*orders(3), order("alone"), order("new")], "day")
     assert (done.batch.rows, done.new_count, done.refused_count) == (5, 1, 0)
     assert done.known == {
@@ -192,11 +192,11 @@ async def test_a_batch_that_is_paused(payouts, provider) -> None:
     _ = await payouts.submit([order("other")], "day")
     async with aclosing(payouts.run_chunk("night", concurrency=1)) as outcomes:
         async for _ in outcomes:
-            assert (await payouts.pause("night", reason="a look")).reason == "a look"
+            assert (await payouts.pause_batch("night", reason="a look")).reason == "a look"
     paid = provider.report().moved
     assert paid < 6
     assert await run_chunk(payouts) == ["other"]
-    assert (await payouts.unpause("night")).state is sg.journal.BatchState.RUNNING
+    assert (await payouts.resume_batch("night")).state is sg.journal.BatchState.RUNNING
     assert len(await run_chunk(payouts)) == 6 - paid
 
 
@@ -205,7 +205,7 @@ async def test_a_batch_that_is_cancelled(payouts, provider) -> None:
     _ = await payouts.submit(orders(6), "night")
     _ = await payouts.submit([order("other")], "day")
     assert len(await run_chunk(payouts, "night", limit=2)) == 2
-    assert await payouts.cancel("night", reason="the wrong file") == 4
+    assert await payouts.cancel_batch("night", reason="the wrong file") == 4
     assert await run_chunk(payouts) == ["other"]
     summary = await payouts.summary(batch="night")
     assert summary.counts == {sg.PayoutState.SUCCEEDED: 2, sg.PayoutState.CANCELLED: 4}
@@ -213,7 +213,7 @@ async def test_a_batch_that_is_cancelled(payouts, provider) -> None:
     assert (outcome.state, outcome.reason) == (sg.PayoutState.CANCELLED, "the wrong file")
     assert provider.report().moved == 3
     with pytest.raises(sg.Misuse, match="was cancelled, and can't change"):
-        await payouts.unpause("night")
+        await payouts.resume_batch("night")
 
 
 @needs_postgres
@@ -340,7 +340,7 @@ async def test_stale_balance(run_provider, connect, tmp_path) -> None:
         clock.now += 30
         assert sorted(await run_chunk(payouts)) == ["k0", "k1"]
         _ = await journal.cover("night", {"usd": 10**9})
-        assert (await payouts.unpause("night")).cover is None
+        assert (await payouts.resume_batch("night")).cover is None
         assert await run_chunk(payouts) == []
 
 

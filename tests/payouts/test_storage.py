@@ -94,7 +94,7 @@ async def test_a_disk_that_is_full_at_a_commit(mode, run_provider, connect, tmp_
             assert provider.report().requests == disk.sent_before
             disk.repair()
             await journal._read(make_room)
-            _ = [one async for one in payouts.resume({key: order(key)}.get)]
+            _ = [one async for one in payouts.settle({key: order(key)}.get)]
             assert (await payouts.pay(order(key))).is_paid
             assert provider.order(key).moved == 1
             assert number < MOST_COMMITS
@@ -181,7 +181,7 @@ async def test_the_lease_of_the_dead_when_the_clock_was_set_back(run_provider, c
         _ = await journal.claim("k-1", "the dead", 30)
     clock.offset_seconds -= HOUR
     async with asyncio.timeout(10), sg.Payouts(api, journal) as payouts:
-        assert [one.is_paid async for one in payouts.resume({"k-1": order()}.get)] == [True]
+        assert [one.is_paid async for one in payouts.settle({"k-1": order()}.get)] == [True]
     assert provider.order("k-1").moved == 1
 
 

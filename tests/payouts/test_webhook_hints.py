@@ -417,7 +417,7 @@ async def test_an_older_copy_is_noticed_when_it_is_opened(connect, provider, tmp
         marks, now = marks_of("k-2", journal), datetime(2999, 1, 1, tzinfo=UTC)
         shown = row(paid[0], journal, metadata=marks, finished_at=now)
         assert await payouts.adopt([shown]) == 1
-        await payouts.lift()
+        await payouts.resume_journal()
         told = [await payouts.pay(order(key)) for key in ("k-2", "k-3")]
     assert [one.is_paid for one in told] == [True, True]
     assert [one.replayed for one in told] == [True, False]
@@ -437,7 +437,7 @@ async def test_a_journal_that_was_deleted_is_noticed(connect, provider, tmp_path
 
 @pytest.mark.parametrize("knows_the_key", [True, False])
 async def test_webhook_shows_a_missing_payout(connect, provider, tmp_path, knows_the_key):
-    """A payout of ours in an unknown session halts all workers until it is lifted."""
+    """A payout of ours in an unknown session halts all workers until it is ended."""
     path, api = tmp_path / "payouts.db", connect(provider, settings=QUICK)
     journal = sg.SQLiteJournal(path)
     async with sg.Payouts(api, journal) as payouts:
@@ -481,7 +481,7 @@ async def test_report_shows_a_missing_payout(connect, provider, tmp_path):
             _ = await payouts.pay(order("k-3"))
         assert await payouts.adopt(rows) == 2
         assert await payouts.adopt(rows) == 0, "once is enough"
-        await payouts.lift()
+        await payouts.resume_journal()
         assert (await payouts.reconcile(rows)).is_clean
         told = [await payouts.pay(order(key)) for key in ("k-1", "k-2", "k-3")]
     assert [(one.is_paid, one.replayed) for one in told] == [(True, True)] * 2 + [(True, False)]
@@ -569,7 +569,7 @@ async def test_a_halt_stops_a_batch_and_resume(payouts, journal):
     with pytest.raises(sg.errors.JournalForgot, match="seen elsewhere"):
         _ = [one async for one in payouts.pay_all([order("k-2")])]
     with pytest.raises(sg.errors.JournalForgot):
-        _ = [one async for one in payouts.resume(lambda _: order("k-2"))]
+        _ = [one async for one in payouts.settle(lambda _: order("k-2"))]
 
 
 async def test_a_quarantine(payouts, provider, journal):
@@ -580,7 +580,7 @@ async def test_a_quarantine(payouts, provider, journal):
     now = datetime.now(UTC).timestamp()  # noqa: TID251 - as the journal's
     assert 0 < caught.value.until - now <= 270 * 60
     assert provider.report().sessions == 0
-    await payouts.lift()
+    await payouts.resume_journal()
     assert (await payouts.pay(order())).is_paid
     assert await journal.halted() is None
 
@@ -641,7 +641,7 @@ async def test_what_can_not_be_decided(payouts, journal):
 async def test_a_withdrawal(payouts, provider):
     """A payout that wasn't sent is withdrawn, and is never paid under this key."""
     _ = await payouts._claimer.accept(order())
-    withdrawn = await payouts.withdraw("k-1", reason="the employee left")
+    withdrawn = await payouts.cancel("k-1", reason="the employee left")
     again = await payouts.pay(order())
     assert withdrawn.state is again.state is sg.PayoutState.CANCELLED
     assert again.replayed
@@ -656,7 +656,7 @@ async def test_what_can_not_be_withdrawn(payouts, journal):
     chosen = sg.journal.Changes(session_id="ps_9")
     await journal.release(await journal.advance(entry, Event.SESSION_CHOSEN, chosen))
     with pytest.raises(sg.Misuse, match="is at STARTING: a call may be in flight"):
-        _ = await payouts.withdraw("k-1", reason="no")
+        _ = await payouts.cancel("k-1", reason="no")
 
 
 async def test_a_session_that_may_be_created_hinders_no_withdrawal(payouts, provider, journal):
@@ -665,7 +665,7 @@ async def test_a_session_that_may_be_created_hinders_no_withdrawal(payouts, prov
     entry = await journal.claim("k-1", "another", 60)
     entry = await journal.advance(entry, Event.CREATE_INTENDED)
     await journal.release(entry)
-    assert (await payouts.withdraw("k-1", reason="no")).state is sg.PayoutState.CANCELLED
+    assert (await payouts.cancel("k-1", reason="no")).state is sg.PayoutState.CANCELLED
     with pytest.raises(sg.errors.LostLease):
         await journal.advance(entry, Event.SESSION_CHOSEN, sg.journal.Changes(session_id="ps_9"))
     assert (await payouts.pay(order())).replayed

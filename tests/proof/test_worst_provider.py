@@ -210,7 +210,7 @@ async def test_one_step_is_sent_once(kind, moved, run_provider, connect, journal
     async with one_step as payouts:
         for _ in range(3):
             assert (await payouts.pay(order())).state is sg.PayoutState.UNKNOWN
-        states = [outcome.state async for outcome in payouts.resume()]
+        states = [outcome.state async for outcome in payouts.settle()]
         assert states == [sg.PayoutState.UNKNOWN]
     assert provider.order("k-1").calls == {INIT: 1}
     assert provider.order("k-1").moved == moved

@@ -294,9 +294,9 @@ async def _pay_and_lift(payouts: sg.Payouts, cell: Cell, deadline: float) -> sg.
         try:
             state = (await payouts.pay(order(cell.key), deadline=deadline)).state
         except sg.PayoutConflict:
-            await payouts.lift()
+            await payouts.resume_journal()
             continue
-        await payouts.lift()  # Payouts may be halted even though this payout ended well.
+        await payouts.resume_journal()  # Payouts may be halted even though this payout ended well.
         break
     return state
 

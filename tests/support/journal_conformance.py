@@ -684,7 +684,7 @@ class JournalConformance:
         await journal.halt(halt)
         with pytest.raises(sg.errors.PayoutConflict):
             await journal.retry(entry)
-        await journal.lift()
+        await journal.resume()
         await journal.set_batch_state("may", sg.journal.BatchState.CANCELLED)
         with pytest.raises(sg.Misuse, match="'may' was cancelled"):
             await journal.retry(entry)
@@ -1065,7 +1065,7 @@ class JournalConformance:
         ],
     )
     async def test_halt(self, journal, journals, kind, error) -> None:
-        """During a halt no payout can be claimed, also after a restart, until it is lifted."""
+        """During a halt no payout can be claimed, also after a restart, until it is ended."""
         entry = await bring_to(journal, Step.STARTED)
         await journal.release(entry)
         done = await bring_to(journal, Step.SUCCEEDED, "done")
@@ -1105,28 +1105,28 @@ class JournalConformance:
         assert await journal.halted() == attrs.evolve(stays, timed=later)
         with pytest.raises(sg.errors.JournalForgot, match="nobody knows; also, restored"):
             await journal.claim("k", "me", LEASE)
-        await journal.lift(unchecked=True)
+        await journal.resume(unchecked=True)
         assert await journal.halted() == later
         journals.clock.now += 9
         assert await journal.halted() is None
 
     async def test_halt_because_of_lost_commits(self, journal, journals) -> None:
-        """A halt for lost commits is lifted only after a check of the reports, or with force."""
+        """A halt for lost commits is ended only after a check of the reports, or with force."""
         quarantined = sg.journal.Halt(kind=sg.journal.HaltKind.QUARANTINE, reason="another server")
         for halt in (sg.journal.Halt(kind=sg.journal.HaltKind.FORGOT, reason="seen"), quarantined):
             await journal.halt(halt)
             assert halt.needs_check
             with pytest.raises(sg.Misuse, match=halt.reason):
-                await journal.lift()
+                await journal.resume()
             assert await journal.halted() == halt
             await journal.check_halt()
             journal = await journals.reopen(journal)
             await journal.open(SCOPE)
-            assert await journal.lift() == attrs.evolve(halt, is_checked=True)
+            assert await journal.resume() == attrs.evolve(halt, is_checked=True)
             assert await journal.halted() is None
             await journal.halt(halt)
-            assert await journal.lift(unchecked=True) == halt
-        assert await journal.lift() is None
+            assert await journal.resume(unchecked=True) == halt
+        assert await journal.resume() is None
 
     async def test_halt_without_a_check(self, journal, journals) -> None:
         """Halts without a check: set by a person for a time, or with both sides in their text."""
@@ -1136,7 +1136,7 @@ class JournalConformance:
             sg.journal.Halt(kind=sg.journal.HaltKind.QUARANTINE, reason="restored", until=until),
         ):
             await journal.halt(halt)
-            assert await journal.lift() == halt
+            assert await journal.resume() == halt
             assert await journal.halted() is None
         await journal.check_halt()
         assert await journal.halted() is None

@@ -240,7 +240,7 @@ def cancel(options: CancelOptions) -> None:
     """Cancel a payout that was not sent."""
     with sigterm_interrupts():
         outcome = _with_payouts(
-            options, lambda payouts: payouts.withdraw(options.key, reason=options.reason)
+            options, lambda payouts: payouts.cancel(options.key, reason=options.reason)
         )
         _show_outcome(outcome, as_json=options.as_json)
 
@@ -263,7 +263,7 @@ def pause_batch(options: PauseBatchOptions) -> None:
             if was_paused and options.reason is None:
                 return batch, True
             reason = options.reason or _REASON
-            return await payouts.pause(batch.name, reason=reason), was_paused
+            return await payouts.pause_batch(batch.name, reason=reason), was_paused
 
         batch, was_paused = _with_batch(options, pause)
         state = "paused already" if was_paused else batch.state.value
@@ -274,7 +274,7 @@ def pause_batch(options: PauseBatchOptions) -> None:
 def resume_batch(options: ResumeBatchOptions) -> None:
     """Resume a paused batch, and show what its spending limits leave."""
     with sigterm_interrupts():
-        batch = _with_batch(options, lambda payouts, batch: payouts.unpause(batch.name))
+        batch = _with_batch(options, lambda payouts, batch: payouts.resume_batch(batch.name))
         texts = [_batch_text(batch, batch.state.value), *_limit_texts(batch)]
         facts = {"spend_left": left_to_spend(batch)}
         _show_batch(batch, facts, texts, as_json=options.as_json)
@@ -288,7 +288,7 @@ def cancel_batch(options: CancelBatchOptions) -> ExitCode:
         if not _confirmed(question, yes=options.yes):
             return ExitCode.FAILED
         reason = options.reason or _REASON
-        count = _with_batch(options, lambda payouts, _: payouts.cancel(name, reason=reason))
+        count = _with_batch(options, lambda payouts, _: payouts.cancel_batch(name, reason=reason))
         with reader_may_leave():
             if options.as_json:
                 write_json({"batch": name, "state": "cancelled", "cancelled": count})
@@ -384,7 +384,7 @@ def resume_journal(options: ResumeJournalOptions) -> ExitCode:
             is_asked = not options.yes and (is_unchecked or not halt.needs_check)
             if is_asked and not agreed(f"Payouts are halted: {halt.reason}. Was it checked?"):
                 return ExitCode.FAILED
-            _with_payouts(options, lambda payouts: payouts.lift(unchecked=is_unchecked))
+            _with_payouts(options, lambda payouts: payouts.resume_journal(unchecked=is_unchecked))
         if options.as_json:
             facts = {"resumed": halt is not None, "reason": halt and halt.reason}
             write_json({**facts, "unchecked": options.unchecked} if is_unchecked else facts)

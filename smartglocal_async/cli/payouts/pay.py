@@ -482,7 +482,7 @@ async def _settled(client: SmartGlocal, plan: SettlePlan, reachability: Reachabi
                 settle=plan.again,
             )
             return await run.to_end(
-                payouts.resume(
+                payouts.settle(
                     orders.get,
                     deadline=options.deadline,
                     concurrency=options.concurrency,

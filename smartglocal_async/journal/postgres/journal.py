@@ -332,7 +332,7 @@ class PostgresJournal:
         )
 
     async def halt(self, halt: Halt | None) -> None:
-        """Halt all payouts; None lifts the halt."""
+        """Halt all payouts; None ends the halt."""
         await self._write(Needs(sets_halt=True), lambda transitions: transitions.halt(halt))
 
     async def halted(self) -> Halt | None:
@@ -344,10 +344,10 @@ class PostgresJournal:
         """Store that the reports were compared while a halt is in force."""
         await self._write(Needs(sets_halt=True), lambda transitions: transitions.check_halt())
 
-    async def lift(self, *, unchecked: bool = False) -> Halt | None:
+    async def resume(self, *, unchecked: bool = False) -> Halt | None:
         """Lift the halt that is in force now, and return it."""
         return await self._write(
-            Needs(sets_halt=True), lambda transitions: transitions.lift(unchecked=unchecked)
+            Needs(sets_halt=True), lambda transitions: transitions.resume(unchecked=unchecked)
         )
 
     async def lacks(self, keys: Collection[str]) -> frozenset[str]:

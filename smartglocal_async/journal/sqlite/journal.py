@@ -270,7 +270,7 @@ class SQLiteJournal:
         return await self._read(lambda rows: rows.counts_by_batch())
 
     async def halt(self, halt: Halt | None) -> None:
-        """Halt all payouts; None lifts the halt."""
+        """Halt all payouts; None ends the halt."""
         await self._write(lambda transitions: transitions.halt(halt))
 
     async def halted(self) -> Halt | None:
@@ -281,9 +281,9 @@ class SQLiteJournal:
         """Store that the reports were compared while a halt is in force."""
         await self._write(lambda transitions: transitions.check_halt())
 
-    async def lift(self, *, unchecked: bool = False) -> Halt | None:
+    async def resume(self, *, unchecked: bool = False) -> Halt | None:
         """Lift the halt that is in force now, and return it."""
-        return await self._write(lambda transitions: transitions.lift(unchecked=unchecked))
+        return await self._write(lambda transitions: transitions.resume(unchecked=unchecked))
 
     async def lacks(self, keys: Collection[str]) -> frozenset[str]:
         """Return the keys that are unknown, or not at a final step."""

@@ -126,7 +126,7 @@ class Reconciliation(ReportFindings):
     newest: datetime | None = field(default=None, eq=False)
     """When the last of the journal's payouts in it was completed; None if no row shows that."""
     unchecked: str | None = field(default=None, eq=False)
-    """Why a halt of a journal that may lack payouts can't be lifted after this report; None if it
+    """Why a halt of a journal that may lack payouts can't be ended after this report; None if it
     can, or there is none.
     """
 

@@ -32,7 +32,7 @@ class ReportColumns:
     calls the currency ``currency``, which is read if a report lacks the default. ``amount`` is the
     payout without its fee, in major units. Amounts are compared if a report has both columns and a
     row fills both; None leaves them out. `Reconciliation.without_amount` counts the rest.
-    ``finished_at`` is read if the report has it; without it, a report lifts no halt of a journal
+    ``finished_at`` is read if the report has it; without it, a report ends no halt of a journal
     that may lack payouts. ``kind`` distinguishes payouts from those that a
     bank returned; None means that all rows are payouts.
     """

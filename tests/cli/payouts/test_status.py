@@ -441,7 +441,7 @@ def test_a_report_that_compares_nothing(till, adopt, line):
 
 
 def test_a_journal_that_forgot_halts_until_it_is_adopted_and_lifted(till):
-    """7, until the report's payouts are written down and a person lifts the halt."""
+    """7, until the report's payouts are written down and a person ends the halt."""
     provider = till.opens()
     till.has(rows(1))
     till("pay", "p.csv", "--yes")
@@ -518,7 +518,7 @@ def test_what_may_be_out_is_not_withdrawn(till):
 
 
 def test_a_journal_that_was_restored(till):
-    """Nothing is paid from it for some hours, unless a person lifts that on a terminal."""
+    """Nothing is paid from it for some hours, unless a person ends that on a terminal."""
     provider = till.opens()
     till.has(rows(1))
     till("pay", "p.csv", "--yes")

@@ -909,10 +909,10 @@ async def test_the_rate_begins_anew(connect, provider, schema):
         await journal.set_limits(sg.journal.Limits(rate=1))
         assert (await seen()).rate is None
         assert ((row := await seen()).rate, row.eta_seconds) == (0, None)
-        _ = await payouts.pause("night", reason="look")
+        _ = await payouts.pause_batch("night", reason="look")
         for _ in range(2):
             assert ((row := await seen()).held, row.rate, row.eta_seconds) == ("paused", None, None)
-        _ = await payouts.unpause("night")
+        _ = await payouts.resume_batch("night")
         assert ((row := await seen()).held, row.rate) == (None, None)
         assert (await seen()).rate == 0
         await payouts.quarantine()

@@ -122,7 +122,7 @@ class Run:
         """Lift the halt, as an operator would after a check."""
         self.counts["halts"] += 1
         async with self._client() as api, self._payouts(api) as payouts:
-            await payouts.lift()
+            await payouts.resume_journal()
 
     def _client(self) -> sg.SmartGlocal:
         pem = self.folder / "shop.pem"

@@ -30,7 +30,7 @@ URLS, PEM, FOLDER, MODE, STRIDE, POINTS, DSN, SCHEMA = (
 
 LEASE_SECONDS = 30.0
 MAX_HALTS = 3
-"""How many halts a run lifts, as an operator would after a check; later outcomes are unknown."""
+"""How many halts a run ends, as an operator would after a check; later outcomes are unknown."""
 
 
 class Clock:
@@ -114,13 +114,13 @@ class Run:
                     break
                 except sg.PayoutConflict:
                     halts += 1
-                    await payouts.lift()
+                    await payouts.resume_journal()
         unknown = {order.key: "unknown" for order in orders(self.number)}
         return {"states": unknown | states, "halts": halts}
 
     async def _pay(self, payouts: sg.Payouts, states: dict[str, str]) -> None:
         if self.resumes:
-            async for outcome in payouts.resume(deadline=5):
+            async for outcome in payouts.settle(deadline=5):
                 states[outcome.key] = outcome.state.value
         for order in orders(self.number):
             states[order.key] = (await payouts.pay(order, deadline=20)).state.value

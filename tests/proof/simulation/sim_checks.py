@@ -84,7 +84,7 @@ class Checker:
             if merchant.missing_commits is not None and (
                 kind is None or not merchant.halt.needs_check
             ):
-                words = f"the halt is {kind}, which may be lifted without a check"
+                words = f"the halt is {kind}, which may be ended without a check"
                 raise Broken(f"the journal lacks commits ({merchant.missing_commits}): {words}")
             # Of a payout in one step that is unknown and has no session, no answer showed anything.
             unseen = {

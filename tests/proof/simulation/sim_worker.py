@@ -196,7 +196,7 @@ class Worker:
     async def _pay_all(self, payouts: sg.Payouts) -> None:
         way = self.world.rng.random()
         if way < _RESUMES:
-            await self._report_all(payouts.resume(self._orders().get, deadline=20.0))
+            await self._report_all(payouts.settle(self._orders().get, deadline=20.0))
         elif way < _PAYS_BATCH:
             orders = self._orders().values()
             await self._report_all(payouts.pay_all(orders, concurrency=2, deadline=20.0))
