@@ -5,6 +5,7 @@ import contextlib
 import sys
 import tracemalloc
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 import pytest
@@ -317,22 +318,35 @@ def test_a_key_that_left_stands_for_its_request() -> None:
     assert in_flight.remember(PAYOUT, taken(2))
 
 
-def test_ten_thousand_keys_fit_into_two_megabytes() -> None:
+@pytest.mark.parametrize(
+    ("moves_money", "is_settled"),
+    [(False, True), (True, True), (True, False)],
+    ids=["harmless", "money, settled", "money, unknown"],
+)
+@pytest.mark.parametrize("operation", ["session/create", "session/init/payout", "a/free/call"])
+def test_ten_thousand_keys_fit_into_two_megabytes(operation, moves_money, is_settled) -> None:
     """For requests with every top-level field, which are the largest."""
     fields = ("payment_method", "amount_details", "participant_details", "customer", "metadata")
     in_flight = InFlight(10_000)
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
-        for number in range(12_000):
-            key = CallKey("session/create", f"{number:036d}")
-            in_flight.resolve(key, request_digest(dict.fromkeys(fields, b"%d" % number), b"secret"))
+        for number in range(12_000 if is_settled else 10_000):
+            key = CallKey(operation, f"{number:036d}", moves_money=moves_money)
+            digest = request_digest(dict.fromkeys(fields, b"%d" % number), b"secret")
+            if moves_money:
+                in_flight.remember(key, digest)
+            if is_settled:
+                in_flight.resolve(key, digest)
         kept = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
 
-    assert in_flight.is_used(CallKey("session/create", f"{11_999:036d}"))
-    assert not in_flight.is_used(CallKey("session/create", f"{1_999:036d}"))
+    last, first = (
+        in_flight.is_used(CallKey(operation, f"{number:036d}", moves_money=moves_money))
+        for number in (11_999 if is_settled else 9_999, 1_999)
+    )
+    assert (last, first) == (True, not is_settled)
     assert kept <= 2_000_000
 
 
@@ -388,6 +402,53 @@ async def test_a_task_factory_that_fails_leaves_no_flight(in_flight) -> None:
         await in_flight.share(KEY, taken(), at_once)
     loop.set_task_factory(None)
     assert await in_flight.share(KEY, taken(), at_once) == "session"
+
+
+async def fail() -> None:
+    """Make a call that fails at once."""
+    raise ValueError("no")
+
+
+async def cancelled(sharing: Coroutine[Any, Any, object], *, after_turns: int) -> None:
+    """Await a call, and cancel it after some turns of the event loop."""
+    task = asyncio.ensure_future(sharing)
+    await turns(after_turns)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def refused_task(sharing: Coroutine[Any, Any, object]) -> None:
+    """Await a call in an event loop that makes no tasks."""
+
+    def refuse(_loop: Any, coro: Any, **_options: Any) -> asyncio.Task[Any]:
+        coro.close()
+        raise RuntimeError("no tasks")
+
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(refuse)
+    try:
+        with pytest.raises(RuntimeError, match="no tasks"):
+            await sharing
+    finally:
+        loop.set_task_factory(None)
+
+
+ENDINGS = {
+    "answered": (at_once, outcome_of),
+    "failed": (fail, outcome_of),
+    "cancelled before its first step": (at_once, partial(cancelled, after_turns=1)),
+    "cancelled in its work": (lambda: Call().run(), partial(cancelled, after_turns=5)),
+    "refused by the task factory": (at_once, refused_task),
+}
+
+
+@pytest.mark.parametrize(("start", "ends"), ENDINGS.values(), ids=ENDINGS.keys())
+@pytest.mark.parametrize("key", [KEY, CallKey("session/confirm", "k", moves_money=True)])
+async def test_nothing_is_kept_of_a_call_that_ended(in_flight, start, ends, key) -> None:
+    """However it ended: what is kept for its key would grow with each new one."""
+    await ends(in_flight.share(key, taken(), start))
+    assert in_flight._calls == {}
 
 
 async def test_the_next_call_waits_for_one_that_is_being_cancelled(in_flight) -> None:

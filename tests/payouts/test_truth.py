@@ -1,12 +1,13 @@
 """Stops, pauses in an outage, and the reasons in the outcomes of payouts."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
 from attrs import define, field
-from gateway import gateway
+from gateway import Change, gateway
 from paying import QUICK, order
 
 import smartglocal_async as sg
@@ -228,6 +229,91 @@ async def test_a_lease_is_renewed_once_a_third_of_it_is_over(start_provider, con
         _ = await payouts.pay(order(), deadline=16.0)
     assert clock.pauses == [0.2, 0.4, 0.8, 1.6, 3.0, 3.0, 3.0, 3.0, 1.0]
     assert journal.renewed == [6.0, 12.0]
+
+
+@pytest.mark.parametrize(
+    ("checks", "pauses"),
+    [
+        (sg.payouts.StatusChecks(), [0.2, 0.4, 0.8, 1.6]),
+        (sg.payouts.StatusChecks(initial_delay_seconds=1.0, max_delay_seconds=3.0), [1, 2, 3, 3]),
+        (sg.payouts.StatusChecks(before_leaving=3), [0.2, 0.4]),
+    ],
+)
+@pytest.mark.parametrize("mode", [sg.Mode.MANUAL, sg.Mode.AUTOMATIC])
+async def test_pauses_grow_before_a_session_is_left(  # noqa: PLR0913, PLR0917 - fixtures
+    mode, checks, pauses, start_provider, connect, journal, calls
+):
+    """After a lost start, a session that stays empty is looked at ever more rarely, then left."""
+    clock = RecordingClock()
+    lost = Fault(FaultKind.BEFORE, nth=(1,), operation=START)
+    rules = {} if mode is sg.Mode.MANUAL else {"confirmation": Confirmation.AUTOMATIC}
+    api = connect(start_provider(lost, **rules), settings=clock.settings())
+    async with sg.Payouts(api, journal, mode=mode, status_checks=checks) as payouts:
+        outcome = await payouts.pay(order(), deadline=60.0)
+    assert outcome.is_paid
+    looks = len(pauses) + 1
+    assert calls[: looks + 3] == [CREATE, START, *[STATUS] * looks, "session/cancel"]
+    assert clock.pauses[: len(pauses)] == pauses
+
+
+def without_metadata(sessions: bool, payouts: bool) -> Change:  # noqa: FBT001 - two places
+    """Return a change that removes the metadata of sessions, of payouts, or of both."""
+
+    def change(_call: str, _body: bytes, answered: bytes) -> bytes | None:
+        answer = json.loads(answered)
+        session = answer.get("session", {})
+        if sessions:
+            session.pop("metadata", None)
+        for payout in session.get("payments", ()) if payouts else ():
+            payout.pop("metadata", None)
+        return json.dumps(answer).encode()
+
+    return change
+
+
+@pytest.mark.parametrize("mode", [sg.Mode.MANUAL, sg.Mode.AUTOMATIC])
+@pytest.mark.parametrize("in_sessions", [True, False])
+async def test_a_provider_that_returns_no_metadata(
+    in_sessions, mode, start_provider, connect, journal
+):
+    """Nothing shows whose payout it is: the first one ends unknown, and halts all others."""
+    rules = {} if mode is sg.Mode.MANUAL else {"confirmation": Confirmation.AUTOMATIC}
+    provider = start_provider(**rules)
+    change = without_metadata(sessions=not in_sessions, payouts=True)
+    async with gateway(provider, change) as between:
+        api = connect(between, settings=RecordingClock().settings())
+        async with sg.Payouts(api, journal, mode=mode) as payouts:
+            for key in ("k-1", "k-2"):
+                with pytest.raises(sg.PayoutConflict):
+                    _ = await payouts.pay(order(key), deadline=30.0)
+            assert (await journal.find("k-1")).step is sg.journal.Step.UNKNOWN
+    assert provider.report().moved == (0 if mode is sg.Mode.MANUAL else 1)
+
+
+async def test_one_step_without_metadata(start_provider, connect, journal):
+    """The answer to an init counts as lost: each payout ends unknown, and is never sent again."""
+    provider = start_provider(confirmation=Confirmation.AUTOMATIC)
+    change = without_metadata(sessions=True, payouts=True)
+    async with gateway(provider, change) as between:
+        api = connect(between, settings=RecordingClock().settings())
+        mode = sg.Mode.ONE_STEP
+        async with sg.Payouts(api, journal, mode=mode, accept_unknown=True) as payouts:
+            for key in ("k-1", "k-2", "k-1"):
+                assert (await payouts.pay(order(key))).state is sg.PayoutState.UNKNOWN
+    assert [provider.order(key).moved for key in ("k-1", "k-2")] == [1, 1]
+
+
+@pytest.mark.parametrize("mode", list(sg.Mode))
+async def test_metadata_of_the_payout_is_enough(mode, start_provider, connect, journal):
+    """A provider that returns it with the payout, and not with the session, shows whose it is."""
+    rules = {} if mode is sg.Mode.MANUAL else {"confirmation": Confirmation.AUTOMATIC}
+    provider = start_provider(**rules)
+    change = without_metadata(sessions=True, payouts=False)
+    async with gateway(provider, change) as between:
+        api = connect(between, settings=RecordingClock().settings())
+        async with sg.Payouts(api, journal, mode=mode, accept_unknown=True) as payouts:
+            outcome = await payouts.pay(order(), deadline=30.0)
+    assert (outcome.is_paid, provider.report().moved) == (True, 1)
 
 
 async def test_answered_status_check_resets_the_pauses(start_provider, connect, journal):
