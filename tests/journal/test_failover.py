@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 from journal_conformance import LEASE, SCOPE, new
+from paying import QUICK, order
 from postgres_schemas import DSN, connected, execute, needs_postgres, opened
 from postgres_server import Server, needs_replication, needs_server, server
 
 import smartglocal_async as sg
+from smartglocal_async.emulator import Confirmation, Rules
 from smartglocal_async.journal.postgres import lineage
 
 pytestmark = pytest.mark.slow
@@ -461,3 +463,59 @@ async def test_read_only_role(schema) -> None:
                 assert await journal.halted() is not None
         finally:
             await connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+async def pay(payouts: sg.Payouts, orders: list[sg.PayoutOrder], told: dict[str, bool]) -> None:
+    """Pay orders, and note which are reported as paid."""
+    async for outcome in payouts.pay_all(orders, concurrency=4):
+        told[outcome.key] = outcome.is_paid
+
+
+@needs_server
+@needs_replication
+@pytest.mark.parametrize("is_synchronous", [True, False], ids=["synchronous", "asynchronous"])
+@pytest.mark.parametrize("mode", [sg.Mode.MANUAL, sg.Mode.AUTOMATIC])
+async def test_payouts_over_a_failover(
+    mode, is_synchronous, run_provider, connect, tmp_path
+) -> None:
+    """Payouts are under way as the primary is lost; after the report, the rest is paid, once."""
+    is_manual = mode is sg.Mode.MANUAL
+    confirmation = Confirmation.MANUAL if is_manual else Confirmation.AUTOMATIC
+    provider = run_provider(rules=Rules(confirmation=confirmation))
+    api, told = connect(provider, settings=QUICK), dict[str, bool]()
+    orders = [order(f"k-{n}") for n in range(24)]
+    async with pair() as (primary, standby, dsn):
+        journal = sg.PostgresJournal(dsn, schema="payouts", patience_seconds=5)
+        async with sg.Payouts(api, journal, mode=mode) as payouts:
+            if is_synchronous:
+                await wait_for_standby(primary, "*")
+            await pay(payouts, orders[:8], told)
+            await wait_for_catch_up(primary)
+            if not is_synchronous:
+                await stop_receiving(standby)
+            paying = asyncio.ensure_future(pay(payouts, orders[8:], told))
+            async with asyncio.timeout(60):
+                while provider.report().moved < 12:  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+            await fail_over(primary, standby)
+            with contextlib.suppress(sg.SmartGlocalError):
+                await paying
+        told_before = sum(told.values())
+        journal = sg.PostgresJournal(dsn, schema="payouts")
+        async with sg.Payouts(api, journal, mode=mode) as payouts:
+            with pytest.raises(sg.PayoutsHalted):
+                await pay(payouts, orders, told)
+            report = tmp_path / "report.csv"
+            report.write_text(provider.payouts_report(), encoding="utf-8", newline="")
+            adopted = await payouts.adopt(sg.payouts.PayoutReport(path=report))
+            _ = await payouts.reconcile(sg.payouts.PayoutReport(path=report))
+            await payouts.resume_journal()
+            await pay(payouts, orders, told)
+    moved = [provider.order(one.key).moved for one in orders]
+    assert told == dict.fromkeys((one.key for one in orders), True)
+    assert moved == [1] * len(orders)
+    assert told_before >= 8
+    if is_synchronous:
+        assert adopted == 0, "every commit that was answered is there"
+    else:
+        assert adopted >= 4
