@@ -9,11 +9,12 @@ be patterns, are in ``SMARTGLOCAL_MUTANTS``; changes that were found before aren
 import gc
 import json
 import os
+import re
 import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
@@ -24,8 +25,17 @@ from mutmut.mutation.trampoline import set_mutant_under_test
 FOLDER: Final = Path("smartglocal_async")
 STATS: Final = Path("mutmut-stats.json")
 """Which tests reach a function, and how long each takes; written by mutmut."""
-FIRST_TESTS: Final = 50
-"""If this many tests don't find a change, all tests try it after the other changes."""
+FIRST_TESTS: Final = 60
+"""If this many tests don't find a change, more tests try it after the other changes."""
+MOST_TESTS: Final = 400
+"""A change that this many tests don't find counts as survived, even if others might find it."""
+OWN_TESTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "call": ("test_one_key", "test_client", "test_cancellation"),
+    "envelope": ("test_transport",),
+    "payouts.calls": ("test_sending", "test_wire", "test_truth"),
+    "payouts.worker": ("test_truth", "test_halts", "test_webhook_hints"),
+}
+"""Files of tests for a module, beside the one that has its name."""
 LONGEST_SECONDS: Final = 120.0
 NO_TEST, TIMED_OUT = 33, 36
 """Exit codes, as mutmut writes them."""
@@ -45,18 +55,33 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     cost = {test: (reach[test], seconds.get(test, 0.0)) for test in items}
     tried = set[tuple[Path, str]]()
     gc.freeze()  # So that the forks share the existing objects.
-    for most in (FIRST_TESTS, len(items)):
+    for most in (FIRST_TESTS, MOST_TESTS):
         for meta, name in [one for one in _not_found(patterns) if one not in tried]:
             function = name.partition("__mutmut_")[0]
             ids = [test for test in tests.get(function, ()) if test in items]
-            ids.sort(key=lambda id_: (-found[function, id_], -found_ever[id_], *cost[id_]))
+            own = _own_tests(name)
+            ids.sort(
+                key=lambda id_: (
+                    -found[function, id_],
+                    not own.search(id_),
+                    -found_ever[id_],
+                    *cost[id_],
+                )
+            )
             code, failed = _try_change(session, name, [items[test] for test in ids[:most]])
             found[function, failed] += 1
             found_ever[failed] += 1
-            if code != 0 or len(ids) <= most:
+            if code != 0 or len(ids) <= most or most == MOST_TESTS:
                 tried.add((meta, name))
                 _write(meta, name, code)
     return True
+
+
+def _own_tests(name: str) -> re.Pattern[str]:
+    """Return a pattern of the tests that are for the module of a change."""
+    module = name.removeprefix("smartglocal_async.").rpartition(".")[0]
+    files = (f"test_{module.rpartition('.')[2]}", *OWN_TESTS.get(module, ()))
+    return re.compile(rf"/(?:{'|'.join(files)})[.]py")
 
 
 def _not_found(patterns: Sequence[str]) -> Iterator[tuple[Path, str]]:
