@@ -1,13 +1,13 @@
-"""Settings and credentials of a client, checked at construction."""
+"""Settings and credentials of a client and of its payouts, checked at construction."""
 
 import enum
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final, cast, get_args
+from typing import Any, Final, cast, get_args
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
 from yarl import URL
 
 from .codec import ApiVersion
@@ -158,6 +158,30 @@ _SETTING_TYPES: Final = (
     ("bodiless", bytes),
     ("allow_plain_http", bool),
 )
+
+
+def _positive(_instance: object, attribute: "Attribute[Any]", value: object) -> None:
+    above_zero(f"StatusChecks.{attribute.name}", value, whole=attribute.type is int)
+
+
+@frozen(kw_only=True)
+class StatusChecks:
+    """How often ``session/status`` is called for a payout, and when a session is left.
+
+    The pause between two status calls begins with ``initial_delay_seconds`` and doubles up to
+    ``max_delay_seconds``; each is shortened at random by up to a half. After a start whose answer
+    was lost, the session is cancelled once ``before_leaving`` status calls have shown no payout in
+    it, since the start may still be on its way. The payout then goes on in a new session. Another
+    sum than was ordered, seen before a confirm was sent, halts payouts after as many status calls.
+
+    Raises:
+        InvalidRequest: a setting isn't a number above zero.
+
+    """
+
+    initial_delay_seconds: float = field(default=0.2, validator=_positive)
+    max_delay_seconds: float = field(default=30.0, validator=_positive)
+    before_leaving: int = field(default=5, validator=_positive)
 
 
 @frozen(kw_only=True)

@@ -1,4 +1,4 @@
-from .context import StatusChecks as StatusChecks
+from ..settings import StatusChecks as StatusChecks
 from .files.file_format import FileFormat as FileFormat
 from .files.file_format import read_format as read_format
 from .files.payout_file import PayoutFile as PayoutFile

@@ -3,17 +3,17 @@
 import asyncio
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-from attrs import Attribute, define, field, frozen
+from attrs import define, field
 
 from ..errors import SmartGlocalError
 from ..journal.entries import Changes, Entry, Halt, HaltKind, NewEntry, PendingEvent
 from ..journal.journal import Journal
 from ..journal.states import Event
 from ..journal.transitions import error_of
-from ..models.validators import above_zero
 from ..retry import Timing
+from ..settings import StatusChecks
 from .calls import CallLimits, OrderedPayout, Reply, Sender
 from .protocol import ENDS, Mode, PayoutCall
 
@@ -37,30 +37,6 @@ class Wakeup:
         reply, self.reply = self.reply, None
         self.event.clear()
         return reply
-
-
-def _positive(_instance: object, attribute: "Attribute[Any]", value: object) -> None:
-    above_zero(f"StatusChecks.{attribute.name}", value, whole=attribute.type is int)
-
-
-@frozen(kw_only=True)
-class StatusChecks:
-    """How often ``session/status`` is called for a payout, and when a session is left.
-
-    The pause between two status calls begins with ``initial_delay_seconds`` and doubles up to
-    ``max_delay_seconds``; each is shortened at random by up to a half. After a start whose answer
-    was lost, the session is cancelled once ``before_leaving`` status calls have shown no payout in
-    it, since the start may still be on its way. The payout then goes on in a new session. Another
-    sum than was ordered, seen before a confirm was sent, halts payouts after as many status calls.
-
-    Raises:
-        InvalidRequest: a setting isn't a number above zero.
-
-    """
-
-    initial_delay_seconds: float = field(default=0.2, validator=_positive)
-    max_delay_seconds: float = field(default=30.0, validator=_positive)
-    before_leaving: int = field(default=5, validator=_positive)
 
 
 @runtime_checkable

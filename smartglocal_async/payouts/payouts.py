@@ -28,11 +28,12 @@ from ..journal.rows import scope_of
 from ..matching import MARKS
 from ..models.events import WebhookEvent
 from ..models.validators import above_zero
+from ..settings import StatusChecks
 from . import reconciliation, review
 from .batch import Approve, BatchRun, ResumeRun, rate_limit
 from .calls import Sender
 from .claimer import Claimer
-from .context import StatusChecks, WorkerContext
+from .context import WorkerContext
 from .orders import PayoutOrder, PayoutOutcome
 from .preflight import payment_digest
 from .protocol import Mode

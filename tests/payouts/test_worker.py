@@ -33,7 +33,7 @@ from smartglocal_async.journal.states import Event, Step
 from smartglocal_async.models.answers import ProviderError
 from smartglocal_async.models.money import Amount
 from smartglocal_async.payouts.calls import Reply, Sender
-from smartglocal_async.payouts.context import StatusChecks, Wakeup, WorkerContext
+from smartglocal_async.payouts.context import Wakeup, WorkerContext
 from smartglocal_async.payouts.protocol import (
     Decision,
     Mode,
@@ -43,6 +43,7 @@ from smartglocal_async.payouts.protocol import (
     ReplyKind,
     SessionView,
 )
+from smartglocal_async.settings import StatusChecks
 
 CREATE: Final = "session/create"
 START: Final = "session/start/payout"
