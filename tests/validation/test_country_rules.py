@@ -33,6 +33,7 @@ START_PAYOUT, START_PAYMENT = "session/start/payout", "session/start/payment"
 CREATE, VERIFY = "session/create", "fps/customer_verification"
 
 NUMBER: Final = "4242424242424242"
+MIR_CARD: Final = "2200000000000004"
 IBAN: Final = "HU42117730161111101800000000"
 GLOBAL: Final = "payment_method.bank_account.global"
 RECIPIENT, SENDER = "participant_details.recipient", "participant_details.sender"
@@ -85,7 +86,7 @@ def payment(details: Any, amount_in: str = "eur", **sender: str) -> sg.InitPayme
 
 
 CHINA: Final = abroad("CHN", "cny", **HOME, full_name="Li Wei")
-CHINA_USD: Final = {**CHINA, "currency": "usd", "swift_bic_code": "ICBKCNBJ"}
+CHINA_USD: Final = {**CHINA, "swift_bic_code": "ICBKCNBJ"}
 CZECH, UK = abroad("CZE", "czk"), abroad("GBR", "gbp", address_line="1 Main St")
 IN_USD, CZECH_IBAN = ", in USD", "CZ6508000000192000145399"
 BY_NUMBER, BY_TOKEN = "payout to a card by its number", "payout to a card by its token"
@@ -94,12 +95,16 @@ ACCOUNT: Final = "payout to an account"
 EXAMPLES: Final[dict[str, list[Any]]] = {
     BY_NUMBER: [payout(CARD, full_name="Anna Nagy")],
     BY_TOKEN: [payout(TOKEN, full_name="Anna Nagy")],
-    f"{BY_NUMBER} in China": [payout(CARD, **CHINA)],
-    f"{BY_TOKEN} in China": [payout(TOKEN, **CHINA)],
-    f"{BY_NUMBER} in China{IN_USD}": [payout(CARD, **CHINA_USD)],
+    f"{BY_NUMBER} in China": [payout(CARD, amount_in="cny", **CHINA)],
+    f"{BY_TOKEN} in China": [payout(TOKEN, amount_in="cny", **CHINA)],
+    f"{BY_NUMBER} in China{IN_USD}": [
+        payout(CARD, **CHINA_USD),
+        payout(CARD, amount_in="cny", **{**CHINA_USD, "currency": "USD"}),
+    ],
     f"{BY_TOKEN} in China{IN_USD}": [payout(TOKEN, **CHINA_USD)],
     f"{BY_NUMBER} in Russia": [
-        payout(CARD, amount_in="RUB", full_name="Anna Nagy", country_iso3="RUS")
+        payout(CARD, amount_in="RUB", full_name="Anna Nagy", country_iso3="RUS"),
+        payout(sg.BankCard(number=MIR_CARD), amount_in="rub", full_name="Anna Nagy"),
     ],
     f"{BY_TOKEN} in Russia": [
         payout(TOKEN, amount_in="rub", full_name="Anna Nagy", country_iso3="rus")
@@ -323,7 +328,15 @@ def test_a_complete_request_breaks_no_rule(request_, version) -> None:
     assert broken(path_of(request_), wire_of(request_, version)) == []
 
 
-CODE: Final = "payment_details.card.bank_card.security_code"
+# Fields that are advice, but have a form, which a blank one breaks for certain.
+BLANK: Final = {
+    f"payment_details.card.bank_card.{name}": problem
+    for name, problem in (
+        ("security_code", "must be three or four digits"),
+        ("expiration_month", "must be two digits, 01 to 12"),
+        ("expiration_year", "must be two digits"),
+    )
+}
 # A recipient without a country belongs to the row of unknown countries.
 KEYS: Final = (f"{RECIPIENT}.country_iso3", f"{RECIPIENT}.currency")
 
@@ -345,9 +358,8 @@ def test_a_missing_field_is_named(name, path, blank) -> None:
     if blank:
         having(wire, path, blank)
     first = next(one for one in broken(path_of(request), wire) if one.field == path)
-    if path == CODE and blank:
-        # The format is required, and a blank field doesn't have it.
-        assert (first.problem, first.is_advice) == ("must be three or four digits", False)
+    if path in BLANK and blank:
+        assert (first.problem, first.is_advice) == (BLANK[path], False)
     elif path not in KEYS:
         row = ROWS[name]
         assert first.page == row.page
@@ -358,11 +370,11 @@ def test_a_missing_field_is_named(name, path, blank) -> None:
 
 def test_a_card_in_china_needs_its_country_to_be_known() -> None:
     """Without its country the payout is to a card anywhere, which requires less."""
-    wire = without(wire_of(payout(CARD, **CHINA)), f"{RECIPIENT}.country_iso3")
+    wire = without(wire_of(payout(CARD, **CHINA_USD)), f"{RECIPIENT}.country_iso3")
     assert fields(INIT_PAYOUT, wire) == []
 
 
-@pytest.mark.parametrize("country", ["Czechia", "the United Kingdom"])
+@pytest.mark.parametrize("country", ["Czechia", "the United Kingdom", "Israel"])
 def test_one_of_the_alternatives_must_be_whole(country) -> None:
     """Parts of two alternatives aren't enough."""
     row = ROWS[f"{ACCOUNT} in {country}"]
@@ -731,20 +743,59 @@ def test_the_initiator_of_a_recurring_payment_is_one_of_two() -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "number", "is_advice"),
     [
-        "payout by the Faster Payments System",
-        f"{BY_NUMBER} in Russia",
-        f"{BY_TOKEN} in Russia",
+        ("payout by the Faster Payments System", 0, False),
+        (f"{BY_NUMBER} in Russia", 0, True),
+        (f"{BY_NUMBER} in Russia", 1, True),
+        (f"{BY_TOKEN} in Russia", 0, True),
     ],
 )
-def test_payouts_within_russia_are_in_roubles(name) -> None:
-    """In any case of the currency."""
-    wire = wire_of(EXAMPLES[name][0])
+def test_payouts_within_russia_are_in_roubles(name, number, is_advice) -> None:
+    """In any case of the currency; nothing tells for certain that a card is Russian."""
+    wire = wire_of(EXAMPLES[name][number])
     assert fields(INIT_PAYOUT, wire) == []
     wire["amount_details"]["currency"] = "usd"
-    assert fields(CREATE, wire) == ["amount_details.currency"]
-    assert fields(INIT_PAYOUT, wire) == ["amount_details.currency"]
+    for call in (CREATE, INIT_PAYOUT):
+        assert fields_with_advice(call, wire) == {"amount_details.currency": is_advice}
+
+
+@pytest.mark.parametrize("number", [NUMBER, "5555555555554444", "2205000000000009"])
+def test_other_cards_may_be_paid_in_any_currency(number) -> None:
+    """A number that isn't Mir's, and no country."""
+    wire = wire_of(payout(sg.BankCard(number=number), full_name="Anna Nagy"))
+    assert broken(INIT_PAYOUT, wire) == []
+
+
+USD_FIELDS: Final = ("address_line", "swift_bic_code", "first_name")
+
+
+@pytest.mark.parametrize(
+    ("amount", "recipient", "missing"),
+    [
+        ("usd", "CNY", USD_FIELDS),
+        ("USD", "cny", USD_FIELDS),
+        ("cny", "usd", USD_FIELDS),
+        ("usd", "usd", USD_FIELDS),
+        ("cny", "cny", ()),
+        ("eur", "CNY", ()),
+    ],
+)
+@pytest.mark.parametrize("card", [CARD, TOKEN])
+def test_which_currency_makes_a_payout_to_china_one_in_usd(
+    card, amount, recipient, missing
+) -> None:
+    """Either of the two, as the page doesn't say which."""
+    wire = wire_of(payout(card, amount_in=amount, **{**CHINA, "currency": recipient}))
+    for name in USD_FIELDS:
+        wire["participant_details"]["recipient"].pop(name, None)
+    assert fields_with_advice(INIT_PAYOUT, wire) == {f"{RECIPIENT}.{one}": False for one in missing}
+
+
+def test_a_card_in_china_receives_cny_or_usd() -> None:
+    """As its page has it."""
+    wire = wire_of(payout(CARD, amount_in="eur", **{**CHINA, "currency": "eur"}))
+    assert fields_with_advice(INIT_PAYOUT, wire) == {f"{RECIPIENT}.currency": False}
 
 
 RULED: Final = [operation for operation in OPERATIONS if operation.path in _CALLS]
@@ -836,12 +887,14 @@ JUDGED: Final[list[tuple[Any, str, str | None, bool]]] = [
     (IN_RUSSIA, "payment_method.bank_account.ru.full_name", None, False),
     (payout(CARD, full_name="A"), f"{RECIPIENT}.full_name", None, False),
     (payout(CARD, **CHINA), f"{RECIPIENT}.state", None, False),
+    (payout(CARD, **CHINA_USD), f"{RECIPIENT}.swift_bic_code", None, False),
     (BY_FPS, "payment_method.bank_account.faster_payment_system.bank_id", None, False),
     (BY_FPS, "amount_details.currency", "usd", False),
     (OF_A_PHONE, f"{VERIFICATION}.phone", None, False),
     (BY_CARD, f"{PAYER_CARD}.number", None, False),
-    (BY_CARD, f"{PAYER_CARD}.expiration_month", None, False),
     # Fields that only an example shows.
+    (BY_CARD, f"{PAYER_CARD}.expiration_month", None, True),
+    (BY_CARD, f"{PAYER_CARD}.expiration_year", None, True),
     (BY_CARD, f"{PAYER_CARD}.security_code", None, True),
     (OF_A_PHONE, f"{RECIPIENT}.first_name", None, True),
     (OF_A_PHONE, f"{RECIPIENT}.last_name", None, True),
@@ -882,9 +935,16 @@ JUDGED: Final[list[tuple[Any, str, str | None, bool]]] = [
         for request, is_advice in ((IN_AUSTRALIA, False), (IN_THE_USA, True), (IN_HUNGARY, True))
     ),
     *(
-        (EXAMPLES[f"{ACCOUNT} in {name}"][0], f"{SENDER}.{field}", "x" * length, False)
+        (EXAMPLES[f"{ACCOUNT} in {name}"][0], f"{SENDER}.address_line", "x" * 257, False)
         for name in ("Thailand", "Indonesia")
-        for field, length in (("company_name", 101), ("address_line", 257))
+    ),
+    *(
+        (EXAMPLES[f"{ACCOUNT} in {name}"][0], f"{SENDER}.company_name", wrong, False)
+        for name in (
+            *("Turkey", "Vietnam", "Korea", "Kenya", "Thailand", "Indonesia", "Hong Kong"),
+            *("the Philippines", "Israel", "Czechia"),
+        )
+        for wrong in ("x" * 101, "12345")
     ),
     (payout(CARD, full_name="A", country_iso3="USA"), f"{RECIPIENT}.city", "x" * 65, True),
     (BY_CARD, f"{SENDER}.last_name", "x" * 81, True),
@@ -1040,13 +1100,17 @@ def _demanded(row: Requirements) -> str:
     cell = ", ".join(filter(None, (f"one of: {either}" if either else "", listed)))
     payer = " or ".join(f"`{name}`" for name in row.payer)
     cell += f"; beside it {payer}" if payer else ""
-    return f"{cell}; in `{row.currency}` only" if row.currency else cell
+    if not row.currency:
+        return cell
+    return f"{cell}; in `{row.currency}` only{' (advice)' if row.is_currency_advice else ''}"
 
 
 def demand_lines() -> Iterator[str]:
     """Return the rows of the page about mandatory fields."""
     for row in (*PAYOUTS, *PAYMENTS):
-        country = f" (`{row.country}`)" if row.country else ""
+        numbers = ", ".join(f"`{start}`" for start in row.card_numbers)
+        also = f", or a number that begins with {numbers}" if numbers else ""
+        country = f" (`{row.country}`{also})" if row.country else ""
         advice = "; all of it is advice" if row.is_advice else ""
         cells = (
             f"{row.name}{country}{advice}",
@@ -1061,7 +1125,11 @@ def demand_lines() -> Iterator[str]:
 def _level(form: Form) -> str:
     if form.certain_in is None:
         return "yes"
-    return " and ".join(f"`{country}`" for country in form.certain_in) or "advice"
+    return ", ".join(f"`{country}`" for country in form.certain_in) or "advice"
+
+
+def _pages(form: Form) -> str:
+    return ", ".join(dict.fromkeys((form.certain_in or {}).values())) or form.page
 
 
 def form_lines() -> Iterator[str]:
@@ -1076,11 +1144,11 @@ def form_lines() -> Iterator[str]:
             country = f", `{row.country}`" if row.country else ""
             tables[f"{row.kind}{country}"] = row.instrument_forms
         if row.recipient_forms:
-            tables[f"recipient, `{row.country}`"] = row.recipient_forms
+            tables[f"recipient of a {row.name}, `{row.country}`"] = row.recipient_forms
     for where, forms in tables.items():
         for name, several in forms.items():
             for form in several:
-                cells = (where, f"`{name}`", form.problem, form.page, _level(form))
+                cells = (where, f"`{name}`", form.problem, _pages(form), _level(form))
                 yield f"| {' | '.join(cells)} |"
 
 

@@ -23,6 +23,7 @@ from .messages import (
 )
 from .outcomes import AmountOutcome, Fate, Traits, outcome_of
 from .payers import SBER_PAY, bank_of, must_act
+from .payout_pages import payout_problem
 from .processing import Processing
 from .sessions import (
     UNDER_WAY,
@@ -36,7 +37,7 @@ from .sessions import (
 )
 from .statistics import Counts
 from .tokens import Tokens, number_of, phone_of
-from .validation import PAYOUT_NAMES, JsonObject, is_object, missing_field, payout_problem
+from .validation import PAYOUT_NAMES, JsonObject, is_object, missing_field
 
 
 def _check_token(terms: JsonObject, kind: ItemKind, version: int, tokens: Tokens) -> None:
