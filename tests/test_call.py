@@ -547,7 +547,7 @@ async def test_balances(meet) -> None:
         assert asked["request_datetime"].endswith("+00:00")
 
 
-async def test_banks_is_the_one_get(meet) -> None:
+async def test_banks_are_got_without_a_request(meet) -> None:
     """The body follows a setting, and is signed like any other."""
     body = b'{"status":"ok","banks":[{"id":"100000000069","eng_name":"Bank"}]}'
     provider = Provider(fps_banks=[answer(body)])

@@ -135,10 +135,14 @@ def test_every_event_has_samples(kind) -> None:
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_requests_are_read_and_written(name) -> None:
-    """A request that is read and written again is the same; every field is named."""
+    """A request that is read and written again is the same; every field is named.
+
+    Only a currency in capitals is written in small letters.
+    """
     read = request(name)
 
-    assert parse(codec(version_of(name)).encode(read)) == parse(SAMPLES[name])
+    written = SAMPLES[name].replace(b'"RUB"', b'"rub"')
+    assert parse(codec(version_of(name)).encode(read)) == parse(written)
     assert unnamed_places(read) == []
 
 
@@ -467,8 +471,8 @@ FACTS: Final[dict[str, dict[str, object]]] = {
     "recurrent-disable.ok.older": {"is_active": False, "type": None},
     "fps-customer_verification.ok": {"payout_list.0.payment_method": PHONE},
     "session-create.ok.conversion": {
-        "exchange_amounts.0.source": sg.Amount(10_000, "eur"),
-        "exchange_amounts.0.destination": sg.Amount(10_801, "usd"),
+        "exchange_amounts.0.source": sg.Amount(500, "eur"),
+        "exchange_amounts.0.destination": sg.Amount(540, "usd"),
         "exchange_amounts.0.rate": Decimal("1.080001"),
         "exchange_amounts.0.rate_source": "oer",
         "exchange_amounts.0.reserved_to": MOMENT + timedelta(seconds=30),
