@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 from ..errors import InvalidRequest
 from ..idempotency import DEFAULT_KEY_FIELD
-from ..models.events import ACTION, ACTION_TPAY, CONFIRM, CONFIRM_SBERPAY
+from ..models.events import ACTION, ACTION_TPAY, CONFIRM, CONFIRM_SBERPAY, HOLD, RESERVED
 from ..models.money import EXPONENTS
 
 _NO_WALLETS: Final[Mapping[str, int]] = MappingProxyType({})
@@ -212,7 +212,7 @@ class Rules:
     """Units of `converts_to` for one of the session's currency; the emulator's own."""
     conversion_rounding: Rounding = Rounding.NEAREST
     """How the converted amount is rounded to minor units; the page's example allows both."""
-    reserved_seconds: float = 30.0
+    reserved_seconds: float = RESERVED.minutes * 60
     """How long that rate holds; 30 seconds in the documented example."""
     return_seconds: float = 5.0
     """Time from the success of a payout to its return, if the recipient's bank returns it."""
@@ -249,7 +249,7 @@ class Rules:
     late_confirm_revives: bool = False
     """Whether a confirm in a cancelled session executes it after all; unknown."""
     capture: Capture = Capture.IMMEDIATE
-    hold_days: float = 5.0
+    hold_days: float = HOLD.minutes / (24 * 60)
     """Time to capture; documented as 5 days, by one page as 3 days and 23 hours."""
     hold_is_named: bool = True
     """Whether a session whose money is held has the ``next_action`` capture; unknown.

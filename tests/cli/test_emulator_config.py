@@ -54,6 +54,7 @@ empty_as_lists = true
 card_ids = true
 converts_to = "eur"
 conversion_rate = 2
+conversion_rounding = "up"
 reserved_seconds = 5
 return_seconds = 6
 return_webhook = false

@@ -10,6 +10,7 @@ from typing import Final
 
 from attrs import define, field
 
+from ...models.events import PUBLIC_TOKEN
 from .validation import JsonObject, is_object
 
 _TAIL: Final = re.compile(r"[0-9]{12,19}$")
@@ -102,7 +103,6 @@ def phone_of(instrument: JsonObject) -> str | None:
     return re.sub("[^0-9]", "", phone) if isinstance(phone, str) else None
 
 
-_PUBLIC_HOURS: Final = 24  # documented
 _DAYS_OF_A_TOKEN: Final = 3652
 
 
@@ -123,7 +123,7 @@ class Tokens:
 
     def make_public(self, now: datetime) -> str:
         """Return a new token for a widget: 64 hexadecimal digits, valid 24 hours (documented)."""
-        until = now + timedelta(hours=_PUBLIC_HOURS)
+        until = now + timedelta(minutes=PUBLIC_TOKEN.minutes)
         return self._store(_Token(type="public_token", created_at=now, finished_at=until))
 
     def make_recurrent(self, instrument: JsonObject, now: datetime) -> str:
