@@ -28,11 +28,14 @@ from ..models.instruments import (
 )
 from .country_rules import PAYMENTS, PAYOUTS, Requirements
 from .identifiers import (
+    BETWEEN_INDIVIDUALS,
     EXPIRATION_MONTH,
     EXPIRATION_YEAR,
+    INDIVIDUALS,
     INSTRUMENT_FORMS,
     PARTICIPANT_FORMS,
     PAYER_FORMS,
+    REQUEST_FORMS,
     RUSSIAN_BANKS,
     SCHEMES,
     Form,
@@ -204,6 +207,9 @@ def broken_forms(
         yield from _malformed_in_instrument(request, requirements.instrument_forms)
         yield from _malformed_in_side(request, "recipient", requirements.recipient_forms)
         yield from wrong_currency(request, requirements)
+        yield from _malformed(request, "", request.wire, requirements.request_forms)
+    if "payment_options" in request.wire:
+        yield from _malformed(request, "", request.wire, REQUEST_FORMS)
     yield from _malformed_in_instrument(request, INSTRUMENT_FORMS.get(request.kind, _NO_FORMS))
     if request.kind == _CARD:
         yield from _expired(request, today)
@@ -214,6 +220,17 @@ def broken_forms(
     yield from chain.from_iterable(
         _malformed_in_side(request, side, PARTICIPANT_FORMS) for side in SIDES
     )
+
+
+def without_submerchant(request: ParsedRequest) -> Iterator[Broken]:
+    """Yield the address of a transfer between individuals, for a client without a submerchant."""
+    field = "payment_options.return_url"
+    if value_at(request.wire, field) == BETWEEN_INDIVIDUALS:
+        problem = (
+            "is for transfers between individuals, whose payer X-PARTNER-SUBMERCHANT names: set "
+            "SMARTGLOCAL_SUBMERCHANT, or make the client with submerchant="
+        )
+        yield Broken(field, problem, INDIVIDUALS)
 
 
 def requirements_of(request: ParsedRequest) -> Requirements | None:
@@ -297,7 +314,8 @@ def _malformed(request: ParsedRequest, place: str, fields: Wire, forms: Forms) -
         for form in several:
             if not form.holds(text):
                 page, is_advice = _page(form, request)
-                yield Broken(f"{place}.{name}", form.problem, page, is_advice)
+                path = f"{place}.{name}" if place else name
+                yield Broken(path, form.problem, page, is_advice)
 
 
 def _page(form: Form, request: ParsedRequest) -> tuple[str, bool]:

@@ -23,7 +23,16 @@ from ..models.instruments import (
     SteamWallet,
     TPay,
 )
-from .identifiers import CHINESE_CARD_CURRENCY, CPF, MIR, ROUTING_NUMBER, Form, Forms, one_of
+from .identifiers import (
+    CHINESE_CARD_CURRENCY,
+    CPF,
+    DEVICE,
+    MIR,
+    ROUTING_NUMBER,
+    Form,
+    Forms,
+    one_of,
+)
 
 
 @frozen(kw_only=True)
@@ -56,6 +65,8 @@ class Requirements:
     """Whether that is advice, as nothing tells for certain that the page is about the operation."""
     instrument_forms: Forms = field(factory=dict[str, tuple[Form, ...]])
     recipient_forms: Forms = field(factory=dict[str, tuple[Form, ...]])
+    request_forms: Forms = field(factory=dict[str, tuple[Form, ...]])
+    """The forms of fields by their path in the request."""
 
 
 _FIVE: Final = ("bank_name", "currency", "country_iso3", "first_name", "last_name")
@@ -334,5 +345,6 @@ PAYMENTS: Final = (
         kind=kind_of(TPay),
         instrument=(),
         currency="rub",
+        request_forms={"payment_options.platform_details.type": (DEVICE,)},
     ),
 )

@@ -309,6 +309,25 @@ PARTICIPANT_FORMS: Final[Forms] = MappingProxyType(
 )
 """The forms of a recipient's and a sender's fields."""
 
+INDIVIDUALS: Final = "payments/payment-individuals"
+BETWEEN_INDIVIDUALS: Final = "dummy:/url"
+"""The ``return_url`` of a transfer between individuals, to the letter."""
+REQUEST_FORMS: Final[Forms] = MappingProxyType(
+    {
+        "payment_options.return_url": (
+            Form(
+                lambda text: (
+                    text == BETWEEN_INDIVIDUALS or not text.strip().lower().startswith("dummy:")
+                ),
+                f"must be {BETWEEN_INDIVIDUALS} for a transfer between individuals",
+                INDIVIDUALS,
+            ),
+        )
+    }
+)
+"""The forms of fields beside the instrument and the participants."""
+DEVICE: Final = one_of(("mobile", "desktop"), "restricted/payment-tpay")
+
 PAYER_FORMS: Final[Forms] = MappingProxyType(
     {
         # If it is missing or malformed, the provider substitutes another.

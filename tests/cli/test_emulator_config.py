@@ -75,6 +75,12 @@ hold_days = 3.96
 hold_is_named = false
 challenge_first = true
 partial_captures = false
+refunds_from_next_day = true
+amount_limits = {eur = [1000, 100000]}
+bare_ids = true
+whole_identities = true
+merchant_fee = 7
+chargeback_rows = true
 partial_refunds = false
 declined_session = "accepted"
 finished_after_cancel = false

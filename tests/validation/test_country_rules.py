@@ -21,6 +21,7 @@ from smartglocal_async.validation.identifiers import (
     INSTRUMENT_FORMS,
     PARTICIPANT_FORMS,
     PAYER_FORMS,
+    REQUEST_FORMS,
     Form,
 )
 from smartglocal_async.validation.lookups import Lookups
@@ -1050,6 +1051,7 @@ BY_QR: Final = {
     "payment_details": {"type": "faster_payment_system"},
     "amount_details": {"amount": 500, "currency": "rub"},
 }
+QR: Final = BY_QR["payment_details"]
 BINDING: Final = {**BY_QR, "payment_details": {"type": "faster_payment_system_binding"}}
 BY_ADDRESS: Final = {"participant_details": {"sender": {"ipv4": "192.0.2.7"}}}
 
@@ -1087,6 +1089,63 @@ def test_other_payments_need_no_payer() -> None:
             assert (
                 broken(INIT_PAYMENT, wire_of(attrs.evolve(request, customer=sg.Customer()))) == []
             )
+
+
+TPAY: Final = {"type": "internet_banking", "internet_banking": {"type": "tpay"}}
+DEVICE: Final = "payment_options.platform_details.type"
+RETURN_URL: Final = "payment_options.return_url"
+
+
+@pytest.mark.parametrize(
+    ("instrument", "device", "wrong"),
+    [
+        (TPAY, "mobile", []),
+        (TPAY, "desktop", []),
+        (TPAY, "toaster", [DEVICE]),
+        (TPAY, "Mobile", [DEVICE]),
+        (QR, "toaster", []),
+    ],
+)
+def test_the_device_of_a_payer_by_tpay(instrument, device, wrong) -> None:
+    """Its page has two words; the operating system and the browser may be any text."""
+    wire = {
+        **BY_QR,
+        "payment_details": instrument,
+        "customer": {"reference": "u1"},
+        "payment_options": {"platform_details": {"type": device, "os": "any", "browser": "any"}},
+    }
+    for path in (CREATE, START_PAYMENT, INIT_PAYMENT):
+        assert fields(path, wire) == wrong
+    assert not any(one.is_advice for one in broken(INIT_PAYMENT, wire))
+
+
+@pytest.mark.parametrize(
+    ("url", "is_right"),
+    [
+        ("dummy:/url", True),
+        ("https://shop.example/dummy:/url", True),
+        ("dummy://url", False),
+        ("dummy:/url/", False),
+        ("Dummy:/url", False),
+        (" dummy:/url", False),
+    ],
+)
+def test_the_address_of_a_transfer_between_individuals(url, is_right) -> None:
+    """To the letter; any other scheme is an address of the merchant."""
+    wire = {"payment_options": {"return_url": url}}
+    for path in (CREATE, START_PAYMENT):
+        assert fields_with_advice(path, wire) == ({} if is_right else {RETURN_URL: False})
+
+
+def test_a_transfer_between_individuals_needs_a_submerchant() -> None:
+    """Only where the client has none; other addresses need none."""
+    wire = {"payment_options": {"return_url": "dummy:/url"}}
+    for has_submerchant in (True, False):
+        found = list(broken_rules(CREATE, wire, TODAY, has_submerchant=has_submerchant))
+        assert [one.field for one in found] == ([] if has_submerchant else [RETURN_URL])
+        assert not any(one.is_advice for one in found)
+    shop = {"payment_options": {"return_url": "https://shop.example"}}
+    assert list(broken_rules(CREATE, shop, TODAY, has_submerchant=False)) == []
 
 
 def _listed(row: Requirements, names: tuple[str, ...]) -> str:
@@ -1138,11 +1197,14 @@ def form_lines() -> Iterator[str]:
         **INSTRUMENT_FORMS,
         "recipient, sender": PARTICIPANT_FORMS,
         "a payment's sender": PAYER_FORMS,
+        "the request": REQUEST_FORMS,
     }
     for row in (*PAYOUTS, *PAYMENTS):
         if row.instrument_forms:
             country = f", `{row.country}`" if row.country else ""
             tables[f"{row.kind}{country}"] = row.instrument_forms
+        if row.request_forms:
+            tables[f"beside {row.kind}"] = row.request_forms
         if row.recipient_forms:
             tables[f"recipient of a {row.name}, `{row.country}`"] = row.recipient_forms
     for where, forms in tables.items():

@@ -103,6 +103,17 @@ def phone_of(instrument: JsonObject) -> str | None:
     return re.sub("[^0-9]", "", phone) if isinstance(phone, str) else None
 
 
+def account_of(instrument: JsonObject) -> str | None:
+    """Return the number of a bank account, a wallet or a phone."""
+    kind = str(instrument.get("type"))
+    outer = instrument.get(kind)
+    form = str(outer.get("system_type", outer.get("type"))) if is_object(outer) else ""
+    fields = outer.get(form) if is_object(outer) else None
+    found = (fields.get(name) for name in _NUMBERS) if is_object(fields) else ()
+    return next((value for value in found if isinstance(value, str)), None)
+
+
+_NUMBERS: Final = ("iban", "bank_account_number", "account_number", "account", "phone", "msisdn")
 _DAYS_OF_A_TOKEN: Final = 3652
 
 
@@ -113,6 +124,8 @@ class _Token:
     instrument: JsonObject = field(factory=dict[str, object], repr=False)
     finished_at: datetime | None = None
     active: bool = True
+    session_id: str | None = None
+    """The session whose operation uses a public token up."""
 
 
 @define(eq=False)
@@ -121,10 +134,17 @@ class Tokens:
 
     _tokens: dict[str, _Token] = field(factory=dict[str, _Token], init=False, repr=False)
 
-    def make_public(self, now: datetime) -> str:
+    def make_public(self, now: datetime, session_id: str | None = None) -> str:
         """Return a new token for a widget: 64 hexadecimal digits, valid 24 hours (documented)."""
         until = now + timedelta(minutes=PUBLIC_TOKEN.minutes)
-        return self._store(_Token(type="public_token", created_at=now, finished_at=until))
+        made = _Token(type="public_token", created_at=now, finished_at=until, session_id=session_id)
+        return self._store(made)
+
+    def use_up(self, session_id: str) -> None:
+        """Disable the public tokens of a session: they are for one operation (documented)."""
+        for token in self._tokens.values():
+            if token.session_id == session_id:
+                token.active = False
 
     def make_recurrent(self, instrument: JsonObject, now: datetime) -> str:
         """Return a new token for later payments."""

@@ -21,6 +21,8 @@ _LISTS: Final = frozenset({"metadata", "contacts"})
 _OBJECTS: Final = ("amount_details", "participant_details", "customer", "payment_options")
 
 
+BETWEEN_INDIVIDUALS: Final = "dummy:/url"
+"""The ``return_url`` of a transfer between individuals (documented)."""
 # Documented: these instruments have no object inside.
 BARE_TYPES: Final = frozenset({"faster_payment_system", "faster_payment_system_binding"})
 
@@ -144,6 +146,7 @@ Check: TypeAlias = Callable[[JsonObject, int], str | None]
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
 _NUMBER: Final = re.compile(r"[0-9]{12,19}")
 _PHONE: Final = re.compile(r"\+?[0-9]{10,15}")
+_DEVICES: Final = ("mobile", "desktop")
 _CHANNELS: Final = ("app", "mobile_web", "web")
 _INFO_TYPES: Final = ("card", "public_token", "recurrent_token")
 _INITIATORS: Final = (None, "merchant", "client")
@@ -178,7 +181,8 @@ def missing_field(terms: JsonObject, version: int, *, pays_out: bool) -> str | N
         problem = _without_payee(kind, inner)
     if problem is not None:
         return f"{shown}.{kind}.{problem}"
-    return _not_in_roubles(terms, instrument) or _without_payer(terms, kind)
+    problem = _not_in_roubles(terms, instrument) or _without_payer(terms, kind)
+    return problem or _unknown_device(terms, inner)
 
 
 def _not_in_roubles(terms: JsonObject, instrument: JsonObject) -> str | None:
@@ -211,6 +215,16 @@ def _without_payer(terms: JsonObject, kind: str) -> str | None:
     )
     if kind in BARE_TYPES and not any(map(_is_filled, named)):
         return "customer.reference: must be given, or participant_details.sender.ipv4"
+    return None
+
+
+def _unknown_device(terms: JsonObject, inner: object) -> str | None:
+    # Documented for T-Pay, which alone takes such details; os and browser may be any text.
+    options = terms.get("payment_options")
+    device = options.get("platform_details") if is_object(options) else None
+    is_by_tpay = is_object(inner) and inner.get("type") == "tpay"
+    if is_by_tpay and is_object(device) and device.get("type", "mobile") not in _DEVICES:
+        return f"payment_options.platform_details.type: must be {' or '.join(_DEVICES)}"
     return None
 
 
