@@ -324,7 +324,8 @@ def test_token_of_a_widget_is_shown(done, run, provider):
 def test_one_token_for_three_widgets(done, provider, monkeypatch):
     """One token for all that are given, from a client of either version."""
     monkeypatch.setenv("SMARTGLOCAL_SUBMERCHANT", "payer-7")
-    done(provider, "session", "create", *HUNDRED)
+    url = "payment_options.return_url=dummy:/url"
+    done(provider, "session", "create", *HUNDRED, "--set", url)
     for version in ("v1", "v2"):
         monkeypatch.setenv("SMARTGLOCAL_API_VERSION", version)
         widgets = ("--tokenize", "--acquiring", "ps_1", "--fps", "ps_1")
