@@ -124,8 +124,6 @@ class _Token:
     instrument: JsonObject = field(factory=dict[str, object], repr=False)
     finished_at: datetime | None = None
     active: bool = True
-    session_id: str | None = None
-    """The session whose operation uses a public token up."""
 
 
 @define(eq=False)
@@ -133,18 +131,23 @@ class Tokens:
     """The tokens that were issued."""
 
     _tokens: dict[str, _Token] = field(factory=dict[str, _Token], init=False, repr=False)
+    _of_sessions: dict[str, list[_Token]] = field(
+        factory=dict[str, list[_Token]], init=False, repr=False
+    )
+    """Public tokens by the session whose operation uses them up."""
 
     def make_public(self, now: datetime, session_id: str | None = None) -> str:
         """Return a new token for a widget: 64 hexadecimal digits, valid 24 hours (documented)."""
         until = now + timedelta(minutes=PUBLIC_TOKEN.minutes)
-        made = _Token(type="public_token", created_at=now, finished_at=until, session_id=session_id)
+        made = _Token(type="public_token", created_at=now, finished_at=until)
+        if session_id is not None:
+            self._of_sessions.setdefault(session_id, []).append(made)
         return self._store(made)
 
     def use_up(self, session_id: str) -> None:
         """Disable the public tokens of a session: they are for one operation (documented)."""
-        for token in self._tokens.values():
-            if token.session_id == session_id:
-                token.active = False
+        for token in self._of_sessions.pop(session_id, ()):
+            token.active = False
 
     def make_recurrent(self, instrument: JsonObject, now: datetime) -> str:
         """Return a new token for later payments."""
