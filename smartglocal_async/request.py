@@ -4,7 +4,7 @@ import inspect
 import os
 import warnings
 from datetime import UTC
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import quote
 
 from attrs import define, evolve, field, frozen
@@ -15,6 +15,7 @@ from .codec import ApiVersion, Codec, Wire, codec, dump, dump_fields, join_field
 from .errors import InvalidRequest, RuleBroken
 from .idempotency import Key, Mark, RequestDigest, carry_key, choose_key, request_digest
 from .in_flight import CallKey
+from .models.money import Amount
 from .models.validators import above_zero
 from .operations import Answer, FreeRequest, Operation, Repeat, Request
 from .outcome import CallRecord
@@ -28,6 +29,12 @@ _IDEMPOTENCY_KEY: Final = "X-PARTNER-IDEMPOTENCY-KEY"
 _CONTENT_TYPE: Final = CIMultiDict({"Content-Type": JSON_TYPE})
 _PACKAGE: Final = "smartglocal_async"
 _AS_THEY_ARE: Final = "".join(map(chr, range(0x20, 0x7F))).translate({0x25: None, 0x2F: None})
+_SETS_AMOUNT: Final = frozenset(
+    {
+        *("session/create", "session/start/payout", "session/start/payment"),
+        *("session/init/payout", "session/init/payment"),
+    }
+)
 # The calls that create a session; each other call of an order has a suffix in its header.
 _FIRST_CALLS: Final = frozenset({"create", "init/payout", "init/payment"})
 
@@ -125,6 +132,8 @@ class RequestBuilder:
         own_codec = self.codec_of(operation)
         _check(operation, request, own_codec.version)
         wire = request.wire() if isinstance(request, FreeRequest) else own_codec.wire(request)
+        if settings.amount_limits and path in _SETS_AMOUNT:
+            self._check_amount(wire.get("amount_details"))
         broken = self._broken_rules(operation, wire)
         session_id = wire.get("session_id")
         metadata = wire.get("metadata") if operation.has_metadata else None
@@ -194,11 +203,23 @@ class RequestBuilder:
             return ()
         words: list[str] = []
         today = self.settings.timing.now().astimezone(UTC).date()
-        for broken in broken_rules(operation.path, wire, today):
+        named = self.credentials.submerchant is not None
+        for broken in broken_rules(operation.path, wire, today, has_submerchant=named):
             if use is RuleUse.REFUSE and not broken.is_advice:
                 raise InvalidRequest(broken.field, f"{broken.problem} ({broken.page})")
             words.append(f"{broken.field}: {broken.problem} ({broken.page})")
         return tuple(words)
+
+    def _check_amount(self, money: object) -> None:
+        """Check an amount against `Settings.amount_limits`; what is no amount is left to others."""
+        fields: Wire = cast("Wire", money) if isinstance(money, dict) else {}
+        amount, currency = fields.get("amount"), str(fields.get("currency")).lower()
+        limits = self.settings.amount_limits.get(currency)
+        if limits is None or not isinstance(amount, int) or limits[0] <= amount <= limits[1]:
+            return
+        least, most = (Amount(units, currency).decimal for units in limits)
+        problem = f"must be {least} to {most} {currency.upper()} (Settings.amount_limits)"
+        raise InvalidRequest("amount_details.amount", problem)
 
     def _within_limit(self, body: bytes) -> bytes:
         most = self.settings.max_request_bytes

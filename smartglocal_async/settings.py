@@ -16,6 +16,7 @@ from .error_codes import KNOWN_CODES, REFUSAL_CODES
 from .errors import InvalidCredentials, InvalidRequest
 from .idempotency import DEFAULT_KEY_FIELD
 from .keys import PrivateKey, Signer, read_pem
+from .models.money import EXPONENTS
 from .models.validators import above_zero, is_quoted, mask, plain_function
 from .operations import HttpMethod
 from .retry import RetryPolicy, Timing
@@ -24,6 +25,7 @@ from .servers import DEMO, PROXY_FORM, SYSTEM, is_proxy, normalized, system_prox
 _REQUIRED: Final = ("PROJECT", "PRIVATE_KEY", "SERVER")
 _REQUIRED_WITHOUT_KEY: Final = ("PROJECT", "SERVER")
 _VARIABLES: Final = (*_REQUIRED, "PRIVATE_KEY_PASSPHRASE", "SUBMERCHANT", "API_VERSION", "PROXY")
+_LIMITS: Final = "Settings.amount_limits"
 _KEY_HINT: Final = "; make a pair with: smartglocal keygen"
 
 KeySource = Path | str | bytes | PrivateKey | Signer
@@ -83,6 +85,30 @@ def _codes(codes: object) -> frozenset[str]:
     raise InvalidRequest("Settings.refusal_codes", "expected a set of codes, each a text")
 
 
+def _limits(limits: object) -> dict[str, tuple[int, int]]:
+    if not isinstance(limits, Mapping):
+        raise InvalidRequest(_LIMITS, "expected currencies, each with two amounts in minor units")
+    given = cast("Mapping[object, object]", limits)
+    return {_currency(code): _bounds(code, bounds) for code, bounds in given.items()}
+
+
+def _currency(code: object) -> str:
+    text = code.lower() if isinstance(code, str) else ""
+    if EXPONENTS.get(text) is None:
+        raise InvalidRequest(_LIMITS, f"{code!r} is no currency of ISO 4217 with an amount")
+    return text
+
+
+def _bounds(code: object, bounds: object) -> tuple[int, int]:
+    pair = tuple(cast("Iterable[object]", bounds)) if isinstance(bounds, tuple | list) else ()
+    match pair:
+        case (int(least), int(most)) if 0 < least <= most and bool not in map(type, pair):
+            return least, most
+        case _:
+            problem = "expected the least and the largest amount, in minor units"
+            raise InvalidRequest(f"{_LIMITS}.{code}", problem)
+
+
 def _methods(methods: Mapping[str, HttpMethod]) -> dict[str, HttpMethod]:
     # For callers without a type checker, as above.
     if not isinstance(methods, Mapping) or not all(  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -120,6 +146,14 @@ class Settings:
     """Calls by path, each with the HTTP method that it is made with. The provider's pages show
     ``sberpay/push`` as a GET and say that all requests are POST; whether ``exchange_rate``, which
     is a GET, may be a POST is unknown: ``{"sberpay/push": "GET"}``."""
+    amount_limits: Mapping[str, tuple[int, int]] = field(
+        factory=dict[str, tuple[int, int]], converter=_limits, hash=False
+    )
+    """The least and the largest amount of a payment or a payout by currency, in minor units: a call
+    that creates or starts one with another amount is refused before it is sent. Empty: no limit,
+    since one version of the provider's page has 10 to 1000 EUR for payments, and another none;
+    those of payouts are in the agreement. ``{"eur": (10_00, 1000_00)}``. A start without an amount
+    has that of its session, which was checked with it."""
     remembered_keys: int = 10_000
     """How many keys of calls a client remembers, to refuse one that is used with another request:
     this many of calls that move money, and this many of others. The key of a call that may have

@@ -155,23 +155,25 @@ async def test_what_the_error_says(meet) -> None:
     assert "this status is not final" in str(error)
 
 
-@pytest.mark.parametrize("call", ["init_payout", "init_payment"])
+INITS: Final = {
+    "init_payout": sg.InitPayout(
+        payment_method=CARD,
+        amount_details=USD,
+        participant_details=sg.ParticipantDetails(recipient=sg.Participant(full_name="N N")),
+    ),
+    "init_payment": sg.InitPayment(
+        payment_details=CARD, amount_details=USD, customer=sg.Customer(reference="c")
+    ),
+}
+
+
+@pytest.mark.parametrize("call", INITS)
 @pytest.mark.parametrize("line", [LOST, refused("idempotency_key_already_exists"), answer(b"<")])
 async def test_an_init_ends_unknown(meet, call, line) -> None:
     """There is no session to check: the error has the key, and nothing is sent again."""
     provider = Provider(session_init_payout=[line], session_init_payment=[line])
-    requests = {
-        "init_payout": sg.InitPayout(
-            payment_method=CARD,
-            amount_details=USD,
-            participant_details=sg.ParticipantDetails(recipient=sg.Participant(full_name="N N")),
-        ),
-        "init_payment": sg.InitPayment(
-            payment_details=CARD, amount_details=USD, customer=sg.Customer(reference="c")
-        ),
-    }
 
-    came = await meet(provider, lambda api: getattr(api.session, call)(requests[call], key="i-1"))
+    came = await meet(provider, lambda api: getattr(api.session, call)(INITS[call], key="i-1"))
 
     assert isinstance(came, sg.OutcomeUnknown)
     assert (came.key, came.session_id, came.attempts) == ("i-1", None, 1)
@@ -189,10 +191,15 @@ async def test_an_init_ends_unknown(meet, call, line) -> None:
             "session/capture",
         ),
         (lambda api: api.session.refund(sg.RefundPayment(session_id="ps_1")), "session/refund"),
+        (lambda api: api.session.init_payout(INITS["init_payout"]), "session/init/payout"),
+        (lambda api: api.session.init_payment(INITS["init_payment"]), "session/init/payment"),
     ],
 )
 async def test_calls_that_move_money_carry_the_header(meet, call, path) -> None:
-    """The key is in the header, and in the metadata if the call has some."""
+    """The key is in the header, and in the metadata if the call has some.
+
+    The pages of the two inits ask for it; as the first calls of their sessions they have no suffix.
+    """
     provider = Provider(**{path.replace("/", "_"): [MOVED_ON]})
 
     await meet(provider, call)
@@ -205,7 +212,8 @@ async def test_calls_that_move_money_carry_the_header(meet, call, path) -> None:
     ]
     [body] = provider.bodies[path]
     said_in, slash, of = key.partition("/")
-    assert (slash, of) == ("/", path.removeprefix("session/")), "each call of an order has its own"
+    suffix = ("", "") if "/init/" in path else ("/", path.removeprefix("session/"))
+    assert (slash, of) == suffix, "each call of an order has its own"
     assert body.get("metadata", {"idempotency_key": said_in}) == {"idempotency_key": said_in}
 
 
@@ -547,7 +555,7 @@ async def test_balances(meet) -> None:
         assert asked["request_datetime"].endswith("+00:00")
 
 
-async def test_banks_is_the_one_get(meet) -> None:
+async def test_banks_are_got_without_a_request(meet) -> None:
     """The body follows a setting, and is signed like any other."""
     body = b'{"status":"ok","banks":[{"id":"100000000069","eng_name":"Bank"}]}'
     provider = Provider(fps_banks=[answer(body)])

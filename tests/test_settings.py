@@ -334,6 +334,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "refusal_codes": frozenset(),
         "bodiless": b"[]",
         "http_methods": {},
+        "amount_limits": {},
         "remembered_keys": 10_000,
         "max_request_bytes": 1_000_000,
         "max_response_bytes": 4_000_000,
@@ -420,6 +421,37 @@ def test_a_hook_that_would_have_to_be_awaited_is_refused(hook) -> None:
 def test_plain_hooks(hook) -> None:
     """Functions, methods, classes and partial functions."""
     assert sg.Settings(on_attempt=hook).on_attempt is hook
+
+
+@pytest.mark.parametrize(
+    ("limits", "field"),
+    [
+        ("eur", "Settings.amount_limits"),
+        ({"eu": (1, 2)}, "Settings.amount_limits"),
+        ({"xau": (1, 2)}, "Settings.amount_limits"),
+        ({7: (1, 2)}, "Settings.amount_limits"),
+        ({"eur": 7}, "Settings.amount_limits.eur"),
+        ({"eur": (1,)}, "Settings.amount_limits.eur"),
+        ({"eur": (2, 1)}, "Settings.amount_limits.eur"),
+        ({"eur": (0, 1)}, "Settings.amount_limits.eur"),
+        ({"eur": (True, 2)}, "Settings.amount_limits.eur"),
+        ({"eur": ("10.00", "1000.00")}, "Settings.amount_limits.eur"),
+    ],
+)
+def test_limits_are_two_amounts_for_each_currency(limits, field) -> None:
+    """The least and the largest, in minor units."""
+    with pytest.raises(sg.InvalidRequest) as caught:
+        sg.Settings(amount_limits=limits)
+    assert caught.value.field == field
+
+
+def test_limits_of_a_currency_in_any_case() -> None:
+    """Kept in small letters, as amounts have them."""
+    limits = {"EUR": [1_000, 100_000], "jpy": (1, 1)}
+    assert sg.Settings(amount_limits=limits).amount_limits == {  # type: ignore[arg-type]
+        "eur": (1_000, 100_000),
+        "jpy": (1, 1),
+    }
 
 
 @pytest.mark.parametrize("methods", [{"": "GET"}, {"sberpay/push": "PUT"}, ["sberpay/push"]])

@@ -2,7 +2,7 @@
 
 import enum
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 from ..errors import InvalidRequest
 from ..idempotency import DEFAULT_KEY_FIELD
-from ..models.events import ACTION, ACTION_TPAY, CONFIRM, CONFIRM_SBERPAY
+from ..models.events import ACTION, ACTION_TPAY, CONFIRM, CONFIRM_SBERPAY, HOLD, RESERVED
 from ..models.money import EXPONENTS
 
 _NO_WALLETS: Final[Mapping[str, int]] = MappingProxyType({})
@@ -134,6 +134,10 @@ def _wallets(balances: Mapping[str, int]) -> Mapping[str, int]:
     return MappingProxyType({code.lower(): amount for code, amount in balances.items()})
 
 
+def _limits(limits: Mapping[str, Iterable[int]]) -> Mapping[str, tuple[int, ...]]:
+    return MappingProxyType({code.lower(): tuple(pair) for code, pair in limits.items()})
+
+
 @frozen(kw_only=True)
 class Rules:
     """How the emulated provider behaves: what is documented, and what isn't ("unknown").
@@ -212,7 +216,7 @@ class Rules:
     """Units of `converts_to` for one of the session's currency; the emulator's own."""
     conversion_rounding: Rounding = Rounding.NEAREST
     """How the converted amount is rounded to minor units; the page's example allows both."""
-    reserved_seconds: float = 30.0
+    reserved_seconds: float = RESERVED.minutes * 60
     """How long that rate holds; 30 seconds in the documented example."""
     return_seconds: float = 5.0
     """Time from the success of a payout to its return, if the recipient's bank returns it."""
@@ -222,6 +226,17 @@ class Rules:
     returned_payout: ReturnedPayout = ReturnedPayout.SUCCEEDED
     older_report: bool = False
     """Whether the daily reports have the columns of the pages' older versions."""
+    bare_ids: bool = False
+    """Whether the reports have the number of an id alone, as the examples of the older pages do."""
+    whole_identities: bool = False
+    """Whether the payouts report shows the number of a card or an account whole, with spaces, as
+    the example of the newer page does, and not masked as that of the older one."""
+    merchant_fee: int = 0
+    """The fee of each operation in minor units, as the reports and `amounts` show it; the
+    emulator's own. It isn't taken from the wallets."""
+    chargeback_rows: bool = False
+    """Whether the newer payments report calls a chargeback ``Chargeback`` and not ``Refund``: a
+    switch, as the page has the word in an explanation only. The older report always does."""
     returns_have_ids: bool = False
     """Whether the reports have a refund's id for what was returned, and not the id of the payout
     or payment; unknown."""
@@ -249,7 +264,7 @@ class Rules:
     late_confirm_revives: bool = False
     """Whether a confirm in a cancelled session executes it after all; unknown."""
     capture: Capture = Capture.IMMEDIATE
-    hold_days: float = 5.0
+    hold_days: float = HOLD.minutes / (24 * 60)
     """Time to capture; documented as 5 days, by one page as 3 days and 23 hours."""
     hold_is_named: bool = True
     """Whether a session whose money is held has the ``next_action`` capture; unknown.
@@ -264,6 +279,15 @@ class Rules:
     """Whether ``session/capture`` takes ``amount_details``; third-party code sends it."""
     partial_refunds: bool = True
     """Whether a part can be refunded; documented as enabled on demand."""
+    amount_limits: Mapping[str, tuple[int, ...]] = field(
+        default=MappingProxyType({}), converter=_limits, hash=False
+    )
+    """The least and the largest amount of an operation in minor units, by currency: any other is
+    declined with the sister platform's codes. One version of the page has such limits for payments,
+    another has none."""
+    refunds_from_next_day: bool = False
+    """Whether a payment can be refunded only from the next day (UTC); documented for payments from
+    some countries, which the page doesn't name, so that it is a switch."""
     declined_session: DeclinedSession = DeclinedSession.CANCELLED
     finished_after_cancel: bool = True
     """Whether ``payment_finished`` follows a cancel or a timeout, too; unknown."""
@@ -323,6 +347,11 @@ class Rules:
                 yield "wallets", f"{code} is no ISO 4217 code"
             if not 0 <= amount <= _MAX_NUMBER:
                 yield "wallets", f"{code}: must be from 0 to {_MAX_NUMBER} minor units"
+        for code, limits in self.amount_limits.items():
+            if code not in EXPONENTS:
+                yield "amount_limits", f"{code} is no ISO 4217 code"
+            if len(limits) != 2 or not 0 <= limits[0] <= limits[1]:  # noqa: PLR2004 - a pair
+                yield f"amount_limits.{code}", "must be the least and the largest amount"
         if self.converts_to is not None and self.converts_to.lower() not in EXPONENTS:
             yield "converts_to", "is no ISO 4217 code"
 
@@ -332,5 +361,5 @@ _NOT_NEGATIVE: Final = (
     *("confirm_minutes", "hold_days", "processing_seconds", "latency_seconds"),
     *("resolve_seconds", "chargeback_seconds", "status_lag_seconds", "opening_balance"),
     *("action_minutes", "sberpay_minutes", "tpay_minutes", "reserved_seconds", "return_seconds"),
-    *("conversion_rate", "usd_for_rub"),
+    *("conversion_rate", "usd_for_rub", "merchant_fee"),
 )

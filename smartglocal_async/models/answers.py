@@ -68,7 +68,7 @@ class QrCode:
 
 @frozen(kw_only=True)
 class QrCodeInfo:
-    """What to show the payer (the sister platform's SDK)."""
+    """What to show the payer, such as the QR code of a payment by Faster Payments."""
 
     qr: QrCode | None = None
     extra: Mapping[str, Any] = field(factory=no_fields, repr=mask, hash=False)

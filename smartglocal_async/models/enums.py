@@ -53,7 +53,10 @@ class NextAction(StrEnum):
 
 
 class InteractionType(StrEnum):
-    """What the payer has to do; ``inform`` is the sister platform's."""
+    """What the payer has to do; ``inform`` shows a QR code, as for Faster Payments.
+
+    The page shows its content; the word itself is the sister platform's.
+    """
 
     REDIRECT = "redirect"
     INFORM = "inform"

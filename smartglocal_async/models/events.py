@@ -184,11 +184,32 @@ ACTION_TPAY = Deadline(
     "the session ends with an error",
     "restricted/payment-tpay",
 )
+HOLD = Deadline(
+    "`session/capture`, after `ReadyToCapture` (by another version 3 days and 23 hours)",
+    5 * 24 * 60,
+    "the money is released, unless agreed otherwise",
+    "payments/payment-capture",
+)
+PUBLIC_TOKEN = Deadline(
+    "the use of a `PublicToken`, for one operation",
+    24 * 60,
+    "the token isn't valid any more",
+    "reference/methods/token-method",
+)
+REDELIVERY = Deadline(
+    "HTTP 200 as the answer to a webhook, repeated at intervals of up to 15 minutes",
+    30,
+    "it isn't sent any more; by an older page it is",
+    "reference/webhooks",
+)
 RATE = Deadline("`ExchangeRate.active_to`", 60, "a new rate", "payouts/payout-steam")
 RESERVED = Deadline(
     "`ExchangeAmount.reserved_to` (30 s in the example)", 0.5, "unknown", "payments/conversion"
 )
-DEADLINES = (CONFIRM, CONFIRM_SBERPAY, ACTION, ACTION_SBERPAY, ACTION_TPAY, RATE, RESERVED)
+DEADLINES = (
+    *(CONFIRM, CONFIRM_SBERPAY, ACTION, ACTION_SBERPAY, ACTION_TPAY, HOLD, PUBLIC_TOKEN),
+    *(REDELIVERY, RATE, RESERVED),
+)
 """The documented times, as the emulator keeps them."""
 
 

@@ -28,11 +28,14 @@ from ..models.instruments import (
 )
 from .country_rules import PAYMENTS, PAYOUTS, Requirements
 from .identifiers import (
+    BETWEEN_INDIVIDUALS,
     EXPIRATION_MONTH,
     EXPIRATION_YEAR,
+    INDIVIDUALS,
     INSTRUMENT_FORMS,
     PARTICIPANT_FORMS,
     PAYER_FORMS,
+    REQUEST_FORMS,
     RUSSIAN_BANKS,
     SCHEMES,
     Form,
@@ -204,6 +207,9 @@ def broken_forms(
         yield from _malformed_in_instrument(request, requirements.instrument_forms)
         yield from _malformed_in_side(request, "recipient", requirements.recipient_forms)
         yield from wrong_currency(request, requirements)
+        yield from _malformed(request, "", request.wire, requirements.request_forms)
+    if "payment_options" in request.wire:
+        yield from _malformed(request, "", request.wire, REQUEST_FORMS)
     yield from _malformed_in_instrument(request, INSTRUMENT_FORMS.get(request.kind, _NO_FORMS))
     if request.kind == _CARD:
         yield from _expired(request, today)
@@ -216,17 +222,33 @@ def broken_forms(
     )
 
 
+def without_submerchant(request: ParsedRequest) -> Iterator[Broken]:
+    """Yield the address of a transfer between individuals, for a client without a submerchant."""
+    field = "payment_options.return_url"
+    if value_at(request.wire, field) == BETWEEN_INDIVIDUALS:
+        problem = (
+            "is for transfers between individuals, whose payer X-PARTNER-SUBMERCHANT names: set "
+            "SMARTGLOCAL_SUBMERCHANT, or make the client with submerchant="
+        )
+        yield Broken(field, problem, INDIVIDUALS)
+
+
 def requirements_of(request: ParsedRequest) -> Requirements | None:
     """Return what a page requires of such a request; None if no page covers it."""
-    country, currency = request.country, request.recipient_currency
+    country, currencies = request.country, {request.currency, request.recipient_currency}
     for requirements in PAYMENTS if request.is_payment else PAYOUTS:
-        if (
-            requirements.kind == request.kind
-            and requirements.country in {None, country}
-            and requirements.recipient_currency in {None, currency}
-        ):
+        if requirements.kind != request.kind:
+            continue
+        if requirements.either_currency not in {None, *currencies}:
+            continue
+        if requirements.country in {None, country} or _has_number(request, requirements):
             return requirements
     return None
+
+
+def _has_number(request: ParsedRequest, requirements: Requirements) -> bool:
+    starts = requirements.card_numbers
+    return bool(starts) and (text_at(request.instrument, "number") or "").startswith(starts)
 
 
 def _missing(
@@ -291,22 +313,28 @@ def _malformed(request: ParsedRequest, place: str, fields: Wire, forms: Forms) -
             continue
         for form in several:
             if not form.holds(text):
-                is_advice = not _is_certain(form, request)
-                yield Broken(f"{place}.{name}", form.problem, form.page, is_advice)
+                page, is_advice = _page(form, request)
+                path = f"{place}.{name}" if place else name
+                yield Broken(path, form.problem, page, is_advice)
 
 
-def _is_certain(form: Form, request: ParsedRequest) -> bool:
+def _page(form: Form, request: ParsedRequest) -> tuple[str, bool]:
+    """Return the page that states a form, and whether it is advice for such a request."""
+    if form.certain_in is None:
+        return form.page, False
     # The page of a country is about accounts in that country.
-    return form.certain_in is None or (
-        request.kind == _ACCOUNT and request.country in form.certain_in
-    )
+    country = (request.country or "") if request.kind == _ACCOUNT else ""
+    return form.certain_in.get(country, form.page), country not in form.certain_in
 
 
 def wrong_currency(request: ParsedRequest, requirements: Requirements) -> Iterator[Broken]:
     """Yield the currency of an amount that the operation doesn't have."""
     if requirements.currency and request.currency and request.currency != requirements.currency:
-        problem = f"must be {requirements.currency}: a {requirements.name} has no other currency"
-        yield Broken("amount_details.currency", problem, requirements.page)
+        must = "should" if requirements.is_currency_advice else "must"
+        problem = f"{must} be {requirements.currency}: a {requirements.name} has no other currency"
+        yield Broken(
+            "amount_details.currency", problem, requirements.page, requirements.is_currency_advice
+        )
 
 
 def _without_payee(request: ParsedRequest, requirements: Requirements | None) -> Iterator[Broken]:

@@ -23,7 +23,16 @@ from ..models.instruments import (
     SteamWallet,
     TPay,
 )
-from .identifiers import CPF, ROUTING_NUMBER, Form, Forms, one_of
+from .identifiers import (
+    CHINESE_CARD_CURRENCY,
+    CPF,
+    DEVICE,
+    MIR,
+    ROUTING_NUMBER,
+    Form,
+    Forms,
+    one_of,
+)
 
 
 @frozen(kw_only=True)
@@ -35,8 +44,10 @@ class Requirements:
     kind: str
     country: str | None = None
     """Only for recipients in this country (ISO 3166-1, alpha-3)."""
-    recipient_currency: str | None = None
-    """Only for recipients with this currency."""
+    either_currency: str | None = None
+    """Only if the amount or the recipient has this currency."""
+    card_numbers: tuple[str, ...] = ()
+    """Also for cards whose numbers begin so, whatever the country."""
     instrument: tuple[str, ...]
     alternatives: tuple[tuple[str, ...], ...] = ()
     """One of these sets of the instrument's fields must be present."""
@@ -50,8 +61,12 @@ class Requirements:
     """The fields that are advice: the page shows them without marking them as mandatory."""
     currency: str | None = None
     """The only currency that ``amount_details`` may have."""
+    is_currency_advice: bool = False
+    """Whether that is advice, as nothing tells for certain that the page is about the operation."""
     instrument_forms: Forms = field(factory=dict[str, tuple[Form, ...]])
     recipient_forms: Forms = field(factory=dict[str, tuple[Form, ...]])
+    request_forms: Forms = field(factory=dict[str, tuple[Form, ...]])
+    """The forms of fields by their path in the request."""
 
 
 _FIVE: Final = ("bank_name", "currency", "country_iso3", "first_name", "last_name")
@@ -88,8 +103,9 @@ _CHINESE_CARDS: Final = tuple(
         name=f"{card.name} in China{suffix}",
         page="payouts/payout-china",
         country="CHN",
-        recipient_currency=currency,
+        either_currency=currency,
         recipient=recipient,
+        recipient_forms={"currency": (CHINESE_CARD_CURRENCY,)},
     )
     for card in (_OPEN_CARD, _CARD_TOKEN)
     for currency, recipient, suffix in (("usd", _CHINA_USD, ", in USD"), (None, _CHINA, ""))
@@ -100,9 +116,11 @@ _RUSSIAN_CARDS: Final = tuple(
         name=f"{card.name} in Russia",
         page="payouts/bank-card-russia",
         country="RUS",
+        card_numbers=numbers,
         currency="rub",
+        is_currency_advice=True,
     )
-    for card in (_OPEN_CARD, _CARD_TOKEN)
+    for card, numbers in ((_OPEN_CARD, MIR), (_CARD_TOKEN, ()))
 )
 _ACCOUNT: Final = Requirements(
     name="payout to an account abroad",
@@ -281,7 +299,7 @@ PAYMENTS: Final = (
         page="reference/methods/session-init-payment",
         kind=kind_of(BankCard),
         instrument=("number", "expiration_month", "expiration_year", "security_code"),
-        advised=("security_code",),
+        advised=("expiration_month", "expiration_year", "security_code"),
     ),
     Requirements(
         name="payment by a card's token",
@@ -327,5 +345,6 @@ PAYMENTS: Final = (
         kind=kind_of(TPay),
         instrument=(),
         currency="rub",
+        request_forms={"payment_options.platform_details.type": (DEVICE,)},
     ),
 )

@@ -29,9 +29,9 @@ class Form:
     holds: Callable[[str], bool]
     problem: str
     page: str
-    certain_in: tuple[str, ...] | None = None
-    """Countries (ISO 3166-1, alpha-3) whose pages state it: it is certain for accounts there, and
-    advice elsewhere. None: certain everywhere."""
+    certain_in: Mapping[str, str] | None = None
+    """Countries (ISO 3166-1, alpha-3), each with the page that states it: it is certain for
+    accounts there, and advice elsewhere. None: certain everywhere."""
 
 
 Forms: TypeAlias = Mapping[str, tuple[Form, ...]]
@@ -64,7 +64,24 @@ _CARD_NUMBERS: Final = "ISO/IEC 7812"
 RUSSIAN_BANKS: Final = "Bank of Russia 762-P"
 _INIT_PAYMENT: Final = "reference/methods/session-init-payment"
 _LARGEST_DIGIT: Final = 9
-_ADVICE: Final = ()
+_ADVICE: Final[Mapping[str, str]] = MappingProxyType({})
+_LIMITS: Final = {"USA": "payouts/payout-USA", "AUS": "payouts/payout-USA"}
+_ASIA: Final = {"THA": "payouts/payout-thailand", "IDN": "payouts/payout-indonesia"}
+_COMPANIES: Final = {
+    **_ASIA,
+    "AUS": "payouts/payout-australia",
+    "TUR": "payouts/payout-turkey",
+    "VNM": "payouts/payout-vietnam",
+    "KOR": "payouts/payout-korea",
+    "KEN": "payouts/payout-kenya",
+    "HKG": "payouts/payout-hong-kong",
+    "PHL": "payouts/payout-philippines",
+    "ISR": "payouts/payout-israel",
+    "CZE": "payouts/payout-czechia",
+}
+"""The countries whose pages say what a company's name may be."""
+MIR: Final = ("2200", "2201", "2202", "2203", "2204")
+"""How the numbers of Mir, Russia's card scheme, begin."""
 
 
 def _pattern(pattern: str) -> Callable[[str], bool]:
@@ -72,19 +89,12 @@ def _pattern(pattern: str) -> Callable[[str], bool]:
     return lambda text: compiled.fullmatch(text) is not None
 
 
-def _at_most(length: int, page: str, certain_in: tuple[str, ...] = ("USA", "AUS")) -> Form:
+def _at_most(length: int, page: str, certain_in: Mapping[str, str] = _LIMITS) -> Form:
     return Form(
         lambda text: len(text) <= length,
         f"may have {length} characters; shorten it",
         page,
         certain_in,
-    )
-
-
-def _at_most_in_asia(length: int) -> tuple[Form, ...]:
-    return (
-        _at_most(length, "payouts/payout-thailand", ("THA",)),
-        _at_most(length, "payouts/payout-indonesia", ("IDN",)),
     )
 
 
@@ -149,6 +159,9 @@ def one_of(words: tuple[str, ...], page: str) -> Form:
     return Form(lambda text: text in words, f"must be {' or '.join(words)}", page)
 
 
+CHINESE_CARD_CURRENCY: Final = Form(
+    lambda text: text.lower() in {"cny", "usd"}, "must be CNY or USD", "payouts/payout-china"
+)
 CPF: Final = Form(_pattern("[0-9]{11}"), "must be the CPF: 11 digits", "payouts/payout-brazil")
 ROUTING_NUMBER: Final = Form(
     _is_routing_number,
@@ -222,7 +235,7 @@ INSTRUMENT_FORMS: Final[Mapping[str, Forms]] = MappingProxyType(
                     _pattern("[0-9]{2}-[0-9]{2}-[0-9]{2}"),
                     "must be three pairs of digits: 12-34-56",
                     "payouts/payout-united-kingdom",
-                    ("GBR",),
+                    {"GBR": "payouts/payout-united-kingdom"},
                 ),
             ),
             "bsb_number": (
@@ -231,7 +244,7 @@ INSTRUMENT_FORMS: Final[Mapping[str, Forms]] = MappingProxyType(
                     _pattern("[0-9]{6}"),
                     "must be six digits",
                     "payouts/payout-australia",
-                    ("AUS",),
+                    {"AUS": "payouts/payout-australia"},
                 ),
             ),
         },
@@ -257,13 +270,16 @@ INSTRUMENT_FORMS: Final[Mapping[str, Forms]] = MappingProxyType(
 PARTICIPANT_FORMS: Final[Forms] = MappingProxyType(
     {
         "company_name": (
-            _at_most(100, "payouts/payout-australia"),
-            *_at_most_in_asia(100),
+            _at_most(
+                100,
+                "payouts/payout-australia",
+                {"USA": "payouts/payout-australia", **_COMPANIES},
+            ),
             Form(
                 lambda text: not text.isdigit(),
                 "must not be digits only",
                 "payouts/payout-australia",
-                ("AUS",),
+                _COMPANIES,
             ),
         ),
         "first_name": (_at_most(64, "payouts/payout-USA"),),
@@ -271,7 +287,7 @@ PARTICIPANT_FORMS: Final[Forms] = MappingProxyType(
         "registration_number": (WRITTEN_IDENTIFIER, _at_most(64, "payouts/payout-USA")),
         "code": (WRITTEN_IDENTIFIER,),
         "msisdn": (WRITTEN_IDENTIFIER,),
-        "address_line": (_at_most(256, "payouts/payout-USA"), *_at_most_in_asia(256)),
+        "address_line": (_at_most(256, "payouts/payout-USA", {**_LIMITS, **_ASIA}),),
         "city": (_at_most(64, "payouts/payout-USA"),),
         "postal_code": (WRITTEN_IDENTIFIER, _at_most(64, "payouts/payout-USA")),
         "state": (_at_most(64, "payouts/payout-USA"),),
@@ -292,6 +308,25 @@ PARTICIPANT_FORMS: Final[Forms] = MappingProxyType(
     }
 )
 """The forms of a recipient's and a sender's fields."""
+
+INDIVIDUALS: Final = "payments/payment-individuals"
+BETWEEN_INDIVIDUALS: Final = "dummy:/url"
+"""The ``return_url`` of a transfer between individuals, to the letter."""
+REQUEST_FORMS: Final[Forms] = MappingProxyType(
+    {
+        "payment_options.return_url": (
+            Form(
+                lambda text: (
+                    text == BETWEEN_INDIVIDUALS or not text.strip().lower().startswith("dummy:")
+                ),
+                f"must be {BETWEEN_INDIVIDUALS} for a transfer between individuals",
+                INDIVIDUALS,
+            ),
+        )
+    }
+)
+"""The forms of fields beside the instrument and the participants."""
+DEVICE: Final = one_of(("mobile", "desktop"), "restricted/payment-tpay")
 
 PAYER_FORMS: Final[Forms] = MappingProxyType(
     {

@@ -36,6 +36,7 @@ from .checks import (
     read_request,
     requirements_of,
     text_at,
+    without_submerchant,
     wrong_currency,
 )
 from .identifiers import INSTRUMENT_FORMS, PARTICIPANT_FORMS, Forms
@@ -53,7 +54,7 @@ _CALLS: Final[Mapping[str, tuple[Completeness, tuple[str, ...]]]] = MappingProxy
 )
 """Call -> which fields must be complete, and the names that its instrument may have."""
 _START: Final = "session/start/payout"
-_CHECKED: Final = frozenset({*PAYOUT, *PAYMENT, "participant_details"})
+_CHECKED: Final = frozenset({*PAYOUT, *PAYMENT, "participant_details", "payment_options"})
 """The fields with rules; the currency of an amount is only checked together with an instrument."""
 
 
@@ -66,13 +67,18 @@ def has_rules(path: str, wire: Wire) -> bool:
 
 
 def broken_rules(
-    path: str, wire: Wire, today: date, lookups: Lookups | None = None
+    path: str,
+    wire: Wire,
+    today: date,
+    lookups: Lookups | None = None,
+    *,
+    has_submerchant: bool = True,
 ) -> Iterator[Broken]:
     """Yield the rules that the request of a call breaks, at most one for each field.
 
     Certain rules come before advice; in both, missing fields before malformed ones. With
     ``lookups``, codes and numbers are looked up by libraries, too: imported at the first use, they
-    take a moment that a call has not.
+    take a moment that a call has not. ``has_submerchant`` is whether the client names one.
     """
     if not has_rules(path, wire):
         return
@@ -81,6 +87,7 @@ def broken_rules(
     requirements = requirements_of(request)
     found = [
         *missing_fields(request, requirements, completeness),
+        *(() if has_submerchant else without_submerchant(request)),
         # They say more than the form of a code does.
         *(() if lookups is None else lookups.broken(request)),
         *broken_forms(request, requirements, today),

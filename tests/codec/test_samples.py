@@ -135,10 +135,14 @@ def test_every_event_has_samples(kind) -> None:
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_requests_are_read_and_written(name) -> None:
-    """A request that is read and written again is the same; every field is named."""
+    """A request that is read and written again is the same; every field is named.
+
+    Only a currency in capitals is written in small letters.
+    """
     read = request(name)
 
-    assert parse(codec(version_of(name)).encode(read)) == parse(SAMPLES[name])
+    written = SAMPLES[name].replace(b'"RUB"', b'"rub"')
+    assert parse(codec(version_of(name)).encode(read)) == parse(written)
     assert unnamed_places(read) == []
 
 
@@ -377,6 +381,22 @@ FACTS: Final[dict[str, dict[str, object]]] = {
         "payout_list.0.error.code": "confirm_timeout",
         "is_final": True,
     },
+    "session-status.ok.canceled": {
+        "status": sg.SessionStatus.CANCELED,
+        "payment_list.0.status": "canceled",
+        "is_cancelled": True,
+        "is_final": True,
+    },
+    "session-status.ok.failed": {
+        "status": sg.SessionStatus.CANCELLED,
+        "is_final": True,
+        "payment_list.0.status": sg.OperationStatus.FAILED,
+        "payment_list.0.error.code": "error code",
+        "payment_list.0.participant_details.sender.ipv4": "192.0.2.7",
+        "payment_list.0.amounts": sg.models.Amounts(),
+        "payment_list.0.recurrent": None,
+    },
+    "session-status.ok.older": {"id": "3230", "status": "created"},
     "session-status.ok.error": {
         "status": sg.SessionStatus.ERROR,
         "payout_list.0.status": sg.OperationStatus.FAILED,
@@ -467,8 +487,8 @@ FACTS: Final[dict[str, dict[str, object]]] = {
     "recurrent-disable.ok.older": {"is_active": False, "type": None},
     "fps-customer_verification.ok": {"payout_list.0.payment_method": PHONE},
     "session-create.ok.conversion": {
-        "exchange_amounts.0.source": sg.Amount(10_000, "eur"),
-        "exchange_amounts.0.destination": sg.Amount(10_801, "usd"),
+        "exchange_amounts.0.source": sg.Amount(500, "eur"),
+        "exchange_amounts.0.destination": sg.Amount(540, "usd"),
         "exchange_amounts.0.rate": Decimal("1.080001"),
         "exchange_amounts.0.rate_source": "oer",
         "exchange_amounts.0.reserved_to": MOMENT + timedelta(seconds=30),
@@ -626,9 +646,31 @@ EVENT_FACTS: Final[dict[str, dict[str, object]]] = {
         "session.payment_list.0.metadata": {"order": "order123"},
         "session.payment_list.0.amount_details.amount": 10_000,
         "session.payment_list.0.recurrent.token": "0" * 64,
+        "session.payment_list.0.amounts": sg.models.Amounts(),
         "session.payment_list.0.recurrent.created_at": MOSCOW,
+        "session.payment_list.0.recurrent.finished_at": datetime(
+            2034, 5, 27, 2, 2, 59, tzinfo=MOSCOW.tzinfo
+        ),
+        "session.payment_list.0.recurrent.type": "recurrent_token",
         "session.payment_list.0.recurrent.is_active": True,
         "session.is_final": True,
+    },
+    "action_required.sber-pay": {
+        "session.payment_list.0.customer_interaction.redirect": sg.models.Redirect(
+            url="https://example.com/pay?id=0000"
+        ),
+        "session.payment_list.0.payment_options": sg.PaymentOptions(
+            return_url="https://example.com/return", recurrent=True
+        ),
+        "session.payment_list.0.amounts.net": None,
+        "session.is_action_due": True,
+    },
+    "payment_finished.failed": {
+        "session.status": sg.SessionStatus.CANCELLED,
+        "session.is_final": True,
+        "session.payment_list.0.status": sg.OperationStatus.FAILED,
+        "session.payment_list.0.error.description": "error description",
+        "session.payment_list.0.recurrent": None,
     },
     "payment_refunded.payout": {
         "session.payout_list.0.status": sg.OperationStatus.SUCCEEDED,

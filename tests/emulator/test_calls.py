@@ -94,7 +94,7 @@ async def test_how_a_start_is_written_does_not_matter(
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"anything"])
 async def test_banks_are_got(http: aiohttp.ClientSession, body: bytes) -> None:
-    """The only GET takes any body, if it is signed."""
+    """A GET whose body no page shows takes any, if it is signed."""
     async with (
         run(public_key=KEY.public) as provider,
         http.get(f"{provider.url}/api/v1/fps/banks", data=body, headers=headers(body)) as answer,

@@ -484,6 +484,35 @@ class TestPayment:
         assert code(ask(bank, "session/refund", part)) == "invalid_request"
         assert code(ask(bank, "session/refund", PS)) is None
 
+    def test_a_refund_under_way(self) -> None:
+        """The session is in progress again until the refund is done (documented)."""
+        bank = EmulatedBank(Rules(processing_seconds=60))
+        _ = ask(bank, "session/init/payment", pay(100))
+        _ = ask(bank, "session/confirm", PS, now=NOW + MINUTE)
+        paid = NOW + 5 * MINUTE
+        assert show(bank, now=paid)["status"] == "accepted"
+        answered = ask(bank, "session/refund", PS, now=paid)["session"]
+        seen = [answered, show(bank, now=paid), show(bank, now=paid + MINUTE)]
+
+        assert [one["status"] for one in seen] == ["in_progress", "in_progress", "accepted"]
+        items = [one["acquiring_payments"][0] for one in seen]
+        assert [one["status"] for one in items] == ["succeeded"] * 3
+        assert [one["refunds"][0]["status"] for one in items] == [
+            *("in_progress", "in_progress", "accepted")
+        ]
+
+    @pytest.mark.parametrize("waits", [False, True])
+    def test_a_refund_from_the_next_day(self, *, waits: bool) -> None:
+        """Documented for some countries, which no page names: a switch; days are in UTC."""
+        bank = paying(Rules(refunds_from_next_day=waits))
+        tomorrow = (NOW + timedelta(days=1)).replace(hour=0, minute=0)
+        tonight = tomorrow - timedelta(seconds=1)
+
+        refused = code(ask(bank, "session/refund", PS, now=tonight))
+        assert refused == ("invalid_session_state" if waits else None)
+        if waits:
+            assert code(ask(bank, "session/refund", PS, now=tomorrow)) is None
+
     def test_a_payout_cannot_be_refunded(self) -> None:
         """Documented."""
         bank = started()
@@ -623,16 +652,49 @@ class TestServices:
         token = ask(bank, "token", {"acquiring_widget": PS})["public_token"]
         info = {"type": "public_token", "public_token": {"token": token}}
         widget = {"fps_no_account_widget": PS}
-        request = ApiCall(operation="token", params=widget, submerchant="7")
 
         assert len(bytes.fromhex(token)) == 32
         assert ask(bank, "token/info", info)["info"]["is_active"] is True
         later = ask(bank, "token/info", info, now=NOW + timedelta(hours=24))
         assert later["info"]["is_active"] is False
         assert code(ask(bank, "token", widget)) == "invalid_request"
-        assert bank.answer(request, NOW).error_code is None
         unknown = {"acquiring_widget": {"session_id": "ps_2"}}
         assert code(ask(bank, "token", unknown)) == "session_not_found"
+
+    @pytest.mark.parametrize(
+        ("url", "submerchant", "codes"),
+        [
+            ("dummy:/url", "7", (None, None)),
+            ("dummy:/url", None, ("invalid_request", "session_not_found")),
+            ("https://shop.example", "7", (None, "invalid_request")),
+            (None, "7", (None, "invalid_request")),
+        ],
+    )
+    def test_a_transfer_between_individuals(
+        self, url: str | None, submerchant: str | None, codes: Any
+    ) -> None:
+        """Its session has the page's address, and all of its calls name the payer."""
+        bank = EmulatedBank()
+        options = {} if url is None else {"payment_options": {"return_url": url}}
+        made = bank.answer(
+            ApiCall(operation="session/create", params=options, submerchant=submerchant), NOW
+        )
+        widget = {"fps_no_account_widget": PS}
+        asked = bank.answer(ApiCall(operation="token", params=widget, submerchant="7"), NOW)
+        assert (made.error_code, asked.error_code) == codes
+
+    def test_a_public_token_is_for_one_operation(self) -> None:
+        """A payment in its session uses it up; those of other sessions stay."""
+        bank = EmulatedBank()
+        infos = list[dict[str, Any]]()
+        for number in (1, 2):
+            _ = ask(bank, "session/create")
+            widget = {"acquiring_widget": {"session_id": f"ps_{number}"}}
+            token = {"token": ask(bank, "token", widget)["public_token"]}
+            infos.append({"type": "public_token", "public_token": token})
+        _ = ask(bank, "session/start/payment", {**PS, **pay(1)})
+
+        assert [ask(bank, "token/info", one)["info"]["is_active"] for one in infos] == [False, True]
 
     def test_cards(self) -> None:
         """A hash is described by its last digits."""

@@ -36,6 +36,29 @@ def test_the_page_lists_every_outcome() -> None:
     ]
 
 
+@pytest.mark.parametrize("make", [pay, payout])
+@pytest.mark.parametrize(
+    ("amount", "code"),
+    [
+        (999, "amount_less_allowed_provider"),
+        (1_000, None),
+        (2_000, None),
+        (2_001, "provider_exceeds_amount_limit"),
+    ],
+)
+def test_an_amount_outside_of_the_limits_is_declined(make: Any, amount: int, code: Any) -> None:
+    """A switch, by currency: one version of the page has limits."""
+    for limits, expected in (({"USD": (1_000, 2_000)}, code), ({"eur": (1, 1)}, None), ({}, None)):
+        bank = EmulatedBank(Rules(amount_limits=limits))
+        terms = make(amount)
+        name = "payout" if "payment_method" in terms else "payment"
+        assert "error" not in ask(bank, f"session/init/{name}", terms)
+        _ = ask(bank, "session/confirm", {"session_id": "ps_1"})
+        shown = show(bank, now=LATER)
+        assert shown["status"] == ("accepted" if expected is None else "cancelled")
+        assert shown.get("error", {}).get("code") == expected
+
+
 def luhn(number: str) -> int:
     """Return the check sum of a card number; 0 if it is right."""
     digits = [int(digit) for digit in reversed(number)]

@@ -82,6 +82,44 @@ def test_a_bank_is_opened_by_a_link(instrument: Any, device: Any, link: str) -> 
     assert shown["payment_options"] == options
 
 
+@pytest.mark.parametrize(
+    ("instrument", "device", "is_taken"),
+    [
+        (T_PAY, "mobile", True),
+        (T_PAY, "desktop", True),
+        (T_PAY, "toaster", False),
+        (T_PAY, None, False),
+        (sber(), "toaster", True),
+    ],
+)
+def test_the_device_of_a_payer(instrument: Any, device: Any, *, is_taken: bool) -> None:
+    """The page of T-Pay has two words; others don't have the field."""
+    terms = {
+        "payment_details": instrument,
+        "amount_details": {"amount": 700, "currency": "RUB"},
+        "customer": {"reference": "u7"},
+        "payment_options": {"platform_details": {"type": device, "os": "any"}},
+    }
+    answer = ask(EmulatedBank(), "session/init/payment", terms)
+    problem = answer.get("error", {}).get("description", "")
+    assert ("error" not in answer) is is_taken
+    assert problem.startswith("" if is_taken else "payment_options.platform_details.type: must be")
+
+
+@pytest.mark.parametrize("instrument", [QR, sber(), T_PAY])
+def test_what_was_paid_in_a_bank_is_refunded(instrument: Any) -> None:
+    """As a card is, in whole or in part (documented)."""
+    bank = EmulatedBank()
+    _ = begin(bank, instrument)
+    assert bank.act("ps_1", NOW, succeed=True)
+    part = {"amount": 300, "currency": "rub"}
+    for terms in ({**ID, "amount_details": part}, ID):
+        assert "error" not in ask(bank, "session/refund", terms)
+        session = show(bank)
+    assert [one["status"] for one in payment(session)["refunds"]] == ["accepted", "accepted"]
+    assert bank.report().balances["rub"]["refunded"] == 700
+
+
 @pytest.mark.parametrize("redirects", [False, True])
 def test_sberpay_in_a_desktop_browser(*, redirects: bool) -> None:
     """The sister platform sends no action_required then; the payer acts all the same."""
@@ -270,15 +308,16 @@ def test_steam_takes_roubles_only() -> None:
             ShownAmounts.ALL,
             {
                 "gross": {"amount": 700, "currency": "rub"},
-                "net": {"amount": 700, "currency": "rub"},
-                "fee": {"merchant_fee": {"amount": 0, "currency": "rub"}},
+                "net": {"amount": 693, "currency": "rub"},
+                "fee": {"merchant_fee": {"amount": 7, "currency": "rub"}},
             },
         ),
     ],
 )
 def test_amounts_are_shown_as_the_rules_say(shown: ShownAmounts, amounts: Any) -> None:
     """The pages' examples differ."""
-    assert payment(begin(EmulatedBank(Rules(amounts=shown)), QR)).get("amounts") == amounts
+    bank = EmulatedBank(Rules(amounts=shown, merchant_fee=7))
+    assert payment(begin(bank, QR)).get("amounts") == amounts
 
 
 def test_empty_objects_as_lists() -> None:
@@ -501,8 +540,79 @@ def test_the_payments_report() -> None:
         ["pm_4", "ps_4", "Advice", "140.00", "140.00"],
         ["pm_2", "ps_2", "Refund", "120.00", "-120.00"],
         ["pm_3", "ps_3", "Adjustment", "20.00", "-20.00"],
-        ["pm_4", "ps_4", "Chargeback", "140.00", "-140.00"],
+        ["pm_4", "ps_4", "Refund", "140.00", "-140.00"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("rules", "word"),
+    [
+        (Rules(), "Refund"),
+        (Rules(chargeback_rows=True), "Chargeback"),
+        (Rules(older_report=True), "Chargeback"),
+    ],
+)
+def test_a_chargeback_in_the_report(rules: Rules, word: str) -> None:
+    """A type of its own in the older page; in the newer one only its explanation has the word."""
+    *_, last = payments(rules).payments_report(None, "shop").splitlines()
+    assert last.startswith("pm_4,ps_4,")
+    assert last.split(",")[3 + rules.older_report] == word
+
+
+FEES: Final = Rules(merchant_fee=200)
+
+
+def test_fees_in_the_payments_report() -> None:
+    """Negative, and taken from what is transferred to the merchant."""
+    _, *rows = payments(FEES).payments_report(None, "shop").splitlines()
+    assert [",".join(row.split(",")[4:10]) for row in (rows[0], rows[-1])] == [
+        "110.00,USD,-2.00,USD,108.00,USD",
+        "140.00,USD,0,USD,-140.00,USD",
+    ]
+
+
+def test_fees_in_the_payouts_report() -> None:
+    """The total is with the fee, the payout's amount without."""
+    _, first, *_, back = returned_payouts(FEES).payouts_report(None).splitlines()
+    assert ",payouts,14.50,12.50,2.00,USD,USD," in first
+    assert ",payouts,12.50,12.50,0,USD,USD," in back
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_ids_as_bare_numbers(*, older: bool) -> None:
+    """As the older pages have them."""
+    rules = Rules(older_report=older, bare_ids=True)
+    *_, paid_out, _ = returned_payouts(rules).payouts_report(None).splitlines()
+    assert paid_out.startswith("3,2024-05-27 02:03:00,2024-05-27 02:03:00,Advice,0,3,")
+    row = payments(rules).payments_report(None, "shop").splitlines()[-1]
+    assert row.startswith("4,4,")
+
+
+ACCOUNTS: Final[list[tuple[dict[str, Any], str]]] = [
+    (card("4200801234568800"), "4200 8012 3456 8800"),
+    (card("4200801234568800", hashed=True), "4200 8012 3456 8800"),
+    (
+        {
+            "type": "bank_account",
+            "bank_account": {"system_type": "global", "global": {"iban": "HU4211773016"}},
+        },
+        "HU42 1177 3016",
+    ),
+    ({"type": "wallet", "wallet": {"type": "steam", "steam": {"account": "me"}}}, "me"),
+]
+
+
+@pytest.mark.parametrize(("paid_to", "shown"), ACCOUNTS)
+def test_whole_identities_in_the_payouts_report(paid_to: dict[str, Any], shown: str) -> None:
+    """A card or an account in groups, as the newer page's example has it."""
+    bank = EmulatedBank(Rules(whole_identities=True))
+    terms = {**payout(5), "payment_method": paid_to}
+    terms["amount_details"] = {"amount": 5, "currency": "rub"}
+    assert "error" not in ask(bank, "session/init/payout", terms)
+    _ = ask(bank, "session/confirm", ID)
+    _ = show(bank)
+    _, row = bank.payouts_report(None).splitlines()
+    assert row.split(",")[7] == shown
 
 
 def test_the_payments_report_of_a_day() -> None:

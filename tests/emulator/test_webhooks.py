@@ -67,6 +67,18 @@ class TestQueue:
         assert [delivery.attempt for delivery in queue.deliveries] == [1, 2, 3, 4, 5, 6]
         assert {delivery.http_status for delivery in queue.deliveries} == {status}
 
+    def test_redelivery_without_an_end(self) -> None:
+        """As an older page has it: for days, until the answer comes."""
+        queue = WebhookQueue(WebhookScript(retry_seconds=60, never_gives_up=True), "http://x")
+        queue.put(notice(), NOW)
+        while (due := queue.next_due) is not None:
+            [webhook] = queue.take(due)
+            queue.done(webhook, 200 if due > NOW + timedelta(days=3) else 500, due, due)
+            assert len(queue.deliveries) < 1000
+
+        assert len(queue.deliveries) > 100
+        assert [one.http_status for one in queue.deliveries[-2:]] == [500, 200]
+
     def test_the_longest_pause(self) -> None:
         """A pause never exceeds 15 minutes."""
         queue = WebhookQueue(WebhookScript(retry_seconds=800), "http://x")

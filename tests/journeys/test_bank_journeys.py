@@ -247,7 +247,10 @@ def test_a_returned_payout_on_the_command_line(till, monkeypatch, version, rules
 async def test_a_token_with_three_widgets(run_provider, connect, version) -> None:
     """One public token for the card form, the payment form and the transfers' page."""
     api = connect(run_provider(), api_version=version, submerchant="shop-8")
-    made = await api.session.create(sg.CreateSession(amount_details=ROUBLES))
+    options = sg.PaymentOptions(return_url="dummy:/url")
+    made = await api.session.create(
+        sg.CreateSession(amount_details=ROUBLES, payment_options=options)
+    )
     token = await api.token.issue(
         sg.IssueToken(
             tokenize_widget=models.TokenizeWidget(),

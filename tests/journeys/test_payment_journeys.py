@@ -148,6 +148,18 @@ async def test_a_transfer_between_individuals_gets_its_page(run_provider, connec
     assert len((await api.token.issue(page)).public_token) == 64
 
 
+async def test_a_transfer_between_individuals_names_its_payer(provider, connect) -> None:
+    """Without a submerchant it is refused before it is sent, and else by the provider."""
+    request = sg.CreateSession(payment_options=sg.PaymentOptions(return_url="dummy:/url"))
+    with pytest.raises(sg.InvalidRequest, match="SMARTGLOCAL_SUBMERCHANT") as caught:
+        await connect(provider).session.create(request)
+    assert caught.value.field == "payment_options.return_url"
+    assert provider.report().requests == 0
+    unchecked = connect(provider, settings=sg.Settings(rules=sg.RuleUse.OFF))
+    with pytest.raises(sg.Refused, match="X-PARTNER-SUBMERCHANT"):
+        await unchecked.session.create(request)
+
+
 async def test_hold_and_capture(merchant) -> None:
     """The money is held, then captured completely."""
     at = await merchant(rules=HOLDS)

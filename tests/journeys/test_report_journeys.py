@@ -65,12 +65,19 @@ def saved(url: str, path: Path) -> Path:
     return path
 
 
+WORDS: Final = {
+    "newer": Rules(chargeback_rows=True),
+    "older": Rules(older_report=True),
+}
+
+
 @versions
-@pytest.mark.parametrize("older", [False, True], ids=["newer", "older"])
+@pytest.mark.parametrize("form", WORDS)
 @pytest.mark.parametrize("suffix", ["csv", "xlsx"])
-def test_payments_are_reconciled(till, monkeypatch, version, older, suffix) -> None:
+def test_payments_are_reconciled(till, monkeypatch, version, form, suffix) -> None:
     """Four payments; three of them are paid back, each in another way."""
-    provider = till.opens(rules=Rules(older_report=older))
+    older = form == "older"
+    provider = till.opens(rules=WORDS[form])
     monkeypatch.setenv("SMARTGLOCAL_API_VERSION", version)
     till.has(rows(1))
     till("pay", "p.csv", "--yes")
@@ -119,6 +126,36 @@ def sheets_of(path: Path) -> dict[str, list[list[Any]]]:
     """Return the cells of each sheet."""
     book = load_workbook(path)
     return {name: book.get_sheet_by_name(name).to_python() for name in book.sheet_names}
+
+
+@pytest.mark.parametrize(("fee", "total"), [(0, "0"), (150, "-6.00")])
+def test_a_report_without_a_word_for_chargebacks(till, fee, total) -> None:
+    """It has a refund instead, which needs review as well; fees are summed."""
+    provider = till.opens(rules=Rules(merchant_fee=fee))
+    till.has(rows(1))
+    till("pay", "p.csv", "--yes")
+    ids = asyncio.run(pay_and_return())
+    provider.chargeback(ids[3])
+    report = saved(f"{provider.url}/emulator/payments-report", till.folder / "r.csv")
+    found = till.json("reconcile", report.name, exits=1)
+    assert found["counts"] == {"refunded": 2, "cancelled in part": 1}
+    assert found["sums"][0]["fee"] == total
+
+
+BARE: Final = Rules(older_report=True, bare_ids=True, merchant_fee=150, whole_identities=True)
+
+
+def test_payouts_with_fees_and_bare_numbers_are_reconciled(till) -> None:
+    """The amount without the fee counts, and the metadata shows which payout a row is about."""
+    provider = till.opens(rules=BARE)
+    till.has(rows(3))
+    till("pay", "p.csv", "--yes", "--concurrency", "1")
+    provider.return_payout("ps_2")
+    _ = saved(f"{provider.url}/emulator/payouts-report", till.folder / "r.csv")
+    assert ",1.50," in (till.folder / "r.csv").read_text()
+    found = till.json("reconcile", "r.csv", exits=1)
+    assert (found["report"], found["agreed"]) == ("payouts", 3)
+    assert found["counts"] == {"returned by the bank": 1}
 
 
 @versions

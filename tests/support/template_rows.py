@@ -44,6 +44,7 @@ _VALUES: Final = {
     "sender_code": "1001",
     "sender_address_line": "Sea Street 2",
     "sender_city": "Limassol",
+    "participant_details.recipient.swift_bic_code": "ICBKCNBJ",
     "ru_bik": "044525225",
     "ru_account": "40817810938160925982",
     "ru_full_name": "Иванов Иван",
@@ -95,6 +96,8 @@ def filled_row(columns: tuple[TemplateColumn, ...], country: str) -> FilledRow:
     values = {**_VALUES, "key": "inv-17", "iban": iban or "", "country": country}
     if "ru_account" in names:
         values["currency"] = "rub"
+    if country == "CHN":
+        values["recipient_currency"] = "cny"
     return FilledRow(tuple("" if name in left_out else values[name] for name in names))
 
 

@@ -21,6 +21,7 @@ from smartglocal_async.validation.identifiers import (
     INSTRUMENT_FORMS,
     PARTICIPANT_FORMS,
     PAYER_FORMS,
+    REQUEST_FORMS,
     Form,
 )
 from smartglocal_async.validation.lookups import Lookups
@@ -33,6 +34,7 @@ START_PAYOUT, START_PAYMENT = "session/start/payout", "session/start/payment"
 CREATE, VERIFY = "session/create", "fps/customer_verification"
 
 NUMBER: Final = "4242424242424242"
+MIR_CARD: Final = "2200000000000004"
 IBAN: Final = "HU42117730161111101800000000"
 GLOBAL: Final = "payment_method.bank_account.global"
 RECIPIENT, SENDER = "participant_details.recipient", "participant_details.sender"
@@ -85,7 +87,7 @@ def payment(details: Any, amount_in: str = "eur", **sender: str) -> sg.InitPayme
 
 
 CHINA: Final = abroad("CHN", "cny", **HOME, full_name="Li Wei")
-CHINA_USD: Final = {**CHINA, "currency": "usd", "swift_bic_code": "ICBKCNBJ"}
+CHINA_USD: Final = {**CHINA, "swift_bic_code": "ICBKCNBJ"}
 CZECH, UK = abroad("CZE", "czk"), abroad("GBR", "gbp", address_line="1 Main St")
 IN_USD, CZECH_IBAN = ", in USD", "CZ6508000000192000145399"
 BY_NUMBER, BY_TOKEN = "payout to a card by its number", "payout to a card by its token"
@@ -94,12 +96,16 @@ ACCOUNT: Final = "payout to an account"
 EXAMPLES: Final[dict[str, list[Any]]] = {
     BY_NUMBER: [payout(CARD, full_name="Anna Nagy")],
     BY_TOKEN: [payout(TOKEN, full_name="Anna Nagy")],
-    f"{BY_NUMBER} in China": [payout(CARD, **CHINA)],
-    f"{BY_TOKEN} in China": [payout(TOKEN, **CHINA)],
-    f"{BY_NUMBER} in China{IN_USD}": [payout(CARD, **CHINA_USD)],
+    f"{BY_NUMBER} in China": [payout(CARD, amount_in="cny", **CHINA)],
+    f"{BY_TOKEN} in China": [payout(TOKEN, amount_in="cny", **CHINA)],
+    f"{BY_NUMBER} in China{IN_USD}": [
+        payout(CARD, **CHINA_USD),
+        payout(CARD, amount_in="cny", **{**CHINA_USD, "currency": "USD"}),
+    ],
     f"{BY_TOKEN} in China{IN_USD}": [payout(TOKEN, **CHINA_USD)],
     f"{BY_NUMBER} in Russia": [
-        payout(CARD, amount_in="RUB", full_name="Anna Nagy", country_iso3="RUS")
+        payout(CARD, amount_in="RUB", full_name="Anna Nagy", country_iso3="RUS"),
+        payout(sg.BankCard(number=MIR_CARD), amount_in="rub", full_name="Anna Nagy"),
     ],
     f"{BY_TOKEN} in Russia": [
         payout(TOKEN, amount_in="rub", full_name="Anna Nagy", country_iso3="rus")
@@ -323,7 +329,15 @@ def test_a_complete_request_breaks_no_rule(request_, version) -> None:
     assert broken(path_of(request_), wire_of(request_, version)) == []
 
 
-CODE: Final = "payment_details.card.bank_card.security_code"
+# Fields that are advice, but have a form, which a blank one breaks for certain.
+BLANK: Final = {
+    f"payment_details.card.bank_card.{name}": problem
+    for name, problem in (
+        ("security_code", "must be three or four digits"),
+        ("expiration_month", "must be two digits, 01 to 12"),
+        ("expiration_year", "must be two digits"),
+    )
+}
 # A recipient without a country belongs to the row of unknown countries.
 KEYS: Final = (f"{RECIPIENT}.country_iso3", f"{RECIPIENT}.currency")
 
@@ -345,9 +359,8 @@ def test_a_missing_field_is_named(name, path, blank) -> None:
     if blank:
         having(wire, path, blank)
     first = next(one for one in broken(path_of(request), wire) if one.field == path)
-    if path == CODE and blank:
-        # The format is required, and a blank field doesn't have it.
-        assert (first.problem, first.is_advice) == ("must be three or four digits", False)
+    if path in BLANK and blank:
+        assert (first.problem, first.is_advice) == (BLANK[path], False)
     elif path not in KEYS:
         row = ROWS[name]
         assert first.page == row.page
@@ -358,11 +371,11 @@ def test_a_missing_field_is_named(name, path, blank) -> None:
 
 def test_a_card_in_china_needs_its_country_to_be_known() -> None:
     """Without its country the payout is to a card anywhere, which requires less."""
-    wire = without(wire_of(payout(CARD, **CHINA)), f"{RECIPIENT}.country_iso3")
+    wire = without(wire_of(payout(CARD, **CHINA_USD)), f"{RECIPIENT}.country_iso3")
     assert fields(INIT_PAYOUT, wire) == []
 
 
-@pytest.mark.parametrize("country", ["Czechia", "the United Kingdom"])
+@pytest.mark.parametrize("country", ["Czechia", "the United Kingdom", "Israel"])
 def test_one_of_the_alternatives_must_be_whole(country) -> None:
     """Parts of two alternatives aren't enough."""
     row = ROWS[f"{ACCOUNT} in {country}"]
@@ -731,20 +744,59 @@ def test_the_initiator_of_a_recurring_payment_is_one_of_two() -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "number", "is_advice"),
     [
-        "payout by the Faster Payments System",
-        f"{BY_NUMBER} in Russia",
-        f"{BY_TOKEN} in Russia",
+        ("payout by the Faster Payments System", 0, False),
+        (f"{BY_NUMBER} in Russia", 0, True),
+        (f"{BY_NUMBER} in Russia", 1, True),
+        (f"{BY_TOKEN} in Russia", 0, True),
     ],
 )
-def test_payouts_within_russia_are_in_roubles(name) -> None:
-    """In any case of the currency."""
-    wire = wire_of(EXAMPLES[name][0])
+def test_payouts_within_russia_are_in_roubles(name, number, is_advice) -> None:
+    """In any case of the currency; nothing tells for certain that a card is Russian."""
+    wire = wire_of(EXAMPLES[name][number])
     assert fields(INIT_PAYOUT, wire) == []
     wire["amount_details"]["currency"] = "usd"
-    assert fields(CREATE, wire) == ["amount_details.currency"]
-    assert fields(INIT_PAYOUT, wire) == ["amount_details.currency"]
+    for call in (CREATE, INIT_PAYOUT):
+        assert fields_with_advice(call, wire) == {"amount_details.currency": is_advice}
+
+
+@pytest.mark.parametrize("number", [NUMBER, "5555555555554444", "2205000000000009"])
+def test_other_cards_may_be_paid_in_any_currency(number) -> None:
+    """A number that isn't Mir's, and no country."""
+    wire = wire_of(payout(sg.BankCard(number=number), full_name="Anna Nagy"))
+    assert broken(INIT_PAYOUT, wire) == []
+
+
+USD_FIELDS: Final = ("address_line", "swift_bic_code", "first_name")
+
+
+@pytest.mark.parametrize(
+    ("amount", "recipient", "missing"),
+    [
+        ("usd", "CNY", USD_FIELDS),
+        ("USD", "cny", USD_FIELDS),
+        ("cny", "usd", USD_FIELDS),
+        ("usd", "usd", USD_FIELDS),
+        ("cny", "cny", ()),
+        ("eur", "CNY", ()),
+    ],
+)
+@pytest.mark.parametrize("card", [CARD, TOKEN])
+def test_which_currency_makes_a_payout_to_china_one_in_usd(
+    card, amount, recipient, missing
+) -> None:
+    """Either of the two, as the page doesn't say which."""
+    wire = wire_of(payout(card, amount_in=amount, **{**CHINA, "currency": recipient}))
+    for name in USD_FIELDS:
+        wire["participant_details"]["recipient"].pop(name, None)
+    assert fields_with_advice(INIT_PAYOUT, wire) == {f"{RECIPIENT}.{one}": False for one in missing}
+
+
+def test_a_card_in_china_receives_cny_or_usd() -> None:
+    """As its page has it."""
+    wire = wire_of(payout(CARD, amount_in="eur", **{**CHINA, "currency": "eur"}))
+    assert fields_with_advice(INIT_PAYOUT, wire) == {f"{RECIPIENT}.currency": False}
 
 
 RULED: Final = [operation for operation in OPERATIONS if operation.path in _CALLS]
@@ -836,12 +888,14 @@ JUDGED: Final[list[tuple[Any, str, str | None, bool]]] = [
     (IN_RUSSIA, "payment_method.bank_account.ru.full_name", None, False),
     (payout(CARD, full_name="A"), f"{RECIPIENT}.full_name", None, False),
     (payout(CARD, **CHINA), f"{RECIPIENT}.state", None, False),
+    (payout(CARD, **CHINA_USD), f"{RECIPIENT}.swift_bic_code", None, False),
     (BY_FPS, "payment_method.bank_account.faster_payment_system.bank_id", None, False),
     (BY_FPS, "amount_details.currency", "usd", False),
     (OF_A_PHONE, f"{VERIFICATION}.phone", None, False),
     (BY_CARD, f"{PAYER_CARD}.number", None, False),
-    (BY_CARD, f"{PAYER_CARD}.expiration_month", None, False),
     # Fields that only an example shows.
+    (BY_CARD, f"{PAYER_CARD}.expiration_month", None, True),
+    (BY_CARD, f"{PAYER_CARD}.expiration_year", None, True),
     (BY_CARD, f"{PAYER_CARD}.security_code", None, True),
     (OF_A_PHONE, f"{RECIPIENT}.first_name", None, True),
     (OF_A_PHONE, f"{RECIPIENT}.last_name", None, True),
@@ -882,9 +936,16 @@ JUDGED: Final[list[tuple[Any, str, str | None, bool]]] = [
         for request, is_advice in ((IN_AUSTRALIA, False), (IN_THE_USA, True), (IN_HUNGARY, True))
     ),
     *(
-        (EXAMPLES[f"{ACCOUNT} in {name}"][0], f"{SENDER}.{field}", "x" * length, False)
+        (EXAMPLES[f"{ACCOUNT} in {name}"][0], f"{SENDER}.address_line", "x" * 257, False)
         for name in ("Thailand", "Indonesia")
-        for field, length in (("company_name", 101), ("address_line", 257))
+    ),
+    *(
+        (EXAMPLES[f"{ACCOUNT} in {name}"][0], f"{SENDER}.company_name", wrong, False)
+        for name in (
+            *("Turkey", "Vietnam", "Korea", "Kenya", "Thailand", "Indonesia", "Hong Kong"),
+            *("the Philippines", "Israel", "Czechia"),
+        )
+        for wrong in ("x" * 101, "12345")
     ),
     (payout(CARD, full_name="A", country_iso3="USA"), f"{RECIPIENT}.city", "x" * 65, True),
     (BY_CARD, f"{SENDER}.last_name", "x" * 81, True),
@@ -990,6 +1051,7 @@ BY_QR: Final = {
     "payment_details": {"type": "faster_payment_system"},
     "amount_details": {"amount": 500, "currency": "rub"},
 }
+QR: Final = BY_QR["payment_details"]
 BINDING: Final = {**BY_QR, "payment_details": {"type": "faster_payment_system_binding"}}
 BY_ADDRESS: Final = {"participant_details": {"sender": {"ipv4": "192.0.2.7"}}}
 
@@ -1029,6 +1091,63 @@ def test_other_payments_need_no_payer() -> None:
             )
 
 
+TPAY: Final = {"type": "internet_banking", "internet_banking": {"type": "tpay"}}
+DEVICE: Final = "payment_options.platform_details.type"
+RETURN_URL: Final = "payment_options.return_url"
+
+
+@pytest.mark.parametrize(
+    ("instrument", "device", "wrong"),
+    [
+        (TPAY, "mobile", []),
+        (TPAY, "desktop", []),
+        (TPAY, "toaster", [DEVICE]),
+        (TPAY, "Mobile", [DEVICE]),
+        (QR, "toaster", []),
+    ],
+)
+def test_the_device_of_a_payer_by_tpay(instrument, device, wrong) -> None:
+    """Its page has two words; the operating system and the browser may be any text."""
+    wire = {
+        **BY_QR,
+        "payment_details": instrument,
+        "customer": {"reference": "u1"},
+        "payment_options": {"platform_details": {"type": device, "os": "any", "browser": "any"}},
+    }
+    for path in (CREATE, START_PAYMENT, INIT_PAYMENT):
+        assert fields(path, wire) == wrong
+    assert not any(one.is_advice for one in broken(INIT_PAYMENT, wire))
+
+
+@pytest.mark.parametrize(
+    ("url", "is_right"),
+    [
+        ("dummy:/url", True),
+        ("https://shop.example/dummy:/url", True),
+        ("dummy://url", False),
+        ("dummy:/url/", False),
+        ("Dummy:/url", False),
+        (" dummy:/url", False),
+    ],
+)
+def test_the_address_of_a_transfer_between_individuals(url, is_right) -> None:
+    """To the letter; any other scheme is an address of the merchant."""
+    wire = {"payment_options": {"return_url": url}}
+    for path in (CREATE, START_PAYMENT):
+        assert fields_with_advice(path, wire) == ({} if is_right else {RETURN_URL: False})
+
+
+def test_a_transfer_between_individuals_needs_a_submerchant() -> None:
+    """Only where the client has none; other addresses need none."""
+    wire = {"payment_options": {"return_url": "dummy:/url"}}
+    for has_submerchant in (True, False):
+        found = list(broken_rules(CREATE, wire, TODAY, has_submerchant=has_submerchant))
+        assert [one.field for one in found] == ([] if has_submerchant else [RETURN_URL])
+        assert not any(one.is_advice for one in found)
+    shop = {"payment_options": {"return_url": "https://shop.example"}}
+    assert list(broken_rules(CREATE, shop, TODAY, has_submerchant=False)) == []
+
+
 def _listed(row: Requirements, names: tuple[str, ...]) -> str:
     shown = (f"`{name}`{' (advice)' if name in row.advised else ''}" for name in names)
     return ", ".join(shown) or "-"
@@ -1040,13 +1159,17 @@ def _demanded(row: Requirements) -> str:
     cell = ", ".join(filter(None, (f"one of: {either}" if either else "", listed)))
     payer = " or ".join(f"`{name}`" for name in row.payer)
     cell += f"; beside it {payer}" if payer else ""
-    return f"{cell}; in `{row.currency}` only" if row.currency else cell
+    if not row.currency:
+        return cell
+    return f"{cell}; in `{row.currency}` only{' (advice)' if row.is_currency_advice else ''}"
 
 
 def demand_lines() -> Iterator[str]:
     """Return the rows of the page about mandatory fields."""
     for row in (*PAYOUTS, *PAYMENTS):
-        country = f" (`{row.country}`)" if row.country else ""
+        numbers = ", ".join(f"`{start}`" for start in row.card_numbers)
+        also = f", or a number that begins with {numbers}" if numbers else ""
+        country = f" (`{row.country}`{also})" if row.country else ""
         advice = "; all of it is advice" if row.is_advice else ""
         cells = (
             f"{row.name}{country}{advice}",
@@ -1061,7 +1184,11 @@ def demand_lines() -> Iterator[str]:
 def _level(form: Form) -> str:
     if form.certain_in is None:
         return "yes"
-    return " and ".join(f"`{country}`" for country in form.certain_in) or "advice"
+    return ", ".join(f"`{country}`" for country in form.certain_in) or "advice"
+
+
+def _pages(form: Form) -> str:
+    return ", ".join(dict.fromkeys((form.certain_in or {}).values())) or form.page
 
 
 def form_lines() -> Iterator[str]:
@@ -1070,17 +1197,20 @@ def form_lines() -> Iterator[str]:
         **INSTRUMENT_FORMS,
         "recipient, sender": PARTICIPANT_FORMS,
         "a payment's sender": PAYER_FORMS,
+        "the request": REQUEST_FORMS,
     }
     for row in (*PAYOUTS, *PAYMENTS):
         if row.instrument_forms:
             country = f", `{row.country}`" if row.country else ""
             tables[f"{row.kind}{country}"] = row.instrument_forms
+        if row.request_forms:
+            tables[f"beside {row.kind}"] = row.request_forms
         if row.recipient_forms:
-            tables[f"recipient, `{row.country}`"] = row.recipient_forms
+            tables[f"recipient of a {row.name}, `{row.country}`"] = row.recipient_forms
     for where, forms in tables.items():
         for name, several in forms.items():
             for form in several:
-                cells = (where, f"`{name}`", form.problem, form.page, _level(form))
+                cells = (where, f"`{name}`", form.problem, _pages(form), _level(form))
                 yield f"| {' | '.join(cells)} |"
 
 

@@ -287,7 +287,8 @@ _call(
             typer.Option(
                 "--fps",
                 metavar="SESSION_ID",
-                help="For transfers between individuals; needs SMARTGLOCAL_SUBMERCHANT.",
+                help="For transfers between individuals; needs SMARTGLOCAL_SUBMERCHANT, and a "
+                "session with the return_url dummy:/url.",
             ),
         ],
         **_FILE,

@@ -29,8 +29,7 @@ from .messages import (
     refusal,
 )
 from .payers import interaction, must_act
-from .processing import Notification, Processing
-from .schedule import Schedule
+from .processing import Notification, Processing, Schedule
 from .sessions import EmulatedSession, Item, ItemKind, ItemStage
 from .statistics import MAKING, Counts, Movement, Order, Report
 from .tokens import Tokens

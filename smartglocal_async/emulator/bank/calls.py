@@ -1,8 +1,8 @@
 """The calls: `SessionService` carries out those about sessions, `ProjectCalls` the others."""
 
 import itertools
-from collections.abc import Container, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
 from functools import partial
 from typing import Final
@@ -21,8 +21,9 @@ from .messages import (
     ApiCall,
     CallRefused,
 )
-from .outcomes import AmountOutcome, Fate, Traits, outcome_of
+from .outcomes import AmountOutcome, Fate, Traits, limit_code, outcome_of
 from .payers import SBER_PAY, bank_of, must_act
+from .payout_pages import payout_problem
 from .processing import Processing
 from .sessions import (
     UNDER_WAY,
@@ -36,7 +37,13 @@ from .sessions import (
 )
 from .statistics import Counts
 from .tokens import Tokens, number_of, phone_of
-from .validation import PAYOUT_NAMES, JsonObject, is_object, missing_field, payout_problem
+from .validation import (
+    BETWEEN_INDIVIDUALS,
+    PAYOUT_NAMES,
+    JsonObject,
+    is_object,
+    missing_field,
+)
 
 
 def _check_token(terms: JsonObject, kind: ItemKind, version: int, tokens: Tokens) -> None:
@@ -52,6 +59,18 @@ def _check_token(terms: JsonObject, kind: ItemKind, version: int, tokens: Tokens
         # The code is the sister platform's for a binding that was disabled.
         problem = f"{name}.recurrent.token: is disabled"
         raise CallRefused("binding_is_deactivated", problem)
+
+
+def _return_url(terms: Mapping[str, object]) -> object:
+    options = terms.get("payment_options")
+    return options.get("return_url") if is_object(options) else None
+
+
+def _check_individuals(call: ApiCall) -> None:
+    """Refuse a transfer between individuals whose payer isn't named in the header (documented)."""
+    if _return_url(call.params) == BETWEEN_INDIVIDUALS and not call.submerchant:
+        problem = f"payment_options.return_url: {BETWEEN_INDIVIDUALS} needs X-PARTNER-SUBMERCHANT"
+        raise CallRefused(INVALID_REQUEST, problem)
 
 
 def _outcome(terms: JsonObject, kind: ItemKind, tokens: Tokens) -> AmountOutcome:
@@ -98,6 +117,7 @@ def _is_initiated_by_payer(instrument: JsonObject) -> bool:
     return _recurrent(instrument).get("initiator") == "client"
 
 
+FPS_WIDGET: Final = "fps_no_account_widget"
 _TERMS: Final = (
     *("payment_method", "payment_details", "amount_details", "participant_details"),
     *("customer", "payment_options", "metadata"),
@@ -115,6 +135,7 @@ class SessionService:
 
     def create(self, call: ApiCall, now: datetime) -> EmulatedSession:
         """Create a session; for a key that was used, what `Rules.duplicates` says."""
+        _check_individuals(call)
         first = self.counts.first_created(call.name) if call.name.is_key else None
         if first is not None and call.operation == CREATE:
             match self.processing.rules.duplicates:
@@ -140,6 +161,7 @@ class SessionService:
     def start(self, kind: ItemKind, call: ApiCall, now: datetime) -> EmulatedSession:
         """Start a payout, a payment or a verification in a session."""
         session = self.find(call)
+        _check_individuals(call)
         if (session.stage, StageEvent.START) not in self.processing.steps:
             raise CallRefused(WRONG_STATE, "session_id: it can't be started any more")
         terms = session.terms | _terms(call)
@@ -188,6 +210,9 @@ class SessionService:
         if not payments:
             raise CallRefused(WRONG_STATE, "session_id: there is nothing to refund")
         item = payments[0]
+        paid = item.finished_at or item.created_at
+        if self.processing.rules.refunds_from_next_day and _day(now) <= _day(paid):
+            raise CallRefused(WRONG_STATE, "session_id: can be refunded from the next day only")
         left = item.captured - item.refunded
         money = call.params.get("amount_details")
         allowed = self.processing.rules.partial_refunds
@@ -294,7 +319,7 @@ class SessionService:
         prefix = "pm" if kind is ItemKind.PAYMENT else "po"
         if session.name.text is None:
             session.name = call.name
-        outcome = _outcome(terms, kind, self.processing.tokens)
+        outcome = self._outcome(terms, kind)
         item = Item(
             id=f"{prefix}_{self.processing.rules.id_mark}{next(self._items)}",
             kind=kind,
@@ -304,10 +329,22 @@ class SessionService:
             fate=outcome.fate,
             code=outcome.code,
         )
-        if kind is not ItemKind.PAYMENT:
+        if kind is ItemKind.PAYMENT:
+            self.processing.tokens.use_up(session.id)
+        else:
             session.exchange = None
         session.items.append(item)
         self.processing.enter_stage(session, item, now)
+
+    def _outcome(self, terms: JsonObject, kind: ItemKind) -> AmountOutcome:
+        money = terms.get("amount_details")
+        limits = self.processing.rules.amount_limits
+        if kind is not ItemKind.VERIFICATION and is_object(money):
+            of_currency = limits.get(str(money.get("currency")).lower())
+            if (exceeded := limit_code(of_currency, money.get("amount"))) is not None:
+                words = "is declined, as its amount is outside of the limits"
+                return AmountOutcome(kind.value, "limit", "", Fate.DECLINE, exceeded, words)
+        return _outcome(terms, kind, self.processing.tokens)
 
     def _step_all(self, call: ApiCall, event: StageEvent, now: datetime) -> EmulatedSession:
         session = self.find(call)
@@ -321,6 +358,10 @@ class SessionService:
     def _can_refund(self, item: Item) -> bool:
         is_legal = (item.stage, StageEvent.REFUND) in self.processing.steps
         return is_legal and item.captured > item.refunded
+
+
+def _day(time: datetime) -> date:
+    return time.astimezone(UTC).date()
 
 
 def _terms(call: ApiCall) -> JsonObject:
@@ -359,7 +400,7 @@ class ProjectCalls:
 
     ledger: Ledger
     tokens: Tokens
-    sessions: Container[str]
+    sessions: Mapping[str, EmulatedSession]
     rules: Rules
 
     def balance(self, _call: ApiCall, _now: datetime) -> JsonObject:
@@ -393,14 +434,28 @@ class ProjectCalls:
 
     def token(self, call: ApiCall, now: datetime) -> JsonObject:
         """Return a token for a widget."""
-        for name in ("acquiring_widget", "fps_no_account_widget"):
-            widget = call.params.get(name)
-            if is_object(widget) and str(widget.get("session_id")) not in self.sessions:
-                raise CallRefused(SESSION_NOT_FOUND, f"{name}.session_id: there is no such session")
-        if "fps_no_account_widget" in call.params and not call.submerchant:
+        acquiring = self._session_of(call, "acquiring_widget")
+        transfer = self._session_of(call, FPS_WIDGET)
+        if transfer is not None and not call.submerchant:
             # Documented.
-            raise CallRefused(INVALID_REQUEST, "fps_no_account_widget: needs X-PARTNER-SUBMERCHANT")
-        return {"public_token": self.tokens.make_public(now)}
+            raise CallRefused(INVALID_REQUEST, f"{FPS_WIDGET}: needs X-PARTNER-SUBMERCHANT")
+        if transfer is not None and _return_url(transfer.terms) != BETWEEN_INDIVIDUALS:
+            # Documented: the session of a transfer between individuals has this address.
+            problem = f"its session needs the return_url {BETWEEN_INDIVIDUALS}"
+            raise CallRefused(INVALID_REQUEST, f"{FPS_WIDGET}.session_id: {problem}")
+        session = acquiring or transfer
+        token = self.tokens.make_public(now, None if session is None else session.id)
+        return {"public_token": token}
+
+    def _session_of(self, call: ApiCall, name: str) -> EmulatedSession | None:
+        """Return the session of a widget, if the call asks for that widget."""
+        widget = call.params.get(name)
+        if not is_object(widget):
+            return None
+        session = self.sessions.get(str(widget.get("session_id")))
+        if session is None:
+            raise CallRefused(SESSION_NOT_FOUND, f"{name}.session_id: there is no such session")
+        return session
 
     def info(self, call: ApiCall, now: datetime) -> JsonObject:
         """Return what is known about a card or a token."""

@@ -130,3 +130,13 @@ def outcome_of(operation: str, traits: Traits) -> AmountOutcome:
         if (row := _TRIGGERS.get((operation, trigger, str(value)))) is not None:
             return row
     return AmountOutcome(operation, "any", "", Fate.SUCCEED, None, "succeeds")
+
+
+def limit_code(limits: tuple[int, ...] | None, amount: object) -> str | None:
+    """Return the sister platform's code for an amount outside of its limits; None inside."""
+    if limits is None or not isinstance(amount, int):
+        return None
+    least, most = limits
+    if amount < least:
+        return "amount_less_allowed_provider"
+    return "provider_exceeds_amount_limit" if amount > most else None

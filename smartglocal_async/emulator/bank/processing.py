@@ -1,7 +1,12 @@
-"""Moves items from stage to stage, with the money and the webhooks that go with each step."""
+"""Moves items from stage to stage, with the money and the webhooks that go with each step.
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
+Steps that take time are due later; the clock is an argument.
+"""
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
 from functools import partial
 from types import MappingProxyType
 from typing import Final, TypeAlias
@@ -21,7 +26,6 @@ from .payers import (
     makes_token,
     must_act,
 )
-from .schedule import Schedule
 from .sessions import (
     EmulatedSession,
     Item,
@@ -39,6 +43,35 @@ from .views import Views
 
 _SECONDS_IN_A_MINUTE: Final = 60.0
 _DAY: Final = 86_400.0
+
+
+Action: TypeAlias = Callable[[datetime], object]
+
+
+@define(eq=False)
+class Schedule:
+    """Actions in the order of their time; with the same time, in the order they were added."""
+
+    _entries: list[tuple[datetime, int, Action]] = field(
+        factory=list[tuple[datetime, int, Action]], init=False
+    )
+    _numbers: Iterator[int] = field(factory=itertools.count, init=False)
+
+    def after(self, seconds: float, now: datetime, action: Action) -> None:
+        """Call ``action`` once ``seconds`` have passed, with the time at which it was due."""
+        entry = (now + timedelta(seconds=seconds), next(self._numbers), action)
+        heapq.heappush(self._entries, entry)
+
+    def advance(self, now: datetime) -> None:
+        """Call all actions that are due, and those that become due by that."""
+        while self._entries and self._entries[0][0] <= now:
+            due, _, action = heapq.heappop(self._entries)
+            _ = action(due)
+
+    @property
+    def next_due(self) -> datetime | None:
+        """Time of the next action."""
+        return self._entries[0][0] if self._entries else None
 
 
 @frozen

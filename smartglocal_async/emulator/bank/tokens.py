@@ -10,6 +10,7 @@ from typing import Final
 
 from attrs import define, field
 
+from ...models.events import PUBLIC_TOKEN
 from .validation import JsonObject, is_object
 
 _TAIL: Final = re.compile(r"[0-9]{12,19}$")
@@ -102,7 +103,17 @@ def phone_of(instrument: JsonObject) -> str | None:
     return re.sub("[^0-9]", "", phone) if isinstance(phone, str) else None
 
 
-_PUBLIC_HOURS: Final = 24  # documented
+def account_of(instrument: JsonObject) -> str | None:
+    """Return the number of a bank account, a wallet or a phone."""
+    kind = str(instrument.get("type"))
+    outer = instrument.get(kind)
+    form = str(outer.get("system_type", outer.get("type"))) if is_object(outer) else ""
+    fields = outer.get(form) if is_object(outer) else None
+    found = (fields.get(name) for name in _NUMBERS) if is_object(fields) else ()
+    return next((value for value in found if isinstance(value, str)), None)
+
+
+_NUMBERS: Final = ("iban", "bank_account_number", "account_number", "account", "phone", "msisdn")
 _DAYS_OF_A_TOKEN: Final = 3652
 
 
@@ -120,11 +131,23 @@ class Tokens:
     """The tokens that were issued."""
 
     _tokens: dict[str, _Token] = field(factory=dict[str, _Token], init=False, repr=False)
+    _of_sessions: dict[str, list[_Token]] = field(
+        factory=dict[str, list[_Token]], init=False, repr=False
+    )
+    """Public tokens by the session whose operation uses them up."""
 
-    def make_public(self, now: datetime) -> str:
+    def make_public(self, now: datetime, session_id: str | None = None) -> str:
         """Return a new token for a widget: 64 hexadecimal digits, valid 24 hours (documented)."""
-        until = now + timedelta(hours=_PUBLIC_HOURS)
-        return self._store(_Token(type="public_token", created_at=now, finished_at=until))
+        until = now + timedelta(minutes=PUBLIC_TOKEN.minutes)
+        made = _Token(type="public_token", created_at=now, finished_at=until)
+        if session_id is not None:
+            self._of_sessions.setdefault(session_id, []).append(made)
+        return self._store(made)
+
+    def use_up(self, session_id: str) -> None:
+        """Disable the public tokens of a session: they are for one operation (documented)."""
+        for token in self._of_sessions.pop(session_id, ()):
+            token.active = False
 
     def make_recurrent(self, instrument: JsonObject, now: datetime) -> str:
         """Return a new token for later payments."""

@@ -10,8 +10,6 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final, TypeAlias, TypeGuard
 
-from attrs import frozen
-
 from ...models.money import EXPONENTS
 
 JsonObject: TypeAlias = dict[str, object]
@@ -23,6 +21,8 @@ _LISTS: Final = frozenset({"metadata", "contacts"})
 _OBJECTS: Final = ("amount_details", "participant_details", "customer", "payment_options")
 
 
+BETWEEN_INDIVIDUALS: Final = "dummy:/url"
+"""The ``return_url`` of a transfer between individuals (documented)."""
 # Documented: these instruments have no object inside.
 BARE_TYPES: Final = frozenset({"faster_payment_system", "faster_payment_system_binding"})
 
@@ -146,6 +146,7 @@ Check: TypeAlias = Callable[[JsonObject, int], str | None]
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
 _NUMBER: Final = re.compile(r"[0-9]{12,19}")
 _PHONE: Final = re.compile(r"\+?[0-9]{10,15}")
+_DEVICES: Final = ("mobile", "desktop")
 _CHANNELS: Final = ("app", "mobile_web", "web")
 _INFO_TYPES: Final = ("card", "public_token", "recurrent_token")
 _INITIATORS: Final = (None, "merchant", "client")
@@ -180,7 +181,8 @@ def missing_field(terms: JsonObject, version: int, *, pays_out: bool) -> str | N
         problem = _without_payee(kind, inner)
     if problem is not None:
         return f"{shown}.{kind}.{problem}"
-    return _not_in_roubles(terms, instrument) or _without_payer(terms, kind)
+    problem = _not_in_roubles(terms, instrument) or _without_payer(terms, kind)
+    return problem or _unknown_device(terms, inner)
 
 
 def _not_in_roubles(terms: JsonObject, instrument: JsonObject) -> str | None:
@@ -196,61 +198,11 @@ def _not_in_roubles(terms: JsonObject, instrument: JsonObject) -> str | None:
     return None
 
 
-def payout_problem(terms: JsonObject, version: int) -> str | None:
-    """Return what a payout lacks or may not have by the page of its instrument and country.
-
-    ``terms`` are in the names of v1, the answer in those of ``version``. None if it lacks nothing,
-    or if no page of that country is known.
-    """
-    instrument = terms.get("payment_method")
-    kind = str(instrument.get("type")) if is_object(instrument) else ""
-    inner = instrument.get(kind) if is_object(instrument) else None
-    people, money = terms.get("participant_details"), terms.get("amount_details")
-    if not is_object(inner) or not is_object(money):
-        return None
-    system = str(inner.get("system_type", inner.get("type", "")))
-    fields = inner.get(system)
-    recipient = people.get("recipient") if is_object(people) else None
-    page = _page(kind, system, recipient)
-    place = f"{PAYOUT_NAMES[version]}.{kind}.{system}"
-    if not any(all(_holds(fields, name) for name in names) for names in page.instrument):
-        missing = next(name for name in page.instrument[0] if not _holds(fields, name))
-        return f"{place}.{missing}: is missing"
-    if page.recipient and _holds(fields, "iban") and not _has_iban(fields):
-        return f"{place}.iban: must be an IBAN without spaces"
-    for role, names in (("recipient", page.recipient), ("sender", page.sender)):
-        for name in names:
-            if not _holds(people, f"{role}.{name}"):
-                return f"participant_details.{role}.{name}: is missing"
-    if page.currency is not None and str(money.get("currency")).lower() != page.currency:
-        return f"amount_details.currency: must be {page.currency} for this instrument"
-    return None
-
-
-def _page(kind: str, system: str, recipient: object) -> "_PageFields":
-    country, currency = (
-        (str(recipient.get("country_iso3")).upper(), str(recipient.get("currency")).lower())
-        if is_object(recipient)
-        else ("", "")
-    )
-    if kind == "card" and (country, currency) == ("CHN", "usd"):
-        return _CHINA_IN_USD
-    of_any_country = _PAGES.get((kind, system, ""), _PageFields())
-    return _PAGES.get((kind, system, country), of_any_country)
-
-
-def _holds(fields: object, path: str) -> bool:
+def holds(fields: object, path: str) -> bool:
+    """Return whether there is a value at a path, other than spaces."""
     for name in path.split("."):
         fields = fields.get(name) if is_object(fields) else None
     return _is_filled(fields)
-
-
-def _has_iban(fields: object) -> bool:
-    value = fields.get("iban") if is_object(fields) else None
-    if not isinstance(value, str) or _IBAN.fullmatch(value) is None:
-        return False
-    digits = "".join(str(int(letter, 36)) for letter in value[4:] + value[:4])
-    return int(digits) % 97 == 1
 
 
 def _without_payer(terms: JsonObject, kind: str) -> str | None:
@@ -263,6 +215,16 @@ def _without_payer(terms: JsonObject, kind: str) -> str | None:
     )
     if kind in BARE_TYPES and not any(map(_is_filled, named)):
         return "customer.reference: must be given, or participant_details.sender.ipv4"
+    return None
+
+
+def _unknown_device(terms: JsonObject, inner: object) -> str | None:
+    # Documented for T-Pay, which alone takes such details; os and browser may be any text.
+    options = terms.get("payment_options")
+    device = options.get("platform_details") if is_object(options) else None
+    is_by_tpay = is_object(inner) and inner.get("type") == "tpay"
+    if is_by_tpay and is_object(device) and device.get("type", "mobile") not in _DEVICES:
+        return f"payment_options.platform_details.type: must be {' or '.join(_DEVICES)}"
     return None
 
 
@@ -423,100 +385,6 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value)
 
 
-_IBAN: Final = re.compile(r"[A-Za-z]{2}[0-9]{2}[A-Za-z0-9]{11,30}")
-
-
-@frozen
-class _PageFields:
-    """The fields that a page of the provider marks as mandatory for a payout."""
-
-    instrument: tuple[tuple[str, ...], ...] = ((),)
-    """One of these sets has to be there."""
-    recipient: tuple[str, ...] = ()
-    sender: tuple[str, ...] = ()
-    currency: str | None = None
-
-
-_FIVE: Final = ("bank_name", "currency", "country_iso3", "first_name", "last_name")
-_FOUR: Final = ("company_name", "registration_number", "country_iso3", "code")
-_HOME: Final = ("address_line", "city", "postal_code", "state")
-_NUMBERED: Final = (("bank_account_number", "description"),)
-_CHINA: Final = ("city", "postal_code", "state", "bank_name", "currency", "full_name")
-_CHINA_IN_USD: Final = _PageFields(
-    recipient=(*_CHINA, "address_line", "swift_bic_code", "first_name")
-)
-_ABROAD: Final[Mapping[str, _PageFields]] = MappingProxyType(
-    {
-        "HUN": _PageFields(
-            (("iban", "description"),),
-            (*_FIVE, "address_line", "city"),
-            (*_FOUR, "address_line", "city"),
-        ),
-        "CZE": _PageFields(
-            (("iban", "description"), ("bank_account_number", "branch_number", "description")),
-            _FIVE,
-            _FOUR,
-        ),
-        "GBR": _PageFields(
-            (
-                ("iban", "swift_bic_code", "account_type", "description"),
-                ("sort_code", "account_number", "account_type", "description"),
-            ),
-            (*_FIVE, "address_line"),
-        ),
-        "USA": _PageFields(
-            (("bank_account_number", "account_type", "routing_code", "description"),),
-            (*_FIVE, *_HOME),
-            (*_FOUR, "address_line"),
-        ),
-        "AUS": _PageFields(
-            (("bank_account_number", "bsb_number", "description"),),
-            (*_FIVE, *_HOME),
-            ("address_line", "company_name"),
-        ),
-        "BRA": _PageFields(
-            (("bank_account_number", "branch_number", "account_type", "description"),),
-            (*_FIVE, "identity_document.id_number"),
-            _FOUR,
-        ),
-        "TUR": _PageFields((("iban", "description"),), _FIVE, _FOUR),
-        **dict.fromkeys(("VNM", "KOR", "KEN"), _PageFields(_NUMBERED, _FIVE, _FOUR)),
-        **dict.fromkeys(("THA", "IDN"), _PageFields(_NUMBERED, _FIVE, (*_FOUR, "address_line"))),
-        # Whether the other fields of the sender are mandatory differs between the page's versions.
-        "PHL": _PageFields(_NUMBERED, _FIVE, ("code",)),
-        "HKG": _PageFields(_NUMBERED, (*_FIVE, "address_line"), _FOUR),
-        "ISR": _PageFields(
-            (("iban", "description"), ("bank_account_number", "branch_number", "description")),
-            _FIVE,
-            _FOUR,
-        ),
-    }
-)
-"""Country of the recipient -> the page payouts/payout-* of accounts there."""
-_PAGES: Final[Mapping[tuple[str, str, str], _PageFields]] = MappingProxyType(
-    {
-        **{("bank_account", "global", country): page for country, page in _ABROAD.items()},
-        ("bank_account", "ru", ""): _PageFields((("bik", "account", "full_name", "description"),)),
-        ("bank_account", "faster_payment_system", ""): _PageFields(
-            (("phone", "bank_id", "description"),), currency="rub"
-        ),
-        **{
-            ("card", form, country): page
-            for form in ("bank_card", "encrypted_card")
-            for country, page in (
-                ("", _PageFields(recipient=("full_name",))),
-                ("RUS", _PageFields(recipient=("full_name",), currency="rub")),
-                ("CHN", _PageFields(recipient=_CHINA)),
-            )
-        },
-        ("wallet", "global", "PHL"): _PageFields(
-            (("name", "msisdn", "description"),),
-            ("currency", "country_iso3", "first_name", "last_name"),
-            _FOUR,
-        ),
-    }
-)
-"""Instrument, its form, and the recipient's country -> its page; "" is any other country."""
 _PAYEE: Final[Mapping[tuple[str, str], tuple[str, ...]]] = MappingProxyType(
     {
         ("bank_account", "global"): ("iban", "bank_account_number", "account_number"),

@@ -15,7 +15,7 @@ from ...models.money import EXPONENTS
 from ..settings import Rules, ShownAmounts
 from .payers import bank_of, customer_view, timeout_statuses
 from .sessions import EmulatedSession, Item, ItemKind, ItemRefund, ItemStage, moment, statuses
-from .tokens import Tokens, masked, number_of
+from .tokens import Tokens, account_of, masked, number_of
 from .validation import PAYOUT_NAMES, JsonObject, is_array, is_object
 
 _Rows: TypeAlias = Iterator[tuple[datetime, dict[str, str]]]
@@ -95,7 +95,7 @@ class Views:
         view |= {} if customer is None else {"customer": customer}
         view[name] = masked(item.instrument, has_card_id=self.rules.card_ids)
         view |= _from_terms(item, "amount_details", "participant_details")
-        view |= _amounts(item, self.rules.amounts)
+        view |= _amounts(item, self.rules)
         # Documented by the example of SberPay.
         view |= _from_terms(item, *(("payment_options",) if bank_of(item.instrument) else ()))
         if item.token is not None:
@@ -112,9 +112,9 @@ class Views:
         return view
 
 
-def _amounts(item: Item, shown: ShownAmounts) -> JsonObject:
+def _amounts(item: Item, rules: Rules) -> JsonObject:
     gross: JsonObject = {"amount": item.amount, "currency": item.currency}
-    match shown:
+    match rules.amounts:
         case ShownAmounts.NONE:
             return {}
         case ShownAmounts.EMPTY:
@@ -122,8 +122,9 @@ def _amounts(item: Item, shown: ShownAmounts) -> JsonObject:
         case ShownAmounts.GROSS:
             return {"amounts": {"gross": gross}}
         case ShownAmounts.ALL:
-            fee: JsonObject = {"merchant_fee": {"amount": 0, "currency": item.currency}}
-            return {"amounts": {"gross": gross, "net": gross, "fee": fee}}
+            charged: JsonObject = {"amount": rules.merchant_fee, "currency": item.currency}
+            net: JsonObject = {**gross, "amount": item.amount - rules.merchant_fee}
+            return {"amounts": {"gross": gross, "net": net, "fee": {"merchant_fee": charged}}}
 
 
 def _as_php(value: JsonObject) -> JsonObject:
@@ -254,20 +255,22 @@ def _payout_row(
     amount = _major(item, item.amount if refund is None else refund.amount)
     if refund is not None and rules.negative_returns:
         amount = -amount
+    # What is charged for a payout that comes back is unknown: nothing more.
+    fee = _major(item, rules.merchant_fee) if refund is None else Decimal(0)
     return {
-        "operationId": made.id if rules.returns_have_ids else item.id,
+        "operationId": _report_id(made.id if rules.returns_have_ids else item.id, rules),
         "transactionDate": _report_time(made.created_at),
         "finishedAt": _report_time(_finished(made)),
         "typeOfPayment": "Advice" if refund is None else "Refund",
         "paymentFast": "0",
-        "paymentSessionId": session.id,
+        "paymentSessionId": _report_id(session.id, rules),
         "contract": _CONTRACT,
         "paymentSessionMerchantMetadata": _metadata(item),
-        "paymentMethodIdentity": _masked_number(item),
+        "paymentMethodIdentity": _identity(item, rules),
         "product": "payouts",
-        "grossLocalAmount": str(amount),
+        "grossLocalAmount": str(amount + fee),
         "paymentLocalAmount": str(amount),
-        "feesLocalAmount": "0",
+        "feesLocalAmount": _fee(fee),
         "Currency amount": item.currency.upper(),
         "Currency fee": item.currency.upper(),
         "currency": item.currency.upper(),
@@ -288,18 +291,19 @@ def _payment_row(
 ) -> dict[str, str]:
     made = item if refund is None else refund
     amount = _major(item, item.captured if refund is None else refund.amount)
-    settlement = amount if refund is None else -amount
-    shown = settlement if rules.negative_returns else amount
+    fee = _major(item, rules.merchant_fee) if refund is None else Decimal(0)
+    settlement = amount - fee if refund is None else -amount
+    shown = -amount if refund is not None and rules.negative_returns else amount
     code = item.currency.upper()
     time = _finished(made).astimezone(UTC)
     return {
-        "ID": made.id if rules.returns_have_ids else item.id,
-        "paymentSessionId": session.id,
+        "ID": _report_id(made.id if rules.returns_have_ids else item.id, rules),
+        "paymentSessionId": _report_id(session.id, rules),
         "Contract": _CONTRACT,
         "Type of payment": _type_of_payment(item, refund, rules),
         "Amount": str(shown),
         "Currency amount": code,
-        "Fee": "0",
+        "Fee": _fee(-fee),
         "Currency fee": code,
         "Settlement": str(settlement),
         "Currency settlement": code,
@@ -315,7 +319,7 @@ def _type_of_payment(item: Item, refund: ItemRefund | None, rules: Rules) -> str
         is_recurrent = rules.recurrent_rows and item.instrument.get("type") == "recurrent"
         return "Recurrent" if is_recurrent else "Advice"
     if refund.is_chargeback:
-        return "Chargeback"
+        return "Chargeback" if rules.older_report or rules.chargeback_rows else "Refund"
     return "Refund" if refund.amount == item.captured else "Adjustment"
 
 
@@ -355,6 +359,21 @@ def _major(item: Item, units: int) -> Decimal:
 def _metadata(item: Item) -> str:
     metadata = item.terms.get("metadata")
     return "" if metadata is None else json.dumps(metadata)
+
+
+def _report_id(id_: str, rules: Rules) -> str:
+    return id_.rpartition("_")[2] if rules.bare_ids else id_
+
+
+def _fee(fee: Decimal) -> str:
+    return str(fee) if fee else "0"
+
+
+def _identity(item: Item, rules: Rules) -> str:
+    if not rules.whole_identities:
+        return _masked_number(item)
+    number = number_of(item.instrument) or account_of(item.instrument) or ""
+    return " ".join(number[place : place + 4] for place in range(0, len(number), 4))
 
 
 def _masked_number(item: Item) -> str:

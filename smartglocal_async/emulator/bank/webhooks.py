@@ -15,6 +15,7 @@ from typing import Final
 from attrs import define, field, frozen
 
 from ...errors import InvalidRequest
+from ...models.events import REDELIVERY
 from ...webhooks.verifier import DELIVERED
 from .processing import Notification
 from .statistics import Delivery
@@ -22,7 +23,7 @@ from .validation import JsonObject
 from .wrong_answers import with_odd_text
 
 _MAX_PAUSE_SECONDS: Final = 15 * 60.0  # documented
-_GIVE_UP_SECONDS: Final = 30 * 60.0  # documented
+_GIVE_UP: Final = timedelta(minutes=REDELIVERY.minutes)
 _BITS: Final = 53
 
 
@@ -49,6 +50,9 @@ class WebhookScript:
     """
     retry_seconds: float = 5.0
     """First pause before a redelivery; it doubles, up to 15 minutes (documented)."""
+    never_gives_up: bool = False
+    """Whether it is redelivered until it is answered with HTTP 200, as an older version of the page
+    has it, and not for 30 minutes."""
     seed: int = 0
 
     swapped: float = 0.0
@@ -167,9 +171,8 @@ class WebhookQueue:
         self.deliveries.append(delivery)
         pause = min(self.script.retry_seconds * 2.0 ** (webhook.attempts - 1), _MAX_PAUSE_SECONDS)
         webhook.due = now + timedelta(seconds=pause)
-        is_given_up = webhook.due > (webhook.first_sent or sent) + timedelta(
-            seconds=_GIVE_UP_SECONDS
-        )
+        is_over = webhook.due > (webhook.first_sent or sent) + _GIVE_UP
+        is_given_up = is_over and not self.script.never_gives_up
         if http_status == DELIVERED or is_given_up:
             self._queued.remove(webhook)
 

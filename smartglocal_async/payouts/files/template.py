@@ -72,7 +72,7 @@ def payout_template(country: str | None = None, kind: TemplateKind = "csv") -> b
 def _requirements(country: str | None) -> Requirements:
     """Return what a payout to a country needs: by its account, else by the instrument it has."""
     account = kind_of(RussianAccount if country == _RUSSIA else GlobalAccount)
-    own = [row for row in PAYOUTS if row.country == country and row.recipient_currency is None]
+    own = [row for row in PAYOUTS if row.country == country and row.either_currency is None]
     for row in (*own, *PAYOUTS):
         if row.kind == account and row.country in {None, country}:
             general = row
@@ -103,6 +103,19 @@ def _columns(needs: Requirements) -> Iterator[TemplateColumn]:
         for name in names:
             is_needed = not (needs.is_advice or name in needs.advised)
             yield TemplateColumn(name_of(f"{place}.{name}"), is_needed, needs.page)
+        if place.endswith("recipient"):
+            yield from _in_currency(needs)
+
+
+def _in_currency(needs: Requirements) -> Iterator[TemplateColumn]:
+    """Yield the columns of the recipient that only payouts in some currency need."""
+    for row in PAYOUTS:
+        if (row.kind, row.country) == (needs.kind, needs.country) and row.either_currency:
+            for name in row.recipient:
+                if name not in needs.recipient:
+                    column = name_of(f"participant_details.recipient.{name}")
+                    remark = f"in {row.either_currency.upper()}: {row.page}"
+                    yield TemplateColumn(column, is_needed=False, remark=remark)
 
 
 def _workbook(columns: tuple[TemplateColumn, ...]) -> bytes:

@@ -20,6 +20,9 @@ def names(country: str | None) -> list[str]:
     return [column.name for column in template_columns(country)]
 
 
+SWIFT = "participant_details.recipient.swift_bic_code"
+
+
 @pytest.mark.parametrize(
     ("country", "has", "has_not"),
     [
@@ -32,7 +35,7 @@ def names(country: str | None) -> list[str]:
         ("BRA", {"id_number", "branch_number", "sender_code"}, {"iban"}),
         ("RUS", {"ru_bik", "ru_account", "ru_full_name"}, {"iban", "country"}),
         ("PHL", {"bank_account_number", "bank_name", "sender_code"}, {"iban", "wallet_name"}),
-        ("CHN", {"card_token", "state", "full_name"}, {"iban"}),
+        ("CHN", {"card_token", "state", "full_name", SWIFT}, {"iban"}),
     ],
 )
 def test_a_country_has_its_columns(country, has, has_not) -> None:
@@ -90,6 +93,23 @@ def test_a_workbook_needs_a_library(monkeypatch) -> None:
     assert payout_template("GBR")
     with pytest.raises(sg.Misuse, match=r"smartglocal-async\[files\]"):
         payout_template("GBR", "xlsx")
+
+
+@pytest.mark.parametrize("currency", ["cny", "usd"])
+def test_a_payout_to_china_in_usd_needs_more(tmp_path, currency) -> None:
+    """Its columns are in the template, and need not be filled in for another currency."""
+    columns = template_columns("CHN")
+    optional = [one.name for one in columns if one.remark == "in USD: payouts/payout-china"]
+    assert optional == ["address_line", SWIFT, "first_name"]
+    row = filled_row(columns, "CHN")
+    named = zip(columns, row.cells, strict=True)
+    cells = ["" if column.name in optional else cell for column, cell in named]
+    cells[2] = currency
+    path = tmp_path / "p.csv"
+    path.write_bytes(evolve(row, cells=cells).in_csv(payout_template("CHN")))
+    found = sg.payouts.check(sg.PayoutFile(path))
+    assert found.is_fit
+    assert [one.column for one in found.advice] == (optional if currency == "usd" else [])
 
 
 COUNTRIES = (*(country.alpha_3 for country in countries), "XKX")
