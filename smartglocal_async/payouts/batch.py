@@ -15,7 +15,7 @@ from contextlib import (
 )
 from typing import TYPE_CHECKING, Final, cast
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from ..concurrency import settle_all
 from ..errors import (
@@ -35,7 +35,7 @@ from ..models.validators import above_zero
 from ..settings import Settings
 from .claimer import BatchPosition, Claimer
 from .files.payout_file import PayoutFile, read_for
-from .orders import PayoutOrder, PayoutOutcome, PayoutState, failed_with
+from .orders import PayoutOrder, PayoutOutcome, PayoutState, failed_with, state_of
 from .preflight import Preflight, found_in, rows_of
 from .protocol import Mode
 from .shared_batch import balance
@@ -297,12 +297,26 @@ class BatchRun:
         try:
             may_begin = None if self.rate_limit.limiter is None else self._may_begin
             return await self.claimer.pay(order, self.deadline, position, may_begin)
-        except (InvalidRequest, KeyReused) as error:
+        except KeyReused as error:
             return failed_with(order, error, PayoutState.REFUSED)
+        except InvalidRequest as error:
+            return await self._refused(order, error)
         except RuleBroken as warning:
-            return failed_with(order, warning.refusal(), PayoutState.REFUSED)
+            return await self._refused(order, warning.refusal())
         except (InProgress, LostLease) as error:
             return failed_with(order, error, PayoutState.OPEN)
+
+    async def _refused(self, order: PayoutOrder, error: InvalidRequest) -> PayoutOutcome:
+        """Return the outcome of an order that breaks a rule.
+
+        Its key may have been paid before a setting forbade the order: the reason says so.
+        """
+        outcome = failed_with(order, error, PayoutState.REFUSED)
+        entry = await self.claimer.context.journal.find(order.key)
+        if entry is None:
+            return outcome
+        words = f"the journal has this key as {state_of(entry.step).value}, which stays"
+        return evolve(outcome, reason=f"{error}; {words}")
 
     async def _may_draw(self, order: PayoutOrder) -> bool:
         """Return whether a payout may still take money from the wallet.

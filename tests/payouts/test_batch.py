@@ -9,6 +9,7 @@ from contextlib import aclosing
 from typing import Any, Final
 
 import pytest
+from attrs import evolve
 from paying import QUICK, START, order
 
 import smartglocal_async as sg
@@ -449,3 +450,19 @@ async def test_scheduled_resume_skips_recent_checks(connect, provider, journal, 
         _ = await run(payouts, [order(amount=STUCK)])
         assert [one async for one in payouts.settle(is_due=True)] == []
         assert len([one async for one in payouts.settle()]) == 1
+
+
+@pytest.mark.parametrize("amount", [10_000, STUCK])
+async def test_a_setting_that_forbids_what_was_paid_before(provider, connect, journal, amount):
+    """The order is refused, and the reason says what the journal has: nothing is sent."""
+    async with sg.Payouts(connect(provider, settings=QUICK), journal) as payouts:
+        first = await payouts.pay(order("k-1", amount), deadline=1.0)
+    limits = {"usd": (100, 5_000)}
+    settings = evolve(QUICK, amount_limits=limits)
+    orders = [order("k-1", amount), order("k-2", amount), order("k-3", 4_000)]
+    async with sg.Payouts(connect(provider, settings=settings), journal) as payouts:
+        known, new, paid = [one async for one in payouts.pay_all(orders)]
+    assert [one.state for one in (known, new)] == [sg.PayoutState.REFUSED] * 2
+    assert known.reason.endswith(f"; the journal has this key as {first.state.value}, which stays")
+    assert "journal" not in new.reason
+    assert (paid.is_paid, provider.order("k-1").moved) == (True, int(first.is_paid))
