@@ -195,13 +195,15 @@ def proof(session: nox.Session) -> None:
 def mutation(session: nox.Session) -> None:
     """Run the mutation tests of the code that moves money; ``-- PATTERN`` selects some mutants."""
     session.install("-e", ".[dev]", "mutmut==3.8.1")
-    # mutmut makes the mutants, finds which tests reach which function, and tests one mutant.
-    # tests/support/mutating.py tests all others, without starting pytest anew for each.
-    session.run("mutmut", "run", "--max-children", "1", ONE_CHANGE)
     mutmut = PROJECT["tool"]["mutmut"]
     tests = (*mutmut["pytest_add_cli_args"], *mutmut["pytest_add_cli_args_test_selection"])
     patterns = " ".join(session.posargs or ("*",))
-    env = {"PYTHONPATH": os.pathsep.join((".", "tests/support")), "SMARTGLOCAL_MUTANTS": patterns}
+    support = os.pathsep.join((".", "tests/support"))
+    env = {**FEWER, "PYTHONPATH": support, "SMARTGLOCAL_MUTANTS": patterns}
+    # First, which tests reach which lines. mutmut makes the mutants, and tests one of them.
+    # tests/support/mutating.py tests all others, without starting pytest anew for each.
+    session.run("python", "-m", "pytest", "-q", "-p", "reached_lines", *tests, env=env)
+    session.run("mutmut", "run", "--max-children", "1", ONE_CHANGE, env=FEWER)
     with session.chdir("mutants"):
         plugin = ("--rootdir=.", "-q", "--tb=no", "-p", "mutating")
         session.run("python", "-m", "pytest", *plugin, *tests, env=env)

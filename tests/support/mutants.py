@@ -69,14 +69,15 @@ def mutants() -> Iterator[Mutant]:
 
 def _diff(source: str, name: str) -> Iterator[str]:
     function = name.rpartition("__mutmut_")[0]
-    before, after = (_body(source, which, function) for which in (f"{function}__mutmut_orig", name))
+    before, after = (body_of(source, which) for which in (f"{function}__mutmut_orig", name))
     for line in difflib.unified_diff(before, after, lineterm="", n=0):
         if not line.startswith(("---", "+++", "@@")):
             yield line
 
 
-def _body(source: str, name: str, function: str) -> list[str]:
+def body_of(source: str, name: str) -> list[str]:
     """Return the lines of one function, under its own name."""
+    function = name.rpartition("__mutmut_")[0]
     found = re.search(
         rf"^( *)(?:async )?def {re.escape(name)}\(.*?(?=^\1(?:async )?def |^\1@|^[^\s)]|\Z)",
         source,

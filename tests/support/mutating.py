@@ -1,11 +1,13 @@
 """A pytest plugin that tries the changes of mutmut, each in a fork of one process.
 
 mutmut starts pytest again for every change. This plugin collects the tests once, in the folder
-``mutants``, and runs the tests that reach the changed function until one fails: first those that
-found other changes, then those that reach few functions. The names of the changes to try, which may
-be patterns, are in ``SMARTGLOCAL_MUTANTS``; changes that were found before aren't tried again.
+``mutants``, and runs the tests that reach the changed lines until one fails: first those that found
+other changes of the function, then those of the module. `reached_lines` recorded which tests those
+are. The names of the changes to try, which may be patterns, are in ``SMARTGLOCAL_MUTANTS``; changes
+that were found before aren't tried again.
 """
 
+import ast
 import gc
 import json
 import os
@@ -16,18 +18,23 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatch
+from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from coverage import CoverageData
+from mutants import body_of
 from mutmut.mutation.trampoline import set_mutant_under_test
 
 FOLDER: Final = Path("smartglocal_async")
 STATS: Final = Path("mutmut-stats.json")
-"""Which tests reach a function, and how long each takes; written by mutmut."""
-FIRST_TESTS: Final = 60
+"""How long each test takes; written by mutmut."""
+REACHED: Final = Path("../reached.coverage")
+FIRST_TESTS: Final = 20
 """If this many tests don't find a change, more tests try it after the other changes."""
-MOST_TESTS: Final = 400
+MOST_TESTS: Final = 120
 """A change that this many tests don't find counts as survived, even if others might find it."""
 OWN_TESTS: Final[Mapping[str, tuple[str, ...]]] = {
     "call": ("test_one_key", "test_client", "test_cancellation"),
@@ -47,25 +54,24 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     if session.testsfailed:
         raise session.Interrupted("the tests can't be collected")
     patterns = os.environ.get("SMARTGLOCAL_MUTANTS", "*").split()
-    stats = json.loads(STATS.read_text())
-    tests, seconds = stats["tests_by_mangled_function_name"], stats["duration_by_test"]
+    seconds = json.loads(STATS.read_text())["duration_by_test"]
     items = {item.nodeid: item for item in session.items}
     found, found_ever = Counter[tuple[str, str]](), Counter[str]()
-    reach = Counter(test for those in tests.values() for test in those)
-    cost = {test: (reach[test], seconds.get(test, 0.0)) for test in items}
+    reached = CoverageData(str(REACHED))
+    reached.read()
     tried = set[tuple[Path, str]]()
     gc.freeze()  # So that the forks share the existing objects.
     for most in (FIRST_TESTS, MOST_TESTS):
         for meta, name in [one for one in _not_found(patterns) if one not in tried]:
             function = name.partition("__mutmut_")[0]
-            ids = [test for test in tests.get(function, ()) if test in items]
+            ids = [test for test in _tests_of(reached, meta, name) if test in items]
             own = _own_tests(name)
             ids.sort(
                 key=lambda id_: (
                     -found[function, id_],
                     not own.search(id_),
                     -found_ever[id_],
-                    *cost[id_],
+                    seconds.get(id_, 0.0),
                 )
             )
             code, failed = _try_change(session, name, [items[test] for test in ids[:most]])
@@ -75,6 +81,55 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
                 tried.add((meta, name))
                 _write(meta, name, code)
     return True
+
+
+def _tests_of(reached: CoverageData, meta: Path, name: str) -> set[str]:
+    """Return the tests that reach the lines that a change changes."""
+    module = meta.with_suffix("")
+    code, function = module.read_text(encoding="utf-8"), name.partition("__mutmut_")[0]
+    short = name.rpartition(".")[2]
+    before = body_of(code, f"{function.rpartition('.')[2]}__mutmut_orig")
+    after = body_of(code, short)
+    offset = next(
+        (n for n, (one, other) in enumerate(zip_longest(before, after)) if one != other), 0
+    )
+    source = Path("..") / module
+    lines = _statement(source, _first_line(source, function.rpartition(".")[2]) + offset)
+    contexts = reached.contexts_by_lineno(str(source.resolve()))
+    return {test for line in lines for test in contexts.get(line, ())}
+
+
+@cache
+def _tree(source: Path) -> ast.Module:
+    return ast.parse(source.read_text(encoding="utf-8"))
+
+
+def _first_line(source: Path, function: str) -> int:
+    """Return the line of the ``def`` of a function or a method, by its name in mutmut."""
+    *_, owner, name = ("", *function.removeprefix("x_").removeprefix("xǁ").split("ǁ"))
+    places = [
+        node
+        for parent in ast.walk(_tree(source))
+        if (isinstance(parent, ast.ClassDef) and parent.name == owner)
+        or (isinstance(parent, ast.Module) and not owner)
+        for node in parent.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name
+    ]
+    return places[0].lineno
+
+
+def _statement(source: Path, line: int) -> range:
+    """Return the lines of the statement at a line; of a block, those of its head."""
+    best = range(line, line + 1)
+    size = None
+    for node in ast.walk(_tree(source)):
+        if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or node.lineno):
+            span = (node.end_lineno or node.lineno) - node.lineno
+            if size is None or span <= size:
+                body: list[ast.stmt] = getattr(node, "body", [])
+                end = body[0].lineno if body else (node.end_lineno or node.lineno) + 1
+                best, size = range(node.lineno, max(end, node.lineno + 1, line + 1)), span
+    return best
 
 
 def _own_tests(name: str) -> re.Pattern[str]:
@@ -98,7 +153,9 @@ def _not_found(patterns: Sequence[str]) -> Iterator[tuple[Path, str]]:
 def _write(meta: Path, name: str, code: int) -> None:
     facts = json.loads(meta.read_text())
     facts["exit_code_by_key"][name] = code
-    _ = meta.write_text(json.dumps(facts, indent=4))
+    part = meta.with_suffix(".part")
+    _ = part.write_text(json.dumps(facts, indent=4))
+    _ = part.replace(meta)
 
 
 def _try_change(
