@@ -248,16 +248,16 @@ class TestTheSameKeyAgain:
     """A second call with a key may have moved money: it is checked, and not sent again."""
 
     @pytest.mark.parametrize(
-        ("statuses", "starts", "outcome"),
+        ("statuses", "starts", "outcome", "words"),
         [
             # Lost, then found by its key.
-            ([session_answer("created"), OURS], 1, "in_progress"),
+            ([session_answer("created"), OURS], 1, "in_progress", None),
             # Lost and not visible: it may still be in progress.
-            ([session_answer("created")], 1, sg.OutcomeUnknown),
-            ([session_answer("created"), LOST], 1, sg.OutcomeUnknown),
+            ([session_answer("created")], 1, sg.OutcomeUnknown, "session/status shows created, "),
+            ([session_answer("created"), LOST], 1, sg.OutcomeUnknown, "session/status: "),
         ],
     )
-    async def test_a_start(self, meet, statuses, starts, outcome) -> None:
+    async def test_a_start(self, meet, statuses, starts, outcome, words) -> None:
         """The second call sends no second start."""
         provider = Provider(session_start_payout=[LOST], session_status=statuses)
 
@@ -270,6 +270,11 @@ class TestTheSameKeyAgain:
 
         assert provider.seen.count("session/start/payout") == starts
         assert (came.status if isinstance(came, sg.Session) else type(came)) == outcome
+        if words is not None:
+            assert f"; a call with this key was sent before, and this one was not; {words}" in str(
+                came
+            )
+            assert (came.attempts, came.stopped_by) == (0, None)
 
     async def test_a_start_that_was_answered(self, meet) -> None:
         """The second call returns the session in its current state."""
@@ -329,6 +334,10 @@ class TestTheSameKeyAgain:
         came = await meet(provider, twice)
         assert isinstance(came, sg.OutcomeUnknown)
         assert (came.key, came.attempts) == ("i-1", 0)
+        assert (
+            "; a call with this key was sent before, and this one was not; "
+            "wait for its webhook, or for a report;"
+        ) in str(came)
         assert len(provider.seen) == 1
 
     async def test_refused_call_frees_its_key(self, meet) -> None:
@@ -345,6 +354,23 @@ class TestTheSameKeyAgain:
 
         assert (await meet(provider, twice)).status == "in_progress"
         assert provider.seen.count("session/start/payout") == 2
+
+    async def test_a_confirm_that_is_refused_after_an_earlier_one(self, meet) -> None:
+        """The earlier request may still arrive, so the refusal doesn't show that none has."""
+        provider = Provider(
+            session_confirm=[LOST, refused("invalid_request")], session_status=[AWAITED]
+        )
+
+        async def twice(api: sg.SmartGlocal) -> Any:
+            with pytest.raises(sg.OutcomeUnknown):
+                await api.session.confirm(sg.SessionRef("ps_1"), key="c-1", attempts=1)
+            return await api.session.confirm(sg.SessionRef("ps_1"), key="c-1", attempts=1)
+
+        came = await meet(provider, twice)
+        assert isinstance(came, sg.OutcomeUnknown)
+        assert "an earlier attempt may have been processed (an earlier call with this key)" in str(
+            came
+        )
 
     async def test_confirm_is_sent_again_while_the_session_waits(self, meet) -> None:
         """A confirm acts once per session, however often it is sent."""
@@ -372,7 +398,8 @@ class TestTheSameKeyAgain:
             with ThreadPoolExecutor(1) as pool:
                 first = pool.submit(asyncio.run, _closing(start(api), api))
                 assert in_flight.wait(10)
-                with pytest.raises(sg.OutcomeUnknown, match="in another event loop"):
+                words = "; another call with this key is in progress in another event loop;"
+                with pytest.raises(sg.OutcomeUnknown, match=words):
                     asyncio.run(_awaited(start(api)))
                 may_end.set()
                 assert first.result().status == "in_progress"

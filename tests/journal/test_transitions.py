@@ -531,6 +531,21 @@ async def test_halt_that_needs_a_check_of_the_reports(opened) -> None:
     assert (await opened.resume(), await opened.resume()) == (checked, None)
 
 
+async def test_a_check_counts_for_the_quarantine_beside_a_halt(opened) -> None:
+    """Once the reports were compared, the halt is ended, and later the quarantine, unforced."""
+    quarantine = Halt(kind=HaltKind.QUARANTINE, reason="b", until=NOW + 99)
+    await opened.halt(quarantine)
+    await opened.halt(Halt(kind=HaltKind.FORGOT, reason="an old copy"))
+    await opened.check_halt()
+    checked = evolve(quarantine, is_checked=True)
+    assert await opened.halted() == Halt(
+        kind=HaltKind.FORGOT, reason="an old copy", is_checked=True, timed=checked
+    )
+    assert (await opened.resume()).kind is HaltKind.FORGOT
+    assert await opened.halted() == checked
+    assert (await opened.resume(), await opened.halted()) == (checked, None)
+
+
 @pytest.mark.parametrize(
     "first",
     [Halt(kind=HaltKind.FORGOT, reason="an old copy"), Halt(kind=HaltKind.QUARANTINE, reason="b")],

@@ -19,7 +19,12 @@ from smartglocal_async.matching import Expected
 from smartglocal_async.models.answers import Amounts, Fees, Payout, TransactionInfo
 from smartglocal_async.models.money import Amount
 from smartglocal_async.payouts.protocol import ReplyKind, SessionView
-from smartglocal_async.payouts.session_view import PaymentProof, read_failure, read_session
+from smartglocal_async.payouts.session_view import (
+    PaymentProof,
+    read_failure,
+    read_session,
+    unclear,
+)
 
 Wire = dict[str, Any]
 
@@ -381,6 +386,46 @@ def test_table_is_complete() -> None:
     """No row is missing, and each view has rows of its own."""
     assert len(TABLE) == 144
     assert {shown for _, _, shown in TABLE} | {SessionView.OTHER_SUM} == set(SessionView)
+
+
+UNKNOWN_WORDS: Final = "which isn't known here and so settles nothing"
+
+
+@pytest.mark.parametrize(
+    ("wire", "words"),
+    [
+        (
+            session("dropped", item("rejected")),
+            "session.status is 'dropped' and the status of payout po_1 is 'rejected', "
+            + UNKNOWN_WORDS,
+        ),
+        (
+            session("in_progress", item("pending"), next_action="wait"),
+            f"session.next_action is 'wait', {UNKNOWN_WORDS}",
+        ),
+        (
+            session("error", item("failed")),
+            "session.status is 'error', which isn't final: ask the provider's support",
+        ),
+        (
+            session("accepted", item("pending")),
+            "session.status is 'accepted' and payout po_1 is 'pending', which doesn't go together",
+        ),
+        (session("accepted"), "session.status is 'accepted', and lists can't be read"),
+    ],
+)
+def test_why_a_session_settles_nothing(wire: Wire, words: str) -> None:
+    """Each part that isn't known is named, or what doesn't go together."""
+    read = codec("v1").structure(in_names_of("v1", wire), sg.Session)
+    assert unclear(read, SessionView.UNSURE) == words
+    assert unclear(read, SessionView.PAID) is None
+
+
+def test_a_session_under_way_is_clear() -> None:
+    """Its words are known, and it isn't final yet."""
+    wire = session("in_progress", item("in_progress"))
+    read = codec("v1").structure(in_names_of("v1", wire), sg.Session)
+    assert unclear(read, SessionView.UNDER_WAY) is None
 
 
 # --- Parts of the order that aren't known -------------------------------------------------------
