@@ -1,5 +1,6 @@
 """The reply to each call of a payout, for each way in which the call can end."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any, Final
@@ -15,7 +16,14 @@ from smartglocal_async.idempotency import Fingerprint, Mark
 from smartglocal_async.journal.entries import Entry
 from smartglocal_async.matching import Expected
 from smartglocal_async.models.money import Amount
-from smartglocal_async.payouts.calls import CallLimits, OrderedPayout, Reply, Sender, fingerprint_of
+from smartglocal_async.payouts.calls import (
+    CallLimits,
+    OrderedPayout,
+    Reply,
+    Sender,
+    fingerprint_of,
+    rehearse,
+)
 from smartglocal_async.payouts.protocol import Mode, Observation, PayoutCall, ReplyKind, SessionView
 
 CREATE: Final = "session/create"
@@ -730,3 +738,43 @@ def test_the_fingerprint_of_an_order() -> None:
         "amount_details.amount",
     )
     assert one != fingerprint_of(order(), b"another")
+
+
+class CountingSigner(FakeSigner):
+    """A signer that keeps what it signed, and how many signatures were made at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.signed: list[bytes] = []
+        self.at_once = self.most_at_once = 0
+
+    async def sign(self, body: bytes) -> str:
+        """Sign after a turn of the event loop."""
+        self.signed.append(body)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(0)
+        self.at_once -= 1
+        return await super().sign(body)
+
+
+async def test_a_rehearsal_signs_every_request_and_sends_none() -> None:
+    """Two requests for each order, sixteen orders at once; the bodies are those of a payout."""
+    signer, orders = CountingSigner(), [order(f"k-{n}") for n in range(40)]
+    with serve(Provider()) as server:
+        async with sg.SmartGlocal("demo", signer, server.url) as api:
+            counts = [count async for count in rehearse(api, orders)]
+        assert server.requests == []
+    assert counts == [2] * 40
+    assert (len(signer.signed), signer.most_at_once) == (80, 16)
+    starts = [json.loads(body) for body in signer.signed if b"amount_details" in body]
+    keys = [start["metadata"]["idempotency_key"] for start in starts]
+    assert sorted(keys) == sorted(one.key for one in orders)
+
+
+async def test_a_rehearsal_of_an_order_that_can_not_be_sent() -> None:
+    """The order is refused, as by a payout."""
+    bad = order("k-1", metadata={"note": object()})
+    async with sg.SmartGlocal("demo", FakeSigner(), "http://127.0.0.1:9") as api:
+        with pytest.raises(sg.InvalidRequest, match="metadata"):
+            _ = [count async for count in rehearse(api, [order("k-0"), bad])]
