@@ -774,7 +774,8 @@ async def test_a_rehearsal_signs_every_request_and_sends_none() -> None:
 
 async def test_a_rehearsal_of_an_order_that_can_not_be_sent() -> None:
     """The order is refused, as by a payout."""
-    bad = order("k-1", metadata={"note": object()})
-    async with sg.SmartGlocal("demo", FakeSigner(), "http://127.0.0.1:9") as api:
-        with pytest.raises(sg.InvalidRequest, match="metadata"):
-            _ = [count async for count in rehearse(api, [order("k-0"), bad])]
+    large, settings = order("k-1", metadata={"note": "x" * 900}), sg.Settings(max_request_bytes=900)
+    url = "http://127.0.0.1:9"
+    async with sg.SmartGlocal("demo", FakeSigner(), url, settings=settings) as api:
+        with pytest.raises(sg.InvalidRequest, match="max_request_bytes"):
+            _ = [count async for count in rehearse(api, [order("k-0"), large])]
