@@ -140,7 +140,7 @@ def _call(operation: str) -> str:
     # "start" for both kinds of start: the column is narrow.
     if operation.startswith("/"):
         return operation
-    return operation.removeprefix("session/").partition("/")[0]
+    return operation.removeprefix("session/").removeprefix("exchange_").partition("/")[0]
 
 
 def _fitted(text: str, width: int) -> str:
