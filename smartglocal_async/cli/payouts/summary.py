@@ -267,7 +267,9 @@ def _show_sums(screen: Console, run: RunEnd) -> None:
 
 def show_outcomes(screen: Console, outcomes: Iterable[PayoutOutcome], more: int) -> None:
     """List payouts that weren't paid, each with its session and the reason."""
-    shown = table("Not paid")
+    outcomes = list(outcomes)
+    is_over = all(one.state in _NOT_PAID for one in outcomes)
+    shown = table("Not paid" if is_over else "Not paid, or not known to be paid")
     for column in ("Key", "State", "Session", "Why"):
         shown.add_column(column, overflow="fold")
     for one in outcomes:
