@@ -164,9 +164,9 @@ class PayoutReport:
 
     Encoding and separator of a CSV are recognised, unless ``delimiter`` is set. Lines above the
     names of the columns are skipped. The decimal sign is that of the first amount that leaves no
-    doubt, anywhere in the report; an amount with the other one is an error of its row. ``since`` and ``until`` are the time that the report covers.
-    With both, payouts are reported as missing that were recorded as paid in that time and aren't in
-    it.
+    doubt, anywhere in the report; an amount with the other one is an error of its row. ``since``
+    and ``until`` are the time that the report covers. With both, payouts are reported as missing
+    that were recorded as paid in that time and aren't in it.
     """
 
     path: Path = field(converter=Path)
