@@ -283,7 +283,8 @@ class ReportOptions:
     bookkeeping per payout. json: all of it. pain.002 and camt.054: the answer to the pain.001 FILE,
     and the debits. jsonl and results: the lines of `pay`, which are written without --output.
 
-    Names and accounts are shown only with SMARTGLOCAL_JOURNAL_KEY as at the time of the payouts.
+    Names and accounts are shown only with SMARTGLOCAL_JOURNAL_KEY as at the time of the payouts; in
+    a csv, names are masked (J*** R***) unless --full-names is used.
     Doesn't change the journal, and may run while `pay` runs. Requires SMARTGLOCAL_PROJECT and
     SMARTGLOCAL_SERVER, unless --journal names a file. Exit code 0, or 2 for invalid arguments.
     """
@@ -298,6 +299,9 @@ class ReportOptions:
         ReportFormat | None,
         typer.Option("--format", help="The format, if the suffix doesn't say it."),
     ] = None
+    full_names: Annotated[
+        bool, typer.Option("--full-names", help="Write the whole names of the payees into a csv.")
+    ] = False
     as_json: AsJson = False
 
 
@@ -371,9 +375,8 @@ class DecideOptions(JournalOptions):
     """Record by hand whether a payout was paid.
 
     Shows the payout, and asks. Be sure whether money moved: the decision can't be changed, and the
-    key is never paid again. Nothing
-    is sent. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key. Exit code 1 if the
-    answer was no.
+    key is never paid again. Nothing is sent. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER;
+    no private key. Exit code 1 if the answer was no.
     """
 
     key: PayoutKey
