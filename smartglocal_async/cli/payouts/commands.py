@@ -398,11 +398,11 @@ class RetryOptions(JournalOptions):
     Takes the failed payouts of a batch, named by its BATCH or its FILE, whose code is one of
     insufficient_funds, internal_error, provider_internal_error, provider_issuer_unavailable,
     activity_count_exceeded, or of --code. Each is taken up again only if its session shows that no
-    money can move in it any more; all others are listed with the reason. Then pay the file again,
-    or let the workers pay the batch: this command pays nothing. Requires the credentials.
+    money can move in it any more; all others are listed with the reason. The results of FILE show
+    it as open then. Pay the file again, or let the workers do it: this command pays nothing.
 
-    Exit codes: 0 all are taken up. 1 some are not, or the answer was no. 2 invalid arguments. 4 the
-    provider was not reached. 7 payouts are halted.
+    Requires the credentials. Exit codes: 0 all are taken up. 1 some are not, or the answer was no.
+    2 invalid arguments. 4 the provider was not reached. 7 payouts are halted.
     """
 
     target: Annotated[
@@ -420,6 +420,7 @@ class RetryOptions(JournalOptions):
             "--code", metavar="CODE", help="Another code whose cause has passed; repeatable."
         ),
     ] = None
+    results: Results = None
     yes: Yes = False
     as_json: AsJson = False
 
@@ -457,9 +458,8 @@ class PauseBatchOptions:
 class ResumeBatchOptions(JournalOptions):
     """Resume a paused batch, also one that reached a limit.
 
-    The workers continue within seconds. A spending limit stays in force; the output shows what is
-    left of it. Nothing is sent. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private
-    key.
+    The workers continue within seconds. A spending limit stays in force; the output shows what it
+    leaves. Nothing is sent. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key.
     """
 
     batch: BatchArgument
