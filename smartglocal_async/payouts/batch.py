@@ -43,6 +43,7 @@ from .orders import (
     PayoutOutcome,
     PayoutState,
     failed_with,
+    held_up,
     outcome_of,
     state_of,
 )
@@ -118,8 +119,10 @@ class EarlyEnd:
         """Note the error, and return what the journal has of a payout; None if it wasn't begun."""
         self.error = self.error or error.with_traceback(None)
         entry = await self.claimer.context.journal.find(key)
-        is_begun = entry is not None and (entry.attempts or entry.session_id or entry.step)
-        return outcome_of(entry) if entry is not None and is_begun else None
+        if entry is None or not (entry.attempts or entry.session_id or entry.step):
+            return None
+        words = "payouts were halted" if isinstance(error, PayoutsHalted) else str(error)
+        return held_up(outcome_of(entry), None, words if entry.step < Step.UNKNOWN else None)
 
     def raise_it(self) -> None:
         """Raise the error, if there is one."""

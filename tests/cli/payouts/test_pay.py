@@ -538,6 +538,8 @@ def test_a_halt_in_the_middle_counts_what_the_journal_has(till):
     assert ended["not_begun"] == 12 - sum(begun.values())
     states = [row["state"] for row in till.results().values()]
     assert states.count("unknown") == begun["unknown"]
+    open_ones = [one for one in ended["not_paid"] if one["state"] == "open"]
+    assert all("payouts were halted" in one["reason"] for one in open_ones)
     listed = [one["key"] for one in ended["not_paid"] if one["state"] == "unknown"]
     assert sum(provider.order(key).moved for key in listed) == len(listed) == begun["unknown"]
 
