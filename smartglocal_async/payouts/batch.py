@@ -25,7 +25,10 @@ from ..errors import (
     KeyReused,
     LostLease,
     Misuse,
+    PayoutsHalted,
+    Refused,
     RuleBroken,
+    SmartGlocalError,
 )
 from ..journal.entries import WORKABLE, Entry
 from ..journal.journal import PAGE, each
@@ -35,7 +38,15 @@ from ..models.validators import above_zero
 from ..settings import Settings
 from .claimer import BatchPosition, Claimer
 from .files.payout_file import PayoutFile, read_for
-from .orders import PayoutOrder, PayoutOutcome, PayoutState, failed_with, state_of
+from .orders import (
+    PayoutOrder,
+    PayoutOutcome,
+    PayoutState,
+    failed_with,
+    held_up,
+    outcome_of,
+    state_of,
+)
 from .preflight import Preflight, found_in, rows_of
 from .protocol import Mode
 from .shared_batch import balance
@@ -93,32 +104,67 @@ def rate_limit(rate: float | None, ended: asyncio.Event) -> RateLimit:
     return RateLimit(ended, AsyncLimiter(burst, burst / rate))
 
 
+@define(eq=False)
+class EarlyEnd:
+    """The error that ends a run early.
+
+    The payouts that were in flight then are reported as the journal has them, so that what a run
+    yields are the outcomes of all that it began.
+    """
+
+    claimer: Claimer
+    error: SmartGlocalError | None = field(default=None, init=False)
+
+    async def outcome(self, key: str, error: SmartGlocalError) -> PayoutOutcome | None:
+        """Note the error, and return what the journal has of a payout; None if it wasn't begun."""
+        self.error = self.error or error.with_traceback(None)
+        entry = await self.claimer.context.journal.find(key)
+        if entry is None or not (entry.attempts or entry.session_id or entry.step):
+            return None
+        words = "payouts were halted" if isinstance(error, PayoutsHalted) else str(error)
+        return held_up(outcome_of(entry), None, words if entry.step < Step.UNKNOWN else None)
+
+    def raise_it(self) -> None:
+        """Raise the error, if there is one."""
+        if self.error is not None:
+            raise self.error
+
+
 _OPEN: Final = WORKABLE | {Step.UNKNOWN}
 
 
-@frozen(eq=False)
+@define(eq=False)
 class ResumeRun:
     """One run over the open payouts of the journal."""
 
     claimer: Claimer
     orders: Callable[[str], PayoutOrder | None] | None
     deadline: float
+    _end: EarlyEnd = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._end = EarlyEnd(self.claimer)
 
     async def run(
         self, batch: str | None, concurrency: int, *, is_due: bool
     ) -> AsyncGenerator[PayoutOutcome]:
         """Yield the outcomes as they settle."""
         entries = self._entries(batch, is_due=is_due)
-        async with aclosing(settle_all(entries, self._resume_one, concurrency)) as outcomes:
+        settled = settle_all(entries, self._resume_one, concurrency, lambda: self._end.error)
+        async with aclosing(settled) as outcomes:
             async for outcome in outcomes:
                 if outcome is not None:
                     yield outcome
+        self._end.raise_it()
         await self.claimer.context.raise_if_halted()
 
     async def _resume_one(self, _index: int, entry: Entry) -> PayoutOutcome | None:
         order = None if self.orders is None else self.orders(entry.key)
         ends = self.claimer.context.timing.monotonic() + self.deadline
-        return await self.claimer.go_on(entry, order, ends)
+        try:
+            return await self.claimer.go_on(entry, order, ends)
+        except (PayoutsHalted, Refused) as error:
+            return await self._end.outcome(entry.key, error)
 
     async def _entries(self, batch: str | None, *, is_due: bool) -> AsyncGenerator[Entry]:
         context = self.claimer.context
@@ -227,8 +273,12 @@ class BatchRun:
     batch: str | None
     deadline: float
     approve: Approve | None
+    _end: EarlyEnd = field(init=False)
     _balance_at: float = field(default=float("-inf"), init=False)
     _balance_lock: asyncio.Lock = field(factory=asyncio.Lock, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._end = EarlyEnd(self.claimer)
 
     async def run(
         self, source: Iterable[PayoutOrder] | AsyncIterable[PayoutOrder], concurrency: int
@@ -261,11 +311,14 @@ class BatchRun:
                         yield outcome
         except BatchStopped as error:
             stopped = error.with_traceback(None)
+        self._end.raise_it()
         await self.claimer.context.raise_if_halted()
         if stopped is not None:
             raise stopped
 
-    def _stopped(self) -> BatchStopped | None:
+    def _stopped(self) -> SmartGlocalError | None:
+        if self._end.error is not None:
+            return self._end.error
         context = self.claimer.context
         reason = self.tally.reason or (context.stopped_by if context.stopping.is_set() else None)
         return None if reason is None else BatchStopped(reason, self.tally.begun)
@@ -287,12 +340,14 @@ class BatchRun:
         if not self.tally.may_begin(order, draws=draws):
             return None
         outcome = await self._outcome(index, order)
+        if outcome is None:
+            return None
         self.tally.note(order, outcome, draws=draws)
         if self.tally.leaves_waiting:
             self.rate_limit.ended.set()
         return outcome
 
-    async def _outcome(self, index: int, order: PayoutOrder) -> PayoutOutcome:
+    async def _outcome(self, index: int, order: PayoutOrder) -> PayoutOutcome | None:
         position = BatchPosition(self.batch, None if self.batch is None else index)
         try:
             may_begin = None if self.rate_limit.limiter is None else self._may_begin
@@ -305,6 +360,8 @@ class BatchRun:
             return await self._refused(order, warning.refusal())
         except (InProgress, LostLease) as error:
             return failed_with(order, error, PayoutState.OPEN)
+        except (PayoutsHalted, Refused) as error:
+            return await self._end.outcome(order.key, error)
 
     async def _refused(self, order: PayoutOrder, error: InvalidRequest) -> PayoutOutcome:
         """Return the outcome of an order that breaks a rule.

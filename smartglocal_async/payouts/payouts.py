@@ -286,11 +286,12 @@ class Payouts(SharedBatches):
         Pass a `PayoutReport`, or your own rows. The result lists the differences, for an operator.
         A payout that the journal should know, but doesn't, halts all payouts (`JournalForgot`), or
         is recorded as paid with ``adopt``. One that contradicts the journal halts them in any case
-        (`PayoutConflict`). Rows of other payouts, such as the totals at the end, may be
-        unreadable: see `Reconciliation.unreadable`.
+        (`PayoutConflict`). A row of a payout of the journal whose amount can't be read is listed,
+        and the report doesn't count as complete then. Rows of other payouts, such as the totals at
+        the end, may be unreadable: see `Reconciliation.unreadable`.
 
         Raises:
-            InvalidRequest: the report can't be read, or not the row of a payout of the journal.
+            InvalidRequest: the report can't be read.
 
         """
         found = await reconciliation.Reconciler(WebhookHints(self._open()), adopt).read(report)
@@ -322,7 +323,7 @@ class Payouts(SharedBatches):
         an adopted payout refuses every order but the one whose digest the row has (`KeyReused`).
 
         Raises:
-            InvalidRequest: the report can't be read, or not the row of a payout of the journal.
+            InvalidRequest: the report can't be read.
 
         """
         return (await self.reconcile(report, adopt=True)).adopted

@@ -8,7 +8,7 @@ from typing import Final
 from attrs import define, evolve, field, frozen
 
 from ..codec.incoming import clean_text
-from ..errors import InProgress
+from ..errors import InProgress, WrongJournalKey
 from ..idempotency import Fingerprint, is_key
 from ..journal.entries import Changes, Entry, HaltKind, NewEntry
 from ..journal.journal import PAGE, Journal, each
@@ -16,7 +16,7 @@ from ..journal.states import STEPS, Event, Step
 from ..matching import JOURNAL_FIELD, KEY_FIELD, NUMBER_FIELD, ORDER_FIELD, Owner, fields_of
 from ..models.answers import Session
 from ..models.enums import SessionStatus
-from ..models.money import Amount
+from ..models.money import EXPONENTS, Amount, AmountDetails
 from .protocol import SessionView
 from .reports.discrepancies import (
     Discrepancy,
@@ -68,9 +68,10 @@ class Reconciler:
         known = await match_row(self.hints, row)
         if known.is_ours:
             self._note_time(row)
-            if row.error is not None:
-                raise row.error
-            await self._compare_own(row, known)
+            if row.session_id:
+                await self._compare_own(row, known)
+            else:
+                self._unreadable(row, known.entry)
         elif JOURNAL_FIELD in fields_of(row.metadata):
             self._add(DiscrepancyKind.FOREIGN, row, None)
         else:
@@ -125,11 +126,13 @@ class Reconciler:
 
     async def _compare_payout(self, row: ReportRow, entry: Entry) -> None:
         item, owner = row.payout_id or row.session_id, self._owner(row, entry)
-        self.result.without_amount += not has_amounts(row, entry)
+        self.result.without_amount += row.error is None and not has_amounts(row, entry)
         if owner is Owner.OTHER:
             await self._conflict(DiscrepancyKind.NOT_OURS, row, entry)
         elif self._seen.setdefault(entry.key, item) != item or is_another_payout(row, entry):
             await self._conflict(DiscrepancyKind.PAID_TWICE, row, entry)
+        elif row.error is not None:
+            self._unreadable(row, entry)
         elif differs(row, entry):
             await self._conflict(DiscrepancyKind.DIFFERS, row, entry)
         elif entry.step is Step.SUCCEEDED:
@@ -141,6 +144,12 @@ class Reconciler:
         else:
             session = Session(id=row.session_id, status=SessionStatus.ACCEPTED)
             self.result.settled += await self.hints.settle(entry, session, SessionView.PAID)
+
+    def _unreadable(self, row: ReportRow, entry: Entry | None) -> None:
+        """Add a row that can't be compared; its payout isn't missing in the report."""
+        if entry is not None:
+            _ = self._seen.setdefault(entry.key, row.payout_id or row.session_id)
+        self._add(DiscrepancyKind.UNREADABLE, row, entry)
 
     def _note_time(self, row: ReportRow) -> None:
         times = [time for time in (self.result.newest, row.finished_at) if time is not None]
@@ -170,9 +179,35 @@ class Reconciler:
         key = None if entry is None else entry.key
         session_id = None if entry is None else entry.session_id
         if row is not None:
-            key, session_id = key or shown_key(self.hints, row), row.session_id
-        line = None if row is None else row.line
-        self.result.add(Discrepancy(kind=kind, key=key, session_id=session_id, line=line))
+            key, session_id = key or shown_key(self.hints, row), row.session_id or session_id
+        self.result.add(
+            Discrepancy(
+                kind=kind,
+                key=key,
+                session_id=session_id,
+                line=None if row is None else row.line,
+                reported=None if row is None else _plain(row.amount),
+                recorded=None if entry is None else _recorded(entry),
+                payee=None if entry is None else self._payee(entry),
+                problem=None if row is None or row.error is None else str(row.error),
+            )
+        )
+
+    def _payee(self, entry: Entry) -> str | None:
+        try:
+            return self.hints.claimer.payee_of(entry)
+        except WrongJournalKey:
+            return None
+
+
+def _plain(amount: AmountDetails | None) -> Amount | None:
+    return None if amount is None else Amount(amount.amount, amount.currency)
+
+
+def _recorded(entry: Entry) -> Amount | None:
+    if entry.amount is None or entry.currency is None:
+        return None
+    return Amount(entry.amount, entry.currency)
 
 
 _ADOPTED: Final = "adopted from line"
@@ -194,6 +229,8 @@ async def why_unchecked(journal: Journal, found: Reconciliation) -> str | None:
     """
     if found.counts[DiscrepancyKind.FORGOTTEN]:
         return "it shows payouts that the journal forgot, and that weren't adopted"
+    if unreadable := found.counts[DiscrepancyKind.UNREADABLE]:
+        return f"rows about payouts of this journal can't be read: {unreadable:,}"
     if not found.own_rows:
         return "it has no row about a payout of this journal"
     last = await _last_begun(journal)
@@ -224,10 +261,8 @@ def _is_adopted(entry: Entry) -> bool:
 
 def _sides(kind: DiscrepancyKind, row: ReportRow, entry: Entry) -> str:
     """Describe what the report shows, and what is written."""
-    ordered = "an unknown amount"
-    if entry.amount is not None and entry.currency is not None:
-        ordered = Amount(entry.amount, entry.currency).text
-    amount = row.amount
+    recorded, amount = _recorded(entry), row.amount
+    ordered = "an unknown amount" if recorded is None else recorded.text
     paid = "no amount" if amount is None else amount.text
     of_another = ", with the metadata of another order"
     whose = of_another if kind is DiscrepancyKind.NOT_OURS else ""
@@ -407,6 +442,16 @@ _LATER: Final[Mapping[ReportKind, DiscrepancyKind]] = {
 _PAYMENTS: Final = frozenset({ReportKind.ADVICE, ReportKind.RECURRENT})
 
 
+def _minor_units(row: PaymentReportRow) -> Amount | None:
+    """Return the amount of a payment; None if it, or the decimals of its currency, aren't known."""
+    currency = (row.currency or "").lower()
+    decimals = EXPONENTS.get(currency)
+    if row.amount is None or decimals is None:
+        return None
+    units = row.amount.scaleb(decimals)
+    return Amount(int(units), currency) if units == int(units) else None
+
+
 @define(eq=False)
 class PaymentReconciler:
     """Sums up one payments report, and finds what an operator has to look at.
@@ -437,6 +482,8 @@ class PaymentReconciler:
                     key=self._shown_key(row),
                     session_id=row.session_id or None,
                     line=row.line,
+                    reported=_minor_units(row),
+                    problem=None if row.error is None else str(row.error),
                 )
                 self.result.add(found)
         return self.result

@@ -10,7 +10,17 @@ from attrs import evolve, field, frozen
 
 from ..concurrency import settle_all
 from ..errors import InProgress, InvalidRequest, LostLease, Misuse
-from ..journal.entries import EVERY_STEP, WORKABLE, Attempt, Batch, Changes, Entry, Halt, HaltKind
+from ..journal.entries import (
+    EVERY_STEP,
+    KEEP,
+    WORKABLE,
+    Attempt,
+    Batch,
+    Changes,
+    Entry,
+    Halt,
+    HaltKind,
+)
 from ..journal.fingerprints import differing
 from ..journal.journal import PAGE, each
 from ..journal.states import STEPS, Event, Step
@@ -163,7 +173,9 @@ async def _write(context: WorkerContext, key: str, event: Event, reason: str) ->
         event = _event_to_write(entry, event)
         if (entry.step, event) not in STEPS:
             raise Misuse(_impossible(entry, event))
-        after = await context.journal.advance(entry, event, Changes(reason=reason.strip()))
+        is_paid = STEPS[entry.step, event] is Step.SUCCEEDED
+        changes = Changes(code=None if is_paid else KEEP, reason=reason.strip())
+        after = await context.journal.advance(entry, event, changes)
     finally:
         await context.journal.release(entry)
     return outcome_of(after)

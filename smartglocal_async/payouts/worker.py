@@ -396,13 +396,15 @@ class Worker:
         if is_settled and our_payout is not None and our_payout.error is not None:
             code, reason = our_payout.error.code, our_payout.error.description
         proof = PaymentProof.of(ours) if event is Event.PAID and ours else None
+        without = None if event is Event.PAID else KEEP
         return Changes(
             session_id=session.id if session is not None and sets_session else KEEP,
             item_id=KEEP if our_payout is None else our_payout.id,
             result=KEEP if proof is None else proof.stored(),
-            # Without a text of its own, an event keeps the recorded one; None would clear it.
-            code=code or KEEP,
-            reason=reason or KEEP,
+            # Without a text of its own, an event keeps the recorded one, except that of a payment:
+            # what was recorded until then is about a payout that wasn't paid.
+            code=code or without,
+            reason=reason or without,
         )
 
     # --- Send and observe ----------------------------------------------------------------------

@@ -34,8 +34,9 @@ from smartglocal_async.models.answers import Session
 from smartglocal_async.models.money import Amount, AmountDetails
 from smartglocal_async.payouts.calls import Reply
 from smartglocal_async.payouts.context import Wakeup
+from smartglocal_async.payouts.orders import SUMMARY_PURPOSE
 from smartglocal_async.payouts.protocol import Mode, Observation, PayoutCall, ReplyKind, SessionView
-from smartglocal_async.payouts.reconciliation import Reconciler
+from smartglocal_async.payouts.reconciliation import Reconciler, why_unchecked
 from smartglocal_async.payouts.reports.discrepancies import (
     Discrepancy,
     DiscrepancyKind,
@@ -108,6 +109,62 @@ async def test_a_row_with_bare_numbers(setup, steps, session_no, ids, expected) 
     assert await at.read(row) == expected
     assert await at.halted() is None
     assert (await at.found()).step is Step.SUCCEEDED
+
+
+BAD_AMOUNT: Final = sg.InvalidRequest("r.csv, line 2", "paymentLocalAmount: expected a number")
+
+
+@pytest.mark.parametrize("steps", [PAID, CONFIRMING], ids=["paid", "open"])
+async def test_a_row_whose_amount_can_not_be_read(setup, steps) -> None:
+    """It is a finding, and settles nothing; the other rows are compared."""
+    at = await setup(steps)
+    step = (await at.found()).step
+    bad = at.row(error=BAD_AMOUNT)
+    result = await at.read(bad, at.row(line=3, session_id="ps_9", metadata=None))
+    assert result.discrepancies == one(DiscrepancyKind.UNREADABLE)
+    assert (result.discrepancies[0].problem, result.others) == (str(BAD_AMOUNT), 1)
+    assert (result.agreed, result.settled, result.without_amount) == (0, 0, 0)
+    assert (await at.found()).step is step
+    assert await at.halted() is None
+
+
+async def test_a_report_with_an_unreadable_row_is_not_complete(setup) -> None:
+    """It can't end a halt of a journal that may lack payouts, and its payout isn't missing."""
+    at = await setup(PAID)
+    result = await at.read(at.row(error=BAD_AMOUNT, finished_at=datetime(2100, 1, 1, tzinfo=UTC)))
+    why = await why_unchecked(at.context.journal, result)
+    assert why == "rows about payouts of this journal can't be read: 1"
+
+
+async def test_an_unreadable_row_without_a_session(setup) -> None:
+    """Its metadata shows whose it is; nothing is compared, and nothing is halted."""
+    at = await setup(PAID)
+    error = sg.InvalidRequest("r.csv, line 2", "paymentSessionId is empty")
+    result = await at.read(at.row(session_id="", error=error))
+    assert result.discrepancies == one(DiscrepancyKind.UNREADABLE)
+    assert await at.halted() is None
+
+
+async def test_an_unreadable_row_of_a_forgotten_payout_halts(setup) -> None:
+    """That the journal lacks it doesn't depend on its amount; it isn't adopted either."""
+    at = await setup(PAID)
+    row = at.row(session_id="ps_9", metadata=at.marks | {"payout_key": "k-9"}, error=BAD_AMOUNT)
+    assert (await at.read(row)).discrepancies == one(DiscrepancyKind.FORGOTTEN, "ps_9", "k-9")
+    assert (await at.halted() or ("",))[0] is HaltKind.FORGOT
+    assert await adopt(at.hints, [row]) == 0
+
+
+async def test_a_finding_has_both_amounts_and_the_payee(setup) -> None:
+    """The payee only with the key of the journal."""
+    cipher = sg.RequestCipher(sg.RequestCipher.new_key())
+    summary = cipher.encrypt(b"Jane Roe, ...4321", "k-1", purpose=SUMMARY_PURPOSE)
+    at = await setup(PAID, summary=summary)
+    row = at.row(amount=AmountDetails(9_999, "usd"))
+    for shown, payee in ((None, None), (cipher, "Jane Roe, ...4321")):
+        at.hints.claimer.cipher = shown
+        (found,) = (await at.read(row)).discrepancies
+        assert (found.reported, found.recorded) == (Amount(9_999, "usd"), Amount(10_000, "usd"))
+        assert found.payee == payee
 
 
 @pytest.mark.parametrize(

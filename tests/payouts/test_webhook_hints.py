@@ -359,23 +359,27 @@ async def test_rows_of_others_may_be_unreadable(payouts, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("cells", "problem"),
+    ("cells", "shown"),
     [
-        (["po_1", "ps_1", "{}", "Advice", "1,234", "usd"], "line 2: paymentLocalAmount, Curr"),
-        (["po_1", "ps_9", "ours", "Advice", "?", "usd"], "line 2: paymentLocalAmount, Currency"),
-        (["po_1", "", "ours", "Advice", "100.00", "usd"], "line 2: paymentSessionId is empty"),
+        (["ps_1", "{}", "1,234"], ("unreadable", "line 2: paymentLocalAmount, Curr")),
+        (["ps_9", "ours", "?"], ("paid twice", "line 2: paymentLocalAmount, Currency")),
+        (["", "ours", "100.00"], ("unreadable", "line 2: paymentSessionId is empty")),
     ],
 )
-async def test_a_row_of_ours_has_to_be_readable(payouts, journal, tmp_path, cells, problem):
-    """A row of ours, by its session or its metadata, must be readable."""
+async def test_a_row_of_ours_that_can_not_be_read(payouts, journal, tmp_path, cells, shown):
+    """It is a finding, by its session or its metadata, and the rows after it are compared."""
     assert (await payouts.pay(order())).session_id == "ps_1"
     mark = json.dumps({"payout_key": "k-1", "payout_journal": journal.journal_id})
-    row_ = [mark if one == "ours" else one for one in cells]
-    report = sg.payouts.PayoutReport(path=write_report(tmp_path, [row_], MONEY))
-    with pytest.raises(sg.InvalidRequest, match=problem):
-        _ = await payouts.reconcile(report)
-    with pytest.raises(sg.InvalidRequest, match=problem):
-        _ = await payouts.adopt(report)
+    session_id, metadata, amount = [mark if one == "ours" else one for one in cells]
+    bad = ["po_1", session_id, metadata, "Advice", amount, "usd"]
+    rows = [bad, ["po_7", "ps_70", "", "Advice"]]
+    report = sg.payouts.PayoutReport(path=write_report(tmp_path, rows, MONEY))
+    found = await payouts.reconcile(report)
+    (one,) = found.discrepancies
+    assert one.kind.value == shown[0]
+    assert shown[1] in (one.problem or "")
+    assert (found.rows, found.others) == (2, 1)
+    assert await payouts.adopt(report) == 0
 
 
 # --- A journal that lacks commits ----------------------------------------------------------------

@@ -57,12 +57,13 @@ class WorkerSetup:
         )
 
 
-async def entry_at(
+async def entry_at(  # noqa: PLR0913, PLR0917 - what an entry may have
     context: WorkerContext,
     steps: tuple[tuple[Event, str | None], ...],
     key: str = "k-1",
     item_id: str | None = None,
     owner: str = "me",
+    summary: bytes | None = None,
 ) -> Entry:
     """Accept a payout, claim it and write its steps; the last step has the payout's id."""
     new = NewEntry(
@@ -71,6 +72,7 @@ async def entry_at(
         fingerprint=fingerprint_of(order(key), context.journal.secret),
         amount=10_000,
         currency="usd",
+        summary=summary,
     )
     _ = await context.journal.accept(new)
     entry = await context.journal.claim(key, owner, 30.0)

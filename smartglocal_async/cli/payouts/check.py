@@ -291,12 +291,15 @@ def show_preflight(found: Preflight) -> None:
     _problems(screen, "Advice; the provider may accept these", found, is_advice=True)
     for currency, units in found.differences.items():
         words = f"the total in {currency.upper()} is off by {money(Amount(units, currency))}"
+        if found.bad_rows:
+            verb = "isn't" if found.bad_rows == 1 else "aren't"
+            words += f"; {counted(found.bad_rows, 'invalid row')} {verb} in the total"
         screen.print(cell(words, "red"), soft_wrap=True)
     screen.print(_verdict(found), soft_wrap=True)
 
 
 def _problems(screen: Console, title: str, found: Preflight, *, is_advice: bool) -> None:
-    """Show the problems row by row; those of many rows in one line for each kind."""
+    """Show equal problems in one line, with the lines of the file; of many rows, their number."""
     problems = found.advice if is_advice else found.problems
     count = found.advice_count if is_advice else found.problem_count
     groups = [group for group in found.groups if group.is_advice is is_advice]
@@ -304,11 +307,17 @@ def _problems(screen: Console, title: str, found: Preflight, *, is_advice: bool)
         _groups(screen, title, groups)
         return
 
-    def rows(add: Callable[..., None]) -> None:
-        for one in problems:
-            add(cell(one.line), cell(one.column or ""), cell(one.words))
+    lines = dict[tuple[str, str], list[int]]()
+    for one in problems:
+        found_in = lines.setdefault((one.column or "", one.words), [])
+        if one.line not in found_in:
+            found_in.append(one.line)
 
-    _listed(screen, title, ("Line", "Column", "What is wrong"), rows, count)
+    def rows(add: Callable[..., None]) -> None:
+        for (column, words), numbers in lines.items():
+            add(cell(", ".join(map(str, numbers))), cell(column), cell(words))
+
+    _listed(screen, title, ("Lines", "Column", "What is wrong"), rows, len(lines))
 
 
 def _groups(screen: Console, title: str, groups: Sequence[ProblemGroup]) -> None:

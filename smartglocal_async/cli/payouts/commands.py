@@ -283,7 +283,8 @@ class ReportOptions:
     bookkeeping per payout. json: all of it. pain.002 and camt.054: the answer to the pain.001 FILE,
     and the debits. jsonl and results: the lines of `pay`, which are written without --output.
 
-    Names and accounts are shown only with SMARTGLOCAL_JOURNAL_KEY as at the time of the payouts.
+    Names and accounts are shown only with SMARTGLOCAL_JOURNAL_KEY as at the time of the payouts; in
+    a csv, names are masked (J*** R***) unless --full-names is used.
     Doesn't change the journal, and may run while `pay` runs. Requires SMARTGLOCAL_PROJECT and
     SMARTGLOCAL_SERVER, unless --journal names a file. Exit code 0, or 2 for invalid arguments.
     """
@@ -298,6 +299,9 @@ class ReportOptions:
         ReportFormat | None,
         typer.Option("--format", help="The format, if the suffix doesn't say it."),
     ] = None
+    full_names: Annotated[
+        bool, typer.Option("--full-names", help="Write the whole names of the payees into a csv.")
+    ] = False
     as_json: AsJson = False
 
 
@@ -371,9 +375,8 @@ class DecideOptions(JournalOptions):
     """Record by hand whether a payout was paid.
 
     Shows the payout, and asks. Be sure whether money moved: the decision can't be changed, and the
-    key is never paid again. Nothing
-    is sent. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key. Exit code 1 if the
-    answer was no.
+    key is never paid again. Nothing is sent. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER;
+    no private key. Exit code 1 if the answer was no.
     """
 
     key: PayoutKey
@@ -395,11 +398,11 @@ class RetryOptions(JournalOptions):
     Takes the failed payouts of a batch, named by its BATCH or its FILE, whose code is one of
     insufficient_funds, internal_error, provider_internal_error, provider_issuer_unavailable,
     activity_count_exceeded, or of --code. Each is taken up again only if its session shows that no
-    money can move in it any more; all others are listed with the reason. Then pay the file again,
-    or let the workers pay the batch: this command pays nothing. Requires the credentials.
+    money can move in it any more; all others are listed with the reason. The results of FILE show
+    it as open then. Pay the file again, or let the workers do it: this command pays nothing.
 
-    Exit codes: 0 all are taken up. 1 some are not, or the answer was no. 2 invalid arguments. 4 the
-    provider was not reached. 7 payouts are halted.
+    Requires the credentials. Exit codes: 0 all are taken up. 1 some are not, or the answer was no.
+    2 invalid arguments. 4 the provider was not reached. 7 payouts are halted.
     """
 
     target: Annotated[
@@ -417,6 +420,7 @@ class RetryOptions(JournalOptions):
             "--code", metavar="CODE", help="Another code whose cause has passed; repeatable."
         ),
     ] = None
+    results: Results = None
     yes: Yes = False
     as_json: AsJson = False
 
@@ -454,9 +458,8 @@ class PauseBatchOptions:
 class ResumeBatchOptions(JournalOptions):
     """Resume a paused batch, also one that reached a limit.
 
-    The workers continue within seconds. A spending limit stays in force; the output shows what is
-    left of it. Nothing is sent. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private
-    key.
+    The workers continue within seconds. A spending limit stays in force; the output shows what it
+    leaves. Nothing is sent. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key.
     """
 
     batch: BatchArgument

@@ -18,15 +18,17 @@ from ...journal.limits import Limits, left_to_spend
 from ...journal.states import Step
 from ...models.money import Amount
 from ...models.validators import above_zero, without_card_numbers
+from ...payouts.files.results import ResultsFile
 from ...payouts.orders import PayoutOutcome, PayoutState, state_of
 from ...payouts.payouts import Payouts
-from ..errors import ExitCode, reader_may_leave
+from ..errors import ExitCode, message_of, reader_may_leave
 from ..options import time_of
 from ..output import counted, printable, remark, write_json, write_line
 from ..signals import run_async, sigterm_interrupts
 from ..tables import cell, console, moment, money, show, table
 from ..wallets import needs_of, read_wallets, show_needs
 from .batches import BatchChoice, existing_batch, find_batch, reading, utc
+from .check import results_of
 from .commands import (
     CancelBatchOptions,
     CancelOptions,
@@ -118,6 +120,9 @@ def retry(options: RetryOptions) -> ExitCode:
         path = Path(options.target)
         file = path if path.is_file() else None
         place = place_of(options.journal, file, options.server)
+        if file is None and options.results is not None:
+            raise InvalidRequest("--results", "goes with FILE")
+        results = None if file is None else results_of(options.results, file)
         existing(place)
         if not options.yes:
             needs_terminal()
@@ -131,6 +136,7 @@ def retry(options: RetryOptions) -> ExitCode:
         if not options.yes and not agreed(f"Retry {failed.words}?"):
             return ExitCode.FAILED
         outcomes = run_async(_retried(options, place, failed))
+        _write_results(results, outcomes)
         with reader_may_leave():
             return _show_retried(options, place, failed.batch, outcomes)
 
@@ -199,6 +205,22 @@ async def _retried(options: RetryOptions, place: str, failed: FailedPayouts) -> 
             return [outcome async for outcome in found]
 
 
+def _write_results(path: Path | None, outcomes: list[PayoutOutcome]) -> None:
+    """Write into the results of a file what was taken up again: it isn't failed any more.
+
+    The journal has it, so that a file that can't be written is only reported.
+    """
+    if path is None or not path.exists():
+        return
+    try:
+        with ResultsFile(path) as results:
+            for outcome in outcomes:
+                if outcome.state is PayoutState.OPEN:
+                    results.append(outcome)
+    except (InvalidRequest, OSError) as error:
+        remark(f"{path}: {message_of(error)}; it still shows what is tried again as failed")
+
+
 def _show_retried(
     options: RetryOptions, place: str, batch: str, outcomes: list[PayoutOutcome]
 ) -> ExitCode:
@@ -224,7 +246,7 @@ def _show_retried(
         show(console(), shown)
         if len(refused) > _MAX_LISTED:
             console().print(cell(f"and {len(refused) - _MAX_LISTED:,} more"), soft_wrap=True)
-    text = f"{batch}: {counted(count, 'payout')} will be paid again, {len(refused):,} will not"
+    text = f"{batch}: {counted(count, 'payout')} will be tried again, {len(refused):,} will not"
     write_line(printable(text))
     if step is not None:
         write_line(printable(f"next: {step}"))

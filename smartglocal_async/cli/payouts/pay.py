@@ -98,6 +98,8 @@ class Run:
     """The command that pays the rest."""
     settle: str
     """The command that settles the open payouts."""
+    file: Path | None
+    """The file that is paid or settled."""
     stopped_by: str | None = field(default=None, init=False)
     """Why the run stops, if a signal stopped it."""
     _cannot_write: bool = field(default=False, init=False)
@@ -125,7 +127,17 @@ class Run:
             ),
             results=None if self.results is None else str(self.results.path),
             next_step=self.again if self.totals.not_started else self.settle,
+            retry=self._retry() if self.totals.passing else None,
         )
+
+    def _retry(self) -> str | None:
+        """Return the command that takes up again what failed for a passing cause."""
+        batch, file = self.batch, self.file
+        is_of_file = file is not None and (batch is None or batch == batch_of(None, file))
+        if not is_of_file and batch is None:
+            return None
+        target = str(file) if is_of_file else str(batch)
+        return next_command("retry", target, journal=self.journal_name, server=self.server)
 
     async def _take_all(
         self, outcomes: AsyncGenerator[PayoutOutcome]
@@ -366,6 +378,7 @@ async def run_plan(  # noqa: PLR0913, PLR0917 - what the checks before it found
                 reachability=reachability,
                 again=plan.again,
                 settle=plan.settle,
+                file=options.file,
             )
             return await run.to_end(
                 payouts.pay_all(
@@ -480,6 +493,7 @@ async def _settled(client: SmartGlocal, plan: SettlePlan, reachability: Reachabi
                 reachability=reachability,
                 again=plan.again,
                 settle=plan.again,
+                file=options.file,
             )
             return await run.to_end(
                 payouts.settle(

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
+from attrs import asdict
 from rich.console import Console
 
 from ...errors import InvalidRequest
@@ -26,7 +27,7 @@ from ..errors import ExitCode, reader_may_leave
 from ..options import time_of
 from ..output import counted, remark, write_json
 from ..signals import sigterm_interrupts
-from ..tables import cell, console, show, table
+from ..tables import cell, console, money, show, table
 from .check import CHARACTERS
 from .commands import ReconcileOptions
 from .journals import next_command, place_of, shown, with_payouts
@@ -198,13 +199,28 @@ def _show_findings(screen: Console, found: ReportFindings) -> None:
         screen.print(cell("no differences", "green"), soft_wrap=True)
         return
     listed = table(f"{counted(sum(found.counts.values()), 'difference')} to review")
-    for column in ("Line", "Key", "Session", "Difference"):
-        listed.add_column(column, overflow="fold")
-    for one in found.discrepancies:
-        listed.add_row(
-            *map(cell, (one.line or "", one.key or "", one.session_id or "", one.kind.value))
-        )
+    names = ("Line", "Key", "Payee", "Session", "Difference", "In the report", "In the journal")
+    rows = [_row(one) for one in found.discrepancies]
+    # A column that no row fills takes the place of the others.
+    filled = [number for number in range(len(names)) if any(row[number] for row in rows)]
+    for number in filled:
+        is_amount = names[number].startswith("In ")
+        listed.add_column(names[number], overflow="fold", justify="right" if is_amount else "left")
+    for row in rows:
+        listed.add_row(*(cell(row[number]) for number in filled))
     show(screen, listed)
+
+
+def _row(one: Discrepancy) -> tuple[str, ...]:
+    return (
+        "" if one.line is None else str(one.line),
+        one.key or "",
+        one.payee or "",
+        one.session_id or "",
+        one.kind.value if one.problem is None else f"{one.kind.value}: {one.problem}",
+        "" if one.reported is None else money(one.reported),
+        "" if one.recorded is None else money(one.recorded),
+    )
 
 
 def _facts(
@@ -255,4 +271,8 @@ def _finding(one: Discrepancy) -> dict[str, Any]:
         "key": one.key,
         "session_id": one.session_id,
         "line": one.line,
+        "payee": one.payee,
+        "reported": one.reported and asdict(one.reported),
+        "recorded": one.recorded and asdict(one.recorded),
+        "problem": one.problem,
     }

@@ -23,14 +23,15 @@ from ...payouts.reports.html import MARKER, HtmlReport
 from ...payouts.reports.iso20022 import MESSAGE_MARK, PaidMessage
 from ...payouts.reports.json import JSON_BEGINS, JsonReport
 from ...payouts.reports.pain002 import StatusReport
-from ...payouts.reports.records import ReportWriter
+from ...payouts.reports.records import BatchReport, ReportCommands, ReportWriter
 from ...payouts.reports.xlsx import XlsxReport, is_xlsx_report
 from ...retry import Timing
 from ..output import counted, reader_gone, remark
 from ..signals import run_async
 from .batches import BatchChoice, find_batch, reading
+from .check import batch_of
 from .commands import ReportFormat, ReportOptions
-from .journals import place_of, shown
+from .journals import OPTION, is_address, place_of, shown
 
 _MAX_HEADER_BYTES: Final = 65_536
 _SUFFIXES: Final[dict[str, ReportFormat]] = {
@@ -70,6 +71,10 @@ class _ReportPlan:
 
         """
         chosen = _format_of(options)
+        if options.full_names and chosen != "csv":
+            raise InvalidRequest(
+                "--full-names", f"goes with a csv report; {chosen} has no masked names"
+            )
         if chosen == "xlsx" and options.output is None:
             raise InvalidRequest("--output", "required for xlsx, which isn't text")
         place = place_of(options.journal, options.file, options.server)
@@ -95,7 +100,7 @@ def report(options: ReportOptions) -> None:
     else:
         with replaced(output) as stream:
             count, note = run_async(_write(stream, plan))
-        remark(f"{counted(count, 'payout')} in {output}")
+        remark(f"{count} in {output}")
     if note is not None:
         remark(note)
 
@@ -151,8 +156,8 @@ def _original_of(file: Path | None) -> OriginalMessage | None:
     return None
 
 
-async def _write(stream: BinaryIO, plan: _ReportPlan) -> tuple[int, str | None]:
-    """Write the report; returns how many payouts it has, and why it lacks payees."""
+async def _write(stream: BinaryIO, plan: _ReportPlan) -> tuple[str, str | None]:
+    """Write the report; returns what it has in words, and why it lacks payees."""
     async with reading(plan.journal, plan.options.server) as book:
         name = await plan.choice.name_in(book)
         batch = await find_batch(book, name, plan.journal)
@@ -162,7 +167,7 @@ async def _write(stream: BinaryIO, plan: _ReportPlan) -> tuple[int, str | None]:
             async for entry in each(lambda after: book.entries(PAGE, after=after, batch=name)):
                 _ = stream.write(line_of(outcome_of(entry), is_json=is_json))
                 count += 1
-            return count, None
+            return counted(count, "payout"), None
         source = ReportSource(
             reader=book,
             journal=shown(plan.journal),
@@ -173,16 +178,49 @@ async def _write(stream: BinaryIO, plan: _ReportPlan) -> tuple[int, str | None]:
         )
         output = plan.options.output
         with TemporaryDirectory(dir=None if output is None else output.parent) as scratch:
-            found = await write_report(source, _writer(stream, plan, Path(scratch)))
-        return found.count, None if plan.format == "pain.002" else found.payee_note
+            writer = _writer(stream, plan, Path(scratch), name)
+            found = await write_report(source, writer)
+        note = None if plan.format == "pain.002" else found.payee_note
+        return _content_words(found, writer), note
 
 
-def _writer(stream: BinaryIO, plan: _ReportPlan, scratch: Path) -> ReportWriter:
+def _content_words(found: BatchReport, writer: ReportWriter) -> str:
+    """Return what a report has, in words."""
+    payouts = counted(found.count, "payout")
+    match writer:
+        case StatusReport():
+            missing = writer.count - found.count
+            note = f", {missing:,} of them not started" if missing > 0 else ""
+            return f"{counted(writer.count, 'transaction')}{note}"
+        case NotificationReport():
+            return f"{counted(writer.count, 'debit')} of {payouts}"
+        case _:
+            return payouts
+
+
+def _commands(plan: _ReportPlan, name: str | None) -> ReportCommands:
+    """Return the commands that a report prints."""
+    options, file = plan.options, plan.options.file
+    server = [] if options.server is None else ["--server", options.server]
+    given = ["--key-prefix", options.key_prefix] if options.key_prefix else []
+    if file is not None and name is not None and name != batch_of(None, file):
+        given += ["--batch", name]
+    return ReportCommands(
+        # Also if it is the default one: the report is read later, maybe in another environment.
+        options=(OPTION, shown(plan.journal), *server),
+        file=None if file is None else str(file),
+        file_options=tuple(given),
+        batch=name,
+        has_workers=is_address(plan.journal),
+    )
+
+
+def _writer(stream: BinaryIO, plan: _ReportPlan, scratch: Path, name: str | None) -> ReportWriter:
     match plan.format:
         case "xlsx":
-            return XlsxReport(stream, scratch)
+            return XlsxReport(stream, scratch, _commands(plan, name))
         case "html":
-            return HtmlReport(stream)
+            return HtmlReport(stream, _commands(plan, name))
         case "json":
             return JsonReport(stream)
         case "pain.002":
@@ -190,7 +228,7 @@ def _writer(stream: BinaryIO, plan: _ReportPlan, scratch: Path) -> ReportWriter:
         case "camt.054":
             return NotificationReport(stream, plan.paid)
         case _:
-            return CsvReport(stream)
+            return CsvReport(stream, plan.options.full_names)
 
 
 @contextmanager

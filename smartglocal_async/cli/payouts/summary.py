@@ -22,6 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from ...error_codes import PASSING_CAUSES
 from ...errors import (
     BatchStopped,
     InvalidRequest,
@@ -62,6 +63,8 @@ class RunTotals:
     """Recorded, but nothing was sent for them; they are in no state."""
     may_move: int = field(default=0, init=False)
     """Open or unknown, with a session at the provider."""
+    passing: Counter[str] = field(factory=Counter[str], init=False)
+    """The codes of failed payouts whose cause may pass, which `retry` takes up again."""
     listed: list[PayoutOutcome] = field(factory=list[PayoutOutcome], init=False)
     """The first payouts that weren't paid."""
     unlisted: int = field(default=0, init=False)
@@ -79,6 +82,9 @@ class RunTotals:
                 self.paid_before[outcome.currency] += outcome.amount
         if outcome.is_paid:
             return
+        code = outcome.code
+        if outcome.state is PayoutState.FAILED and code is not None and code in PASSING_CAUSES:
+            self.passing[code] += 1
         if outcome.state not in _NOT_PAID:
             self.may_move += _may_move(outcome)
         if len(self.listed) < _MOST_LISTED:
@@ -140,6 +146,8 @@ class RunEnd:
     results: str | None
     next_step: str
     """The command that continues."""
+    retry: str | None = None
+    """The command that takes up what failed for a passing cause; None if there is nothing."""
 
     @property
     def code(self) -> ExitCode:
@@ -181,6 +189,7 @@ class RunEnd:
             "journal_is_new": self.journal_is_new,
             "results": self.results,
             "next": self.next,
+            "retry": self.retry,
             "exit_code": int(self.code),
         }
 
@@ -267,7 +276,9 @@ def _show_sums(screen: Console, run: RunEnd) -> None:
 
 def show_outcomes(screen: Console, outcomes: Iterable[PayoutOutcome], more: int) -> None:
     """List payouts that weren't paid, each with its session and the reason."""
-    shown = table("Not paid")
+    outcomes = list(outcomes)
+    is_over = all(one.state in _NOT_PAID for one in outcomes)
+    shown = table("Not paid" if is_over else "Not paid, or not known to be paid")
     for column in ("Key", "State", "Session", "Why"):
         shown.add_column(column, overflow="fold")
     for one in outcomes:
@@ -304,6 +315,10 @@ def _verdict(run: RunEnd) -> list[str]:
         lines.append(_UNKNOWN)
     if isinstance(run.error, BatchStopped):
         lines.append(f"stopped early: {run.error.reason}")
+    if sums.passing and run.retry is not None:
+        causes = ", ".join(f"{count:,} {code}" for code, count in sums.passing.most_common())
+        lines.append(f"failed for a cause that may pass: {causes}")
+        lines.append(f"to try these again, under the same keys: {run.retry}")
     lines.append(f"journal: {run.journal}{' (new)' if run.journal_is_new else ''}")
     if run.results is not None:
         lines.append(f"results: {run.results}")

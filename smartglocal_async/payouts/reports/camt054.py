@@ -174,5 +174,10 @@ class NotificationReport:
             self._put("</Ntfctn>\n")
         self._put("</BkToCstmrDbtCdtNtfctn></Document>\n")
 
+    @property
+    def count(self) -> int:
+        """How many debits the message has."""
+        return sum(len(own.entries) for own in self._accounts.values())
+
     def _put(self, text: str) -> None:
         _ = self.stream.write(text.encode())

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, BinaryIO, Final
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from ..files.results import as_cell
 from .records import BatchReport, ReportedPayout, in_major_units
@@ -42,22 +42,32 @@ def iso(time: datetime) -> str:
     return f"{time:%Y-%m-%dT%H:%M:%SZ}"
 
 
+def masked_name(name: str) -> str:
+    """Return a name with the first letter or digit of each word: ``J*** R***``."""
+    return " ".join(f"{''.join(filter(str.isalnum, word))[:1]}***" for word in name.split())
+
+
 @define(eq=False)
 class CsvReport:
     """Writes the lines to a binary stream.
 
     UTF-8 with a byte order mark, by which Excel recognises it; commas, decimal points, and lines
     that end with CR LF (RFC 4180). A text that a spreadsheet would take for a formula has an
-    apostrophe in front.
+    apostrophe in front. Of each word of a payee only the first letter is shown, unless
+    ``full_names``: the file is for bookkeeping, where the key and the end of the account identify a
+    payout.
     """
 
     stream: BinaryIO
+    full_names: bool = False
     _is_begun: bool = field(default=False, init=False)
 
     def add(self, payout: ReportedPayout) -> None:
         """Write the line of a payout."""
         self._begin()
         text = io.StringIO(newline="")
+        if not self.full_names and payout.payee is not None:
+            payout = evolve(payout, payee=masked_name(payout.payee))
         _ = csv.writer(text).writerow([_text(value(payout)) for value in COLUMNS.values()])
         _ = self.stream.write(text.getvalue().encode("utf-8", "backslashreplace"))
 

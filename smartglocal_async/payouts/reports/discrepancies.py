@@ -9,6 +9,7 @@ from typing import Final
 from attrs import define, field, frozen
 
 from ...errors import InvalidRequest
+from ...models.money import Amount
 from .provider_report import ReportKind, ReportRow
 
 _MAX_KEPT: Final = 1_000
@@ -37,7 +38,9 @@ class DiscrepancyKind(enum.Enum):
     """By the report's column, of a type that the provider's page doesn't list."""
     PAYMENT = "a payment, in the session of a payout"
     UNREADABLE = "unreadable"
-    """A row of a payments report that isn't in the sums: see `ReportFindings.unreadable`."""
+    """A row that wasn't compared, or isn't in the sums: `Discrepancy.problem` says why. A payouts
+    report that has one about a payout of the journal doesn't count as complete.
+    """
     CONTRADICTS = "reported as paid, and recorded as not paid"
     LEFT = "paid in a session that was left for another"
     NOT_OURS = "of another order, in a session of this one"
@@ -73,6 +76,16 @@ class Discrepancy:
     session_id: str | None
     line: int | None = None
     """The line of the report."""
+    reported: Amount | None = field(default=None, eq=False)
+    """The amount in the report; None if the row has none that can be read."""
+    recorded: Amount | None = field(default=None, eq=False)
+    """The amount in the journal; None if it isn't there."""
+    payee: str | None = field(default=None, eq=False, repr=False)
+    """The name and the last four characters of the account, if the journal has them and can be
+    decrypted.
+    """
+    problem: str | None = field(default=None, eq=False)
+    """What can't be read in the row, with the file and the line."""
 
 
 @define(kw_only=True)
@@ -82,7 +95,7 @@ class ReportFindings:
     rows: int = 0
     unreadable: list[InvalidRequest] = field(factory=list[InvalidRequest])
     """What can't be read in rows that aren't about the journal's payouts, such as the totals at the
-    end; the first thousand.
+    end, and in rows of a payments report; the first thousand.
     """
     unreadable_count: int = 0
     counts: Counter[DiscrepancyKind] = field(factory=Counter[DiscrepancyKind])

@@ -6,19 +6,26 @@ from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
 from ...errors import Misuse
+from ...models.money import Amount
 from .discrepancies import PaymentReconciliation, Reconciliation, ReportFindings
+from .records import in_major_units
 
 _Row: TypeAlias = Iterable[str | int | Decimal | None]
 _NEEDS: Final = "a workbook of findings needs XlsxWriter: pip install 'smartglocal-async[files]'"
 _WIDTH: Final = 28
+_FINDING: Final = (
+    *("Line", "Key", "Payee", "Session", "Difference"),
+    *("In the report", "Currency", "In the journal", "Currency", "What can't be read"),
+)
 
 
 def findings_workbook(found: ReportFindings) -> bytes:
     """Return an Excel workbook with the findings, their numbers, and the sums of payments.
 
-    The sheet ``Findings`` has the line of the report, key, session and kind of each discrepancy
-    that is kept, ``Summary`` the numbers of all. After a payments report, ``Sums`` has the sums by
-    type and currency, in major units. All ids are text.
+    The sheet ``Findings`` has the line of the report, key, payee, session and kind of each
+    discrepancy that is kept, with the amounts of the report and of the journal in major units, and
+    what can't be read. ``Summary`` has the numbers of all. After a payments report, ``Sums`` has
+    the sums by type and currency, in major units. All ids are text.
 
     Raises:
         Misuse: XlsxWriter isn't installed.
@@ -30,7 +37,7 @@ def findings_workbook(found: ReportFindings) -> bytes:
         raise Misuse(_NEEDS) from None
     content = io.BytesIO()
     book: Any = xlsxwriter.Workbook(content, {"in_memory": True})
-    _write(book, "Findings", ("Line", "Key", "Session", "Difference"), _findings(found))
+    _write(book, "Findings", _FINDING, _findings(found))
     _write(book, "Summary", ("", "Number"), _summary(found))
     if isinstance(found, PaymentReconciliation):
         names = ("Type", "Currency", "Rows", "Amount", "Fee", "Settlement")
@@ -41,10 +48,19 @@ def findings_workbook(found: ReportFindings) -> bytes:
 
 def _findings(found: ReportFindings) -> Iterable[_Row]:
     for one in found.discrepancies:
-        yield one.line, one.key, one.session_id, one.kind.value
+        known = (one.line, one.key, one.payee, one.session_id, one.kind.value)
+        yield (*known, *_money(one.reported), *_money(one.recorded), one.problem)
     more = sum(found.counts.values()) - len(found.discrepancies)
     if more:
-        yield None, None, None, f"and {more} more"
+        yield None, None, None, None, f"and {more} more"
+
+
+def _money(amount: Amount | None) -> tuple[Decimal | str | None, str | None]:
+    """Return an amount in major units, and its currency."""
+    if amount is None:
+        return None, None
+    major = in_major_units(amount)
+    return amount.text if major is None else major, amount.currency.upper()
 
 
 def _summary(found: ReportFindings) -> Iterable[_Row]:
@@ -69,7 +85,7 @@ def _sums(found: PaymentReconciliation) -> Iterable[_Row]:
 
 def _write(book: Any, name: str, header: _Row, rows: Iterable[_Row]) -> None:  # noqa: ANN401
     sheet, bold = book.add_worksheet(name), book.add_format({"bold": True})
-    sheet.set_column(0, 5, _WIDTH)
+    sheet.set_column(0, len(tuple(header)) - 1, _WIDTH)
     sheet.freeze_panes(1, 0)
     for number, cell in enumerate(header):
         sheet.write_string(0, number, cell, bold)

@@ -9,6 +9,7 @@ from typing import Final
 from attrs import define, field, frozen
 
 from ...encryption import KEY_VARIABLE, RequestCipher
+from ...error_codes import PASSING_CAUSES
 from ...errors import WrongJournalKey
 from ...journal.entries import Attempt, Batch, Entry
 from ...journal.journal import PAGE, each
@@ -30,6 +31,8 @@ from .records import (
 
 MAX_CASES: Final = 500
 """How many payouts that need a person a report shows with all their steps."""
+MAX_UNPAID: Final = 1_000
+"""How many payouts that weren't paid a report lists."""
 _MAX_MEASURED: Final = 1_000
 _MAX_SLOTS: Final = 40
 _MAX_GROUPS: Final = 50
@@ -118,6 +121,9 @@ class _BatchTally:
     _group_counts: Counter[tuple[PayoutState, str | None]] = field(
         factory=Counter[tuple[PayoutState, str | None]]
     )
+    _unpaid: list[ReportedPayout] = field(factory=list[ReportedPayout])
+    _retryable: int = 0
+    _has_unknown_amounts: bool = False
     _cases: list[ReviewCase] = field(factory=list[ReviewCase])
     _case_count: int = 0
     _hidden: Counter[str] = field(factory=Counter[str])
@@ -130,6 +136,7 @@ class _BatchTally:
         if amount is not None:
             self._states[state, amount.currency] += 1
             self._units[state, amount.currency] += amount.amount
+        self._has_unknown_amounts |= amount is None
         if payout.fee is not None:
             self._fees[payout.fee.currency] += payout.fee.amount
             self._fee_count += 1
@@ -138,6 +145,9 @@ class _BatchTally:
             self._times[int(entry.updated_at), state] += 1
         self._attempts[min(payout.attempts, _MANY_ATTEMPTS)] += 1
         if state in _NOT_PAID:
+            self._retryable += state is PayoutState.FAILED and payout.code in PASSING_CAUSES
+            if len(self._unpaid) < MAX_UNPAID:
+                self._unpaid.append(payout)
             group = state, payout.code
             self._group_counts[group] += 1
             if group not in self._groups and len(self._groups) < _MAX_GROUPS:
@@ -168,7 +178,7 @@ class _BatchTally:
             session_id=entry.session_id,
             payout_id=entry.item_id,
             reference=proof.reference,
-            code=without_card_numbers(entry.code),
+            code=None if is_paid else without_card_numbers(entry.code),
             reason=_on_one_line(entry.reason),
             attempts=entry.attempts,
         )
@@ -227,6 +237,7 @@ class _BatchTally:
             fees=tuple(Amount(units, currency) for currency, units in sorted(self._fees.items())),
             fee_count=self._fee_count,
             absent=0 if batch is None else max(0, batch.rows - count),
+            absent_sums=self._absent_sums(),
             slot_seconds=slot_seconds,
             timeline=timeline,
             attempts=_attempt_bars(self._attempts),
@@ -235,10 +246,23 @@ class _BatchTally:
             median_seconds=statistics.median(seconds) if seconds else None,
             slowest_seconds=seconds[-1] if seconds else None,
             failures=self._failures(),
+            unpaid=tuple(self._unpaid),
+            unpaid_count=sum(self._counts[state] for state in _NOT_PAID),
+            retryable=self._retryable,
             cases=tuple(self._cases),
             case_count=self._case_count,
             payee_note=self._payee_note(),
         )
+
+    def _absent_sums(self) -> tuple[Amount, ...]:
+        """Return the sums of the file that no payout of the batch has."""
+        batch = self.source.batch
+        if batch is None or self._has_unknown_amounts or self._counts.total() >= batch.rows:
+            return ()
+        left = Counter(batch.totals)
+        for (_, currency), units in self._units.items():
+            left[currency] -= units
+        return tuple(Amount(units, code) for code, units in sorted(left.items()) if units > 0)
 
     def _failures(self) -> tuple[FailureGroup, ...]:
         groups = [
@@ -250,19 +274,23 @@ class _BatchTally:
 
     def _payee_note(self) -> str | None:
         count = self._counts.total()
-        parts = [
-            f"{'all' if number == count else f'{number:,}'} {words}"
-            for words, number in self._hidden.items()
-        ]
+        parts = [f"{_payouts(number, count)}, {words}" for words, number in self._hidden.items()]
         return f"Names and accounts are missing of {'; of '.join(parts)}." if parts else None
 
 
-_NO_KEY: Final = f"payouts, as {KEY_VARIABLE} isn't set, which decrypts them"
-_OTHER_KEY: Final = f"payouts, as another {KEY_VARIABLE} encrypted them"
+_NO_KEY: Final = f"as {KEY_VARIABLE} isn't set, which decrypts them"
+_OTHER_KEY: Final = f"as another {KEY_VARIABLE} encrypted them"
 _NOT_KEPT: Final = (
-    f"payouts, as the journal has none: {KEY_VARIABLE} wasn't set when they were paid, or they "
+    f"as the journal has none: {KEY_VARIABLE} wasn't set when they were paid, or they "
     "were deleted since"
 )
+
+
+def _payouts(number: int, count: int) -> str:
+    """Return how many of so many payouts there are, in words."""
+    if number == count > 1:
+        return "all payouts"
+    return "1 payout" if number == 1 else f"{number:,} payouts"
 
 
 def _utc(seconds: float) -> datetime:

@@ -1,21 +1,28 @@
 """Writes a report as one HTML page: totals, plots, and what needs a person. It loads nothing."""
 
-import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import resources
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeAlias
 
 from attrs import define, field
 
 from ...errors import Misuse
+from ...journal.entries import Batch, BatchState
 from ...journal.states import Step
 from ...models.money import Amount
 from ...models.validators import without_card_numbers
 from ..files.results import as_cell
 from ..orders import PayoutState
 from .gathering import ORDER
-from .records import BatchReport, HistogramBar, ReportedPayout, ReviewCase, TimeSlot
+from .records import (
+    BatchReport,
+    HistogramBar,
+    ReportCommands,
+    ReportedPayout,
+    ReviewCase,
+    TimeSlot,
+)
 
 MARKER: Final = "smartglocal payouts report"
 """The generator that the page names, by which it is recognised."""
@@ -27,6 +34,12 @@ LABELS: Final = {
     PayoutState.OPEN: "Open",
 }
 """The words of reports for the states."""
+_LAST: Final = "~"
+"""Sorted behind all currencies."""
+NOT_STARTED: Final = "Not started"
+"""The words for rows of the file that aren't in the batch."""
+_Step: TypeAlias = dict[str, str | None]
+"""What a person does: ``words``, and the ``command`` if there is one."""
 _SETTLED: Final = (PayoutState.SUCCEEDED, PayoutState.FAILED, PayoutState.CANCELLED)
 _NEEDS: Final = "an HTML report needs Jinja2: pip install 'smartglocal-async[reports]'"
 _PACKAGE: Final = "smartglocal_async.payouts.reports"
@@ -45,6 +58,7 @@ class HtmlReport:
     """
 
     stream: BinaryIO
+    commands: ReportCommands = field(factory=ReportCommands)
     _template: Any = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -60,11 +74,11 @@ class HtmlReport:
         self._template = environment.from_string(source)
 
     def add(self, payout: ReportedPayout) -> None:
-        """Ignore the payout: the page shows sums, and what needs a person."""
+        """Ignore the payout: the page shows sums, what needs a person, and what wasn't paid."""
 
     def finish(self, report: BatchReport) -> None:
         """Write the page."""
-        text: str = self._template.render(_page(report))
+        text: str = self._template.render(_page(report, self.commands))
         _ = self.stream.write(text.encode("utf-8", "backslashreplace"))
 
 
@@ -73,7 +87,7 @@ def _cell(value: object) -> str:
     return as_cell("".join(one if one.isprintable() else " " for one in str(value)))
 
 
-def _page(report: BatchReport) -> dict[str, Any]:
+def _page(report: BatchReport, commands: ReportCommands) -> dict[str, Any]:
     """Return what the template shows."""
     batch = report.batch
     legend = [state for state in ORDER if any(one.counts.get(state) for one in report.timeline)]
@@ -83,7 +97,7 @@ def _page(report: BatchReport) -> dict[str, Any]:
         "title": title,
         "verdict": verdict(report),
         "made_at": moment(report.made_at),
-        "state": None if batch is None else batch.state.value,
+        "state": None if batch is None else _state_words(batch),
         "report": report,
         "labels": LABELS,
         "states": [
@@ -91,19 +105,18 @@ def _page(report: BatchReport) -> dict[str, Any]:
             for state in ORDER
             if report.counts[state] or state is PayoutState.SUCCEEDED
         ],
-        "sums": [
-            {
-                "label": LABELS[one.state],
-                "count": f"{one.count:,}",
-                "amount": one.total.text,
-            }
-            for one in report.sums
-        ],
+        "sums": _sums(report),
         "in_file": None if batch is None else _in_file(report),
         "fees": _fees(report),
-        "open": _open(report),
+        "halt_steps": list(_halt_steps(commands)) if report.halt else [],
+        "open": list(_open_steps(report, commands)),
         "person": _person(report.case_count),
-        "cases": [_case(one) for one in report.cases],
+        "cases": [_case(one, commands, is_halted=bool(report.halt)) for one in report.cases],
+        "status": commands.status,
+        "unpaid": [_unpaid(one) for one in report.unpaid],
+        "unpaid_words": _unpaid_words(report),
+        "retry": commands.retry if report.retryable else None,
+        "retry_words": _retry_words(report, commands),
         "bars": list(_bars(report.timeline, legend)),
         "legend": [{"name": state.value, "label": LABELS[state]} for state in legend],
         "timeline_words": _timeline_words(report),
@@ -163,16 +176,111 @@ def _person(count: int) -> str:
     )
 
 
-def _open(report: BatchReport) -> str | None:
-    """Return what to do about open payouts, without the command."""
-    count = report.counts[PayoutState.OPEN]
-    if not count:
+def _state_words(batch: Batch) -> str | None:
+    """Return that a batch is paused or cancelled, and why; a batch that isn't has no state."""
+    if batch.state is BatchState.RUNNING:
         return None
-    subject = "1 payout is" if count == 1 else f"{count:,} payouts are"
-    return f"{subject} open. Pay the file again, or settle what was started:"
+    return f"The batch is {batch.state.value}{f': {batch.reason}' if batch.reason else ''}."
 
 
-def _case(case: ReviewCase) -> dict[str, Any]:
+def absent_rows(report: BatchReport) -> list[tuple[int | None, Amount | None]]:
+    """Return how many rows of the file aren't in the batch, and their sums by currency.
+
+    Their number by currency isn't known, so that only the first row has one.
+    """
+    if not report.absent:
+        return []
+    sums = report.absent_sums or (None,)
+    return [(None if number else report.absent, one) for number, one in enumerate(sums)]
+
+
+def _sums(report: BatchReport) -> list[dict[str, str]]:
+    """Return the rows of the totals, by currency."""
+    found = [(one.total, LABELS[one.state], f"{one.count:,}") for one in report.sums]
+    absent = [
+        (amount, NOT_STARTED, "" if count is None else f"{count:,}")
+        for count, amount in absent_rows(report)
+    ]
+    rows = sorted([*found, *absent], key=lambda row: row[0].currency if row[0] else _LAST)
+    return [
+        {"label": label, "count": count, "amount": amount.text if amount else ""}
+        for amount, label, count in rows
+    ]
+
+
+def _step(words: str, command: str | None = None) -> _Step:
+    return {"words": words, "command": command}
+
+
+def _halt_steps(commands: ReportCommands) -> Iterator[_Step]:
+    words = "Find out what was paid, such as with the provider's daily report:"
+    yield _step(words, commands.reconcile)
+    yield _step("When the cause is checked, end the halt:", commands.resume)
+
+
+def _open_steps(report: BatchReport, commands: ReportCommands) -> Iterator[_Step]:
+    """Yield what to do about open payouts, and about rows that weren't started."""
+    count, batch = report.counts[PayoutState.OPEN], report.batch
+    parts = [f"{count:,} {'payout is' if count == 1 else 'payouts are'} open"] if count else []
+    if report.absent:
+        rows = "1 row" if report.absent == 1 else f"{report.absent:,} rows"
+        verb = "is" if report.absent == 1 else "are"
+        parts += [f"{rows} of the file {verb} not started"]
+    if not parts:
+        return
+    about = " and ".join(parts)
+    if report.halt:
+        yield _step(f"{about}. Nothing is paid before the halt is ended. After that:")
+    elif batch is not None and batch.state is BatchState.PAUSED:
+        words = f"{about}. Nothing is started before the batch is resumed:"
+        yield _step(words, commands.resume_batch)
+    else:
+        yield _step(f"{about}.")
+    if batch is None or batch.state is not BatchState.CANCELLED:
+        verb = "Submit" if commands.has_workers else "Pay"
+        words = f"{verb} the file again, with the options of the first time:"
+        if commands.pay is None:
+            words = f"{verb} the file again, with the options of the first time."
+        yield _step(words, commands.pay)
+    if count:
+        yield _step("Or only settle what was started:", commands.settle)
+
+
+def _unpaid(payout: ReportedPayout) -> dict[str, str]:
+    """Return the row of a payout that wasn't paid."""
+    return {
+        "key": payout.key,
+        "payee": ", ".join(part for part in (payout.payee, payout.account) if part),
+        "amount": "no amount" if payout.amount is None else payout.amount.text,
+        "label": LABELS[payout.state],
+        "code": payout.code or "",
+        "reason": payout.reason or "",
+    }
+
+
+def _unpaid_words(report: BatchReport) -> str | None:
+    """Return that not all payouts are listed; None if they are."""
+    if report.unpaid_count <= len(report.unpaid):
+        return None
+    return (
+        f"The first {len(report.unpaid):,} of {report.unpaid_count:,} are listed. An XLSX or a CSV "
+        "report has all."
+    )
+
+
+def _retry_words(report: BatchReport, commands: ReportCommands) -> str:
+    """Return how to take up again what failed for a cause that may have passed."""
+    count = report.retryable
+    subject = "1 of them" if count == 1 else f"{count:,} of them"
+    them = "it" if count == 1 else "them"
+    words = (
+        f"{subject} failed for a cause that may have passed, such as too little money in the "
+        f"wallet. To take {them} up again under the same key, and then pay the file again:"
+    )
+    return words if commands.retry else f"{words} use payouts retry with the batch."
+
+
+def _case(case: ReviewCase, commands: ReportCommands, *, is_halted: bool) -> dict[str, Any]:
     payout = case.payout
     facts = (
         ("Payee", ", ".join(part for part in (payout.payee, payout.account) if part)),
@@ -189,7 +297,7 @@ def _case(case: ReviewCase) -> dict[str, Any]:
         "amount": "no amount" if payout.amount is None else payout.amount.text,
         "why": case.why,
         "facts": [(name, value) for name, value in facts if value],
-        "steps": list(_steps(case)),
+        "steps": list(_steps(case, commands, is_halted=is_halted)),
         "history": [
             (
                 f"{datetime.fromtimestamp(line.at, UTC):%Y-%m-%d %H:%M:%S}",
@@ -203,19 +311,18 @@ def _case(case: ReviewCase) -> dict[str, Any]:
     }
 
 
-def _steps(case: ReviewCase) -> Iterator[dict[str, str | None]]:
+def _steps(case: ReviewCase, commands: ReportCommands, *, is_halted: bool) -> Iterator[_Step]:
     """Yield what a person does about a payout, in this order."""
-    key, session = shlex.quote(case.payout.key), case.payout.session_id
-    place = f"the session {session}" if session else f"the key {case.payout.key} in the metadata"
-    decide = f"smartglocal payouts decide {key}"
+    key, session = case.payout.key, case.payout.session_id
+    place = f"the session {session}" if session else f"the key {key} in the metadata"
     if case.step != Step.UNKNOWN.name:
-        words = "Ask the provider's status again:"
-        yield {"words": words, "command": "smartglocal payouts settle"}
+        when = ", after the halt is ended" if is_halted else ""
+        yield _step(f"Ask the provider's status again{when}:", commands.settle)
     words = f"Look up {place} in the provider's Dashboard, or compare its daily report:"
-    yield {"words": words, "command": "smartglocal payouts reconcile REPORT"}
-    yield {"words": "If money moved:", "command": f'{decide} --paid --reason "WHERE YOU SAW IT"'}
+    yield _step(words, commands.reconcile)
+    yield _step("If money moved:", commands.decide(key, is_paid=True))
     words = "If the provider confirms in writing that none moves:"
-    yield {"words": words, "command": f'{decide} --not-paid --reason "WHO CONFIRMED IT"'}
+    yield _step(words, commands.decide(key, is_paid=False))
 
 
 def _bars(slots: tuple[TimeSlot, ...], legend: list[PayoutState]) -> Iterator[dict[str, Any]]:

@@ -56,6 +56,7 @@ def _report(report: BatchReport) -> dict[str, Any]:
         "state": None if batch is None else batch.state.value,
         "rows": None if batch is None else batch.rows,
         "absent": report.absent,
+        "absent_sums": [_money(one) for one in report.absent_sums],
         "halt": report.halt,
         "count": report.count,
         "counts": {state.value: count for state, count in report.counts.items()},
@@ -84,6 +85,8 @@ def _report(report: BatchReport) -> dict[str, Any]:
             {"state": one.state.value, "code": one.code, "reason": one.reason, "count": one.count}
             for one in report.failures
         ],
+        "not_paid_count": report.unpaid_count,
+        "retryable": report.retryable,
         "needs_review": [
             {
                 "key": case.payout.key,

@@ -103,6 +103,11 @@ class StatusReport:
             self._put("</OrgnlPmtInfAndSts>\n")
         self._put("</CstmrPmtStsRpt></Document>\n")
 
+    @property
+    def count(self) -> int:
+        """How many transactions the message has."""
+        return sum(map(len, self._payments.values()))
+
     def _put(self, text: str) -> None:
         _ = self.stream.write(text.encode())
 

@@ -4,13 +4,14 @@ import enum
 import json
 import re
 from collections.abc import Container, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, cast
+from typing import Final, Literal, TypeAlias, cast
 
-from attrs import asdict, evolve, field, frozen
+from attrs import asdict, define, evolve, field, frozen
 
 from ...codec.incoming import clean_text
 from ...errors import InvalidRequest
@@ -50,6 +51,41 @@ class ReportColumns:
         is_usual = self.currency == ReportColumns().currency
         is_older = is_usual and self.currency not in names and _OLDER_CURRENCY in names
         return evolve(self, currency=_OLDER_CURRENCY) if is_older else self
+
+
+_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,15}(?:([.,])([0-9]{1,4}))?")
+_THREE: Final = 3
+DecimalSign: TypeAlias = Literal[".", ","]
+
+
+@define
+class NumberReader:
+    """Reads the numbers of one report, which all have the same decimal sign."""
+
+    sign: DecimalSign | None = None
+    """None: no number of the report shows it without doubt; then it is a point."""
+
+    def note(self, text: str) -> None:
+        """Take over the decimal sign of a number that leaves no doubt, if there is none yet.
+
+        Three digits behind the sign may be thousands.
+        """
+        found = _NUMBER.fullmatch(text)
+        if self.sign is None and found is not None and found[1] and len(found[2]) != _THREE:
+            self.sign = "," if found[1] == "," else "."
+
+    def read(self, text: str, currency: str) -> Decimal | None:
+        """Return a number; None if the text is something else, or can be read as two numbers.
+
+        Three digits behind the sign are thousands in some countries: only a currency that has three
+        decimals allows them.
+        """
+        found = _NUMBER.fullmatch(text)
+        if found is None or found[1] not in {None, self.sign or "."}:
+            return None
+        if len(found[2] or "") == _THREE and EXPONENTS.get(currency.lower()) != _THREE:
+            return None
+        return Decimal(text.replace(",", "."))
 
 
 class ReportKind(enum.Enum):
@@ -127,9 +163,10 @@ class PayoutReport:
     """A daily payouts report, a CSV or a workbook; it can be read again.
 
     Encoding and separator of a CSV are recognised, unless ``delimiter`` is set. Lines above the
-    names of the columns are skipped. ``since`` and ``until`` are the time that the report covers.
-    With both, payouts are reported as missing that were recorded as paid in that time and aren't in
-    it.
+    names of the columns are skipped. The decimal sign is that of the first amount that leaves no
+    doubt, anywhere in the report; an amount with the other one is an error of its row. ``since``
+    and ``until`` are the time that the report covers. With both, payouts are reported as missing
+    that were recorded as paid in that time and aren't in it.
     """
 
     path: Path = field(converter=Path)
@@ -153,11 +190,26 @@ class PayoutReport:
             OSError: the file can't be read.
 
         """
+        sign = self._decimal_sign()
+        with open_table(self.path, self.delimiter, self._is_header) as table:
+            columns, reader = self.columns.found_in(table.names), NumberReader(sign)
+            for line, cells in table.rows():
+                yield _payout_row(columns, table, line, cells, reader)
+
+    def _decimal_sign(self) -> DecimalSign | None:
+        """Return the decimal sign of the report; None if no amount shows it without doubt."""
+        amounts, fees = AmountReader(), NumberReader()
         with open_table(self.path, self.delimiter, self._is_header) as table:
             self._check(table)
             columns = self.columns.found_in(table.names)
-            for line, cells in table.rows():
-                yield _payout_row(columns, table, line, cells)
+            for _, cells in table.rows():
+                if amounts.sign is not None:
+                    break
+                units = _text(cells, columns.amount or "").lstrip("-")
+                with suppress(InvalidRequest):
+                    _ = amounts.read(units, _text(cells, columns.currency or ""))
+                fees.note(_text(cells, _FEE))
+        return amounts.sign or fees.sign
 
     def _is_header(self, names: frozenset[str]) -> bool:
         return self.columns.session_id in names
@@ -188,7 +240,9 @@ _FEE_CURRENCY: Final = "Currency fee"
 _RRN: Final = "RRN"
 
 
-def _payout_row(columns: ReportColumns, table: ReportTable, line: int, cells: Cells) -> ReportRow:
+def _payout_row(
+    columns: ReportColumns, table: ReportTable, line: int, cells: Cells, numbers: NumberReader
+) -> ReportRow:
     read = {*asdict(columns).values(), _FEE, _FEE_CURRENCY, _RRN}
     units, code = _text(cells, columns.amount or ""), _text(cells, columns.currency or "")
     fee, fee_code = _text(cells, _FEE), (_text(cells, _FEE_CURRENCY) or code).upper()
@@ -197,7 +251,7 @@ def _payout_row(columns: ReportColumns, table: ReportTable, line: int, cells: Ce
         payout_id=_text(cells, columns.payout_id) or None,
         session_id=_text(cells, columns.session_id),
         metadata=_metadata(cells.get(columns.metadata)),
-        fee=_decimal(fee) if _is_number(fee, fee_code) else None,
+        fee=numbers.read(fee, fee_code),
         fee_currency=fee_code or None,
         rrn=_text(cells, _RRN) or None,
         kind=_kind(cells, columns.kind),
@@ -210,9 +264,8 @@ def _payout_row(columns: ReportColumns, table: ReportTable, line: int, cells: Ce
         return row
     is_payout = row.kind is ReportKind.ADVICE
     try:
-        return evolve(
-            row, amount=AmountReader().read(units if is_payout else units.lstrip("-"), code)
-        )
+        reader = AmountReader(numbers.sign)
+        return evolve(row, amount=reader.read(units if is_payout else units.lstrip("-"), code))
     except InvalidRequest as error:
         if not is_payout:
             return row  # It isn't compared.
@@ -261,7 +314,8 @@ class PaymentReport:
     """A daily payments report, a CSV or a workbook, in both forms of the provider's page.
 
     It can be read again. Encoding and separator of a CSV are recognised, unless ``delimiter`` is
-    set; the heading above the names of the columns is skipped.
+    set; the heading above the names of the columns is skipped. The decimal sign is that of the
+    first number that leaves no doubt, anywhere in the report.
     """
 
     path: Path = field(converter=Path)
@@ -276,16 +330,24 @@ class PaymentReport:
             OSError: the file can't be read.
 
         """
+        numbers = NumberReader()
         with open_table(self.path, self.delimiter, _has_payments) as table:
             for name in _PAYMENT_COLUMNS:
                 if name not in table.names:
                     words = f"has no column {name!r}; is it the daily payments report?"
                     raise table.wrong(table.line, words)
+            for _, cells in table.rows():
+                for name in _PAYMENT_NUMBERS:
+                    numbers.note(_text(cells, name))
+        with open_table(self.path, self.delimiter, _has_payments) as table:
             for line, cells in table.rows():
-                yield _payment_row(table, line, cells)
+                yield _payment_row(table, line, cells, numbers)
 
 
 _PAYMENT_COLUMNS: Final = ("ID", "paymentSessionId", "Type of payment", "Amount", "Settlement")
+
+
+_PAYMENT_NUMBERS: Final = ("Amount", "Fee", "Settlement")
 
 
 def _has_payments(names: frozenset[str]) -> bool:
@@ -304,7 +366,9 @@ def is_payment_report(path: Path, delimiter: str | None = None) -> bool:
         return _has_payments(frozenset(table.names))
 
 
-def _payment_row(table: ReportTable, line: int, cells: Cells) -> PaymentReportRow:
+def _payment_row(
+    table: ReportTable, line: int, cells: Cells, numbers: NumberReader
+) -> PaymentReportRow:
     row = PaymentReportRow(
         line=line,
         kind=ReportKind.of(_text(cells, "Type of payment")),
@@ -323,40 +387,21 @@ def _payment_row(table: ReportTable, line: int, cells: Cells) -> PaymentReportRo
     if not _text(cells, "Type of payment"):
         return evolve(row, error=table.wrong(line, "Type of payment is empty"))
     amounts = dict[str, Decimal]()
-    for name in ("Amount", "Fee", "Settlement"):
-        text = _text(cells, name)
-        code = _text(cells, f"Currency {'amount' if name == 'Amount' else name.lower()}")
-        if text and not _is_number(text, code):
-            words = f"{name}: expected a number such as '-110.00', without thousands separators"
-            return evolve(row, error=table.wrong(line, words))
-        if text:
-            amounts[name.lower()] = _decimal(text)
+    for name in _PAYMENT_NUMBERS:
+        if not (text := _text(cells, name)):
+            continue
+        number = numbers.read(text, _text(cells, f"Currency {name.lower()}"))
+        if number is None:
+            words = f"{name}: expected a number such as '-110{numbers.sign or '.'}00'"
+            note = ", without thousands separators and with one decimal sign in the whole report"
+            return evolve(row, error=table.wrong(line, words + note))
+        amounts[name.lower()] = number
     return evolve(
         row,
         amount=amounts.get("amount"),
         fee=amounts.get("fee"),
         settlement=amounts.get("settlement"),
     )
-
-
-_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,15}(?:[.,]([0-9]{1,4}))?")
-_THREE: Final = 3
-
-
-def _is_number(text: str, currency: str) -> bool:
-    """Return whether a text is a number with a decimal point or comma, and nothing else.
-
-    Three digits behind the sign are thousands in some countries: only a currency that has three
-    decimals allows them.
-    """
-    found = _NUMBER.fullmatch(text)
-    if found is None:
-        return False
-    return len(found[1] or "") != _THREE or EXPONENTS.get(currency.lower()) == _THREE
-
-
-def _decimal(text: str) -> Decimal:
-    return Decimal(text.replace(",", "."))
 
 
 def _payment_time(text: str) -> datetime | None:

@@ -1,5 +1,6 @@
 """The records of a report: its payouts, sums, times, and what needs a person."""
 
+import shlex
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -125,6 +126,8 @@ class BatchReport:
     """How many payouts these are."""
     absent: int
     """How many rows of its file the batch doesn't have."""
+    absent_sums: tuple[Amount, ...]
+    """How much these are together, by currency; empty if that isn't known."""
     slot_seconds: int
     timeline: tuple[TimeSlot, ...]
     """Without gaps; empty if nothing is settled."""
@@ -138,11 +141,87 @@ class BatchReport:
     slowest_seconds: float | None
     failures: tuple[FailureGroup, ...]
     """The most frequent first."""
+    unpaid: tuple[ReportedPayout, ...]
+    """The first thousand payouts that weren't paid: failed or cancelled."""
+    unpaid_count: int
+    """How many weren't paid."""
+    retryable: int
+    """How many of them failed for a cause that may have passed: see `Payouts.retry`."""
     cases: tuple[ReviewCase, ...]
     case_count: int
     """How many payouts need a person; ``cases`` has the first of them."""
     payee_note: str | None
     """Why payees are missing; None if none is."""
+
+
+@frozen(kw_only=True)
+class ReportCommands:
+    """The commands that a report prints; they have all options, so that they work as printed."""
+
+    options: tuple[str, ...] = ()
+    """Those that name the journal and the server."""
+    file: str | None = None
+    """The file that was paid; None if it isn't known."""
+    file_options: tuple[str, ...] = ()
+    """Those that go with the file, such as ``--key-prefix``."""
+    batch: str | None = None
+    """The batch; None if the report is about the whole journal."""
+    has_workers: bool = False
+    """Whether workers pay from the journal, so that a file is submitted and not paid."""
+
+    def of(self, verb: str, argument: str | None = None, *options: str) -> str:
+        """Return a command of ``payouts`` for the same journal."""
+        words = ["smartglocal", "payouts", *verb.split()]
+        rest = [*options, *self.options]
+        if argument is None:
+            return shlex.join([*words, *rest])
+        if argument.startswith("-"):
+            return shlex.join([*words, *rest, "--", argument])
+        return shlex.join([*words, argument, *rest])
+
+    def decide(self, key: str, *, is_paid: bool) -> str:
+        """Return the command that records what a person found out about a payout."""
+        reason = "WHERE YOU SAW IT" if is_paid else "WHO CONFIRMED IT"
+        return self.of("decide", key, "--paid" if is_paid else "--not-paid", "--reason", reason)
+
+    @property
+    def settle(self) -> str:
+        """The command that settles what was started."""
+        if self.file is not None:
+            return self.of("settle", self.file, *self.file_options)
+        return self.of("settle", None, *(() if self.batch is None else ("--batch", self.batch)))
+
+    @property
+    def pay(self) -> str | None:
+        """The command that pays the rest of the file; None if the file isn't known."""
+        verb = "submit" if self.has_workers else "pay"
+        return None if self.file is None else self.of(verb, self.file, *self.file_options)
+
+    @property
+    def retry(self) -> str | None:
+        """The command that takes up what failed for a passing cause; None without a batch."""
+        target = self.batch if self.file is None or self.file_options else self.file
+        return None if target is None else self.of("retry", target)
+
+    @property
+    def reconcile(self) -> str:
+        """The command that compares the provider's report."""
+        return self.of("reconcile", "REPORT")
+
+    @property
+    def resume(self) -> str:
+        """The command that ends a halt."""
+        return self.of("journal resume")
+
+    @property
+    def resume_batch(self) -> str | None:
+        """The command that resumes the batch; None without one."""
+        return None if self.batch is None else self.of("batch resume", self.batch)
+
+    @property
+    def status(self) -> str:
+        """The command that counts all payouts."""
+        return self.of("status", None, *(() if self.batch is None else ("--batch", self.batch)))
 
 
 class ReportWriter(Protocol):

@@ -13,8 +13,8 @@ from ...errors import InvalidRequest, Misuse
 from ...models.money import Amount
 from .csv import COLUMNS
 from .gathering import ORDER
-from .html import LABELS, MARKER, moment, span, verdict
-from .records import BatchReport, ReportedPayout, in_major_units
+from .html import LABELS, MARKER, NOT_STARTED, absent_rows, moment, span, verdict
+from .records import BatchReport, ReportCommands, ReportedPayout, in_major_units
 
 MAX_ROWS: Final = 1_048_575
 """How many payouts a sheet has room for, below its header."""
@@ -22,7 +22,7 @@ _NEEDS: Final = "an XLSX report needs XlsxWriter: pip install 'smartglocal-async
 _A4: Final = 9
 _TOP: Final = {"valign": "top"}
 _TIME: Final = "yyyy-mm-dd hh:mm:ss"
-_REVIEW_HEIGHT: Final = 48
+_REVIEW_HEIGHT: Final = 100
 _NUMBERS: Final = frozenset({"Amount", "Payouts", "Fee", "Calls", *LABELS.values()})
 """Titles of columns that have numbers."""
 _MAX_PROPERTIES: Final = 65_536
@@ -51,11 +51,7 @@ _NAMES: Final = {
 _REVIEW: Final = (
     *(("Key", 26), ("Amount", 14), ("Currency", 9), ("Payee", 24), ("Account", 11)),
     *(("Session", 18), ("Payout", 18), ("Step", 14), ("Since (UTC)", 19), ("Code", 18)),
-    *(("Why", 60), ("What to do", 60)),
-)
-_ADVICE: Final = (
-    "Look it up in the provider's Dashboard or daily report; then smartglocal payouts decide KEY "
-    "--paid or --not-paid. Never pay it under another key before that."
+    *(("Why", 60), ("What to do", 80)),
 )
 _COLOURS: Final = {
     "succeeded": "#1769AA",
@@ -80,6 +76,7 @@ class XlsxReport:
 
     stream: BinaryIO
     scratch: Path
+    commands: ReportCommands = field(factory=ReportCommands)
     _book: Any = field(init=False, repr=False)
     _formats: dict[str, Any] = field(init=False, repr=False)
     _totals: Any = field(init=False, repr=False)
@@ -131,13 +128,29 @@ class XlsxReport:
             one = case.payout
             amount = one.amount and one.amount.currency.upper()
             known = (one.key, one.decimal, amount, one.payee, one.account, one.session_id)
-            rest = (one.payout_id, case.step, one.updated_at, one.code, case.why, _ADVICE)
+            rest = (
+                one.payout_id,
+                case.step,
+                one.updated_at,
+                one.code,
+                case.why,
+                self._advice(one.key),
+            )
             review.set_row(number, _REVIEW_HEIGHT)
             self._write(review, number, [*known, *rest], wraps=True)
         if report.case_count > len(report.cases):
             more = report.case_count - len(report.cases)
             self._write(review, len(report.cases) + 1, [f"and {more:,} more"])
         self._book.close()
+
+    def _advice(self, key: str) -> str:
+        """Return what a person does about a payout."""
+        return (
+            "Look it up in the provider's Dashboard or daily report. Never pay it under another "
+            f"key before that. If money moved: {self.commands.decide(key, is_paid=True)}\n"
+            "If the provider confirms in writing that none moves: "
+            f"{self.commands.decide(key, is_paid=False)}"
+        )
 
     def _sheet(self, name: str, columns: Sequence[tuple[str, int]]) -> Any:  # noqa: ANN401 - XlsxWriter's
         sheet = self._printed(self._book.add_worksheet(name))
@@ -203,7 +216,7 @@ class XlsxReport:
         begin = row + 2
         row = self._table(row + 1, ("Outcome", "Payouts"), states)
         points = [{"fill": {"color": _COLOURS[one.value]}} for one in ORDER if report.counts[one]]
-        self._chart("pie", "Payouts by outcome", begin, row, [(1, {"points": points})], "G2")
+        self._chart("pie", "Payouts by outcome", begin, row, [(1, {"points": points})], "G7")
         self._plots(row, report)
 
     def _plots(self, row: int, report: BatchReport) -> None:
@@ -220,10 +233,10 @@ class XlsxReport:
             for number, state in enumerate(shown, 1)
         ]
         title = f"Settled in each {span(report.slot_seconds)}"
-        self._chart("column", title, begin, row, columns, "G18")
+        self._chart("column", title, begin, row, columns, "G23")
         for name, bars, place in (
-            ("Calls", report.attempts, "G34"),
-            ("Time to the outcome", report.durations, "G50"),
+            ("Calls", report.attempts, "G39"),
+            ("Time to the outcome", report.durations, "G55"),
         ):
             begin = row + 2
             found = [(bar.label, bar.count) for bar in bars]
@@ -278,11 +291,16 @@ def _title(name: str) -> str:
     return "right" if name in _NUMBERS else "bold"
 
 
-def _sums(report: BatchReport) -> list[tuple[str, str, int, Decimal | str]]:
-    return [
+def _sums(report: BatchReport) -> list[tuple[str, str, int | None, Decimal | str | None]]:
+    """Return the rows of the totals; those of what isn't started have only one number of rows."""
+    rows: list[tuple[str, str, int | None, Decimal | str | None]] = [
         (one.total.currency.upper(), LABELS[one.state], one.count, _major(one.total))
         for one in report.sums
     ]
+    for count, amount in absent_rows(report):
+        currency = "" if amount is None else amount.currency.upper()
+        rows.append((currency, NOT_STARTED, count, None if amount is None else _major(amount)))
+    return sorted(rows, key=lambda row: row[0] or "~")
 
 
 def _major(amount: Amount) -> Decimal | str:

@@ -58,7 +58,7 @@ def test_a_file_that_cannot(check):
     rows = [line.split() for line in result.stdout.splitlines()]
     assert ["2", "amount", "expected", "a", "number", "such", "as", "'100.00'"] in rows
     assert ["4", "3", "p-2"] in rows
-    assert "the total in USD is off by -1.00 USD" in result.stdout
+    assert "the total in USD is off by -1.00 USD; 1 invalid row isn't in the total" in result.stdout
     assert result.stdout.splitlines()[-1] == (
         "can't be paid: 1 invalid row, 1 repeated key, 1 total not as expected"
     )
@@ -71,6 +71,20 @@ def test_advice_forbids_nothing(check):
     result = check(text)
     assert result.exit_code == 0
     assert "Advice; the provider may accept these" in result.stdout
+
+
+def test_equal_problems_have_one_line(check):
+    """With the lines of the file, for advice and for problems, also if there are few rows."""
+    row = "p-{},{},eur,DE89370400440532013000,Jane,DEU\n"
+    text = "key,amount,currency,iban,first_name,country\n"
+    two = check(text + row.format(1, 1) + row.format(2, 2)).stdout
+    listed = [line.split("  ")[1] for line in two.splitlines() if line.startswith("  2, 3 ")]
+    one = check(text + row.format(1, 1)).stdout
+    assert len(listed) == sum(line.startswith("  2 ") for line in one.splitlines()) > 1
+    bad = check(text + row.format(1, "x") + row.format(2, 2) + row.format(3, "y")).stdout
+    assert ["2, 4", "amount"] in [
+        [part.strip() for part in line.split("  ") if part][:2] for line in bad.splitlines()
+    ]
 
 
 @pytest.mark.parametrize(("count", "options"), [(5, ("--max-listed", "2")), (5_000, ())])

@@ -521,6 +521,38 @@ def test_money_that_moves_by_itself_halts(till):
     assert provider.report().moved == 1
 
 
+CONFIRMED: Final = Fault(FaultKind.AMOUNT, operation="session/confirm", rate=1.0)
+"""A confirm is carried out as ordered, and its answer shows ten times the amount."""
+AFTER_IT: Final = Fault(FaultKind.AMOUNT, operation="session/status", nth=(2, 3, 4))
+
+
+def test_a_halt_in_the_middle_counts_what_the_journal_has(till):
+    """What was in flight when payouts were halted is in the summary and in the results."""
+    provider = till.opens(faults=FaultScript((CONFIRMED, AFTER_IT)))
+    till.has(rows(12))
+    ended = till.json("pay", "p.csv", "--yes", exits=7)
+    known = till.json("status", "p.csv", exits=7)["counts"]
+    begun = {state: count for state, count in known.items() if count}
+    assert begun["unknown"] >= 1
+    assert begun == {state: ended[state] for state in known if ended[state]}
+    assert ended["not_begun"] == 12 - sum(begun.values())
+    states = [row["state"] for row in till.results().values()]
+    assert states.count("unknown") == begun["unknown"]
+    open_ones = [one for one in ended["not_paid"] if one["state"] == "open"]
+    assert all("payouts were halted" in one["reason"] for one in open_ones)
+    listed = [one["key"] for one in ended["not_paid"] if one["state"] == "unknown"]
+    assert sum(provider.order(key).moved for key in listed) == len(listed) == begun["unknown"]
+
+
+def test_a_paid_payout_has_no_reason_of_an_earlier_step(till):
+    """What was recorded while it was unknown is not about a payout that is paid."""
+    till.opens(faults=FaultScript((CONFIRMED,)))
+    till.has(rows(1))
+    assert till.json("pay", "p.csv", "--yes", exits=7)["succeeded"] == 1
+    paid = till.results()["k0"]
+    assert (paid["state"], paid["code"], paid["reason"]) == ("succeeded", "", "")
+
+
 def test_a_project_that_confirms_by_itself(till):
     """Asked for by name, it is paid; and the next command names it, too."""
     provider = till.opens(rules=emulator.Rules(confirmation=emulator.Confirmation.AUTOMATIC))

@@ -1,6 +1,7 @@
 """``smartglocal payouts report``: from a file that was paid to what an accountant opens."""
 
 import csv
+import html
 import io
 import json
 import re
@@ -26,6 +27,7 @@ SUFFIXES: Final = (
     *(".csv", ".xlsx", ".html", ".json", ".jsonl", ".pain.002.xml", ".camt.054.xml"),
     *(".htm", ".ndjson"),
 )
+CONTENT: Final = {".pain.002.xml": "4 transactions", ".camt.054.xml": "2 debits of 4 payouts"}
 IBAN: Final = "DE89370400440532013000"
 CARD: Final = "4000056655665556"
 NAMED: Final = (
@@ -69,7 +71,7 @@ def test_each_format_by_its_suffix(till):
     for suffix in SUFFIXES:
         for _ in range(2):
             told = till("report", "p.csv", "--output", f"o{suffix}").stderr
-            assert f"4 payouts in o{suffix}" in told
+            assert f"{CONTENT.get(suffix, '4 payouts')} in o{suffix}" in told
         assert (till.folder / f"o{suffix}").stat().st_mode & 0o777 == 0o600
     assert names_in(till) == before | {f"o{suffix}" for suffix in SUFFIXES}
 
@@ -87,8 +89,8 @@ def test_the_formats_agree(till):
         ("open", "666.10", "EUR"),
         ("succeeded", "40.00", "USD"),
     ]
-    assert (table["s1"]["payee"], table["s1"]["account"]) == ("Hildegard Quux", "...3000")
-    assert (table["s4"]["payee"], table["s4"]["account"]) == ("Wilhelmina Xyzzy", "...5556")
+    assert (table["s1"]["payee"], table["s1"]["account"]) == ("H*** Q***", "...3000")
+    assert (table["s4"]["payee"], table["s4"]["account"]) == ("W*** X***", "...5556")
     assert table["s1"]["fee"] == "0.00"
     assert re.fullmatch(r"0{11}\d", table["s1"]["bank_reference"])
     found = json.loads((till.folder / "o.json").read_text(encoding="utf-8"))
@@ -105,6 +107,37 @@ def test_the_formats_agree(till):
     assert [row[5] for row in sheet.to_python()[1:]] == [12.5, 666.01, 666.1, 40.0]
     message = (till.folder / "o.camt.054.xml").read_text(encoding="utf-8")
     assert re.findall(r"<Sum>([^<]*)</Sum>", message) == ["12.50", "40.00"]
+
+
+def test_whole_names_in_a_csv(till):
+    """By an option that no other format has."""
+    paid(till)
+    till("report", "p.csv", "--output", "o.csv", "--full-names")
+    assert "Hildegard Quux" in text_of(till.folder / "o.csv")
+    told = till("report", "p.csv", "--output", "o.html", "--full-names", exits=2).stderr
+    assert "--full-names: goes with a csv report" in told
+
+
+@pytest.mark.filterwarnings("ignore:.*should have it")  # Advice: a message has no bank's name.
+def test_an_answer_counts_what_it_has(till):
+    """The transactions that aren't started are in a pain.002, and in its number."""
+    till.opens()
+    (till.folder / "p.xml").write_bytes((SAMPLES / "files" / "sepaxml-09.xml").read_bytes())
+    till("pay", "p.xml", "--yes", "--concurrency", "1", "--spend-limit", "1300eur", exits=6)
+    told = till("report", "p.xml", "--output", "o.pain.002.xml").stderr
+    assert "2 transactions, 1 of them not started in o.pain.002.xml" in told
+
+
+def test_the_commands_of_a_page_work(till):
+    """They are run as they are printed, in an environment that names no journal."""
+    paid(till)
+    till.monkeypatch.setenv("SMARTGLOCAL_JOURNAL", str(till.folder / "other.journal"))
+    journal = str(till.journal)
+    till("report", "p.csv", "--journal", journal, "--output", "o.html")
+    page = html.unescape((till.folder / "o.html").read_text(encoding="utf-8"))
+    commands = [shlex.split(one)[2:] for one in re.findall(r"<code>(.*?)</code>", page)]
+    (settle,) = {tuple(one) for one in commands if one[0] == "settle"}
+    till(*settle, "--deadline", "1", exits=3)
 
 
 def test_without_the_key_of_the_journal_no_payee_is_shown(till):

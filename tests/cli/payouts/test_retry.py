@@ -26,7 +26,7 @@ def test_taken_up_and_paid(paid) -> None:
     """What can't be retried is listed with the reason; the next run pays the rest, once."""
     paid.provider.top_up(100_000, "usd")
     result = paid("retry", "p.csv", "--yes", exits=1)
-    assert "2 payouts will be paid again, 1 will not" in result.stdout
+    assert "2 payouts will be tried again, 1 will not" in result.stdout
     assert "it failed for account_not_found, which" in result.stdout
     assert "next: smartglocal payouts pay p.csv" in result.stdout
     assert paid.provider.order("k2").moved == 0
@@ -34,6 +34,50 @@ def test_taken_up_and_paid(paid) -> None:
     assert (report["succeeded"], report["failed"], report["replayed"]) == (3, 1, 2)
     assert [paid.provider.order(f"k{n}").moved for n in range(4)] == [0, 1, 1, 1]
     assert {key: row["state"] for key, row in paid.results().items()}["k2"] == "succeeded"
+
+
+def test_the_summary_names_the_command(till) -> None:
+    """A wallet that is too small leaves payouts that can be tried again, and the output says so."""
+    till.opens(rules=POOR)
+    till.has(FILE)
+    words = ("pay", "p.csv", "--yes", "--concurrency", "1", "--ignore-balance")
+    shown = till(*words, exits=1).stdout
+    assert "failed for a cause that may pass: 2 insufficient_funds" in shown
+    command = "smartglocal payouts retry p.csv"
+    assert f"to try these again, under the same keys: {command}" in shown
+    assert till.json(*words, exits=1)["retry"] == command
+    till.provider.top_up(100_000, "usd")
+    till(*command.split()[2:], "--yes", exits=1)
+    assert till.json(*words, exits=1)["retry"] is None
+
+
+def test_the_results_show_what_is_tried_again_as_open(paid) -> None:
+    """Also if the run after it is stopped before that payout: the journal has it as open, too."""
+    assert paid.results()["k3"]["state"] == "failed"
+    paid.provider.top_up(20_000, "usd")
+    paid("retry", "p.csv", "--yes", exits=1)
+    assert {paid.results()[key]["state"] for key in ("k2", "k3")} == {"open"}
+    paid("pay", "p.csv", "--yes", "--concurrency", "1", exits=6)
+    assert [paid.results()[f"k{n}"]["state"] for n in range(4)] == [
+        *("failed", "succeeded", "succeeded", "open")
+    ]
+
+
+def test_results_at_another_path(paid) -> None:
+    """They are named, with the file only; what can't be written is reported."""
+    other = paid.folder / "other.csv"
+    (paid.folder / "p.csv.results.csv").rename(other)
+    told = paid("retry", "p.csv", "--yes", "--results", "p.csv", exits=2).stderr
+    assert "--results: is the file to be paid" in told
+    words = ("retry", "p.csv", "--yes", "--results", "other.csv")
+    paid(*words, "--key", "k2")
+    assert paid.results("other.csv")["k2"]["state"] == "open"
+    assert not (paid.folder / "p.csv.results.csv").exists()
+    other.write_text("mine\n", encoding="utf-8")
+    assert "other.csv: holds something else than results" in paid(*words, exits=1).stderr
+    assert other.read_text(encoding="utf-8") == "mine\n"
+    (paid.folder / "p.csv").rename(paid.folder / "q.csv")
+    assert "--results: goes with FILE" in paid(*words, exits=2).stderr
 
 
 def test_by_batch_key_and_code(paid) -> None:

@@ -340,8 +340,16 @@ def test_what_differs_is_listed(till):
         ("k1", 4),
         ("k2", None),
     ]
+    differs, missing = said["findings"][1:]
+    assert (differs["reported"], differs["recorded"]) == (
+        {"amount": 700, "currency": "usd"},
+        {"amount": 10_100, "currency": "usd"},
+    )
+    assert (missing["reported"], missing["recorded"]["amount"]) == (None, 10_200)
     shown = till(*words, exits=7).stdout
     assert "3 differences to review" in shown
+    assert "another amount" in shown
+    assert all(amount in shown for amount in ("7.00 USD", "101.00 USD", "102.00 USD"))
     assert "payouts are halted: find out what was paid" in shown
     assert sessions["k2"] in shown
 

@@ -102,7 +102,7 @@ async def test_a_payee_that_was_never_kept_or_is_forgotten():
     await made.journal.forget(made.clock.now)
     await made.has("k2")
     found = await made.write(Ignored(), cipher=made.cipher)
-    assert "missing of 1 payouts, as the journal has none" in (found.payee_note or "")
+    assert "missing of 1 payout, as the journal has none" in (found.payee_note or "")
     assert (found.measured, found.counts[PayoutState.SUCCEEDED]) == (1, 2)
 
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import re
+import shlex
 import shutil
 import subprocess
+from html import unescape
 from html.parser import HTMLParser
 from itertools import pairwise
 from typing import Final
@@ -12,9 +14,11 @@ import pytest
 from attrs import define, field
 from reported import FORMULA, ReportedJournal, mixed_batch
 
-from smartglocal_async.journal.entries import Halt, HaltKind
+from smartglocal_async.journal.entries import BatchState, Halt, HaltKind
 from smartglocal_async.journal.states import Step
+from smartglocal_async.payouts.reports import gathering
 from smartglocal_async.payouts.reports.html import HtmlReport
+from smartglocal_async.payouts.reports.records import ReportCommands
 
 VOID: Final = frozenset({"meta", "br", "hr", "rect"})
 CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -82,8 +86,12 @@ async def test_what_the_page_shows():
         "Payee card",
         "smartglocal payouts decide k5 --paid --reason",
         "init intended SENT_ONE_STEP",
-        "1 payout is open. Pay the file again, or settle what was started: smartglocal payouts",
+        "Open 1 110.00 USD Not started 1 In the file",
+        "1 payout is open and 1 row of the file is not started. Pay the file again, with the",
+        "Or only settle what was started: smartglocal payouts settle",
         "Failed 1 declined card *** is closed & <i>gone</i>",
+        "k3 Jane Roe, ...4321 100.00 USD Failed declined card *** is closed & <i>gone</i>",
+        "k4 100.00 USD Cancelled",
         "Payouts settled in each second, by outcome.",
     ):
         assert words in page.text, words
@@ -96,6 +104,58 @@ async def test_a_halt_is_shown_first():
     page, _ = await page_of(made)
     text = page.text
     assert text.index("All payouts are halted k9 was <b>paid</b> twice") < text.index("Totals")
+    assert "end the halt: smartglocal payouts journal resume" in text
+    assert "Nothing is paid before the halt is ended. After that: Pay the file again" in text
+
+
+async def test_no_batch_is_called_running():
+    """A batch that is paused has its reason, and the page says what resumes it."""
+    made = await mixed_batch()
+    page, _ = await page_of(made)
+    assert "running" not in page.text
+    await made.journal.set_batch_state("may.csv", BatchState.PAUSED, "the wallet is empty")
+    page, _ = await page_of(made)
+    assert "The batch is paused: the wallet is empty." in page.text
+    source = (await made.text(lambda stream: HtmlReport(stream, COMMANDS))).decode()
+    assert "is resumed: <code>smartglocal payouts batch resume may.csv" in source
+
+
+COMMANDS: Final = ReportCommands(
+    options=("--journal", "j 1.db", "--server", "demo"), file="may.csv", batch="may.csv"
+)
+
+
+async def test_commands_work_as_they_are_printed():
+    """Each has the journal, the server and the file, quoted for a shell."""
+    made = await mixed_batch()
+    await made.has("k 7", Step.FAILED, code="insufficient_funds")
+    await made.has("-k8", Step.UNKNOWN)
+    source = (await made.text(lambda stream: HtmlReport(stream, COMMANDS))).decode()
+    found = {unescape(one) for one in re.findall(r"<code>(.*?)</code>", source)}
+    options = ["--journal", "j 1.db", "--server", "demo"]
+    words = {tuple(shlex.split(one)[2:]) for one in found}
+    for known in (
+        ["settle", "may.csv", *options],
+        ["pay", "may.csv", *options],
+        ["retry", "may.csv", *options],
+        ["reconcile", "REPORT", *options],
+        ["decide", "k5", "--paid", "--reason", "WHERE YOU SAW IT", *options],
+        ["decide", "--not-paid", "--reason", "WHO CONFIRMED IT", *options, "--", "-k8"],
+    ):
+        assert tuple(known) in words, known
+    assert all(one.startswith("smartglocal payouts ") for one in found)
+
+
+async def test_thousands_that_were_not_paid(monkeypatch):
+    """The first ones are listed, and a note says how many there are."""
+    monkeypatch.setattr(gathering, "MAX_UNPAID", 3)
+    made = await ReportedJournal().opened()
+    for number in range(5):
+        await made.has(f"f{number}", Step.FAILED, code="declined")
+    page, _ = await page_of(made)
+    assert "The first 3 of 5 are listed. An XLSX or a CSV report has all." in page.text
+    assert "f2 " in page.text
+    assert "f3 " not in page.text
 
 
 async def test_what_a_payout_holds_is_text():

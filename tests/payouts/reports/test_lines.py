@@ -27,7 +27,7 @@ async def test_a_line_for_each_payout():
         "key": "k1",
         "batch": "may.csv",
         "state": "succeeded",
-        "payee": "Zoë <b>Å</b> & Söhne",
+        "payee": "Z*** b*** *** S***",
         "account": "...4321",
         "amount": "100.00",
         "currency": "USD",
@@ -49,12 +49,30 @@ async def test_a_line_for_each_payout():
 
 async def test_no_cell_runs():
     """A text that a spreadsheet would take for a formula has an apostrophe in front."""
-    content = await (await mixed_batch()).text(CsvReport)
+    content = await (await mixed_batch()).text(lambda stream: CsvReport(stream, full_names=True))
     rows = rows_of(content)
     cells = [cell for row in rows.values() for cell in row.values()]
     assert not [cell for cell in cells if cell.startswith(RUNS)]
     assert rows["k5"]["reason"] == "'=1+1, no call can show it"
     assert rows[f"'{FORMULA}"]["payee"] == f"'{FORMULA}"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Jane Roe", "J*** R***"),
+        ("=1+1", "1***"),
+        ("Åsa O'Neill", "Å*** O***"),
+        ("& Co", "*** C***"),
+    ],
+)
+async def test_names_are_masked_unless_they_are_asked_for(name, shown):
+    """Each word keeps its first letter; the option shows the whole name."""
+    made = await ReportedJournal().opened()
+    await made.has("k1", payee=f"{name}, ...4321")
+    assert rows_of(await made.text(CsvReport))["k1"]["payee"] == shown
+    whole = await made.text(lambda stream: CsvReport(stream, full_names=True))
+    assert rows_of(whole)["k1"]["payee"].removeprefix("'") == name
 
 
 async def test_as_programs_read_it():

@@ -153,6 +153,16 @@ def test_three_decimals(tmp_path) -> None:
     assert read.amount == Decimal("1.234")
 
 
+@pytest.mark.parametrize(("other", "amount"), [("2,50", Decimal("1.234")), ("2.50", None)])
+def test_the_decimal_sign_of_the_whole_report(tmp_path, other, amount) -> None:
+    """A comma is decimal only if a number that leaves no doubt has one."""
+    first = row("Advice", Amount="1,234", **{"Currency amount": "KWD"})
+    path = written(tmp_path, NEWER, first, row("Refund", Fee=other))
+    found = list(sg.payouts.PaymentReport(path=path))
+    assert found[0].amount == amount
+    assert (found[0].error is None, found[1].error) == (amount is not None, None)
+
+
 def test_another_file_is_refused(tmp_path) -> None:
     """The error names file, line and column."""
     path = written(tmp_path, ("operationId", "paymentSessionId"), ("po_1", "ps_1"))

@@ -112,3 +112,45 @@ def test_a_fee_that_can_not_be_read(tmp_path, cell) -> None:
     """It is left out: nothing is compared with it."""
     row = read(tmp_path, feesLocalAmount=cell)
     assert (row.fee, row.error, row.amount) == (None, None, sg.AmountDetails(43_000, "usd"))
+
+
+def of_rows(folder: Path, *rows: tuple[str, str]) -> list[tuple[int | None, str]]:
+    """Return the amounts of a report with these amounts and currencies, or what is wrong."""
+    path = folder / "report.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, NEWER, extrasaction="ignore", delimiter=";")
+        writer.writeheader()
+        for amount, currency in rows:
+            changes = {"paymentLocalAmount": amount, "Currency amount": currency}
+            writer.writerow({**CELLS, **changes, "feesLocalAmount": "0"})
+    return [
+        (row.amount and row.amount.amount, "" if row.error is None else row.error.problem)
+        for row in sg.payouts.PayoutReport(path)
+    ]
+
+
+@pytest.mark.parametrize("comma_first", [True, False])
+def test_the_decimal_sign_of_the_whole_report(tmp_path, comma_first) -> None:
+    """Three digits behind a comma are decimals if another row shows that commas are decimal."""
+    found = [("1,234", "KWD"), ("12,50", "EUR")]
+    read = of_rows(tmp_path, *(reversed(found) if comma_first else found))
+    assert {amount for amount, _ in read} == {1_234, 1_250}
+
+
+@pytest.mark.parametrize(
+    ("rows", "amounts"),
+    [
+        ([("1,234", "KWD"), ("7", "EUR")], [None, 700]),
+        ([("1,234", "EUR"), ("12,50", "EUR")], [None, 1_250]),
+        ([("12.50", "EUR"), ("1,234", "KWD")], [1_250, None]),
+        ([("12,50", "EUR"), ("12.50", "EUR")], [1_250, None]),
+        ([("12.50", "EUR"), ("1,234.50", "EUR"), ("1.234", "KWD")], [1_250, 123_450, 1_234]),
+        ([("1.234", "KWD"), ("1.234,50", "EUR")], [None, 123_450]),
+    ],
+    ids=["undecided", "thousands", "other sign", "mixed", "points", "grouped"],
+)
+def test_an_amount_with_two_readings_is_never_guessed(tmp_path, rows, amounts) -> None:
+    """It is an error of its row, and the other rows are read."""
+    read = of_rows(tmp_path, *rows)
+    assert [amount for amount, _ in read] == amounts
+    assert all(bool(problem) is (amount is None) for amount, problem in read)

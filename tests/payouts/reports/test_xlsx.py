@@ -15,9 +15,12 @@ from python_calamine import CalamineWorkbook
 from reported import FORMULA, ReportedJournal, mixed_batch
 
 import smartglocal_async as sg
+from smartglocal_async.journal.entries import Batch
+from smartglocal_async.journal.states import Step
 from smartglocal_async.models.money import Amount
 from smartglocal_async.payouts.reports import xlsx
 from smartglocal_async.payouts.reports.csv import CsvReport
+from smartglocal_async.payouts.reports.records import ReportCommands
 from smartglocal_async.payouts.reports.xlsx import XlsxReport, is_xlsx_report
 
 OFFICE: Final = shutil.which("soffice") or shutil.which("libreoffice")
@@ -59,6 +62,32 @@ async def test_the_sheets(tmp_path):
         "k5",
         "=1+1, no call can show it",
     ]
+
+
+async def test_totals_add_up_to_the_file(tmp_path):
+    """What isn't started has a row for each currency; the number of rows is known together only."""
+    batch = Batch(name="may.csv", digest=b"x", rows=5, totals={"usd": 51_000, "kwd": 1_234})
+    made = await ReportedJournal().opened(batch)
+    await made.has("k1")
+    await made.has("k2", Step.FAILED)
+    lines = [line[:4] for line in cells(await workbook(made, tmp_path), "Totals")]
+    assert ["KWD", "Not started", 3.0, 1.234] in lines
+    assert ["USD", "Not started", "", 310.0] in lines
+    usd = [line[3] for line in lines if line[0] == "USD"]
+    assert sum(usd) == 510.0
+
+
+async def test_what_to_do_has_the_whole_command(tmp_path):
+    """With the key, the journal and the server, so that it works as it is."""
+    made, scratch = await mixed_batch(), tmp_path / "scratch"
+    scratch.mkdir()
+    commands = ReportCommands(options=("--journal", "j 1.db"))
+    content = await made.text(lambda stream: XlsxReport(stream, scratch, commands))
+    (tmp_path / "r.xlsx").write_bytes(content)
+    advice = str(cells(tmp_path / "r.xlsx", "Needs review")[1][11])
+    known = "smartglocal payouts decide k5 {} --reason {} --journal 'j 1.db'"
+    assert known.format("--paid", "'WHERE YOU SAW IT'") in advice
+    assert known.format("--not-paid", "'WHO CONFIRMED IT'") in advice
 
 
 async def test_no_formula_and_no_link(tmp_path):
@@ -159,7 +188,8 @@ async def test_libreoffice_opens_it_without_loss(tmp_path):
 async def test_libreoffice_opens_the_csv_without_loss(tmp_path):
     """Names are whole, sums are numbers, and no text became a formula."""
     path = tmp_path / "o.csv"
-    path.write_bytes(await (await mixed_batch()).text(CsvReport))
+    made = await mixed_batch()
+    path.write_bytes(await made.text(lambda stream: CsvReport(stream, full_names=True)))
     await converted(
         path, "xlsx", "--infilter=Text - txt - csv (StarCalc):44,34,76,1,,1033,false,true"
     )
