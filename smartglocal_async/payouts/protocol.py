@@ -55,7 +55,7 @@ class SessionView(enum.Enum):
     """Created; nothing was started in it."""
     UNDER_WAY = "under way"
     AWAITS_CONFIRM = "awaits the confirm"
-    NOT_OURS = "not what was meant"
+    NOT_OURS = "awaits a confirm, not of our payout alone"
     """It awaits a confirm, but not for exactly one payout of our amount."""
     OTHER_SUM = "another sum, not confirmed"
     """It needs our confirm, which wasn't sent, and its payout shows another sum."""

@@ -398,7 +398,7 @@ LEFT_CLOSED: Final = reply_showing(SessionView.CLOSED, session(id_="ps_2", statu
         ("paid", "succeeded", {"status": "accepted"}, True),
         ("not as ordered", "wrong", {"status": "accepted"}, True),
         ("awaits the confirm", "pending", {"next_action": "confirm"}, False),
-        ("not what was meant", "double", {"next_action": "confirm"}, False),
+        ("awaits a confirm, not of our payout alone", "double", {"next_action": "confirm"}, False),
     ],
 )
 async def test_a_left_session_with_a_payout(setup, shown, status, more, halts) -> None:
