@@ -1,6 +1,7 @@
 """Reads the text of an amount: thousands, decimal sign, and what two countries read differently."""
 
 import re
+from decimal import Decimal
 from typing import Final, Literal
 
 from attrs import define, field
@@ -29,6 +30,8 @@ class AmountReader:
     sign: Literal[".", ","] | None = None
     """The decimal sign: given, or that of the first amount that leaves no doubt."""
     is_given: bool = field(default=False)
+    assumed: Literal["."] | None = "."
+    """The decimal sign as long as no amount shows one; None leaves it open."""
 
     def read(self, text: str, currency: str) -> AmountDetails:
         """Return the amount that a text says.
@@ -46,7 +49,8 @@ class AmountReader:
         whole, sign, fraction = self._parts(found)
         if sign is not None and fraction is not None:
             if len(fraction) == _THREE:
-                return self._uncertain(whole, fraction, sign, currency)
+                is_grouped = found["grouped"] is not None
+                return self._uncertain(whole, fraction, sign, currency, is_grouped=is_grouped)
             self._agree(sign)
         number = f"{found['minus']}{whole}"
         return AmountDetails.of(number if fraction is None else f"{number}.{fraction}", currency)
@@ -69,14 +73,28 @@ class AmountReader:
         self._agree(_OTHER[mark])
         return "".join(groups), sign, fraction
 
-    def _uncertain(self, whole: str, fraction: str, sign: str, currency: str) -> AmountDetails:
-        """Read three digits behind one sign, which only a currency with three decimals allows."""
-        point = self.sign or "."
+    def _uncertain(
+        self, whole: str, fraction: str, sign: str, currency: str, *, is_grouped: bool
+    ) -> AmountDetails:
+        """Read three digits behind one sign, which may be decimals or a group of thousands."""
         decimals = decimals_of(currency)
+        if self.is_given and sign == self.sign:
+            return AmountDetails.of(Decimal(f"{whole}.{fraction}"), currency)
+        if decimals == _THREE and not is_grouped:
+            self._agree(sign)  # Such as 0.500 and 1234.500, which no group begins.
+        point = self.sign or self.assumed
         if decimals == _THREE and sign == point:
             return AmountDetails.of(f"{whole}.{fraction}", currency)
+        if point is None and decimals == _THREE:
+            words = (
+                "three digits behind one separator may be thousands or decimals, and no amount of "
+                f"the file shows its decimal sign; write {whole}{fraction} or "
+                f"{whole}{sign}{fraction}0, or give the decimal sign"
+            )
+            raise InvalidRequest(_WHERE, words)
         if not fraction[decimals:].strip("0"):
-            raise InvalidRequest(_WHERE, two_readings(whole, fraction, fraction[:decimals], point))
+            words = two_readings(whole, fraction, fraction[:decimals], point or ".")
+            raise InvalidRequest(_WHERE, words)
         words = f"{currency.lower()} has {decimals} decimals, and no finer amounts"
         if whole.strip("0"):
             words += f"; write {whole}{fraction} if these are thousands"

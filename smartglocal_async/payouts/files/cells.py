@@ -183,7 +183,11 @@ class Cells:
         return cls(
             layout,
             checker,
-            AmountReader(file_format.decimal, is_given=file_format.is_decimal_given),
+            AmountReader(
+                file_format.decimal,
+                is_given=file_format.is_decimal_given,
+                assumed=file_format.assumed_decimal,
+            ),
             layout.cell_of("key"),
             layout.cell_of("amount"),
             layout.cell_of("currency"),
@@ -212,6 +216,10 @@ class Cells:
         if not found:
             return row
         named = {problem.column for problem in found}
+        if problems:  # What is wrong with these cells is known; another may be the instrument.
+            first = {problem.column: problem for problem in reversed(found)}
+            found = [problem for problem in found if first[problem.column] is problem]
+            named.add(self.layout.column_of("payment_method"))
         more = [problem for problem in row.problems if problem.column not in named]
         return evolve(row, order=None, problems=(*found, *more))
 

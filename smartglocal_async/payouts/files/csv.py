@@ -32,7 +32,6 @@ _EMPTY: Final = "the file is empty; its first line names the columns: key, amoun
 _NO_ROWS: Final = "the file has a header, and no rows"
 _SEPARATOR_LINE: Final = re.compile("sep=([,;\t|])\r?\n?", re.IGNORECASE)
 """A first line that Excel writes and reads."""
-_MAX_ROWS_TO_LOOK: Final = 10_000
 
 
 class _UnreadableRow(Exception):
@@ -128,7 +127,7 @@ def _columns(line: str, delimiter: str, found: FileFormat) -> tuple[int, int]:
 
 
 def _with_header(lines: FileLines, found: FileFormat) -> FileFormat:
-    """Add the line of the header, and the decimal sign that the first rows show."""
+    """Add the line of the header, and the decimal sign of the first amount that shows it."""
     table = _Table(lines, found.delimiter or ",")
     line, names = table.header()
     found = evolve(found, header_line=line)
@@ -137,16 +136,16 @@ def _with_header(lines: FileLines, found: FileFormat) -> FileFormat:
     layout = read_header(names, found)
     amount, currency = layout.cell_of("amount"), layout.cell_of("currency")
     reader = AmountReader()
-    for _ in range(_MAX_ROWS_TO_LOOK):
+    while reader.sign is None:  # To the end of the file, where no amount shows it.
         try:
             cells = table.next_row()
         except _UnreadableRow as error:
             if error.is_last:
                 break
             continue
-        if cells is None or reader.sign is not None:
+        if cells is None:
             break
-        if len(cells) == len(names):
+        if len(cells) == len(names) and not cells[amount].isdigit():
             try:
                 _ = reader.read(cells[amount].strip(), cells[currency].strip())
             except InvalidRequest:

@@ -119,7 +119,7 @@ class FileFormat:
         default=None, validator=_one_of(tuple(SIGNS), "a point or a comma")
     )
     """Before the decimals of an amount. If you give it, the other sign separates thousands. None
-    in a recognised format: no amount in the first rows needs it."""
+    in a recognised format: no amount of the file shows it."""
     sheet: str | None = field(default=None)
     """The sheet of a workbook."""
     columns: Mapping[str, str] = field(factory=dict[str, str], converter=_columns)
@@ -138,6 +138,17 @@ class FileFormat:
     """Recognised only: the line, or the row of the sheet, that names the columns."""
     is_decimal_given: bool = False
     """Recognised only: whether the decimal sign was given; the other one separates thousands."""
+    hidden_rows: int = 0
+    """Recognised only: how many hidden rows of a sheet are read, such as those of a filter."""
+
+    @property
+    def assumed_decimal(self) -> Literal["."] | None:
+        """The decimal sign where no amount shows one.
+
+        Where a comma separates the cells, it is a point: a list has semicolons in the countries
+        that write a decimal comma. Other files leave it open.
+        """
+        return "." if self.kind == "csv" and self.delimiter == "," else None
 
     @property
     def words(self) -> str:
@@ -155,6 +166,9 @@ class FileFormat:
             parts.append(f"sheet {self.sheet!r}")
         if self.header_line not in {None, 1}:
             parts.append(f"column names in line {self.header_line}")
+        if self.hidden_rows:
+            rows = "row is" if self.hidden_rows == 1 else "rows are"
+            parts.append(f"{self.hidden_rows:,} hidden {rows} included")
         return ", ".join(parts)
 
     def __str__(self) -> str:
@@ -177,7 +191,7 @@ class FileFormat:
 _GIVEN: Final = tuple(
     one.name
     for one in attrs.fields(FileFormat)
-    if one.name not in {"version", "header_line", "is_decimal_given"}
+    if one.name not in {"version", "header_line", "is_decimal_given", "hidden_rows"}
 )
 
 

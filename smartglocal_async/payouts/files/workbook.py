@@ -2,9 +2,12 @@
 
 A cell of text is read as it is. A number is read as the 15 digits that a spreadsheet shows; in the
 column of an identifier it is refused, as the spreadsheet has dropped leading zeros and long digits.
+What python-calamine doesn't tell, such as errors and hidden rows, comes from `sheet_marks`.
 """
 
 import math
+import os
+import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
@@ -13,15 +16,21 @@ from typing import Any, BinaryIO, Final, TypeAlias, cast
 
 from attrs import evolve, frozen
 
+from ...errors import InvalidRequest
+from ...models.money import decimals_of
+from .amounts import AmountReader
 from .cells import Cell, Cells, flaws, read_header
 from .columns import NEEDED
 from .file_format import FileFormat
 from .rows import FileRow, Problem, RowChecker, UnreadableFile, refused, shown
+from .sheet_marks import DAMAGED, IS_MERGED, SHOWN_OTHERWISE, SheetMarks, marks_of
 
 Value: TypeAlias = str | int | float | bool | date | datetime | time | timedelta
 Row: TypeAlias = Sequence[Value]
 _MAX_ROWS_ABOVE: Final = 20
 _MOST_DIGITS: Final = 10**15
+_DIGITS: Final = 15
+_TWO_DECIMALS: Final = 2
 _IDENTIFIERS: Final = frozenset(
     {
         *("iban", "swift_bic_code", "bank_account_number", "account_number", "branch_number"),
@@ -29,7 +38,7 @@ _IDENTIFIERS: Final = frozenset(
         *("number_hash", "token", "phone", "msisdn", "bank_id", "id_number", "postal_code"),
         *("registration_number", "code", "tax_reference", "document", "wallet_id"),
         *("beneficiary_id", "division_code", "security_code", "expiration_month"),
-        *("expiration_year", "country_iso3", "country_iso2", "currency"),
+        *("expiration_year", "country_iso3", "country_iso2", "currency", "reference"),
     }
 )
 """The last name of a path whose cells are identifiers, in which each character counts."""
@@ -39,8 +48,9 @@ _IS_NUMBER: Final = (
 )
 _IS_DATE: Final = "is a date; format the column as text and write it again"
 _NEEDS: Final = "is a workbook, which needs python-calamine: pip install 'smartglocal-async[files]'"
-_DAMAGED: Final = "is a damaged workbook; save it again"
 _NO_ROWS: Final = "the sheet has a header, and no rows"
+_TOO_LONG: Final = "has more digits than a spreadsheet keeps"
+_PANICKED: Final = b"panicked at"
 
 
 @frozen
@@ -62,9 +72,16 @@ def recognise(file: BinaryIO, given: FileFormat) -> FileFormat:
     """
     with _panics_named(), _opened(file) as book:
         sheet = given.sheet if given.sheet is not None else _only_sheet(book, given)
-        header = _header(_rows_of(book, sheet), given)
-    is_given = given.decimal is not None
-    return evolve(given, sheet=sheet, header_line=header.line, is_decimal_given=is_given)
+        rows = _rows_of(book, sheet)
+        header = _header(rows, given)
+        found = evolve(
+            given,
+            sheet=sheet,
+            header_line=header.line,
+            is_decimal_given=given.decimal is not None,
+        )
+        marks = _marks(file, found)
+        return _looked_through(rows, header, marks, found)
 
 
 def workbook_rows(file: BinaryIO, found: FileFormat, checker: RowChecker) -> Iterator[FileRow]:
@@ -77,13 +94,51 @@ def workbook_rows(file: BinaryIO, found: FileFormat, checker: RowChecker) -> Ite
             return
         layout = read_header(header.names, found)
         under = Cells.under(layout, checker, found)
-        has_rows = False
-        for line, row in enumerate(rows, header.line + 1):
-            if any(map(_has_value, row)):
-                has_rows = True
-                yield _row(line, row, header, under)
+        marks, has_rows = _marks(file, found), False
+        for line, row in _filled_rows(rows, header, marks):
+            has_rows = True
+            yield _row(line, row, header, under, marks)
         if not has_rows:
             yield refused(header.line, None, _NO_ROWS)
+
+
+def _marks(file: BinaryIO, found: FileFormat) -> SheetMarks:
+    return SheetMarks() if found.kind == "xls" else marks_of(file, found.sheet or "")
+
+
+def _filled_rows(
+    rows: Iterator[Row], header: _Header, marks: SheetMarks
+) -> Iterator[tuple[int, Row]]:
+    """Yield the lines below the header that aren't empty, with their rows."""
+    line = header.line
+    for line, row in enumerate(rows, header.line + 1):
+        if line in marks.lines or any(map(_has_value, row)):
+            yield line, row
+    # The library leaves out what is empty for it at the end of a sheet.
+    yield from ((below, ()) for below in sorted(marks.lines) if below > line)
+
+
+def _looked_through(
+    rows: Iterator[Row], header: _Header, marks: SheetMarks, found: FileFormat
+) -> FileFormat:
+    """Add the decimal sign that the amounts show, and the number of hidden rows that are read."""
+    if tuple(flaws(header.line, header.names, found)):
+        return found
+    paths = [found.path_of(name) for name in header.names]
+    amount, currency = (header.cells[paths.index(name)] for name in ("amount", "currency"))
+    reader, hidden = AmountReader(found.decimal), iter(marks.hidden)
+    first, last, count = *next(hidden, (0, 0)), 0
+    for line, row in _filled_rows(rows, header, marks):
+        while last and last < line:
+            first, last = next(hidden, (0, 0))
+        count += first <= line <= last
+        text = row[amount] if amount < len(row) else ""
+        if reader.sign is None and isinstance(text, str) and currency < len(row):
+            try:
+                _ = reader.read(text.strip(), str(row[currency]).strip())
+            except InvalidRequest:
+                continue
+    return evolve(found, decimal=reader.sign, hidden_rows=count)
 
 
 def sheets_of(file: BinaryIO) -> Iterator[Iterator[list[str]]]:
@@ -124,7 +179,28 @@ def _panics_named() -> Generator[None]:
         # The class can't be imported, and is no Exception.
         if type(error).__name__ != "PanicException":
             raise
-        raise UnreadableFile.because(_DAMAGED) from None
+        raise UnreadableFile.because(DAMAGED) from None
+
+
+@contextmanager
+def _quiet_panics() -> Generator[None]:
+    """Keep back what the library writes about a panic; other output is written when this ends."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # There is no standard error.
+        yield
+        return
+    with tempfile.TemporaryFile() as written:
+        try:
+            _ = os.dup2(written.fileno(), 2)
+            yield
+        finally:
+            _ = os.dup2(kept, 2)
+            os.close(kept)
+            _ = written.seek(0)
+            text = written.read()
+            if text and _PANICKED not in text:
+                _ = os.write(2, text)
 
 
 def _opened(file: BinaryIO) -> Any:  # noqa: ANN401 - a library that is imported where it is used
@@ -134,12 +210,13 @@ def _opened(file: BinaryIO) -> Any:  # noqa: ANN401 - a library that is imported
         raise UnreadableFile.because(_NEEDS) from None
     _ = file.seek(0)
     try:
-        return cast("Any", calamine).load_workbook(file)
+        with _quiet_panics():
+            return cast("Any", calamine).load_workbook(file)
     except calamine.PasswordError:
         words = "is a workbook with a password; save it without one"
         raise UnreadableFile.because(words) from None
     except (calamine.CalamineError, OSError, ValueError):
-        raise UnreadableFile.because(_DAMAGED) from None
+        raise UnreadableFile.because(DAMAGED) from None
 
 
 def _only_sheet(book: Any, given: FileFormat) -> str:  # noqa: ANN401
@@ -176,9 +253,10 @@ def _rows_of(book: Any, sheet: str) -> Iterator[Row]:  # noqa: ANN401
     from python_calamine import CalamineError  # noqa: PLC0415
 
     try:
-        rows: Iterator[Row] = book.get_sheet_by_name(sheet).iter_rows()
+        with _quiet_panics():
+            rows: Iterator[Row] = book.get_sheet_by_name(sheet).iter_rows()
     except (CalamineError, OSError, ValueError):
-        raise UnreadableFile.because(_DAMAGED) from None
+        raise UnreadableFile.because(DAMAGED) from None
     return rows
 
 
@@ -216,7 +294,7 @@ def _names_in(line: int, row: Row) -> _Header:
     return _Header(line, tuple(cell for cell, _ in named), tuple(name for _, name in named))
 
 
-def _row(line: int, row: Row, header: _Header, under: Cells) -> FileRow:
+def _row(line: int, row: Row, header: _Header, under: Cells, marks: SheetMarks) -> FileRow:
     for cell, value in enumerate(row):
         if _has_value(value) and cell not in header.cells:
             words = "is in a column that has no name in the header"
@@ -226,10 +304,37 @@ def _row(line: int, row: Row, header: _Header, under: Cells) -> FileRow:
     for name, path, cell in zip(header.names, under.layout.paths, header.cells, strict=True):
         value = row[cell] if cell < len(row) else ""
         text, problem = ("", None) if not path else _cell(value, path)
+        if path:
+            problem = _marked(marks, (line, cell), value, path) or problem
         cells.append(text)
         if problem is not None:
             problems.append(Problem(line=line, column=shown(name), problem=problem))
+    if (problem := _too_long(cells, under)) is not None:
+        problems.append(
+            Problem(line=line, column=under.layout.column_of("amount"), problem=problem)
+        )
     return under.row(line, cells, problems)
+
+
+def _marked(marks: SheetMarks, place: tuple[int, int], value: Value, path: str) -> str | None:
+    """Return what is wrong with a cell besides its value."""
+    if place in marks.merged:
+        return IS_MERGED
+    is_shown = path != "amount" or isinstance(value, str) or place not in marks.shown_otherwise
+    return marks.flaws.get(place) if is_shown else SHOWN_OTHERWISE
+
+
+def _too_long(cells: Sequence[Cell], under: Cells) -> str | None:
+    """Return what is wrong with the number of an amount whose decimals may be rounded away."""
+    amount, currency = cells[under.amount], cells[under.currency]
+    if isinstance(amount, str) or amount == amount.to_integral_value():
+        return None
+    try:
+        decimals = decimals_of(str(currency))
+    except InvalidRequest:
+        decimals = _TWO_DECIMALS
+    is_kept = amount.adjusted() + 1 + decimals <= _DIGITS
+    return None if is_kept else _TOO_LONG
 
 
 def _cell(value: Value, path: str) -> tuple[Cell, str | None]:
@@ -247,15 +352,17 @@ def _cell(value: Value, path: str) -> tuple[Cell, str | None]:
 def _number(value: float, path: str) -> tuple[Cell, str | None]:
     """Return a number as the spreadsheet shows it: with 15 digits."""
     if not math.isfinite(value):  # A workbook can have a number that is larger than any.
-        return "", "has more digits than a spreadsheet keeps"
+        return "", _TOO_LONG
     is_whole, text = value == int(value), _digits(value)
+    is_kept = abs(value) < _MOST_DIGITS
     if path == "amount":
-        is_kept = abs(value) < _MOST_DIGITS
-        return Decimal(text), None if is_kept else "has more digits than a spreadsheet keeps"
+        return Decimal(text), None if is_kept else _TOO_LONG
     if path == "key":
-        is_kept = is_whole and abs(value) < _MOST_DIGITS
+        is_kept &= is_whole
         return text, None if is_kept else "is a number that isn't whole, or too long"
-    return text, _IS_NUMBER if path.rpartition(".")[2] in _IDENTIFIERS else None
+    if path.rpartition(".")[2] in _IDENTIFIERS:
+        return text, _IS_NUMBER
+    return text, None if is_kept else f"{_TOO_LONG}; format the column as text and write it again"
 
 
 def _digits(value: float) -> str:

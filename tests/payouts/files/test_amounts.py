@@ -1,9 +1,13 @@
 """Texts of amounts: what each means, and what is never guessed."""
 
+import itertools
 import re
 from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
+import xlsxwriter
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -82,8 +86,35 @@ def test_an_amount_that_two_countries_read_differently(text, currency, advice) -
 def test_a_given_sign_makes_the_other_one_a_separator(sign, text, minor) -> None:
     """The caller says what the file can't."""
     assert AmountReader(sign, is_given=True).read(text, "eur") == sg.AmountDetails(minor, "eur")
-    with pytest.raises(sg.InvalidRequest, match="three digits behind one separator"):
-        AmountReader(sign, is_given=True).read(f"1{sign}500", "eur")
+    decimals = AmountReader(sign, is_given=True).read(f"1{sign}500", "eur")
+    assert decimals == sg.AmountDetails(150, "eur")
+
+
+@pytest.mark.parametrize(
+    ("text", "minor", "sign"),
+    [
+        ("0.500", 500, "."),
+        ("0,500", 500, ","),
+        ("1234.500", 1_234_500, "."),
+        ("1234,500", 1_234_500, ","),
+        ("1.234,567", 1_234_567, ","),
+        ("250.0000", 250_000, "."),
+        ("250.000", None, None),
+        ("250,000", None, None),
+        ("1.234", None, None),
+    ],
+)
+def test_a_group_of_thousands_or_three_decimals(text, minor, sign) -> None:
+    """With three decimals and no decimal sign in the file, only its own digits can tell."""
+    reader = AmountReader(assumed=None)
+    if minor is None:
+        with pytest.raises(sg.InvalidRequest, match="no amount of the file shows") as caught:
+            reader.read(text, "iqd")
+        digits = text.replace(",", "").replace(".", "")
+        assert f"write {digits} or {text}0, or give the decimal sign" in caught.value.problem
+    else:
+        assert reader.read(text, "iqd") == sg.AmountDetails(minor, "iqd")
+    assert reader.sign == sign
 
 
 @pytest.mark.parametrize(
@@ -188,3 +219,65 @@ def test_each_countrys_own_writing_is_read(minor, signs) -> None:
     text = f"{Decimal(minor).scaleb(-2):,.2f}"
     text = text.replace(",", "G").replace(".", sign).replace("G", group)
     assert AmountReader().read(text, "eur") == sg.AmountDetails(minor, "eur")
+
+
+HEADER: Final = ("key", "amount", "currency", "card_token", "full_name")
+DELIMITERS: Final = {"comma.csv": ",", "semicolon.csv": ";", "tab.csv": "\t"}
+
+
+def written(path: Path, amounts: list[tuple[str, str]]) -> sg.PayoutFile:
+    """Write a file of amounts with their currencies as text."""
+    rows = [
+        (f"k-{amount}", amount, code, f"tok-{n}", "A B") for n, (amount, code) in enumerate(amounts)
+    ]
+    if path.suffix == ".xlsx":
+        book: Any = xlsxwriter.Workbook(path)
+        sheet = book.add_worksheet()
+        for line, row in enumerate([HEADER, *rows]):
+            sheet.write_row(line, 0, row)
+        book.close()
+    else:
+        delimiter = DELIMITERS[path.name]
+        text = "\n".join(delimiter.join(f'"{cell}"' for cell in row) for row in (HEADER, *rows))
+        path.write_text(text, encoding="utf-8")
+    return sg.PayoutFile(path)
+
+
+def paid(file: sg.PayoutFile) -> dict[str, int]:
+    """Return the amounts of the rows that can be paid, by key."""
+    orders = (row.order for row in file.rows())
+    return {order.key: order.amount_details.amount for order in orders if order is not None}
+
+
+@pytest.mark.parametrize("name", ["p.xlsx", *DELIMITERS])
+@pytest.mark.parametrize(
+    ("amounts", "expected"),
+    [
+        ([("1.500", "kwd"), ("12,50", "eur"), ("7", "eur")], {"12,50": 1250, "7": 700}),
+        ([("1.500", "kwd"), ("12.50", "eur")], {"1.500": 1500, "12.50": 1250}),
+        ([("1,500", "kwd"), ("2.345,678", "kwd")], {"1,500": 1500, "2.345,678": 2_345_678}),
+        ([("1.500", "kwd"), ("0.250", "kwd")], {"1.500": 1500, "0.250": 250}),
+        ([("1,500", "kwd"), ("2,500", "iqd"), ("9", "eur")], {"9": 900}),
+    ],
+)
+def test_the_order_of_rows_changes_nothing(tmp_path, name, amounts, expected) -> None:
+    """One decimal sign for the whole file, wherever the amount is that shows it."""
+    for order in itertools.permutations(amounts):
+        found = paid(written(tmp_path / name, list(order)))
+        assert found == {f"k-{amount}": minor for amount, minor in expected.items()}
+
+
+@pytest.mark.parametrize(("name", "is_read"), [("p.xlsx", False), ("comma.csv", True)])
+def test_three_decimals_where_no_amount_shows_the_sign(tmp_path, name, is_read) -> None:
+    """A comma between the cells leaves the point for the decimals; others leave both."""
+    file = written(tmp_path / name, [("250.000", "iqd"), ("7", "eur")])
+    assert paid(file) == {"k-7": 700, **({"k-250.000": 250_000} if is_read else {})}
+
+
+def test_the_sign_is_searched_to_the_end(tmp_path) -> None:
+    """However many rows leave it open."""
+    amounts = [*[("1.500", "kwd")] * 10_050, ("12,50", "eur")]
+    file = written(tmp_path / "comma.csv", amounts)
+    assert file.recognise().decimal == ","
+    found = sg.payouts.check(file)
+    assert (found.totals, found.bad_rows) == ({"eur": 1250}, 10_050)

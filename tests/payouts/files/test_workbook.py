@@ -97,6 +97,8 @@ def test_an_amount(tmp_path, amount, currency, minor) -> None:
             "more digits than a spreadsheet keeps",
         ),  # Written as infinity
         (1e15, "eur", "more digits than a spreadsheet keeps"),
+        (12_345_678_901_234.56, "eur", "more digits than a spreadsheet keeps"),
+        (1_234_567_890_123.456, "kwd", "more digits than a spreadsheet keeps"),
         (0, "eur", "greater than zero"),
         (-5, "eur", "greater than zero"),
         ("", "eur", "is empty"),
@@ -118,6 +120,7 @@ IDENTIFIERS: Final = (
     *("routing_code", "bsb_number", "card_number", "card_token", "ru_bik", "ru_account", "ru_inn"),
     *("fps_phone", "fps_bank_id", "wallet_phone", "phone", "postal_code", "id_number", "country"),
     *("recurrent_token", "sender_registration_number", "sender_code", "currency"),
+    "customer_reference",
 )
 
 
@@ -164,6 +167,14 @@ def test_numbers_and_days_in_other_columns(tmp_path) -> None:
     people = order.participant_details
     assert people is not None
     assert people.recipient == sg.Participant(building="12", date_of_birth="1990-05-01")
+
+
+@pytest.mark.parametrize("column", ["metadata.n", "description", "full_name", "city"])
+def test_a_long_number_in_another_column(tmp_path, column) -> None:
+    """Its last digits aren't those that were written."""
+    header = [*HEADER[:4], column]
+    found = bad(book_of(tmp_path, ("Pay", [header, (*ROW[:4], 4100251234567890123)])))
+    assert [one for one in found if one[:2] == (2, column) and "more digits than" in one[2]], found
 
 
 def test_the_header_may_be_lower_and_further_right(tmp_path) -> None:
@@ -275,9 +286,10 @@ def test_damage_is_told(tmp_path_factory, name, edits) -> None:
 
 
 @pytest.mark.parametrize("kept", [583, 777, 5142])
-def test_a_workbook_that_ends_early(tmp_path, kept) -> None:
-    """The reader's own code fails on these otherwise than by an exception."""
+def test_a_workbook_that_ends_early(tmp_path, capfd, kept) -> None:
+    """The reader's own code fails on these otherwise than by an exception, and writes about it."""
     path = tmp_path / "p.xls"
     path.write_bytes(WORKBOOKS["libreoffice.xls"][:kept])
     with pytest.raises(sg.InvalidRequest, match="line 1: is a damaged workbook"):
         list(sg.payouts.PayoutReport(path=path))
+    assert capfd.readouterr().err == ""
