@@ -2,7 +2,7 @@
 
 from .checks import Broken
 from .extras import is_nearly, misspelt_fields, misspelt_kind
-from .identifiers import is_ruined
+from .identifiers import holds_card_number, is_ruined, is_ruined_number
 from .rules import RuleChecker, broken_rules, has_rules
 
 __all__ = [
@@ -10,8 +10,10 @@ __all__ = [
     "RuleChecker",
     "broken_rules",
     "has_rules",
+    "holds_card_number",
     "is_nearly",
     "is_ruined",
+    "is_ruined_number",
     "misspelt_fields",
     "misspelt_kind",
 ]

@@ -16,8 +16,13 @@ from ..models.instruments import (
     FasterPayment,
     GlobalAccount,
     GlobalWallet,
+    MonetaWallet,
+    QiwiWallet,
+    Recurrent,
     RussianAccount,
     SteamWallet,
+    TokenizedCard,
+    YooMoneyWallet,
 )
 from ..models.money import EXPONENTS
 
@@ -44,18 +49,57 @@ _LETTERS_AS_NUMBERS: Final = str.maketrans(
 )
 _ISO_BIC: Final = "[A-Za-z0-9]{4}[A-Za-z]{2}[A-Za-z0-9]{2}([A-Za-z0-9]{3})?"
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9]+(?:[ ./-]{1,2}[A-Za-z0-9]+)*")
+_ERROR: Final = re.compile(
+    r"\#+"  # A column that is too narrow
+    r"|\#[¡¿]?[^\W\d]+(?:/(?:0|[^\W\d]+))?\s?[!?]"  # #REF!, #WERT!, #¿NOMBRE?, #DIV/0!
+    r"|\#(?:[^\W\d]{1,3}/[^\W\d]{1,4}|NV|YOK|HIÁNYZIK|NENÍ_K_DISPOZICI|GETTING_DATA)"
+    r"|(?i:err|error|erro|errore|erreur|fehler)\s?:\s?[0-9]{3}"
+)
+"""What spreadsheets write in their languages where a formula failed."""
 _RUINED: Final = re.compile(
-    r"[0-9]+[.,]0+"  # 12345678.0
-    r"|[0-9][.,][0-9]*[Ee]\+?[0-9]+|[0-9]+[Ee]\+[0-9]+"  # 4.10025E+15; 12E34 may be real
-    r"|[=\'].*"  # a formula, and the mark of a text
-    r"|\#(?:N/A|REF!|VALUE!|NAME\?|DIV/0!|NULL!|NUM!)"
-    r"|(?i:n/a|null|none|nan|undefined)",
+    rf"{_ERROR.pattern}"
+    r"|[0-9]+[.,]0+"  # 12345678.0
+    r"|[+-]?[0-9][.,][0-9]*\s*[Ee]\s*[+-]?[0-9]+\w*"  # 4.10025E+15
+    r"|[0-9]+[Ee][+-][0-9]+"  # 4E+15; 12E34 may be real
+    r"|-[0-9][0-9., ]*"
+    r"""|[='"`\u00b4\u2018\u2019].*"""  # a formula, and the mark of a text
+    r"|(?i:n/a|null|\(null\)|none|nil|nan|undefined|[+-]?inf(?:inity)?|true|false)"
+    r"|(?i:wahr|falsch|vrai|faux|verdadero|falso|prawda|fałsz|истина|ложь)"
+    r"|\{\}|\{\{.*\}\}|\[object \w+\]"
+    r"|\s*(?:[^\w\s]|_)[\W_]*",
     re.DOTALL,
 )
 """What spreadsheets and programs write instead of an identifier."""
+_MONTH: Final = "(?:jan|feb|mar|mär|mrz|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez)[a-z]*"
+_NO_ACCOUNT: Final = re.compile(
+    r"(?:19|20)[0-9]{2}([-/.])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12][0-9]|3[01])(?:[ T][0-9:.]+)?"
+    r"|(?:0?[1-9]|[12][0-9]|3[01])([-/.])(?:0?[1-9]|[12][0-9]|3[01])\2(?:19|20)[0-9]{2}"
+    r"|(?:0?[1-9]|[12][0-9]|3[01])([/.])(?:0?[1-9]|[12][0-9]|3[01])\3[0-9]{2}"
+    rf"|(?i:[0-9]{{1,2}}\.?[-. /]{_MONTH}(?:[-. /][0-9]{{2,4}})?|{_MONTH}[-. /][0-9]{{2,4}})"
+    r"|[0-9]+[.,](?:[0-9]{1,2})?|[.,][0-9]+"
+    r"|[0-9]{1,3}(?:[ .,'][0-9]{3})+[.,][0-9]{1,2}|[0-9]{1,3}(?:,[0-9]{3})+"
+)
+"""Dates and decimals, which a spreadsheet makes of numbers of accounts and of phones."""
 _SPREADSHEET: Final = (
     "a spreadsheet has made a number or a formula of it: format the column as text and write it "
     "again"
+)
+_MOJIBAKE: Final = re.compile(
+    "[\u00c2\u00c3\u00c4\u00c5\u00d0\u00d1][\u0080-\u00bf\u0152\u0160\u0178\u017d\u0153\u0161\u017e"
+    "\u0192\u02c6\u02dc\u2013\u2014\u2018-\u201e\u2020-\u2022\u2026\u2030\u2039\u203a\u20ac\u2122]"
+    "|\u00e2[\u0080\u20ac]"
+)
+"""A letter in UTF-8 that was read as Western European: J\u00c3\u00b6rg."""
+_NO_TEXT: Final = re.compile(
+    rf"{_ERROR.pattern}|\{{\{{.*\}}\}}|\[object \w+\]|=[A-Z+-]*[(\"].*", re.DOTALL
+)
+"""The error of a formula, a formula, and what programs write for a value that they haven't."""
+_MAY_BE_NO_TEXT: Final = frozenset("#EeFf{[=")
+_UNREADABLE: Final = re.compile("[\ufffd\u202a-\u202e\u2066-\u2069]|[\x00-\x1f]")
+_LIKE_CARD: Final = re.compile(r"(?<![0-9])[2-6][0-9](?:[ -]?[0-9]){11,17}(?![0-9])")
+_CARD: Final = re.compile(
+    "4(?:[0-9]{12}|[0-9]{15}|[0-9]{18})|5[1-5][0-9]{14}|3[47][0-9]{13}|6(?:011|5[0-9]{2})[0-9]{12}"
+    "|220[0-4][0-9]{12}|(?:222[1-9]|22[3-9][0-9]|2[3-6][0-9]{2}|27[01][0-9]|2720)[0-9]{12}"
 )
 _ABA: Final = re.compile(r"[0-9]{9}")
 _UNION_PAY: Final = ("62", "81")
@@ -82,6 +126,7 @@ _COMPANIES: Final = {
 """The countries whose pages say what a company's name may be."""
 MIR: Final = ("2200", "2201", "2202", "2203", "2204")
 """How the numbers of Mir, Russia's card scheme, begin."""
+_SHORTEST_CARD: Final = 13
 
 
 def _pattern(pattern: str) -> Callable[[str], bool]:
@@ -100,9 +145,9 @@ def _at_most(length: int, page: str, certain_in: Mapping[str, str] = _LIMITS) ->
 
 def _is_card_number(number: str) -> bool:
     # Not all of UnionPay's numbers end in a check digit.
-    return _are_digits(number) and (
-        number.startswith(_UNION_PAY) or _ends_in_its_check_digit(number)
-    )
+    if not _are_digits(number) or not number.strip("0"):
+        return False
+    return number.startswith(_UNION_PAY) or _ends_in_its_check_digit(number)
 
 
 def _are_digits(text: str) -> bool:
@@ -117,26 +162,60 @@ def _ends_in_its_check_digit(number: str) -> bool:
     return total % 10 == 0
 
 
-def _is_iban(iban: str) -> bool:
+def is_iban(iban: str) -> bool:
+    """Return whether a text has the form and the check digits of an IBAN."""
     if not _IBAN.fullmatch(iban):
         return False
     return int((iban[4:] + iban[:4]).translate(_LETTERS_AS_NUMBERS)) % 97 == 1
 
 
 def _is_routing_number(code: str) -> bool:
-    if not _ABA.fullmatch(code):
+    if not _ABA.fullmatch(code) or not code.strip("0"):
         return False
     weighted = (weight * int(digit) for weight, digit in zip((3, 7, 1) * 3, code, strict=True))
     return sum(weighted) % 10 == 0
 
 
 def _is_identifier(text: str) -> bool:
-    return _IDENTIFIER.fullmatch(text) is not None and _RUINED.fullmatch(text) is None
+    if text.isdigit() and text.isascii():
+        return True
+    return _IDENTIFIER.fullmatch(text) is not None and not is_ruined_number(text)
 
 
 def is_ruined(text: str) -> bool:
     """Return whether a text is what a spreadsheet or a program writes instead of an identifier."""
     return _RUINED.fullmatch(text) is not None
+
+
+def is_ruined_number(text: str) -> bool:
+    """Return whether a text is that instead of the number of an account or of a phone."""
+    return is_ruined(text) or _NO_ACCOUNT.fullmatch(text) is not None
+
+
+def _is_shown(text: str) -> bool:
+    """Return whether each character is seen, and no digit is of another script."""
+    if text.isascii():
+        return text.isprintable()
+    return text.isprintable() and all(char.isascii() or not char.isdigit() for char in text)
+
+
+def _is_text(text: str) -> bool:
+    if text.isascii() and text[:1] not in _MAY_BE_NO_TEXT:
+        return True
+    return _NO_TEXT.fullmatch(text) is None and _UNREADABLE.search(text) is None
+
+
+def _is_in_its_encoding(text: str) -> bool:
+    return text.isascii() or _MOJIBAKE.search(text) is None
+
+
+def holds_card_number(text: str) -> bool:
+    """Return whether a text has the number of a card of a known scheme in it."""
+    for found in _LIKE_CARD.findall(text) if len(text) >= _SHORTEST_CARD else ():
+        number = found.replace(" ", "").replace("-", "")
+        if _CARD.fullmatch(number) and _ends_in_its_check_digit(number):
+            return True
+    return False
 
 
 def has_control_key(bik: str, account: str) -> bool:
@@ -178,10 +257,39 @@ IDENTIFIER: Final = Form(
     f"must be letters and digits, as the bank writes it; {_SPREADSHEET}",
     _BANKS,
 )
-WRITTEN_IDENTIFIER: Final = Form(
-    lambda text: not is_ruined(text), f"isn't what was written: {_SPREADSHEET}", _BANKS
+_NOT_WRITTEN: Final = f"isn't what was written: {_SPREADSHEET}"
+_VISIBLE: Final = Form(
+    _is_shown,
+    "holds a character that isn't shown, or a digit of another script; write it again",
+    _BANKS,
+)
+WRITTEN_IDENTIFIER: Final = (
+    Form(lambda text: not is_ruined(text), _NOT_WRITTEN, _BANKS),
+    _VISIBLE,
 )
 """Of an identifier that may have any characters."""
+WRITTEN_NUMBER: Final = (
+    Form(lambda text: not is_ruined_number(text), _NOT_WRITTEN, _BANKS),
+    _VISIBLE,
+)
+"""Of a token, and of the number of an account or of a phone, that may have any characters."""
+_UNICODE: Final = "the Unicode Standard"
+TEXT: Final = (
+    Form(
+        _is_text,
+        "isn't readable: it is the error of a formula, or has characters that no name has; write "
+        "it again",
+        _UNICODE,
+    ),
+    Form(
+        _is_in_its_encoding,
+        "looks as if it was read in another encoding than it was written in; compare it with the "
+        "recipient's",
+        _UNICODE,
+        _ADVICE,
+    ),
+)
+"""Of a name and other words."""
 _BIC: Final = Form(_pattern(_ISO_BIC), "must be a BIC: 8 or 11 letters and digits", "ISO 9362")
 
 INSTRUMENT_FORMS: Final[Mapping[str, Forms]] = MappingProxyType(
@@ -213,18 +321,20 @@ INSTRUMENT_FORMS: Final[Mapping[str, Forms]] = MappingProxyType(
                     "must not be empty; use the token of the widget",
                     "restricted/bank-card",
                 ),
+                *WRITTEN_NUMBER,
             )
         },
         kind_of(GlobalAccount): {
             "iban": (
                 Form(
-                    _is_iban,
+                    is_iban,
                     "must be an IBAN: letters and digits without spaces, with the right check "
                     "digits",
                     "ISO 13616",
                 ),
             ),
             "swift_bic_code": (_BIC,),
+            "description": TEXT,
             "bank_account_number": (IDENTIFIER,),
             "account_number": (IDENTIFIER,),
             "branch_number": (IDENTIFIER,),
@@ -253,15 +363,27 @@ INSTRUMENT_FORMS: Final[Mapping[str, Forms]] = MappingProxyType(
             "account": (Form(_pattern("[0-9]{20}"), "must be twenty digits", RUSSIAN_BANKS),),
             "inn": (IDENTIFIER,),
             "kpp": (IDENTIFIER,),
+            "full_name": TEXT,
+            "description": TEXT,
         },
+        kind_of(TokenizedCard): {"token": WRITTEN_NUMBER},
         kind_of(FasterPayment): {
-            "phone": (WRITTEN_IDENTIFIER,),
-            "bank_id": (WRITTEN_IDENTIFIER,),
+            "phone": WRITTEN_NUMBER,
+            "bank_id": WRITTEN_NUMBER,
+            "description": TEXT,
         },
-        kind_of(GlobalWallet): {"msisdn": (WRITTEN_IDENTIFIER,)},
-        kind_of(SteamWallet): {"account": (WRITTEN_IDENTIFIER,)},
-        "recurrent": {
-            "initiator": (one_of(("merchant", "client"), "payments/payment-recurringMIT"),)
+        kind_of(GlobalWallet): {
+            "name": WRITTEN_IDENTIFIER,
+            "msisdn": WRITTEN_NUMBER,
+            "description": TEXT,
+        },
+        **{
+            kind_of(wallet): {"account": WRITTEN_NUMBER}
+            for wallet in (SteamWallet, QiwiWallet, YooMoneyWallet, MonetaWallet)
+        },
+        kind_of(Recurrent): {
+            "token": WRITTEN_NUMBER,
+            "initiator": (one_of(("merchant", "client"), "payments/payment-recurringMIT"),),
         },
     }
 )
@@ -270,6 +392,7 @@ INSTRUMENT_FORMS: Final[Mapping[str, Forms]] = MappingProxyType(
 PARTICIPANT_FORMS: Final[Forms] = MappingProxyType(
     {
         "company_name": (
+            *TEXT,
             _at_most(
                 100,
                 "payouts/payout-australia",
@@ -282,15 +405,19 @@ PARTICIPANT_FORMS: Final[Forms] = MappingProxyType(
                 _COMPANIES,
             ),
         ),
-        "first_name": (_at_most(64, "payouts/payout-USA"),),
-        "last_name": (_at_most(80, "payouts/payout-USA"),),
-        "registration_number": (WRITTEN_IDENTIFIER, _at_most(64, "payouts/payout-USA")),
-        "code": (WRITTEN_IDENTIFIER,),
-        "msisdn": (WRITTEN_IDENTIFIER,),
-        "address_line": (_at_most(256, "payouts/payout-USA", {**_LIMITS, **_ASIA}),),
-        "city": (_at_most(64, "payouts/payout-USA"),),
-        "postal_code": (WRITTEN_IDENTIFIER, _at_most(64, "payouts/payout-USA")),
-        "state": (_at_most(64, "payouts/payout-USA"),),
+        "first_name": (*TEXT, _at_most(64, "payouts/payout-USA")),
+        "last_name": (*TEXT, _at_most(80, "payouts/payout-USA")),
+        "registration_number": (*WRITTEN_IDENTIFIER, _at_most(64, "payouts/payout-USA")),
+        "code": WRITTEN_IDENTIFIER,
+        "msisdn": WRITTEN_NUMBER,
+        "full_name": TEXT,
+        "middle_name": TEXT,
+        "bank_name": TEXT,
+        "email": WRITTEN_IDENTIFIER,
+        "address_line": (*TEXT, _at_most(256, "payouts/payout-USA", {**_LIMITS, **_ASIA})),
+        "city": (*TEXT, _at_most(64, "payouts/payout-USA")),
+        "postal_code": (*WRITTEN_NUMBER, _at_most(64, "payouts/payout-USA")),
+        "state": (*TEXT, _at_most(64, "payouts/payout-USA")),
         "country_iso3": (Form(_pattern("[A-Za-z]{3}"), "must be three letters", "ISO 3166-1"),),
         "currency": (
             Form(_pattern("[A-Za-z]{3}"), "must be three letters", "ISO 4217"),

@@ -16,6 +16,7 @@ from attrs import define, field
 from ..codec.instruments import kind_of
 from ..models.instruments import FasterPayment, GlobalAccount, GlobalWallet, RussianAccount
 from .checks import SIDES, Broken, ParsedRequest, text_at
+from .identifiers import is_iban
 
 _KOSOVO: Final = "XKX"
 """The code in use for Kosovo (European Commission, SWIFT); ISO 3166-1 leaves it to its users."""
@@ -23,6 +24,18 @@ _RESERVED: Final[Mapping[str, str]] = MappingProxyType(
     {"UK": "GBR", "EL": "GRC", **dict.fromkeys((_KOSOVO, "XK", "KOSOVO"), _KOSOVO)}
 )
 """Codes in use that ISO 3166-1 leaves to others: UK is reserved there, EL is the EU's."""
+_TERRITORIES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "FI": ("ALA",),
+        "FR": (
+            *("BLM", "GLP", "GUF", "MAF", "MTQ", "MYT", "NCL", "PYF", "REU", "SPM", "WLF"),
+            "MCO",
+        ),
+        "GB": ("GGY", "IMN", "JEY"),
+    }
+)
+"""Country of an IBAN -> the others whose accounts have it (SWIFT, IBAN registry)."""
+_LIKE_IBAN: Final = re.compile("[A-Z]{2}[0-9]{2}[A-Z0-9]{7,30}")
 _ALPHA_3: Final = re.compile("[A-Za-z]{3}")
 _INSTALL: Final = "pip install 'smartglocal-async[files]'"
 _COUNTRIES: Final = "ISO 3166-1"
@@ -139,6 +152,34 @@ def _iban_problem(iban: str) -> str | None:
     return None
 
 
+def _account_problem(account: str) -> str | None:
+    """Return why an account that is written like an IBAN isn't one."""
+    iban = account.upper().removeprefix("IBAN")
+    if _LIKE_IBAN.fullmatch(iban) is None or _iban_spec(iban[:2]) is None:
+        return None
+    if is_iban(account) and _iban_problem(account) is None:
+        return None
+    return "looks like an IBAN, and isn't a valid one; compare it with the recipient's"
+
+
+def _abroad(country: str) -> Callable[[str], str | None]:
+    """Return what compares the country of an IBAN with that of the recipient."""
+
+    def problem_of(iban: str) -> str | None:
+        begins = iban[:2].upper()
+        found = country_code(begins)
+        if found is None or found == country or country in _TERRITORIES.get(begins, ()):
+            return None
+        return f"is an account in {found}, and the recipient's country is {country}; compare them"
+
+    return problem_of
+
+
+def _another_account(iban: str, account: str) -> bool:
+    number = account.upper().lstrip("0")
+    return iban.upper() != number and number not in iban[4:].upper()
+
+
 def _bank_problem(iban: str) -> str | None:
     country = iban[:2].upper()
     spec = _iban_spec(country)
@@ -180,7 +221,8 @@ def _inn_problem(inn: str) -> str | None:
 
 
 def _cpf_problem(cpf: str) -> str | None:
-    is_valid = _cpf().is_valid(cpf)
+    # Eleven equal digits have the right check digits, and are nobody's.
+    is_valid = _cpf().is_valid(cpf) and len(set(cpf)) > 1
     return None if is_valid else "must be a CPF: 11 digits with the right check digits"
 
 
@@ -213,6 +255,7 @@ class _Check:
 
 
 _BIC: Final = _Check(_bic_problem, "schwifty", _BICS)
+_ACCOUNT: Final = _Check(_account_problem, "schwifty", _IBANS)
 _PHONE: Final = _Check(_phone_problem, "phonenumbers", _PHONES, is_advice=True)
 _INSTRUMENTS: Final[Mapping[str, Mapping[str, tuple[_Check, ...]]]] = {
     kind_of(GlobalAccount): {
@@ -221,6 +264,8 @@ _INSTRUMENTS: Final[Mapping[str, Mapping[str, tuple[_Check, ...]]]] = {
             _Check(_bank_problem, "schwifty", _IBANS, is_advice=True),
         ),
         "swift_bic_code": (_BIC,),
+        "bank_account_number": (_ACCOUNT,),
+        "account_number": (_ACCOUNT,),
     },
     kind_of(RussianAccount): {"inn": (_Check(_inn_problem, "python-stdnum", _TAX_OFFICE),)},
     kind_of(FasterPayment): {
@@ -244,6 +289,10 @@ def _to_look_up(request: ParsedRequest) -> Iterator[tuple[str, str, tuple[_Check
     for name, checks in _INSTRUMENTS.get(request.kind, _NOTHING).items():
         if text := text_at(request.instrument, name):
             yield f"{request.place}.{name}", text, checks
+    country = request.country
+    if country is not None and (iban := text_at(request.instrument, "iban")):
+        check = _Check(_abroad(country), "pycountry", _IBANS, is_advice=True)
+        yield f"{request.place}.iban", iban, (check,)
     for side in SIDES:
         for name, checks in _PEOPLE.items() if request.sides[side] else ():
             if text := text_at(request.sides[side] or {}, name):
@@ -262,6 +311,12 @@ class Lookups:
         """Yield the fields of a request that a library knows to be wrong."""
         for where, text, checks in _to_look_up(request):
             yield from self._apply(checks, where, text)
+        iban = text_at(request.instrument, "iban")
+        for name in ("bank_account_number", "account_number") if iban else ():
+            account = text_at(request.instrument, name)
+            if iban and account and _another_account(iban, account):
+                words = "names another account than the IBAN; leave one of them empty"
+                yield Broken(f"{request.place}.{name}", words, _IBANS, is_advice=True)
 
     def tests(
         self, request: ParsedRequest

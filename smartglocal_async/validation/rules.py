@@ -110,6 +110,8 @@ _MAX_SHAPES: Final = 4096
 _DOCUMENT: Final = "identity_document"
 _TWO_FIELDS_AT_ONCE: Final = frozenset({kind_of(BankCard), kind_of(RussianAccount)})
 """Kinds of instruments with a rule that takes two fields at once."""
+_ACCOUNTS: Final = frozenset({"iban", "bank_account_number", "account_number"})
+"""Fields of which two are compared."""
 Test: TypeAlias = tuple[str, Callable[[str], object]]
 """A field, and what returns whether its text is right; of a lookup, what is wrong with it."""
 
@@ -199,6 +201,8 @@ class RuleChecker:
         request = read_request(wire, PAYOUT)
         requirements = requirements_of(request)
         if not request.kind or request.kind in _TWO_FIELDS_AT_ONCE:
+            return None
+        if len(_ACCOUNTS.intersection(request.instrument)) > 1:
             return None
         if requirements is not None and tuple(wrong_currency(request, requirements)):
             return None

@@ -90,10 +90,57 @@ def test_what_may_be_newer_than_a_list_is_advice(tmp_path, changes, words) -> No
     assert [one for one in problems if words in one[1] and one[2]], problems
 
 
-@pytest.mark.parametrize("iban", [IBAN, "FR1420041010050500013M02606", "GB29NWBK60161331926819"])
-def test_a_right_row_has_no_problems(tmp_path, iban) -> None:
+FRENCH, BRITISH = "FR1420041010050500013M02606", "GB29NWBK60161331926819"
+
+
+@pytest.mark.parametrize(
+    ("iban", "country"),
+    [(IBAN, "DEU"), (FRENCH, "FRA"), (FRENCH, "REU"), (FRENCH, ""), (BRITISH, "JEY")],
+)
+def test_a_right_row_has_no_problems(tmp_path, iban, country) -> None:
     """Nothing is reported of what is right."""
-    assert found(tmp_path, iban=iban) == []
+    assert found(tmp_path, iban=iban, country=country) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "column", "words"),
+    [
+        ({"iban": FRENCH}, "iban", "is an account in FRA, and the recipient's country is DEU"),
+        ({"iban": IBAN, "country": "FRA"}, "iban", "is an account in DEU"),
+        ({"bank_account_number": "0532013001"}, "bank_account_number", "names another account"),
+        ({"account_number": "37040044"}, "account_number", ""),
+        ({"bank_account_number": "00532013000"}, "bank_account_number", ""),
+        ({"bank_account_number": IBAN}, "bank_account_number", ""),
+    ],
+)
+def test_two_fields_that_disagree_are_advice(tmp_path, changes, column, words) -> None:
+    """An account abroad, and one beside another, may be meant."""
+    problems = found(tmp_path, **changes)
+    if not words:
+        assert problems == []
+    else:
+        assert [one for one in problems if one[0] == column and words in one[1] and one[2]]
+
+
+@pytest.mark.parametrize("column", ["bank_account_number", "account_number"])
+@pytest.mark.parametrize(
+    ("text", "is_right"),
+    [
+        (IBAN, True),
+        ("DE89 3704 0044 0532 0130 00", True),
+        ("DE89370400440532013001", False),
+        ("DE8937040044053201300", False),
+        ("GB29NWBK6016133192682", False),
+        (f"IBAN{IBAN}", False),
+        ("XY89370400440532013001", True),
+        ("AB12345678", True),
+    ],
+)
+def test_an_account_written_as_an_iban(tmp_path, column, text, is_right) -> None:
+    """Of a country that has IBANs it is checked as one."""
+    problems = found(tmp_path, iban="", **{column: text})
+    words = "looks like an IBAN, and isn't a valid one; compare it with the recipient's"
+    assert problems == ([] if is_right else [(column, words, False)])
 
 
 RUSSIAN: Final = {

@@ -7,12 +7,19 @@ from typing import Final, TypeAlias
 from ...codec.instruments import kind_of
 from ...models.instruments import (
     BankCard,
+    EncryptedCard,
     FasterPayment,
     GlobalAccount,
     GlobalWallet,
+    MonetaWallet,
+    QiwiWallet,
+    Recurrent,
     RussianAccount,
     SteamWallet,
+    TokenizedCard,
+    YooMoneyWallet,
 )
+from ...validation import is_ruined_number
 from ...validation.lookups import country_code
 
 Clean: TypeAlias = Callable[[str, str], str]
@@ -27,14 +34,15 @@ _DASH_HAS_MEANING: Final = frozenset({"CZE", "SVK"})
 
 
 def _compact(text: str, _country: str) -> str:
-    return _SPACES.sub("", text)
+    return text if is_ruined_number(text.strip()) else _SPACES.sub("", text)
 
 
 def _upper(text: str, _country: str) -> str:
     if text.isalnum():  # Most often there is nothing to remove.
         return text.upper()
     short = _SPACES_AND_DASHES.sub("", text).upper()
-    return short if short.isalnum() or not short else text
+    is_whole = short.isalnum() and not is_ruined_number(text.strip())
+    return short if is_whole or not text.strip() else text
 
 
 def _iban(text: str, country: str) -> str:
@@ -43,15 +51,21 @@ def _iban(text: str, country: str) -> str:
 
 
 def _digits(text: str, _country: str) -> str:
+    if text.isdigit():
+        return text
     short = _SPACES_AND_DASHES.sub("", text)
-    return short if (short.isascii() and short.isdigit()) or not short else text
+    is_whole = short.isascii() and short.isdigit() and not is_ruined_number(text.strip())
+    return short if is_whole or not text.strip() else text
 
 
 def _account(text: str, country: str) -> str:
+    if text.isalnum():
+        return text
     if country in _DASH_HAS_MEANING:
         return _SPACES.sub("", text)
     short = _SPACES_AND_DASHES.sub("", text)
-    return short if short.isalnum() or not text.strip() else text
+    is_whole = short.isalnum() and not is_ruined_number(text.strip())
+    return short if is_whole or not text.strip() else text
 
 
 def _sort_code(text: str, _country: str) -> str:
@@ -61,7 +75,8 @@ def _sort_code(text: str, _country: str) -> str:
 
 def _phone(text: str, _country: str) -> str:
     short = _IN_PHONES.sub("", text)
-    return short if short.removeprefix("+").isdigit() else text
+    is_whole = short.removeprefix("+").isdigit() and not is_ruined_number(text.strip())
+    return short if is_whole else text.strip()
 
 
 def _document(text: str, country: str) -> str:
@@ -93,12 +108,19 @@ _INSTRUMENTS: Final[Mapping[type, Mapping[str, Clean]]] = {
     FasterPayment: {"phone": _phone},
     GlobalWallet: {"msisdn": _phone},
     SteamWallet: {"account": _stripped},
+    QiwiWallet: {"account": _stripped},
+    YooMoneyWallet: {"account": _stripped},
+    MonetaWallet: {"account": _stripped},
+    EncryptedCard: {"number_hash": _stripped},
+    Recurrent: {"token": _stripped},
+    TokenizedCard: {"token": _stripped},
 }
 _PEOPLE: Final[Mapping[str, Clean]] = {
     "country_iso3": _country,
     "currency": _stripped,
     "swift_bic_code": _upper,
     "msisdn": _phone,
+    "postal_code": _stripped,
     "identity_document.id_number": _document,
 }
 COUNTRY: Final = "participant_details.recipient.country_iso3"
@@ -113,6 +135,7 @@ CLEANERS: Final[Mapping[str, Clean]] = {
         for record, cleaners in _INSTRUMENTS.items()
         for name, clean in cleaners.items()
     },
+    "customer.reference": _stripped,
     "amount": _stripped,
     "currency": _stripped,
 }

@@ -13,7 +13,13 @@ from ...idempotency import DEFAULT_KEY_FIELD, choose_key
 from ...matching import check_unmarked
 from ...models.instruments import OtherInstrument
 from ...models.validators import without_card_numbers
-from ...validation import RuleChecker, is_ruined, misspelt_fields, misspelt_kind
+from ...validation import (
+    RuleChecker,
+    holds_card_number,
+    is_ruined,
+    misspelt_fields,
+    misspelt_kind,
+)
 from ...validation.checks import Broken
 from ..orders import PayoutOrder
 from .columns import SHORT_NAMES
@@ -189,10 +195,16 @@ class FileLines:
 
 
 _KEY: Final = "key"
+_REFERENCE: Final = "customer.reference"
 _RUINED_KEY: Final = (
     "isn't what was written: a spreadsheet has made a number or a formula of it, so it doesn't "
     "identify the payout; format the column as text and write it again"
 )
+_RUINED_REFERENCE: Final = (
+    "isn't what was written: a spreadsheet has made a number or a formula of it; format the column "
+    "as text and write it again"
+)
+_CARD_NUMBER: Final = "has a card number in it, which logs and reports would show; use another text"
 _UNKNOWN_KIND: Final = (
     "is an instrument that this release doesn't know; it is sent as it is, without any check"
 )
@@ -271,6 +283,8 @@ class RowChecker:
             broken = self._rules.missing_in(type(order.payment_method), parts, currency, wire)
         if broken is None or order.key != order.key.strip() or self._has_ruined_key(order):
             return None
+        if holds_card_number(order.key):
+            return None
         if not broken:
             return FileRow(line=line, order=order)
         problems = tuple(self._broken(line, broken, column_of))
@@ -297,6 +311,7 @@ class RowChecker:
             yield Problem(line=line, column=column_of(wrong.field), problem=wrong.problem)
         if is_read and self._has_ruined_key(order):
             yield Problem(line=line, column=column_of(_KEY), problem=_RUINED_KEY)
+        yield from self._ruined_texts(line, order, column_of) if is_read else ()
         if isinstance(order.payment_method, OtherInstrument):
             misspelt = misspelt_kind(order.payment_method.wire)
             if misspelt is not None:
@@ -316,6 +331,20 @@ class RowChecker:
         yield from self._broken(
             line, () if self._rules is None else self._rules.broken(wire), column_of
         )
+
+    def _ruined_texts(
+        self, line: int, order: PayoutOrder, column_of: Callable[[str], str]
+    ) -> Iterator[Problem]:
+        """Yield texts for which no page has a rule, and which can't be meant."""
+        reference = None if order.customer is None else order.customer.reference
+        if reference is not None and is_ruined(reference):
+            column = column_of(_REFERENCE)
+            yield Problem(line=line, column=column, problem=_RUINED_REFERENCE)
+        metadata: Any = order.metadata or {}
+        texts = {_KEY: order.key, **{f"metadata.{name}": text for name, text in metadata.items()}}
+        for path, text in texts.items():
+            if isinstance(text, str) and holds_card_number(text):
+                yield Problem(line=line, column=shown(column_of(path)), problem=_CARD_NUMBER)
 
     def _broken(
         self, line: int, rules: Sequence[Broken], column_of: Callable[[str], str]

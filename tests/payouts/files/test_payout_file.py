@@ -24,7 +24,7 @@ from smartglocal_async.codec import codec
 from smartglocal_async.payouts.files.cleaning import CLEANERS
 from smartglocal_async.payouts.files.columns import ALIASES, KINDS, NEEDED, PATHS, path_of
 from smartglocal_async.payouts.files.rows import MAX_ROW_CHARACTERS
-from smartglocal_async.validation import is_ruined
+from smartglocal_async.validation import holds_card_number, is_ruined
 
 CARD: Final = "4000056655665556"
 IBAN: Final = "DE89370400440532013000"
@@ -461,7 +461,7 @@ def test_a_key_that_a_spreadsheet_ruined(tmp_path, key, is_read, prefix):
 
 
 keys: Final = st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=20).filter(
-    lambda text: not is_ruined(text)
+    lambda text: not is_ruined(text) and not holds_card_number(text)
 )
 cells: Final = st.text(
     st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=9
@@ -500,7 +500,7 @@ csv_orders: Final = st.builds(
         sg.ParticipantDetails, sender=some_people, recipient=some_people
     ).filter(lambda both: both.sender or both.recipient)
     | st.none(),
-    customer=st.none() | st.builds(sg.Customer, reference=cells),
+    customer=st.none() | st.builds(sg.Customer, reference=identifiers),
     metadata=st.none() | st.dictionaries(names, cells, min_size=1, max_size=2),
 )
 json_orders: Final = records(
@@ -623,3 +623,21 @@ def test_a_file_that_is_not_there(tmp_path):
     file = sg.PayoutFile(os.fspath(tmp_path / "none.csv"))
     with pytest.raises(FileNotFoundError):
         list(file)
+
+
+def test_a_card_number_in_a_key_or_metadata(tmp_path):
+    """It would be shown by logs, reports and the provider's pages."""
+    header = f"{HEADER},metadata.note"
+    rows = [
+        (f"{CARD}", "x", "key"),
+        (f"p {CARD[:4]} {CARD[4:8]} {CARD[8:12]} {CARD[12:]}", "x", "key"),
+        ("p-1", f"for {CARD}", "metadata.note"),
+        ("p-2", "4000056655665557", None),  # No check digit.
+        ("1400005665566555", "1234567890123456", None),
+        (f"{CARD}1234", "x", None),  # More digits.
+    ]
+    for key, note, column in rows:
+        file = file_of(tmp_path, f"{header}\n{key},1,usd,tok-1,Jane Roe,{note}\n")
+        found = problems_of(file)
+        assert [one[1] for one in found] == ([column] if column else [])
+        assert all("card number" in one[2] and CARD not in one[2] for one in found)
