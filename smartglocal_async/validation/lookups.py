@@ -221,7 +221,7 @@ def _inn_problem(inn: str) -> str | None:
 
 
 def _cpf_problem(cpf: str) -> str | None:
-    # Eleven equal digits have the right check digits, and are nobody's.
+    # Eleven equal digits have the right check digits, and are given to no one.
     is_valid = _cpf().is_valid(cpf) and len(set(cpf)) > 1
     return None if is_valid else "must be a CPF: 11 digits with the right check digits"
 

@@ -22,7 +22,7 @@ from ...models.money import AmountDetails
 from ...validation.lookups import country_code
 from .cleaning import CLEANERS
 from .file_format import FileFormat
-from .rows import FileRow, Problem, RowChecker, UnreadableFile
+from .rows import FileRow, Problem, RowChecker, UnreadableFile, shown
 
 VERSIONS: Final = ("pain.001.001.03", "pain.001.001.09", "pain.001.001.11")
 _NAMESPACE: Final = "urn:iso:std:iso:20022:tech:xsd:"
@@ -39,9 +39,47 @@ _FORBIDDEN: Final = {
     "ChqInstr": "is a cheque, which the provider doesn't write",
     "XchgRateInf": "is an agreed exchange rate, which can't be sent; remove it",
     "UltmtCdtr": "is another person than the creditor, which can't be sent; remove it",
-    "IntrmyAgt1": "is a bank in between, which can't be sent; remove it",
+    **{
+        f"IntrmyAgt{number}{of}": "is a bank in between, which can't be sent; remove it"
+        for number in (1, 2, 3)
+        for of in ("", "Acct")
+    },
+    "CdtrAgtAcct": "is the bank's account, which can't be sent; give the creditor's",
 }
-_NUMBER: Final = re.compile(r"[0-9]{1,18}(?:\.[0-9]{0,17})?|\.[0-9]{1,17}")
+_INSTRUCTION: Final = "InstrForCdtrAgt"
+_CHANGING: Final = frozenset({"CHQB", "HOLD"})
+"""Instructions to pay by cheque, or to wait for the creditor (external code set of ISO 20022)."""
+_ELEMENTS: Final[Mapping[str, frozenset[str]]] = {
+    "PmtInf": frozenset(
+        {
+            *("PmtInfId", "PmtMtd", "BtchBookg", "NbOfTxs", "CtrlSum", "PmtTpInf", "ReqdExctnDt"),
+            *("PoolgAdjstmntDt", "Dbtr", "DbtrAcct", "DbtrAgt", "DbtrAgtAcct", "InstrForDbtrAgt"),
+            *("UltmtDbtr", "ChrgBr", "ChrgsAcct", "ChrgsAcctAgt"),
+        }
+    ),
+    "CdtTrfTxInf": frozenset(
+        {
+            *("PmtId", "PmtTpInf", "Amt", "XchgRateInf", "ChrgBr", "MndtRltdInf", "ChqInstr"),
+            *("UltmtDbtr", "CdtrAgt", "Cdtr", "CdtrAcct", "UltmtCdtr", _INSTRUCTION),
+            *("InstrForDbtrAgt", "Purp", "RgltryRptg", "Tax", "RltdRmtInf", "RmtInf"),
+            *(name for name in _FORBIDDEN if "/" not in name),
+        }
+    ),
+    "PmtId": frozenset({"InstrId", "EndToEndId", "UETR"}),
+    "Amt": frozenset({"InstdAmt", "EqvtAmt"}),
+    "CdtrAgt": frozenset({"FinInstnId", "BrnchId"}),
+    "FinInstnId": frozenset({"BIC", "BICFI", "ClrSysMmbId", "LEI", "Nm", "PstlAdr", "Othr"}),
+    "ClrSysMmbId": frozenset({"ClrSysId", "MmbId"}),
+    "Cdtr": frozenset({"Nm", "PstlAdr", "Id", "CtryOfRes", "CtctDtls"}),
+    "CdtrAcct": frozenset({"Id", "Tp", "Ccy", "Nm", "Prxy"}),
+    **dict.fromkeys(
+        ("InstdAmt", "IBAN", "BIC", "BICFI", "MmbId", "EndToEndId", "InstrId", "Nm", "Ustrd"),
+        frozenset[str](),
+    ),
+}
+"""Element -> those that it may have inside (ISO 20022, all versions that are read)."""
+_REPEATED: Final = frozenset({_INSTRUCTION, "RgltryRptg", "RltdRmtInf", "InstrForDbtrAgt"})
+_NUMBER: Final = re.compile(r"\+?(?:[0-9]{1,18}(?:\.[0-9]{0,17})?|\.[0-9]{1,17})")
 _MAX_DEPTH: Final = 40
 _MAX_TEXT: Final = 16_384
 _BLOCK: Final = 1 << 16
@@ -340,7 +378,9 @@ def _row(payment: _Node, transaction: _Node, checker: RowChecker) -> FileRow:
     amount = transaction.at("Amt/InstdAmt")
     details: Wire = {"amount": 1, "currency": "usd"}
     try:
-        money = AmountDetails.of(_plain(amount), currency)
+        # By the schema its decimal sign is the point, so 1.500 is one and a half.
+        number = _decimal(amount)
+        money = AmountDetails.of(amount if number is None else number, currency)
         details = {"amount": money.amount, "currency": money.currency}
     except InvalidRequest as error:
         where = "amount_details.currency" if "currency" in error.field else "amount_details.amount"
@@ -357,14 +397,10 @@ def _row(payment: _Node, transaction: _Node, checker: RowChecker) -> FileRow:
     return evolve(row, order=None if is_bad else row.order, problems=(*problems, *more))
 
 
-def _plain(amount: str) -> str:
-    """Return a number of XML Schema with a digit on both sides of the point."""
-    return f"0{amount}" if amount.startswith(".") else amount.removesuffix(".")
-
-
 def _key(transaction: _Node) -> str:
     key = transaction.at("PmtId/EndToEndId")
-    return transaction.at("PmtId/InstrId") if key in {"", _NOT_PROVIDED} else key
+    is_given = key.replace(" ", "").upper() not in {"", _NOT_PROVIDED}
+    return key if is_given else transaction.at("PmtId/InstrId")
 
 
 def _unfit(payment: _Node, transaction: _Node) -> Iterator[Problem]:
@@ -376,6 +412,9 @@ def _unfit(payment: _Node, transaction: _Node) -> Iterator[Problem]:
         found = transaction.find(path)
         if found is not None:
             yield Problem(line=found.line, column=path, problem=words)
+    yield from _misplaced(payment)
+    yield from _misplaced(transaction)
+    yield from _instructions(transaction)
     system = transaction.find("CdtrAgt/FinInstnId/ClrSysMmbId")
     if system is not None and transaction.find("CdtrAcct/Id/IBAN") is None:
         code = system.at("ClrSysId/Cd")
@@ -383,6 +422,33 @@ def _unfit(payment: _Node, transaction: _Node) -> Iterator[Problem]:
             words = f"{code or 'it'} is no clearing system that can be sent; give the IBAN"
             column = "CdtrAgt/FinInstnId/ClrSysMmbId"
             yield Problem(line=system.line, column=column, problem=words)
+
+
+def _misplaced(node: _Node, path: str = "") -> Iterator[Problem]:
+    """Yield elements that the standard doesn't have there, or not more than once."""
+    known = _ELEMENTS.get(node.name)
+    seen = set[str]()
+    for child in node.children:
+        place = f"{path}{child.name}" if node.name != _PAYMENT else f"{_PAYMENT}/{child.name}"
+        if known is not None and child.name not in known:
+            words = "is no element of a payment there; remove it, or correct its name"
+            yield Problem(line=child.line, column=shown(place), problem=words)
+        elif known is not None and child.name in seen - _REPEATED:
+            words = "is there twice; leave the one that is meant"
+            yield Problem(line=child.line, column=place, problem=words)
+        elif node.name != _PAYMENT:  # The debtor's own elements change nothing.
+            yield from _misplaced(child, f"{place}/")
+        seen.add(child.name)
+
+
+def _instructions(transaction: _Node) -> Iterator[Problem]:
+    for node in transaction.children:
+        if node.name == _INSTRUCTION:
+            is_changing = node.at("Cd") in _CHANGING
+            words = "is an instruction to the creditor's bank, which can't be sent; remove it"
+            yield Problem(
+                line=node.line, column=_INSTRUCTION, problem=words, is_advice=not is_changing
+            )
 
 
 def _too_early(payment: _Node, transaction: _Node, today: date | None) -> Iterator[Problem]:
