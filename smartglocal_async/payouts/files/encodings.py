@@ -42,14 +42,25 @@ _MAX_REMEMBERED: Final = 20_000
 _OTHER_SCRIPTS: Final = ("\u0370", "\u06ff")
 """Greek, Cyrillic, Hebrew and Arabic, whose letters are never in one word with Latin ones."""
 _MAX_SAMPLE: Final = 4096
+_OPENING: Final = "\u201c\u201e\u2018\u201a\u00ab\u00bb\u2039\u203a"
+_CLOSING: Final = "\u201c\u201d\u2018\u2019\u00ab\u00bb\u2039\u203a"
+_INSIDE: Final = "\u2019\u00ad"
+"""Quotes around a word, and the apostrophe and the soft hyphen in it."""
+_NO_LETTERS: Final = "\u0192\u00aa\u00ba\u02c6"
+"""Signs that Unicode has among the letters."""
+_SHARP_S: Final = "\u00df"
+_FIRST_LETTER: Final = 0xA1
+"""The first byte that is a letter of Windows or ISO, and rarely one of DOS or Macintosh."""
 
 
 def encoding_of(file: BinaryIO) -> str | None:
     """Return the encoding of a file, by Python's name; None if its bytes allow several.
 
     A byte order mark decides, and so does a whole file of valid UTF-8. A code page is recognised
-    only if every Windows and ISO code page that yields plausible words yields the same words. The
-    position in the file changes.
+    only if every Windows and ISO code page that yields plausible words yields the same words. In
+    those of DOS and Macintosh, most letters are bytes that Windows has for punctuation and for few
+    letters, so no word may have punctuation or a capital inside, and one letter of the others is
+    needed. The position in the file changes.
     """
     _ = file.seek(0)
     start = file.read(_MAX_SAMPLE)
@@ -88,16 +99,21 @@ def _is_utf8(file: BinaryIO) -> bool:
 
 def _code_page(file: BinaryIO) -> str | None:
     readings = {name: hashlib.blake2b() for name in CODE_PAGES}
+    is_word, shown = True, set[str]()
     for word in _words(file):
         if _is_utf8_word(word):
             return None  # Damaged UTF-8, or a mixture.
         for name, reading in tuple(readings.items()):
             if _is_plausible(word, name):
                 reading.update(word.decode(name).encode())
+                if name not in shown and _shows_its_page(word, name):
+                    shown.add(name)
             else:
                 del readings[name]
+        is_word &= not readings or _is_word(word.decode(next(iter(readings))))
     agreed = {reading.digest() for reading in readings.values()}
-    return next(iter(readings)) if len(agreed) == 1 else None
+    is_certain = len(agreed) == 1 and is_word and shown.issuperset(readings)
+    return next(iter(readings)) if is_certain else None
 
 
 def _words(file: BinaryIO) -> Iterator[bytes]:
@@ -130,3 +146,31 @@ def _is_plausible(word: bytes, name: str) -> bool:
     return text.isprintable() and not (
         has_latin and any(_OTHER_SCRIPTS[0] <= char <= _OTHER_SCRIPTS[1] for char in text)
     )
+
+
+def _is_word(text: str) -> bool:
+    """Return whether a text has no letters, or is written as a word, perhaps in quotes."""
+    if not any(map(_is_letter, text)):
+        return True
+    word = text.lstrip(_OPENING).rstrip(_CLOSING)
+    if not all(_is_letter(char) or char in _INSIDE for char in word):
+        return False
+    return not any(map(_changes_case, " " + word, word, word[1:] + " "))
+
+
+def _changes_case(before: str, char: str, after: str) -> bool:
+    """Return whether a letter beyond ASCII is a capital, or is none, as no word is written."""
+    if char == _SHARP_S or (char.isascii() and (before.isascii() or before == _SHARP_S)):
+        return False
+    if before.islower() and char.isupper():
+        return True
+    return not char.isascii() and char.isupper() and before.isupper() and after.islower()
+
+
+def _is_letter(char: str) -> bool:
+    return char.isalpha() and char not in _NO_LETTERS
+
+
+def _shows_its_page(word: bytes, name: str) -> bool:
+    """Return whether a letter of a word isn't one of the bytes with the letters of DOS."""
+    return any(byte >= _FIRST_LETTER and _is_letter(bytes([byte]).decode(name)) for byte in word)

@@ -111,7 +111,7 @@ def no_text(encoding: str) -> str:
     name = "UTF-8" if encoding == "utf-8" else encoding
     return (
         f"isn't {name} text; save the file as UTF-8, or give its encoding, such as cp1252 (Western "
-        "Europe), cp1250 (Central Europe) or cp1251 (Cyrillic)"
+        "Europe), cp1250 (Central Europe), cp1251 (Cyrillic), cp850 (DOS) or mac_roman"
     )
 
 

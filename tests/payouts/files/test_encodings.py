@@ -1,6 +1,7 @@
 """The encoding of a file: what its bytes show, and what they don't."""
 
 import io
+from typing import Final
 
 import pytest
 from hypothesis import given
@@ -37,6 +38,33 @@ def test_what_the_bytes_show(content, encoding) -> None:
     assert recognised(content) == encoding
 
 
+FOREIGN: Final = {
+    "cp437": (
+        "Jäger",
+        "Jörg",
+        "André",
+        "Peña",
+        "Håkon",
+        "voilà",
+        "Çelik",
+    ),
+    "cp850": ("Jäger", "Jörg", "Øystein", "Søren", "João", "GARCÉS"),
+    "cp852": ("Ćwik", "Łukasz", "Žižka", "Kočka"),
+    "cp857": ("Şahin", "Çelik"),
+    "mac_roman": (
+        "Jäger",
+        "Jörg",
+        "André",
+        "García",
+        "Øystein",
+        "Müller",
+    ),
+    "mac_latin2": ("Kočka", "Němec"),
+    "cp866": ("Иванов",),
+}
+"""Names in the code pages of DOS and Macintosh, which aren't recognised."""
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -48,6 +76,11 @@ def test_what_the_bytes_show(content, encoding) -> None:
         pytest.param("Müller".encode("cp850"), id="of DOS"),
         pytest.param("Jörg".encode() + "Jörg".encode("cp1252"), id="a mixture"),
         pytest.param(b"\x81\x8d", id="of no code page"),
+        *(
+            pytest.param(name.encode(page), id=f"{name} in {page}")
+            for page, names in FOREIGN.items()
+            for name in names
+        ),
     ],
 )
 def test_what_the_bytes_do_not_show(content) -> None:
@@ -62,6 +95,21 @@ def test_a_recognised_code_page_gives_what_was_written(text) -> None:
     encoding = recognised(content)
     if encoding in CODE_PAGES:
         assert content.decode(encoding) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Jörg",
+        "„Jörg“",
+        "GROßMANN",
+        "KÖLN",
+        "Élise O\u2019Hara \u2013 10 €",
+    ],
+)
+def test_words_of_windows(text) -> None:
+    """Quotes around a word, an apostrophe and capitals are as usual."""
+    assert recognised(text.encode("cp1252")) == "cp1252"
 
 
 @given(st.binary(max_size=200))
