@@ -205,6 +205,10 @@ def _is_text(text: str) -> bool:
     return _NO_TEXT.fullmatch(text) is None and _UNREADABLE.search(text) is None
 
 
+def _is_name(text: str) -> bool:
+    return not text.isdigit() and _is_text(text)
+
+
 def _is_in_its_encoding(text: str) -> bool:
     return text.isascii() or _MOJIBAKE.search(text) is None
 
@@ -274,22 +278,33 @@ WRITTEN_NUMBER: Final = (
 )
 """Of a token, and of the number of an account or of a phone, that may have any characters."""
 _UNICODE: Final = "the Unicode Standard"
+_ENCODING: Final = Form(
+    _is_in_its_encoding,
+    "looks as if it was read in another encoding than it was written in; compare it with the "
+    "recipient's",
+    _UNICODE,
+    _ADVICE,
+)
 TEXT: Final = (
     Form(
         _is_text,
-        "isn't readable: it is the error of a formula, or has characters that no name has; write "
+        "isn't readable: it is the error of a formula, or has characters that no text has; write "
         "it again",
         _UNICODE,
     ),
-    Form(
-        _is_in_its_encoding,
-        "looks as if it was read in another encoding than it was written in; compare it with the "
-        "recipient's",
-        _UNICODE,
-        _ADVICE,
-    ),
+    _ENCODING,
 )
-"""Of a name and other words."""
+"""Of words."""
+NAME: Final = (
+    Form(
+        _is_name,
+        "is no name: it is a number, or the error of a formula, or has characters that no name "
+        "has; write it again",
+        _UNICODE,
+    ),
+    _ENCODING,
+)
+"""Of the name of a person or of a city."""
 _BIC: Final = Form(_pattern(_ISO_BIC), "must be a BIC: 8 or 11 letters and digits", "ISO 9362")
 
 INSTRUMENT_FORMS: Final[Mapping[str, Forms]] = MappingProxyType(
@@ -363,7 +378,7 @@ INSTRUMENT_FORMS: Final[Mapping[str, Forms]] = MappingProxyType(
             "account": (Form(_pattern("[0-9]{20}"), "must be twenty digits", RUSSIAN_BANKS),),
             "inn": (IDENTIFIER,),
             "kpp": (IDENTIFIER,),
-            "full_name": TEXT,
+            "full_name": NAME,
             "description": TEXT,
         },
         kind_of(TokenizedCard): {"token": WRITTEN_NUMBER},
@@ -405,17 +420,17 @@ PARTICIPANT_FORMS: Final[Forms] = MappingProxyType(
                 _COMPANIES,
             ),
         ),
-        "first_name": (*TEXT, _at_most(64, "payouts/payout-USA")),
-        "last_name": (*TEXT, _at_most(80, "payouts/payout-USA")),
+        "first_name": (*NAME, _at_most(64, "payouts/payout-USA")),
+        "last_name": (*NAME, _at_most(80, "payouts/payout-USA")),
         "registration_number": (*WRITTEN_IDENTIFIER, _at_most(64, "payouts/payout-USA")),
         "code": WRITTEN_IDENTIFIER,
         "msisdn": WRITTEN_NUMBER,
-        "full_name": TEXT,
-        "middle_name": TEXT,
+        "full_name": NAME,
+        "middle_name": NAME,
         "bank_name": TEXT,
         "email": WRITTEN_IDENTIFIER,
         "address_line": (*TEXT, _at_most(256, "payouts/payout-USA", {**_LIMITS, **_ASIA})),
-        "city": (*TEXT, _at_most(64, "payouts/payout-USA")),
+        "city": (*NAME, _at_most(64, "payouts/payout-USA")),
         "postal_code": (*WRITTEN_NUMBER, _at_most(64, "payouts/payout-USA")),
         "state": (*TEXT, _at_most(64, "payouts/payout-USA")),
         "country_iso3": (Form(_pattern("[A-Za-z]{3}"), "must be three letters", "ISO 3166-1"),),

@@ -4,6 +4,7 @@ Each library is imported when the first value needs it. Where one isn't installe
 of `identifiers` remain, and `Lookups` reports once what isn't checked.
 """
 
+import gettext
 import re
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
@@ -21,9 +22,21 @@ from .identifiers import is_iban
 _KOSOVO: Final = "XKX"
 """The code in use for Kosovo (European Commission, SWIFT); ISO 3166-1 leaves it to its users."""
 _RESERVED: Final[Mapping[str, str]] = MappingProxyType(
-    {"UK": "GBR", "EL": "GRC", **dict.fromkeys((_KOSOVO, "XK", "KOSOVO"), _KOSOVO)}
+    {
+        "UK": "GBR",
+        "EL": "GRC",
+        **dict.fromkeys((_KOSOVO, "XK", "KOSOVO"), _KOSOVO),
+        "TURKEY": "TUR",
+        "MACEDONIA": "MKD",
+        "SWAZILAND": "SWZ",
+        "CAPE VERDE": "CPV",
+    }
 )
-"""Codes in use that ISO 3166-1 leaves to others: UK is reserved there, EL is the EU's."""
+"""Codes in use that ISO 3166-1 leaves to others (UK is reserved there, EL is the EU's), and the
+names that it had until 2013 to 2022."""
+_FEWEST_LETTERS: Final = 3
+_OF_STATES: Final = ("THE", "REPUBLIC OF", "REPUBLIC OF THE", "KINGDOM OF", "KINGDOM OF THE")
+_LANGUAGES: Final = ("de", "fr", "es", "it", "nl", "pl", "pt", "tr", "ru", "sv", "cs")
 _TERRITORIES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "FI": ("ALA",),
@@ -102,29 +115,88 @@ def _country_problem(text: str) -> str | None:
     code = text.upper()
     if code == _KOSOVO or countries.get(alpha_3=code) is not None:
         return None
-    alike = _similar_country(code)
+    alike = _similar_country(" ".join(text.split()))
     return f"is no country{'' if alike is None else f'; did you mean {alike}?'}"
 
 
 def _similar_country(text: str) -> str | None:
-    """Return the alpha-3 code that was most likely meant."""
-    known = country_code(text)
+    """Return the alpha-3 code that was most likely meant; None rather than a wrong one."""
+    plain = _of_state(text.upper())
+    known = country_code(text) or country_code(plain)
     if known is not None:
         return known
+    for find in (_part_of_a_kingdom, _by_initials, _by_beginning, _by_close_name, _by_translation):
+        if len(plain) >= _FEWEST_LETTERS and (found := find(plain)) is not None:
+            return found
+    return None
+
+
+def _of_state(name: str) -> str:
+    """Return the name of a country without words that many have."""
+    for words in _OF_STATES:
+        name = name.removeprefix(f"{words} ").removesuffix(f", {words}")
+    return name
+
+
+def _part_of_a_kingdom(text: str) -> str | None:
+    """Return the country of England, Scotland and the like."""
+    parts: Any = _pycountry().subdivisions.get(country_code="GB") or ()
+    kinds = {"Country", "Province"}
+    names = (part for part in parts if part.type in kinds)
+    is_one = any(text in {part.code[3:], part.name.upper().partition(" [")[0]} for part in names)
+    return "GBR" if is_one else None
+
+
+def _by_initials(text: str) -> str | None:
+    """Return the one country of which a text is the initials, such as UAE."""
+    found = {
+        str(country.alpha_3)
+        for country in _pycountry().countries
+        for name in (country.name, getattr(country, "official_name", ""))
+        if "".join(word[0] for word in re.findall("[A-Z][a-z]+", name)) == text
+    }
+    return found.pop() if len(found) == 1 else None
+
+
+def _by_beginning(text: str) -> str | None:
+    """Return the one country whose name begins so; of a code, one of a single word."""
+    is_code = _ALPHA_3.fullmatch(text) is not None
+    found = [country for country in _pycountry().countries if country.name.upper().startswith(text)]
+    if len(found) == 1 and not (is_code and " " in found[0].name):
+        return str(found[0].alpha_3)
+    return _by_code(text) if is_code and not found else None
+
+
+def _by_code(text: str) -> str | None:
+    """Return the code that differs in its last letter, unless the text may be another's."""
     library: Any = _pycountry()
-    for country in library.countries if len(text) > 1 else ():
-        subdivision = library.subdivisions.get(code=f"{country.alpha_2}-{text}")
-        if subdivision is not None and subdivision.type == "Country":  # England, say.
-            return str(country.alpha_3)
-    for country in library.countries if len(text) > 2 else ():  # noqa: PLR2004 - GE: Georgia or Germany
-        if country.name.upper().startswith(text):
-            return str(country.alpha_3)
-    names = {country.name.upper(): str(country.alpha_3) for country in library.countries}
-    close = get_close_matches(text, names, n=1, cutoff=0.8)
-    if close:
-        return names[close[0]]
-    begins = library.countries.get(alpha_2=text[:2]) if _ALPHA_3.fullmatch(text) else None
-    return None if begins is None else str(begins.alpha_3)
+    country = library.countries.get(alpha_2=text[:2])
+    if country is None or library.currencies.get(alpha_3=text) is not None:
+        return None
+    letters = re.compile(".*".join(text))  # NED may be the Netherlands, and is not Niger.
+    others = (one.name.upper() for one in library.countries if one is not country)
+    is_like = country.alpha_3[:2] == text[:2] and not any(map(letters.match, others))
+    return str(country.alpha_3) if is_like else None
+
+
+def _by_close_name(text: str) -> str | None:
+    names = {one.name.upper(): str(one.alpha_3) for one in _pycountry().countries}
+    names = {name: code for name, code in names.items() if name[0] == text[0]}
+    close = get_close_matches(text, names, n=2, cutoff=0.85)
+    return names[close[0]] if len(close) == 1 else None
+
+
+def _by_translation(text: str) -> str | None:
+    """Return the one country that has this name in a language of its neighbours."""
+    found = {_translations(language).get(text) for language in _LANGUAGES} - {None}
+    return found.pop() if len(found) == 1 else None
+
+
+@lru_cache(maxsize=16)
+def _translations(language: str) -> Mapping[str, str]:
+    library = _pycountry()
+    names = gettext.translation("iso3166-1", library.LOCALES_DIR, [language], fallback=True)
+    return {names.gettext(one.name).upper(): str(one.alpha_3) for one in library.countries}
 
 
 @lru_cache(maxsize=1024)

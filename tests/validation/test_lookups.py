@@ -322,3 +322,30 @@ def test_a_reader_names_what_it_needs(tmp_path, without, name, content, library)
     path.write_bytes((SAMPLES / "files" / content).read_bytes())
     ((problem,),) = [row.problems for row in sg.PayoutFile(path).rows()]
     assert "pip install 'smartglocal-async[files]'" in problem.problem
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        *[("GER", "DEU"), ("ENG", "GBR"), ("GBX", "GBR"), ("Germny", "DEU"), ("UAE", "ARE")],
+        *[("England", "GBR"), ("Wales", "GBR"), ("Northern Ireland", "GBR"), ("Brunei", "BRN")],
+        *[("The Netherlands", "NLD"), ("Republic of Ireland", "IRL"), ("Russia", "RUS")],
+        *[("Ireland, Republic of", "IRL"), ("Deutschland", "DEU"), ("Espa\u00f1a", "ESP")],
+        *[("Polska", "POL"), ("CRO", "HRV")],
+        *[("HOL", None), ("NED", None), ("SUI", None), ("CHI", None), ("LIB", None), ("XXX", None)],
+        *[("Holland", None), ("Virgin Islands", None), ("EUR", None), ("GBP", None), ("USD", None)],
+        *[("Korea", None), ("Guinea Republic", None), ("D", None), ("276", None)],
+    ],
+)
+def test_the_country_that_was_meant(tmp_path, text, meant) -> None:
+    """No suggestion is better than a wrong one."""
+    changes = {"iban": "", "bank_account_number": "1", "country": f'"{text}"'}
+    problems = [one[1] for one in found(tmp_path, **changes) if one[0] == "country"]
+    assert problems == [f"is no country{f'; did you mean {meant}?' if meant else ''}"]
+
+
+@pytest.mark.parametrize("name", ["Turkey", "UK", "Cape Verde", "Macedonia", "Kosovo"])
+def test_a_name_that_was_or_is_in_use(tmp_path, name) -> None:
+    """It is read."""
+    problems = found(tmp_path, iban="", bank_account_number="1", country=name)
+    assert "country" not in {column for column, _, _ in problems}

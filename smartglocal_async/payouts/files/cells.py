@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from difflib import get_close_matches
 from typing import Any, Final, TypeAlias
 
 from attrs import define, evolve, field, frozen
@@ -21,7 +22,7 @@ from ..orders import PayoutOrder
 from .amounts import AmountReader
 from .cleaning import CLEANERS, COUNTRY, Clean
 from .columns import CONTACTS, KINDS, METADATA, NEEDED, TAGS, Kind, name_of, similar
-from .file_format import DELIMITERS, FileFormat
+from .file_format import DELIMITERS, FileFormat, folded
 from .rows import FileRow, Problem, RowChecker, refused, shown
 
 Fields: TypeAlias = tuple[tuple[int, str], ...]
@@ -128,6 +129,12 @@ def _unmapped(line: int, names: tuple[str, ...], file_format: FileFormat) -> Ite
     for name in file_format.columns:
         if name not in has:
             words = "isn't there, and you map it to a field; correct the name in the mapping"
+            yield Problem(line=line, column=shown(name), problem=words)
+    read = [name for name in map(folded, names) if name and not file_format.ignores(name)]
+    for name in sorted(file_format.ignored - has):
+        alike = get_close_matches(name, read, n=1, cutoff=0.75)
+        if alike:
+            words = f"isn't there, and you ignore it; did you mean {shown(alike[0])}?"
             yield Problem(line=line, column=shown(name), problem=words)
 
 

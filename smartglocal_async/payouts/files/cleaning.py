@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
+from ...codec import Wire
 from ...codec.instruments import kind_of
 from ...models.instruments import (
     BankCard,
@@ -140,3 +141,26 @@ CLEANERS: Final[Mapping[str, Clean]] = {
     "currency": _stripped,
 }
 """Path -> what writes its cells in the provider's form; the recipient's country comes first."""
+
+
+def clean_request(wire: Wire) -> None:
+    """Write the identifiers in the wire form of a request in the provider's form."""
+    country = ""
+    for holders, name, path in _IN_REQUESTS:
+        fields: object = wire
+        for holder in holders:
+            fields = cast("Wire", fields).get(holder) if isinstance(fields, dict) else None
+        if not isinstance(fields, dict):
+            continue
+        held = cast("Wire", fields)
+        text = held.get(name)
+        if isinstance(text, str) and text:
+            held[name] = cleaned = CLEANERS[path](text, country)
+            if path == COUNTRY:
+                country = cleaned.upper()
+
+
+_IN_REQUESTS: Final = tuple(
+    (tuple(path.split(".")[:-1]), path.rpartition(".")[2], path) for path in CLEANERS if "." in path
+)
+"""The objects on the way to a field, its name, and its path."""

@@ -26,6 +26,8 @@ from ...models.instruments import (
     YooMoneyWallet,
 )
 from ...models.people import Contact, IdentityDocument, Participant
+from ...validation import is_nearly
+from ..orders import PayoutOrder
 
 NEEDED: Final = ("key", "amount", "currency")
 METADATA: Final = "metadata"
@@ -109,9 +111,17 @@ ALIASES: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Short name of a column -> path of the request."""
 SHORT_NAMES: Final[Mapping[str, str]] = MappingProxyType(
-    {name: path.rpartition(".")[2] for name, path in ALIASES.items()}
+    {
+        **dict.fromkeys(("bic", "bic_code", "swift_bic", "swift_code"), "swift_bic_code"),
+        **dict.fromkeys(("payee", "receiver", "beneficiary", "creditor"), "recipient"),
+        **dict.fromkeys(("payer", "debtor"), "sender"),
+        "name": "full_name",
+        "bank": "bank_name",
+        **{name: path.rpartition(".")[2] for name, path in ALIASES.items()},
+    }
 )
-"""Short name of a column -> name of the field."""
+"""Short name of a column, or a usual other name -> name of the field."""
+_TOP: Final = tuple(one.name for one in attrs.fields(PayoutOrder))
 
 
 @frozen
@@ -157,6 +167,13 @@ def _paths() -> Iterator[str]:
 PATHS: Final = frozenset(_paths())
 """All paths that a column may have, except metadata and the three that each file needs."""
 _ALIAS_OF: Final[Mapping[str, str]] = {path: name for name, path in ALIASES.items()}
+_AT_TOP: Final[Mapping[str, str]] = {
+    "amount": "amount_details.amount",
+    "currency": "amount_details.currency",
+    "idempotency_key": "key",
+    "recipient": "participant_details.recipient",
+    "sender": "participant_details.sender",
+}
 _AMOUNT: Final[Mapping[str, str]] = {
     "amount_details": "amount",
     "amount_details.amount": "amount",
@@ -199,3 +216,11 @@ def similar(name: str, version: ApiVersion = "v1") -> tuple[str, ...]:
     """Return the columns with similar names, the most similar first."""
     known: Iterable[str] = (*NEEDED, *ALIASES, *(in_version(path, version) for path in PATHS))
     return tuple(difflib.get_close_matches(name.lower(), known, cutoff=0.7))
+
+
+def meant_field(name: str) -> str | None:
+    """Return the path of the request that a name at its top most likely means."""
+    known = next((one for one in _TOP if is_nearly(name, one)), None)
+    short = SHORT_NAMES.get(name, name)
+    found = known or _AT_TOP.get(name.lower()) or _AT_TOP.get(short) or path_of(name)
+    return found or next((one for one in ALIASES.values() if one.endswith(f".{short}")), None)

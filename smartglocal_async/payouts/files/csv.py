@@ -3,15 +3,15 @@
 import csv
 import re
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO, Final
 
-from attrs import evolve
+from attrs import define, evolve, field
 
 from ...errors import InvalidRequest
 from .amounts import AmountReader
-from .cells import Cells, flaws, read_header
-from .columns import NEEDED
+from .cells import Cells, Layout, flaws, read_header
+from .columns import METADATA, NEEDED
 from .encodings import encoding_of
 from .file_format import DELIMITERS, FileFormat
 from .rows import (
@@ -25,6 +25,12 @@ from .rows import (
     refused,
 )
 
+_MAX_ROWS_ABOVE: Final = 20
+_DECIMALS: Final = re.compile(r"[0-9]{2}|[0-9]{3}(?:\.[0-9]{2})?")
+_SHIFTED: Final = (
+    "is a whole number in every row, with what looks like the rest of it in the next cell; an "
+    "amount with a comma needs quotes, or give the decimal sign if the amounts are whole"
+)
 _UNCLOSED: Final = "its quote isn't closed; the rows below aren't read"
 _AFTER_QUOTE: Final = 'has text after its closing quote; a " inside a cell has to be doubled'
 _CARRIAGE_RETURN: Final = "has a carriage return in it; lines end in LF or CRLF"
@@ -69,7 +75,7 @@ def csv_rows(file: BinaryIO, found: FileFormat, checker: RowChecker) -> Iterator
     """
     with _lines(file, found.encoding or "utf-8") as lines:
         table = _Table(lines, found.delimiter or ",")
-        line, names = table.header()
+        line, names = table.header(found)
         if problems := tuple(flaws(line, names, found)):
             yield FileRow(line=line, order=None, problems=problems)
             return
@@ -106,14 +112,25 @@ def _not_utf8(file: BinaryIO) -> UnreadableFile:
 
 
 def _delimiter(lines: FileLines, found: FileFormat) -> str:
-    """Return the delimiter under which the header names the most columns."""
+    """Return the delimiter under which a line names the most columns."""
+    best, first = (0, 0), ","
     _ = lines.begin_row()
-    for line in lines:
-        if named := _SEPARATOR_LINE.fullmatch(line):
+    for number, line in enumerate(_short_lines(lines)):
+        if number == 0 and (named := _SEPARATOR_LINE.fullmatch(line)):
             return named[1]
-        if line.strip():
-            return max(DELIMITERS, key=lambda one: _columns(line, one, found))
-    return ","
+        for one in DELIMITERS:
+            if (columns := _columns(line, one, found)) > best:
+                best, first = columns, one
+        if best[0] == len(NEEDED) or number > _MAX_ROWS_ABOVE:
+            break
+    return first
+
+
+def _short_lines(lines: FileLines) -> Iterator[str]:
+    try:
+        yield from lines
+    except RowTooLong:
+        return
 
 
 def _columns(line: str, delimiter: str, found: FileFormat) -> tuple[int, int]:
@@ -129,14 +146,13 @@ def _columns(line: str, delimiter: str, found: FileFormat) -> tuple[int, int]:
 def _with_header(lines: FileLines, found: FileFormat) -> FileFormat:
     """Add the line of the header, and the decimal sign of the first amount that shows it."""
     table = _Table(lines, found.delimiter or ",")
-    line, names = table.header()
+    line, names = table.header(found)
     found = evolve(found, header_line=line)
     if found.decimal is not None or tuple(flaws(line, names, found)):
         return found
     layout = read_header(names, found)
-    amount, currency = layout.cell_of("amount"), layout.cell_of("currency")
-    reader = AmountReader()
-    while reader.sign is None:  # To the end of the file, where no amount shows it.
+    amounts = _AmountColumn.under(layout, found)
+    while amounts.reader.sign is None:  # To the end of the file, where no amount shows it.
         try:
             cells = table.next_row()
         except _UnreadableRow as error:
@@ -145,12 +161,60 @@ def _with_header(lines: FileLines, found: FileFormat) -> FileFormat:
             continue
         if cells is None:
             break
-        if len(cells) == len(names) and not cells[amount].isdigit():
-            try:
-                _ = reader.read(cells[amount].strip(), cells[currency].strip())
-            except InvalidRequest:
-                continue
-    return evolve(found, decimal=reader.sign)
+        if len(cells) == len(names):
+            amounts.take(cells)
+    if amounts.are_split and amounts.reader.sign is None:
+        raise UnreadableFile.because(_SHIFTED, line=line, column=layout.column_of("amount"))
+    return evolve(found, decimal=amounts.reader.sign)
+
+
+@define(eq=False)
+class _AmountColumn:
+    """What the amounts of a file show together."""
+
+    amount: int
+    currency: int
+    may_be_split: bool
+    """Whether the cell behind the amount takes any text, so that decimals pass there."""
+    reader: AmountReader = field(factory=AmountReader)
+    count: int = 0
+    split: int = 0
+    """Rows whose amount and the cell behind it may be one amount."""
+
+    @classmethod
+    def under(cls, layout: Layout, found: FileFormat) -> "_AmountColumn":
+        """Return what reads the amounts under a header."""
+        amount, currency = layout.cell_of("amount"), layout.cell_of("currency")
+        return cls(amount, currency, _may_be_shifted(layout, amount, found))
+
+    @property
+    def are_split(self) -> bool:
+        """Whether that is so in all rows."""
+        return bool(self.count) and self.split == self.count
+
+    def take(self, cells: list[str]) -> None:
+        """Look at the amount of a row."""
+        self.count += 1
+        amount = cells[self.amount].strip()
+        if amount.isdigit():
+            self.split += self.may_be_split and _is_end(cells[self.amount + 1])
+            return
+        with suppress(InvalidRequest):
+            _ = self.reader.read(amount, cells[self.currency].strip())
+
+
+def _may_be_shifted(layout: Layout, amount: int, found: FileFormat) -> bool:
+    if found.delimiter != "," or amount + 1 >= len(layout.paths):
+        return False
+    path = layout.paths[amount + 1]
+    if not layout.names[amount + 1]:
+        return False
+    return not path or path.startswith(METADATA) or path.endswith("description")
+
+
+def _is_end(cell: str) -> bool:
+    """Return whether a cell may be the end of an amount, whose comma was taken as a delimiter."""
+    return _DECIMALS.fullmatch(cell.strip()) is not None
 
 
 class _Table:
@@ -165,26 +229,37 @@ class _Table:
         ends = f"(?:{re.escape(delimiter)}|\r?\n|\\Z)"
         self._cell = re.compile(f'(?:"(?:[^"]|"")*"|{first}{inside})?{ends}')
 
-    def header(self) -> tuple[int, tuple[str, ...]]:
+    def header(self, found: FileFormat) -> tuple[int, tuple[str, ...]]:
         """Return the line of the header and the names in it.
+
+        It is the first of the first rows that names the needed columns, as titles may be above it;
+        without one, the first row.
 
         Raises:
             UnreadableFile: there is none, or it can't be read.
 
         """
-        while True:
+        rows = list[tuple[int, tuple[str, ...]]]()
+        failed: UnreadableFile | None = None
+        for _ in range(_MAX_ROWS_ABOVE + 1):
             line = self._lines.begin_row()
             try:
                 cells = self._next()
             except _UnreadableRow as error:
-                line, column = self._lines.number, str(error.cell + 1)
-                raise UnreadableFile.because(error.problem, line=line, column=column) from None
+                failed = failed or UnreadableFile.because(
+                    error.problem, line=self._lines.number, column=str(error.cell + 1)
+                )
+                cells = None if error.is_last else list[str]()
             if cells is None:
-                raise UnreadableFile.because(_EMPTY)
-            if line == 1 and _SEPARATOR_LINE.fullmatch("".join(self._lines.row)):
-                continue
-            if not _is_blank(cells):
-                return line, tuple(cell.strip() for cell in cells)
+                break
+            if not (_is_blank(cells) or self._is_separator_line(line)):
+                rows.append((line, tuple(cell.strip() for cell in cells)))
+                if {found.path_of(name) for name in rows[-1][1]}.issuperset(NEEDED):
+                    return rows[-1]
+        return _first_of(rows, failed)
+
+    def _is_separator_line(self, line: int) -> bool:
+        return line == 1 and _SEPARATOR_LINE.fullmatch("".join(self._lines.row)) is not None
 
     def next_row(self) -> list[str] | None:
         """Return the cells of the next row; None at the end."""
@@ -232,6 +307,17 @@ class _Table:
         if _QUOTED.match(text, at):
             return _UnreadableRow(cell, _AFTER_QUOTE, is_last=False)
         return _UnreadableRow(cell, _UNCLOSED, is_last=True)
+
+
+def _first_of(
+    rows: list[tuple[int, tuple[str, ...]]], failed: UnreadableFile | None
+) -> tuple[int, tuple[str, ...]]:
+    """Return the first row of a file without a header, which shows what is missing."""
+    if failed is not None and (not rows or failed.problem.line < rows[0][0]):
+        raise failed
+    if not rows:
+        raise UnreadableFile.because(_EMPTY)
+    return rows[0]
 
 
 _QUOTED: Final = re.compile(r'"(?:[^"]|"")*"')

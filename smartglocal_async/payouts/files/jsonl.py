@@ -8,6 +8,7 @@ from attrs import evolve, frozen
 
 from ...codec import PAYOUT_INSTRUMENT, ApiVersion, Wire
 from ...codec.json import NameTwice, load_once
+from .cleaning import clean_request
 from .columns import in_version
 from .encodings import encoding_of
 from .file_format import WIDE, FileFormat
@@ -47,8 +48,10 @@ class _Objects:
         if plain in wire and new in wire:
             return refused(line, new, f"is given together with {plain}, its name in v1; leave one")
         if self.version == "v1" or plain in wire:
+            clean_request(wire)
             return self.checker.row(line, wire, str)
         renamed = {plain if name == new else name: value for name, value in wire.items()}
+        clean_request(renamed)
         return self.checker.row(line, renamed, lambda path: in_version(path, self.version))
 
 

@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, Final
 from attrs import Factory, define, field, frozen
 
 from ...codec import Codec, NotDecodable, Wire, codec
+from ...codec.converter import UNKNOWN_FIELD
 from ...errors import InvalidRequest
 from ...idempotency import DEFAULT_KEY_FIELD, choose_key
 from ...matching import check_unmarked
@@ -16,13 +17,14 @@ from ...models.validators import without_card_numbers
 from ...validation import (
     RuleChecker,
     holds_card_number,
+    is_nearly,
     is_ruined,
     misspelt_fields,
     misspelt_kind,
 )
 from ...validation.checks import Broken
 from ..orders import PayoutOrder
-from .columns import SHORT_NAMES
+from .columns import SHORT_NAMES, meant_field
 from .file_format import WIDE
 
 _MAX_NAME: Final = 80
@@ -243,7 +245,11 @@ class RowChecker:
             line=line,
             order=None,
             problems=tuple(
-                Problem(line=line, column=shown(column_of(_without_root(path))), problem=problem)
+                Problem(
+                    line=line,
+                    column=shown(column_of(_without_root(path))),
+                    problem=_with_advice(_without_root(path), problem),
+                )
                 for path, problem in complaints
             ),
         )
@@ -370,6 +376,17 @@ class RowChecker:
         except InvalidRequest as error:
             return error.with_traceback(None)
         return None
+
+
+def _with_advice(path: str, problem: str) -> str:
+    """Add the field that is meant by a name at the top of a request, or of its amount."""
+    if problem != UNKNOWN_FIELD:
+        return problem
+    holder, _, name = path.rpartition(".")
+    meant = meant_field(name) if not holder else None
+    if holder == "amount_details":
+        meant = next((one for one in ("amount", "currency") if is_nearly(name, one)), None)
+    return problem if meant is None else f"{problem}; did you mean {meant}?"
 
 
 def _without_root(path: str) -> str:

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
 import pytest
 
 import smartglocal_async as sg
@@ -391,3 +392,83 @@ def test_an_identifier_that_a_spreadsheet_ruined(tmp_path, column, text) -> None
     content = f"key;amount;currency;{column};country\np-1;1;eur;{text};JPN\n"
     found = bad(file_of(tmp_path, content))
     assert [one for one in found if one[:2] == (2, column)], found
+
+
+ROW: Final = "k-1;12,50;eur;tok-1;Jane Roe"
+
+
+@pytest.mark.parametrize(
+    ("above", "line"),
+    [
+        ("Payouts of May;;;;\n", 2),
+        ("Payouts of May\n\n;;;;\nSum;12,50\n", 5),
+        ('"Payouts, May"\n', 2),
+        ("sep=;\nPayouts of May\n", 3),
+        ("\n" * 3, 4),
+    ],
+)
+def test_lines_above_the_header(tmp_path, above, line) -> None:
+    """A title isn't read, as in a workbook; the line of the header is shown."""
+    path = tmp_path / "p.csv"
+    path.write_text(f"{above}Key;Amount;Currency;Card token;Full name\n{ROW}\n", encoding="utf-8")
+    file = sg.PayoutFile(path)
+    assert [order.amount_details.amount for order in file] == [1250]
+    assert [row.line for row in file.rows()] == [line + 1]
+    assert f"column names in line {line}" in file.recognise().words
+
+
+@pytest.mark.parametrize("above", ["Title\n" * 21, '"Title\n'])
+def test_too_much_above_the_header(tmp_path, above) -> None:
+    """It is searched in the first rows; a quote that isn't closed hides it."""
+    path = tmp_path / "p.csv"
+    path.write_text(f"{above}key;amount;currency;card_token;full_name\n{ROW}\n", encoding="utf-8")
+    (row, *_) = sg.PayoutFile(path).rows()
+    assert row.order is None
+
+
+SHIFTED: Final = "is a whole number in every row, with what looks like the rest of it"
+
+
+@pytest.mark.parametrize(
+    ("column", "rows", "is_read"),
+    [
+        ("metadata.note", ["1,50", "20,75"], False),
+        ("Note", ["1,50"], False),
+        ("description", ["1,234.50"], False),
+        ("metadata.note", ["1,234"], False),
+        ("metadata.note", ["1,50", "20,x"], True),
+        ("metadata.note", ["1,50", "20.00,75"], True),
+        ("metadata.note", ["1,5"], True),
+        ("metadata.note", ['"1,50",50'], True),
+    ],
+)
+def test_a_decimal_comma_without_quotes(tmp_path, column, rows, is_read) -> None:
+    """The cells behind it move by one; the last one was left out."""
+    path = tmp_path / "p.csv"
+    account = "iban" if column == "description" else "card_token"
+    value = "DE89370400440532013000" if column == "description" else "tok-1"
+    lines = [f"k-{n},eur,{value},{cells}" for n, cells in enumerate(rows)]
+    path.write_text(
+        "\n".join([f"key,currency,{account},amount,{column}", *lines]), encoding="utf-8"
+    )
+    file = sg.PayoutFile(path, format=sg.payouts.FileFormat(ignored=["note"]), rules=sg.RuleUse.OFF)
+    assert all(row.order for row in file.rows()) is is_read
+    if not is_read:
+        (row,) = file.rows()
+        assert row.problems[0].problem.startswith(SHIFTED)
+        given = sg.payouts.FileFormat(ignored=["note"], decimal=".")
+        assert all(row.order for row in attrs.evolve(file, format=given).rows())
+
+
+@pytest.mark.parametrize("ignored", ["Notitz", "note", "notiz"])
+def test_a_column_to_ignore_that_is_misspelt(tmp_path, ignored) -> None:
+    """It is named with the column that was meant; others may be absent."""
+    path = tmp_path / "p.csv"
+    path.write_text(
+        "key;amount;currency;card_token;full_name;Notiz\n" + f"{ROW};x\n", encoding="utf-8"
+    )
+    file = sg.PayoutFile(path, format=sg.payouts.FileFormat(ignored=[ignored, "Konto"]))
+    problems = [problem for row in file.rows() for problem in row.problems]
+    words = [one.problem for one in problems if one.column == ignored.casefold()]
+    expected = "isn't there, and you ignore it; did you mean notiz?"
+    assert words == ([expected] if ignored == "Notitz" else [])

@@ -50,7 +50,13 @@ MISSPELT = [
     ("payment_method.bank_account.global", "accountNumber", "account_number"),
     ("payment_method.bank_account.global", "bank_account_numbr", "bank_account_number"),
     ("payment_method.bank_account.global", "swift", "swift_bic_code"),
+    ("payment_method.bank_account.global", "bic", "swift_bic_code"),
+    ("payment_method.bank_account.global", "swift_bic", "swift_bic_code"),
     ("participant_details", "recipent", "recipient"),
+    ("participant_details", "payee", "recipient"),
+    ("participant_details", "receiver", "recipient"),
+    ("participant_details", "payer", "sender"),
+    ("participant_details.recipient", "name", "full_name"),
     ("participant_details.recipient", "frist_name", "first_name"),
     ("participant_details.recipient", "country", "country_iso3"),
     ("participant_details.sender", "compny_name", "company_name"),
@@ -89,3 +95,60 @@ def test_an_order_of_a_program_is_checked_as_well() -> None:
     (problem,) = found.problems
     assert problem.column == "payment_method.bank_account.global.swfit_bic_code"
     assert problem.problem == "is no field; did you mean swift_bic_code?"
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "meant"),
+    [
+        ("", "metdata", "metadata"),
+        ("", "amount_detail", "amount_details"),
+        ("", "participant_detials", "participant_details"),
+        ("", "amount", "amount_details.amount"),
+        ("", "iban", "payment_method.bank_account.global.iban"),
+        ("", "bic", "payment_method.bank_account.global.swift_bic_code"),
+        ("", "payee", "participant_details.recipient"),
+        ("", "full_name", "participant_details.recipient.full_name"),
+        ("", "idempotency_key", "key"),
+        ("amount_details.", "amuont", "amount"),
+        ("amount_details.", "Currency", "currency"),
+        ("", "note", None),
+        ("amount_details.", "fee", None),
+    ],
+)
+def test_a_name_at_the_top(tmp_path, place, name, meant) -> None:
+    """There are no further fields; what was meant is named."""
+    wire = wire_of("customer", "x")
+    del wire["customer"]["x"]
+    holder = wire["amount_details"] if place else wire
+    holder[name] = "1"
+    (row,) = rows_of(tmp_path, wire)
+    words = "is no field of this record" + (f"; did you mean {meant}?" if meant else "")
+    assert (f"{place}{name}", words) in [(one.column, one.problem) for one in row.problems]
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_identifiers_are_written_as_in_a_table(tmp_path, version) -> None:
+    """Spaces and dashes aren't sent, and countries have three letters."""
+    wire = wire_of("customer", "x")
+    del wire["customer"]["x"]
+    wire["payment_method"]["bank_account"]["global"] |= {
+        "iban": "DE89 3704-0044 0532 0130 00",
+        "swift_bic_code": "coba deff",
+    }
+    wire["participant_details"]["recipient"] |= {"country_iso3": "DE", "msisdn": "+49 (30) 123456"}
+    wire["participant_details"]["sender"]["country_iso3"] = "United Kingdom"
+    if version == "v2":
+        wire["payout_details"] = wire.pop("payment_method")
+    path = tmp_path / "p.jsonl"
+    path.write_text(json.dumps({"key": "p-1", **wire}), encoding="utf-8")
+    given = sg.payouts.FileFormat(api_version=version)
+    (order,) = sg.PayoutFile(path, format=given)
+    assert order.payment_method == sg.GlobalAccount(
+        iban=ACCOUNT["iban"], swift_bic_code="COBADEFF", description="Salary"
+    )
+    people = order.participant_details
+    assert people is not None
+    assert people.recipient is not None
+    assert people.sender is not None
+    assert (people.recipient.country_iso3, people.recipient.msisdn) == ("DEU", "+4930123456")
+    assert people.sender.country_iso3 == "GBR"
