@@ -143,19 +143,20 @@ CLEANERS: Final[Mapping[str, Clean]] = {
 """Path -> what writes its cells in the provider's form; the recipient's country comes first."""
 
 
+def _fields(value: object) -> Wire:
+    return cast("Wire", value) if isinstance(value, dict) else {}
+
+
 def clean_request(wire: Wire) -> None:
     """Write the identifiers in the wire form of a request in the provider's form."""
     country = ""
     for holders, name, path in _IN_REQUESTS:
-        fields: object = wire
+        fields = wire
         for holder in holders:
-            fields = cast("Wire", fields).get(holder) if isinstance(fields, dict) else None
-        if not isinstance(fields, dict):
-            continue
-        held = cast("Wire", fields)
-        text = held.get(name)
+            fields = _fields(fields.get(holder))
+        text = fields.get(name)
         if isinstance(text, str) and text:
-            held[name] = cleaned = CLEANERS[path](text, country)
+            fields[name] = cleaned = CLEANERS[path](text, country)
             if path == COUNTRY:
                 country = cleaned.upper()
 
