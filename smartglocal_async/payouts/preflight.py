@@ -193,9 +193,9 @@ def _payment(order: PayoutOrder) -> bytes:
     if isinstance(paid, OtherInstrument):
         fields: Any = json.dumps(dict(paid.wire), sort_keys=True)
     else:
+        values: Any = _PAYEE_OF[type(paid)](paid)
         fields = [
-            value.replace(" ", "").upper() if isinstance(value, str) else value
-            for value in _PAYEE_OF[type(paid)](paid)
+            value.replace(" ", "").upper() if value.__class__ is str else value for value in values
         ]
     return repr((type(paid).__name__, fields, amount.amount, amount.currency)).encode()
 

@@ -70,6 +70,8 @@ _RUINED: Final = re.compile(
     re.DOTALL,
 )
 """What spreadsheets and programs write instead of an identifier."""
+_LONGEST_WORD: Final = len("erreur : 502")
+"""Of those that begin with a letter."""
 _MONTH: Final = "(?:jan|feb|mar|mär|mrz|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez)[a-z]*"
 _NO_ACCOUNT: Final = re.compile(
     r"(?:19|20)[0-9]{2}([-/.])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12][0-9]|3[01])(?:[ T][0-9:.]+)?"
@@ -184,6 +186,8 @@ def _is_identifier(text: str) -> bool:
 
 def is_ruined(text: str) -> bool:
     """Return whether a text is what a spreadsheet or a program writes instead of an identifier."""
+    if len(text) > _LONGEST_WORD and text[0].isalpha():
+        return False  # Most identifiers of a file, without the twenty branches of the pattern.
     return _RUINED.fullmatch(text) is not None
 
 
@@ -215,7 +219,9 @@ def _is_in_its_encoding(text: str) -> bool:
 
 def holds_card_number(text: str) -> bool:
     """Return whether a text has the number of a card of a known scheme in it."""
-    for found in _LIKE_CARD.findall(text) if len(text) >= _SHORTEST_CARD else ():
+    if len(text) < _SHORTEST_CARD or _LIKE_CARD.search(text) is None:
+        return False
+    for found in _LIKE_CARD.findall(text):
         number = found.replace(" ", "").replace("-", "")
         if _CARD.fullmatch(number) and _ends_in_its_check_digit(number):
             return True
@@ -305,6 +311,28 @@ NAME: Final = (
     _ENCODING,
 )
 """Of the name of a person or of a city."""
+
+
+def _is_plain_text(text: str) -> bool:
+    if text.isascii() and text[0] not in _MAY_BE_NO_TEXT:
+        return True
+    return _is_text(text) and _is_in_its_encoding(text)
+
+
+def _is_plain_name(text: str) -> bool:
+    if text.isascii() and text[0] not in _MAY_BE_NO_TEXT:
+        return not text.isdigit()
+    return _is_name(text) and _is_in_its_encoding(text)
+
+
+def holders(several: tuple[Form, ...]) -> tuple[Callable[[str], bool], ...]:
+    """Return what tests whether a text has all of some forms, in fewer calls."""
+    for together, holds in ((TEXT, _is_plain_text), (NAME, _is_plain_name)):
+        if several[0] is together[0]:
+            return (holds, *(form.holds for form in several[len(together) :]))
+    return tuple(form.holds for form in several)
+
+
 _BIC: Final = Form(_pattern(_ISO_BIC), "must be a BIC: 8 or 11 letters and digits", "ISO 9362")
 
 INSTRUMENT_FORMS: Final[Mapping[str, Forms]] = MappingProxyType(

@@ -238,13 +238,24 @@ def _abroad(country: str) -> Callable[[str], str | None]:
     """Return what compares the country of an IBAN with that of the recipient."""
 
     def problem_of(iban: str) -> str | None:
-        begins = iban[:2].upper()
-        found = country_code(begins)
-        if found is None or found == country or country in _TERRITORIES.get(begins, ()):
+        begins = iban[:2]
+        if begins in _at_home(country) or begins.upper() in _at_home(country):
+            return None
+        found = country_code(begins.upper())
+        if found is None:
             return None
         return f"is an account in {found}, and the recipient's country is {country}; compare them"
 
     return problem_of
+
+
+@lru_cache(maxsize=1024)
+def _at_home(country: str) -> frozenset[str]:
+    """Return how the IBANs of a country begin."""
+    known = _pycountry().countries.get(alpha_3=country)
+    begins = {begins for begins, others in _TERRITORIES.items() if country in others}
+    reserved = {begins for begins, code in _RESERVED.items() if code == country}
+    return frozenset(begins | reserved | (set() if known is None else {str(known.alpha_2)}))
 
 
 def _another_account(iban: str, account: str) -> bool:
@@ -361,16 +372,16 @@ def _to_look_up(request: ParsedRequest) -> Iterator[tuple[str, str, tuple[_Check
     for name, checks in _INSTRUMENTS.get(request.kind, _NOTHING).items():
         if text := text_at(request.instrument, name):
             yield f"{request.place}.{name}", text, checks
-    country = request.country
-    if country is not None and (iban := text_at(request.instrument, "iban")):
-        check = _Check(_abroad(country), "pycountry", _IBANS, is_advice=True)
-        yield f"{request.place}.iban", iban, (check,)
     for side in SIDES:
         for name, checks in _PEOPLE.items() if request.sides[side] else ():
             if text := text_at(request.sides[side] or {}, name):
                 yield f"participant_details.{side}.{name}", text, checks
     if request.country == "BRA" and (text := text_at(request.sides["recipient"] or {}, _DOCUMENT)):
         yield f"participant_details.recipient.{_DOCUMENT}", text, (_CPF,)
+    country = request.country
+    if country is not None and (iban := text_at(request.instrument, "iban")):
+        check = _Check(_abroad(country), "pycountry", _IBANS, is_advice=True)
+        yield f"{request.place}.iban", iban, (check,)
 
 
 @define(eq=False)

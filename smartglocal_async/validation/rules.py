@@ -39,7 +39,7 @@ from .checks import (
     without_submerchant,
     wrong_currency,
 )
-from .identifiers import INSTRUMENT_FORMS, PARTICIPANT_FORMS, Forms
+from .identifiers import INSTRUMENT_FORMS, PARTICIPANT_FORMS, Forms, holders
 from .lookups import Lookups
 
 _CALLS: Final[Mapping[str, tuple[Completeness, tuple[str, ...]]]] = MappingProxyType(
@@ -242,8 +242,8 @@ def _tests(fields: Wire, tables: tuple[Forms, ...]) -> Iterator[Test]:
     for forms in tables:
         for name, several in forms.items():
             if text_at(fields, name) is not None:
-                for form in several:
-                    yield name, form.holds
+                for holds in holders(several):
+                    yield name, holds
 
 
 def _key_and_parts(wire: Wire) -> tuple[object, tuple[Wire, Wire, Wire]]:

@@ -55,10 +55,12 @@ _NAMED: Final = (
     (b"{\\rtf", "is a rich text document"),
     (b"SQLite format 3\x00", "is an SQLite database"),
     (b"\x89PNG", "is a picture"),
+    (b"GIF8", "is a picture"),
     (b"\xff\xd8\xff", "is a picture"),
     (b"PAR1", "is a Parquet file"),
     (b"-----BEGIN ", "is a PEM file of keys or certificates"),
 )
+_EXCEL_XML: Final = "urn:schemas-microsoft-com:office:spreadsheet"
 _START: Final = 512
 _MAX_UNPACKED: Final = 1 << 30
 _OPENDOCUMENT: Final = "application/vnd.oasis.opendocument.spreadsheet"
@@ -380,4 +382,8 @@ def _marked_up(begins: str) -> Kind:
     if lower.startswith(("<!doctype html", "<html")):
         words = "is a web page, most likely the login page of the place that it was loaded from"
         raise UnreadableFile.because(f"{words}; {_SAVE}")
+    if lower.startswith("<table"):
+        raise UnreadableFile.because(f"is a table of a web page; {_SAVE}")
+    if _EXCEL_XML in begins:
+        raise UnreadableFile.because("is an XML spreadsheet of Excel 2003; save it as .xlsx")
     return "pain.001"

@@ -258,6 +258,12 @@ def zipped(name: str) -> bytes:
         (b"{\\rtf1}", "is a rich text document"),
         (b"SQLite format 3\x00", "is an SQLite database"),
         (b"\x89PNG\r\n", "is a picture"),
+        (b"GIF89a", "is a picture"),
+        ("<table><tr><td>key", "is a table of a web page"),
+        (
+            '<?xml version="1.0"?><Workbook xmlns="urn:schemas-microsoft-com:office:spreadsheet"/>',
+            "is an XML spreadsheet of Excel 2003; save it as .xlsx",
+        ),
         (b"-----BEGIN PRIVATE KEY-----", "is a PEM file of keys or certificates"),
         (b"PK\x03\x04broken", "is a damaged workbook or ZIP archive"),
         (zipped("payouts.csv"), "is a ZIP archive: unpack it"),
