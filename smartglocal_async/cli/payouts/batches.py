@@ -60,23 +60,26 @@ async def find_batch(
         Misuse: the journal has no such batch.
 
     """
-    return None if name is None else await existing_batch(book, name, journal)
+    hint = "; --batch NAME selects one, also for a file that has another name now"
+    return None if name is None else await existing_batch(book, name, journal, hint)
 
 
-async def existing_batch(book: StoredBook | StoredJournal, name: str, journal: str) -> Batch:
-    """Return the batch of a name.
+async def existing_batch(
+    book: StoredBook | StoredJournal, name: str, journal: str, hint: str = ""
+) -> Batch:
+    """Return the batch of a name; ``hint`` follows the names of others in the error.
 
     Raises:
         Misuse: the journal has no such batch; the text names those that it has.
 
     """
     if (batch := await book.batch(name)) is None:
-        others = await _names_in(book)
+        others = await _names_in(book, hint)
         raise Misuse(f"the journal {shown(journal)} has no batch {name!r}; {others}")
     return batch
 
 
-async def _names_in(book: StoredBook | StoredJournal) -> str:
+async def _names_in(book: StoredBook | StoredJournal, hint: str) -> str:
     """Return a text with the names of the last batches of a journal."""
     names = [repr(batch.name) for batch in await book.batches()]
     if not names:
@@ -84,7 +87,7 @@ async def _names_in(book: StoredBook | StoredJournal) -> str:
     text = f"it has {', '.join(names[-_MAX_NAMES:])}"
     more = len(names) - _MAX_NAMES
     text = f"{text} and {more:,} more, which `payouts status` lists" if more > 0 else text
-    return f"{text}; --batch NAME selects one, also for a file that has another name now"
+    return f"{text}{hint}"
 
 
 def code_of_counts(counts: Mapping[PayoutState, int], halt: Halt | None) -> ExitCode:
