@@ -22,8 +22,8 @@ from tls import Secured, make_certificate
 import smartglocal_async as sg
 from smartglocal_async import emulator
 
-# A script that makes samples, and the plugin of `nox -s mutation`: each needs a library of its own.
-collect_ignore = ["samples/files/make.py", "support/mutating.py"]
+# A script that makes samples, and the plugins of `nox -s mutation`: not for this run.
+collect_ignore = ["samples/files/make.py", "support/mutating.py", "support/reached_lines.py"]
 
 # A shell makes background jobs ignore SIGINT, and nohup makes them ignore SIGHUP; child processes
 # inherit this. The commands under test must receive both.
