@@ -172,7 +172,8 @@ def is_iban(iban: str) -> bool:
 
 
 def _is_routing_number(code: str) -> bool:
-    if not _ABA.fullmatch(code) or not code.strip("0"):
+    # Zeros pass, as the page of the provider has them in its example.
+    if not _ABA.fullmatch(code):
         return False
     weighted = (weight * int(digit) for weight, digit in zip((3, 7, 1) * 3, code, strict=True))
     return sum(weighted) % 10 == 0

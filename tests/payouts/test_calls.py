@@ -38,7 +38,7 @@ PAID, FAILED, UNKNOWN = (
 )
 DECLINED: Final = order(amount=66601)
 """The emulator declines this amount after execution, with the code account_not_found."""
-REFUSED: Final = order(payment_method=sg.Recurrent(token="none"))  # noqa: S106
+REFUSED: Final = order(payment_method=sg.Recurrent(token="gone"))  # noqa: S106
 """The emulator refuses to start this card, with the code invalid_request."""
 PAID_BY_HAND: Final = [CREATE, START, STATUS, CONFIRM, STATUS]
 PAID_AT_ONCE: Final = [CREATE, START, STATUS]
