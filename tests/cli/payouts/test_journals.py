@@ -342,7 +342,9 @@ def test_row_numbers_of_another_journal_are_never_told_paid(till, february, conf
     words = ("--yes", "--confirm", confirm)
     till("pay", "jan.csv", *words, "--journal", "jan.journal")
     said = till.json("pay", "feb.csv", *words, "--journal", "feb.journal", exits=7)
-    assert (said["succeeded"], said["failed"], said["sums"]) == (0, 0, {})
+    assert (said["succeeded"], said["failed"]) == (0, 0)
+    # What was in flight as the run was halted is shown as the journal has it.
+    assert set(said["sums"]["eur"]) <= {"open", "unknown"}
     assert "the session is that of the same key in another journal" in said["halted"]
     assert (provider.report().moved, provider.report().moved_twice) == (2, 0)
 
