@@ -119,7 +119,7 @@ class SeenRows:
         )
 
     def add(self, line: int, order: PayoutOrder) -> bool:
-        """Add a row; return whether so many are waiting that they should be compared."""
+        """Add a row; return whether the waiting rows are enough to be compared."""
         key, payment = self._key_digest.copy(), self._payment_digest.copy()
         key.update(order.key.encode())
         payment.update(_payment(order))

@@ -57,14 +57,12 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     seconds = json.loads(STATS.read_text())["duration_by_test"]
     items = {item.nodeid: item for item in session.items}
     found, found_ever = Counter[tuple[str, str]](), Counter[str]()
-    reached = CoverageData(str(REACHED))
-    reached.read()
     tried = set[tuple[Path, str]]()
     gc.freeze()  # So that the forks share the existing objects.
     for most in (FIRST_TESTS, MOST_TESTS):
         for meta, name in [one for one in _not_found(patterns) if one not in tried]:
             function = name.partition("__mutmut_")[0]
-            ids = [test for test in _tests_of(reached, meta, name) if test in items]
+            ids = [test for test in _tests_of(meta, name) if test in items]
             own = _own_tests(name)
             ids.sort(
                 key=lambda id_: (
@@ -83,10 +81,10 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     return True
 
 
-def _tests_of(reached: CoverageData, meta: Path, name: str) -> set[str]:
+def _tests_of(meta: Path, name: str) -> set[str]:
     """Return the tests that reach the lines that a change changes."""
     module = meta.with_suffix("")
-    code, function = module.read_text(encoding="utf-8"), name.partition("__mutmut_")[0]
+    code, function = _code(module), name.partition("__mutmut_")[0]
     short = name.rpartition(".")[2]
     before = body_of(code, f"{function.rpartition('.')[2]}__mutmut_orig")
     after = body_of(code, short)
@@ -95,8 +93,20 @@ def _tests_of(reached: CoverageData, meta: Path, name: str) -> set[str]:
     )
     source = Path("..") / module
     lines = _statement(source, _first_line(source, function.rpartition(".")[2]) + offset)
-    contexts = reached.contexts_by_lineno(str(source.resolve()))
+    contexts = _tests_by_line(source)
     return {test for line in lines for test in contexts.get(line, ())}
+
+
+@cache
+def _code(module: Path) -> str:
+    return module.read_text(encoding="utf-8")
+
+
+@cache
+def _tests_by_line(source: Path) -> Mapping[int, Sequence[str]]:
+    reached = CoverageData(str(REACHED))
+    reached.read()
+    return reached.contexts_by_lineno(str(source.resolve()))
 
 
 @cache

@@ -287,7 +287,7 @@ _NOT_KEPT: Final = (
 
 
 def _payouts(number: int, count: int) -> str:
-    """Return how many of so many payouts there are, in words."""
+    """Return a number of payouts and the count of all, in words."""
     if number == count > 1:
         return "all payouts"
     return "1 payout" if number == 1 else f"{number:,} payouts"

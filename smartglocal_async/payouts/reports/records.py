@@ -132,9 +132,9 @@ class BatchReport:
     timeline: tuple[TimeSlot, ...]
     """Without gaps; empty if nothing is settled."""
     attempts: tuple[HistogramBar, ...]
-    """How many payouts took so many calls."""
+    """Payouts by the number of calls that each took."""
     durations: tuple[HistogramBar, ...]
-    """How many payouts took so long from the first call to the outcome."""
+    """Payouts by the time from the first call to the outcome."""
     measured: int
     """How many payouts ``durations`` has: at most a thousand, chosen evenly."""
     median_seconds: float | None

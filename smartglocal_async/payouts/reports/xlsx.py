@@ -162,7 +162,7 @@ class XlsxReport:
         return sheet
 
     def _printed(self, sheet: Any, pages: int = 0) -> Any:  # noqa: ANN401 - XlsxWriter's
-        """Have a sheet printed as wide as a page, on so many pages; 0: as many as it needs."""
+        """Print a sheet as wide as a page, on this number of pages; 0: as many as it needs."""
         sheet.set_landscape()
         sheet.set_paper(_A4)
         sheet.fit_to_pages(1, pages)
