@@ -1,7 +1,7 @@
 """Halts beside one another, halts of other processes, and payouts that may be paid elsewhere."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import pytest
@@ -232,6 +232,32 @@ async def test_a_provider_that_changes_the_sum(run_provider, connect, journal) -
         assert (await journal.find("k-1")).step is Step.UNKNOWN
         assert len({line.session_id for line in await journal.history("k-1")} - {None}) <= 2
     assert provider.report().moved == 0
+
+
+async def test_a_second_start_between_the_last_status_and_the_confirm(
+    run_provider, connect, journal
+) -> None:
+    """The confirm pays both, which nobody can prevent; all other payouts are halted."""
+    times = [datetime(2026, 11, 1, tzinfo=UTC)]
+
+    def let_it_arrive(seen: emulator.RequestRecord) -> None:
+        if seen.operation == "session/status":
+            times.append(times[-1] + timedelta(minutes=1))
+
+    twice = Fault(FaultKind.TWICE, nth=(1,), operation=START, seconds=60)
+    provider = run_provider(
+        rules=emulator.Rules(second_start=emulator.Permission.ALLOW),
+        faults=emulator.FaultScript([twice]),
+        clock=lambda: times[-1],
+        on_request=let_it_arrive,
+    )
+    async with sg.Payouts(connect(provider, settings=QUICK), journal) as payouts:
+        with pytest.raises(sg.PayoutConflict, match="shows payout po_.*, payout po_"):
+            _ = await payouts.pay(order())
+        with pytest.raises(sg.PayoutConflict):
+            _ = await payouts.pay(order("k-2"))
+    assert len(provider.order("k-1").movements) == 2
+    assert not provider.order("k-2").movements
 
 
 # --- HTTP 429 ------------------------------------------------------------------------------------

@@ -194,13 +194,20 @@ def wrong_answer_cells(mode: sg.Mode) -> list[Cell]:
 def can_be_paid_once(cell: Cell, mode: sg.Mode, rules: emulator.Rules) -> bool:
     """Return whether a client can prevent a second payment.
 
-    It can't if the provider ignores the idempotency key and pays without a confirm, and a call is
-    carried out twice on its way.
+    It can't if the provider ignores the idempotency key and takes a second start, and the call is
+    carried out twice on its way: without a confirm both are paid; with one, the confirm pays both
+    if the second one arrives between the last status call and the confirm (A9).
     """
-    pays_twice = mode is not sg.Mode.MANUAL and rules.idempotency_header is Reaction.IGNORE
-    if mode is sg.Mode.AUTOMATIC:
-        pays_twice = pays_twice and rules.second_start is Permission.ALLOW
-    return not (pays_twice and cell.call in _PAYING_CALLS and cell.met.executions > 1)
+    if cell.call not in _PAYING_CALLS or cell.met.executions == 1:
+        return True
+    if rules.idempotency_header is Reaction.REFUSE:
+        return True
+    if mode is sg.Mode.ONE_STEP:
+        return False
+    if rules.second_start is Permission.REFUSE:
+        return True
+    is_apart = cell.kind is FaultKind.TWICE and bool(cell.met.seconds)
+    return mode is sg.Mode.MANUAL and not is_apart
 
 
 def cells_of(mode: sg.Mode) -> list[Cell]:
