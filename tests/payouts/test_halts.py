@@ -252,7 +252,7 @@ async def test_a_second_start_between_the_last_status_and_the_confirm(
         on_request=let_it_arrive,
     )
     async with sg.Payouts(connect(provider, settings=QUICK), journal) as payouts:
-        with pytest.raises(sg.PayoutConflict, match="shows payout po_.*, payout po_"):
+        with pytest.raises(sg.PayoutConflict, match=r"shows payout po_.*, payout po_"):
             _ = await payouts.pay(order())
         with pytest.raises(sg.PayoutConflict):
             _ = await payouts.pay(order("k-2"))
