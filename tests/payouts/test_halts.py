@@ -237,7 +237,7 @@ async def test_a_provider_that_changes_the_sum(run_provider, connect, journal) -
 async def test_a_second_start_between_the_last_status_and_the_confirm(
     run_provider, connect, journal
 ) -> None:
-    """The confirm pays both, which nobody can prevent; all other payouts are halted."""
+    """The confirm pays both, which no client can prevent; all other payouts are halted."""
     times = [datetime(2026, 11, 1, tzinfo=UTC)]
 
     def let_it_arrive(seen: emulator.RequestRecord) -> None:
