@@ -442,16 +442,19 @@ class TestPatience:
         [
             ({}, 3, "attempts"),
             ({"attempts": 1}, 1, "attempts"),
-            ({"attempts": 6}, 6, "attempts"),
-            ({"deadline": 0.06}, 2, "deadline"),
+            ({"attempts": 6}, 5, "deadline"),
+            ({"deadline": 7, "attempts": 6}, 3, "deadline"),
+            ({"deadline": 2}, 1, "deadline"),
         ],
     )
-    async def test_per_call(
-        self, meet, clock, options: dict[str, Any], attempts: int, stopped_by: str
+    async def test_per_call(  # noqa: PLR0913, PLR0917
+        self, run_provider, connect, clock, options: dict[str, Any], attempts: int, stopped_by: str
     ) -> None:
         """A call's own options override the policy; the error names what stopped it."""
-        # Waits of 25 ms, 50 ms, 100 ms ...
-        api, provider = meet(Fault(FaultKind.SERVER_ERROR, rate=1))
+        provider = run_provider(**with_faults(Fault(FaultKind.SERVER_ERROR, rate=1)))
+        # Waits of 2 s, 4 s, 8 s ... on the test clock; an attempt takes no time on it.
+        retry = sg.RetryPolicy(initial_delay_seconds=4)
+        api = connect(provider, settings=sg.Settings(timing=clock.timing(), retry=retry))
 
         error = await outcome(api.session.create(REQUEST, key="a", **options))
 

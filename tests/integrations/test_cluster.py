@@ -474,7 +474,7 @@ async def test_errors_that_waiting_does_not_fix(cluster, provider, start, tmp_pa
     else:
         (tmp_path / "shop.pem").write_bytes(sg.PrivateKey.generate().pem())
     worker = start("-c", BY_PGQUEUER, **variables)
-    _, complaints = await asyncio.to_thread(worker.communicate, timeout=30)
+    _, complaints = await asyncio.to_thread(worker.communicate, timeout=60)
     assert worker.returncode == 1
     named = "WrongJournalKey" if wrong == "seal" else "Refused"
     assert named in complaints.splitlines()[-1]

@@ -270,7 +270,7 @@ def test_declined_payout_shows_its_code(run, provider):
 def test_waiting_that_takes_too_long_fails(run, provider):
     """A session that gets nowhere ends the wait with its code, and changes nothing."""
     run(provider, "session", "create")
-    result = run(provider, "session", "wait", "ps_1", "--deadline", "0.05")
+    result = run(provider, "session", "wait", "ps_1", "--deadline", "1")
     assert result.exit_code == 1
     assert "ps_1 is still created" in result.stderr
     assert "waited for a final status, or a needed action" in result.stderr
