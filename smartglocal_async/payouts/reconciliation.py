@@ -118,9 +118,8 @@ class Reconciler:
                 words = f"{_sides(kind, row, entry)}; the session {row.session_id} isn't recorded"
         elif is_payout and key is not None:
             item = row.payout_id or row.session_id
-            if (first := self._seen.setdefault(key, item)) != item:
+            if self._seen.setdefault(key, item) != item:
                 kind = DiscrepancyKind.PAID_TWICE
-                words += f" (line {row.line}, {item}), and another payout of that key, {first}"
         self._add(kind, row, entry)
         await self.hints.forgot(words)
 

@@ -1,6 +1,7 @@
 """What a report row or a webhook changes, by the step of the payout in the journal."""
 
 import contextlib
+import json
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -28,7 +29,7 @@ from rawserver import answer
 from scripted import LOST, Provider, session_answer
 
 import smartglocal_async as sg
-from smartglocal_async.journal.entries import Entry, HaltKind
+from smartglocal_async.journal.entries import Changes, Entry, HaltKind
 from smartglocal_async.journal.states import Event, Step
 from smartglocal_async.models.answers import Session
 from smartglocal_async.models.money import Amount, AmountDetails
@@ -578,6 +579,140 @@ async def test_what_is_missing_of_many(setup, tmp_path) -> None:
     since, until = (datetime.fromtimestamp(NOW + seconds, UTC) for seconds in (0, 1))
     report = PayoutReport(path=path, since=since, until=until)
     assert (await Reconciler(at.hints).read(report)).counts == {DiscrepancyKind.MISSING: 257}
+
+
+async def test_an_unreadable_row_is_not_missing(setup, tmp_path) -> None:
+    """The report has the payout, whatever it says of it; another payout of its key is a second."""
+    at = await setup(PAID)
+    columns = f"{COLUMNS},paymentLocalAmount,Currency amount"
+    path = tmp_path / "report.csv"
+    marks = json.dumps(at.marks).replace('"', '""')
+    cells = f'po_1,ps_1,"{marks}",Advice,many,USD'
+    _ = path.write_text(f"{columns}\n{cells}\n")
+    times = [datetime.fromtimestamp(NOW + seconds, UTC) for seconds in (0, 1)]
+    report = PayoutReport(path=path, since=times[0], until=times[1])
+    result = await Reconciler(at.hints).read(report)
+    assert result.counts == {DiscrepancyKind.UNREADABLE: 1}
+    (found,) = result.discrepancies
+    assert (found.key, found.recorded) == ("k-1", Amount(10_000, "usd"))
+
+
+@pytest.mark.parametrize(
+    ("ids", "kinds"),
+    [
+        (("po_1", "po_1"), {DiscrepancyKind.UNREADABLE: 1}),
+        (("po_1", "po_2"), {DiscrepancyKind.UNREADABLE: 1, DiscrepancyKind.PAID_TWICE: 1}),
+        ((None, "po_2"), {DiscrepancyKind.UNREADABLE: 1, DiscrepancyKind.PAID_TWICE: 1}),
+    ],
+)
+@pytest.mark.parametrize("session_id", ["ps_1", ""])
+async def test_a_second_payout_after_an_unreadable_row(setup, ids, kinds, session_id) -> None:
+    """The unreadable row is a payout of the key, too."""
+    at = await setup(PAID)
+    bad = at.row(payout_id=ids[0], session_id=session_id, error=BAD_AMOUNT)
+    assert (await at.read(bad, at.row(line=3, payout_id=ids[1]))).counts == kinds
+
+
+async def test_what_a_row_without_our_metadata_shows(setup) -> None:
+    """Both amounts and the line are in the finding."""
+    at = await setup(CONFIRMING)
+    (found,) = (await at.read(at.row(metadata={}, amount=AmountDetails(5, "usd")))).discrepancies
+    assert (found.kind, found.line) == (DiscrepancyKind.DIFFERS, 2)
+    at = await setup(CONFIRMING)
+    (found,) = (
+        await at.read(at.row(metadata={}, amount=AmountDetails(10_000, "usd")))
+    ).discrepancies
+    assert (found.kind, found.line, found.key) == (DiscrepancyKind.UNPROVEN, 2, "k-1")
+    assert found.reported == found.recorded == Amount(10_000, "usd")
+
+
+async def test_two_payouts_of_a_key_that_the_journal_lacks(setup) -> None:
+    """The key was paid twice: adopting one of them wouldn't help. Other keys are others."""
+    at = await setup(None)
+    rows = [
+        at.row(
+            line=line,
+            payout_id=f"po_{line}",
+            session_id=f"ps_{line}",
+            metadata=at.marks | {"payout_key": key},
+            kind=kind,
+        )
+        for line, key, kind in (
+            (2, "k-1", ReportKind.ADVICE),
+            (3, "k-2", ReportKind.ADVICE),
+            (4, "k-1", ReportKind.REFUND),
+            (5, "k-1", ReportKind.ADVICE),
+        )
+    ]
+    result = await at.read(*rows)
+    assert result.counts == {DiscrepancyKind.FORGOTTEN: 3, DiscrepancyKind.PAID_TWICE: 1}
+    assert result.discrepancies[-1].line == 5
+    assert await at.halted() == (HaltKind.FORGOT, "the report has the payout 'k-1' in ps_2")
+
+
+async def test_a_payout_that_has_ended_and_one_in_an_unknown_session(setup) -> None:
+    """Both sides are in the reason of the halt."""
+    at = await setup(NOT_PAID)
+    row = at.row(session_id="ps_9", payout_id="po_9", amount=AmountDetails(10_000, "usd"))
+    assert (await at.read(row)).counts == {DiscrepancyKind.FORGOTTEN: 1}
+    reason = (await at.halted() or ("", ""))[1]
+    assert "the payout po_9 of 100.00 USD in ps_9 (line 2); the payout 'k-1'" in reason
+    assert "; the session ps_9 isn't recorded" in reason
+
+
+# --- Whether a report is complete ----------------------------------------------------------------
+
+
+def at_day(days: float) -> datetime:
+    """Return a time so many days after the payout was accepted."""
+    return datetime.fromtimestamp(NOW + days * 86_400, UTC)
+
+
+@pytest.mark.parametrize(
+    ("finished_at", "why"),
+    [
+        (at_day(0), None),
+        (at_day(-1), None),
+        (at_day(-1.01), "read the reports from that day on"),
+        (None, "none of its rows about this journal shows when a payout was completed"),
+    ],
+)
+async def test_how_old_a_report_may_be(setup, finished_at, why) -> None:
+    """A day before the last payout that was begun: a report's time zone isn't known."""
+    at = await setup(PAID)
+    result = await at.read(at.row(finished_at=finished_at))
+    found = await why_unchecked(at.context.journal, result)
+    assert (why is None and found is None) or (why is not None and why in (found or ""))
+
+
+async def test_a_report_and_a_journal_that_began_nothing(setup) -> None:
+    """There is nothing that the report could be too old for."""
+    at = await setup(None)
+    found = Reconciliation(rows=1, agreed=1)
+    assert await why_unchecked(at.context.journal, found) is None
+    found.newest = at_day(-400)
+    assert await why_unchecked(at.context.journal, found) is None
+
+
+async def test_an_adopted_payout_is_not_the_last_one(setup) -> None:
+    """Its time is that of the adoption; a payout of our own may have its words."""
+    at = await setup(None)
+    assert await adopt(at.hints, [at.row()]) == 1
+    old = Reconciliation(rows=1, agreed=1, newest=at_day(-400))
+    assert await why_unchecked(at.context.journal, old) is None
+    reason = "adopted from line 2 of a report"
+    ours = await entry_at(at.context, ONE_STEP, "k-2")
+    _ = await at.context.journal.advance(ours, Event.PARKED, Changes(reason=reason))
+    assert "read the reports" in (await why_unchecked(at.context.journal, old) or "")
+
+
+async def test_the_last_payout_of_many(setup) -> None:
+    """More than one page of the journal is read."""
+    at = await setup(PAID)
+    for number in range(256):
+        await at.context.journal.release(await entry_at(at.context, ONE_STEP, f"k-2{number:03}"))
+    found = Reconciliation(rows=1, agreed=1, newest=at_day(0))
+    assert await why_unchecked(at.context.journal, found) is None
 
 
 # --- Adopted payouts -----------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import xlsxwriter
 from paying import order
 
 import smartglocal_async as sg
+from smartglocal_async.models.money import Amount
 from smartglocal_async.payouts.reports.provider_report import is_payment_report
 
 K: Final = sg.payouts.ReportKind
@@ -264,7 +265,48 @@ async def test_what_needs_review(payouts, tmp_path) -> None:
     sums = found.sums[K.ADVICE, "USD"]
     assert (sums.rows, sums.amount, sums.fee, sums.settlement) == (4, 440, -8, 432)
     assert found.sums[K.REFUND, "USD"].settlement == -110
+    assert found.sums[K.REFUND, "USD"].fee == 0
     assert found.sums[K.COMPENSATION, "USD"].settlement == -124
+    assert {one.reported for one in found.discrepancies[:-1]} == {Amount(11_000, "usd")}
+    assert [one.problem for one in found.discrepancies[:-1]] == [None] * 6
+    last = found.discrepancies[-1]
+    assert (last.reported, str(found.unreadable[0])) == (None, last.problem)
+    assert "line 12: Amount: expected a number" in (last.problem or "")
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "reported"),
+    [
+        ("12.34", "USD", Amount(1_234, "usd")),
+        ("12", "JPY", Amount(12, "jpy")),
+        ("1.500", "KWD", Amount(1_500, "kwd")),
+        ("0.5", "JPY", None),
+        ("12.34", "ZZZ", None),
+        ("12.34", "XAU", None),
+        ("12.34", "", None),
+        ("", "USD", None),
+    ],
+)
+async def test_the_amount_of_a_finding(payouts, tmp_path, amount, currency, reported) -> None:
+    """It is in minor units if the currency has them, and else it is left out."""
+    cells = row("Chargeback", Amount=amount, Settlement="", **{"Currency amount": currency})
+    report = sg.payouts.PaymentReport(path=written(tmp_path, NEWER, cells))
+    result = await payouts.reconcile_payments(report)
+    (found,) = result.discrepancies
+    assert (found.kind, found.reported, found.problem) == (D.CHARGED_BACK, reported, None)
+    sums = result.sums[K.CHARGEBACK, currency]
+    assert (sums.amount, sums.fee, sums.settlement) == (Decimal(amount or 0), -2, 0)
+
+
+async def test_two_payments_without_ids(payouts, tmp_path) -> None:
+    """Their sessions tell them apart; the keys of different payments don't collide."""
+    rows = [
+        row("Advice", "", session, paymentSessionMerchantMetadata=f'{{"idempotency_key": "{key}"}}')
+        for key, session in (("a", "ps_1"), ("b", "ps_2"), ("a", "ps_1"), ("b", "ps_3"))
+    ]
+    report = sg.payouts.PaymentReport(path=written(tmp_path, NEWER, *rows))
+    found = (await payouts.reconcile_payments(report)).discrepancies
+    assert [(one.line, one.kind, one.key) for one in found] == [(5, D.PAID_TWICE, "b")]
 
 
 async def test_a_report_without_findings(payouts, tmp_path) -> None:
