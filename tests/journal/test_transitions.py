@@ -23,6 +23,7 @@ from smartglocal_async.journal.entries import (
 )
 from smartglocal_async.journal.memory import MemoryJournal
 from smartglocal_async.journal.states import Event, Step
+from smartglocal_async.journal.transitions import error_of
 
 NOW: Final = 1_800_000_000.0
 PAID: Final = Changes(item_id="po_1", code="c", reason="r", result=b"{}", not_before=NOW + 9)
@@ -631,6 +632,67 @@ async def test_a_lease_on_an_older_row_is_not_renewed(opened) -> None:
     with pytest.raises(sg.errors.LostLease):
         _ = await opened.renew(newer, LEASE)
     assert await opened.find("k") == older
+
+
+@pytest.mark.parametrize(
+    ("event", "code", "is_kept"),
+    [
+        (Event.NOT_PAID, "insufficient_funds", True),
+        (Event.NOT_PAID, "account_not_found", False),
+        (Event.NOT_PAID, None, False),
+        (Event.PAID, "insufficient_funds", False),
+        (Event.PAID, None, False),
+    ],
+)
+async def test_whether_a_request_is_kept_at_the_end(opened, event, code, is_kept) -> None:
+    """Only of a payout that failed for a cause that passes, for a new attempt."""
+    claimed = await bring_to(opened, Step.CONFIRMING, request=b"{}", summary=b"jane")
+    after = await opened.advance(claimed, event, Changes(code=code))
+    assert (after.request == b"{}", after.summary) == (is_kept, b"jane")
+
+
+async def test_a_retry_that_comes_too_late(opened) -> None:
+    """The error names the key and the fence that it had."""
+    failed = await bring_to(opened, Step.FAILED)
+    for stale in (evolve(failed, fence=failed.fence + 7), evolve(failed, session_no=5)):
+        with pytest.raises(sg.errors.LostLease) as lost:
+            _ = await opened.retry(stale)
+        assert (lost.value.key, lost.value.fence) == ("k", stale.fence)
+    with pytest.raises(sg.Misuse, match="can't follow SUCCEEDED: key 'k2'"):
+        _ = await opened.retry(await bring_to(opened, Step.SUCCEEDED, "k2"))
+
+
+@pytest.mark.parametrize(("seconds", "is_beside"), [(9, True), (10, False), (11, False)])
+async def test_the_end_of_a_halt_beside_another_one(opened, set_clock, seconds, is_beside) -> None:
+    """The one that an operator has to end stays when the other one's time is over."""
+    timed = Halt(kind=HaltKind.QUARANTINE, reason="restored", until=NOW + 10)
+    await opened.halt(timed)
+    await opened.halt(Halt(kind=HaltKind.CONFLICT, reason="paid elsewhere"))
+    set_clock.now = NOW + seconds
+    expected = Halt(
+        kind=HaltKind.CONFLICT, reason="paid elsewhere", timed=timed if is_beside else None
+    )
+    assert await opened.halted() == expected
+    assert str(error_of(expected)).count("restored") == is_beside
+
+
+async def test_an_expired_claim_under_rules(opened, set_clock) -> None:
+    """It is released and counted again if nothing was sent."""
+    rules = BatchRules(failures_in_a_row=5)
+    await opened.put_batch(Batch(name="may", digest=b"x", rows=3, totals={"usd": 300}, rules=rules))
+    for key in ("a", "b", "c"):
+        _ = await opened.accept(full_entry(key=key))
+    idle = await opened.claim("a", "gone", LEASE)
+    begun = await opened.claim("b", "gone", LEASE)
+    begun = await opened.advance(begun, Event.CREATE_INTENDED)
+    set_clock.now += LEASE + 1
+    claims = await opened.claim_open(10, "me", LEASE, batch="may")
+    assert [(one.key, one.owner, one.attempts) for one in claims.entries] == [
+        ("a", "me", 0),
+        ("b", "me", 1),
+        ("c", "me", 0),
+    ]
+    assert [one.fence for one in claims.entries] == [idle.fence + 1, begun.fence + 1, 1]
 
 
 async def test_a_batch(opened, set_clock) -> None:

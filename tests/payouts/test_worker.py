@@ -421,6 +421,37 @@ async def test_a_left_session_with_a_payout(setup, shown, status, more, halts) -
     assert (await halted(where) or (None, begins))[1].startswith(begins)
 
 
+THIRD_USED: Final = (
+    *SECOND,
+    (Event.START_REFUSED, None),
+    (Event.SESSION_LEFT, None),
+    (Event.CREATE_INTENDED, None),
+    (Event.SESSION_CHOSEN, "ps_3"),
+    (Event.START_KEY_USED, None),
+)
+
+
+@pytest.mark.parametrize("first", [EMPTY_SESSION, CLOSED_SESSION])
+@pytest.mark.parametrize("shown", ["paid", "closed", "lost"])
+async def test_each_left_session_is_checked(setup, first, shown) -> None:
+    """One without a payout says nothing of the next one."""
+    provider = Provider(session_create=[LOST])
+    where = await setup(THIRD_USED, provider)
+    second = {
+        "paid": session_answer("accepted", id="ps_2", payments=as_json(payout(where))),
+        "closed": session_answer("cancelled", id="ps_2"),
+        "lost": LOST,
+    }[shown]
+    provider.script[STATUS] = [first, second]
+    closed = reply_showing(SessionView.CLOSED, session(id_="ps_3", status="cancelled"))
+    entry = await where.worker(1.0, closed).work()
+    assert provider.bodies[STATUS][:2] == [{"session_id": "ps_1"}, {"session_id": "ps_2"}]
+    assert (CREATE in provider.seen) is (shown == "closed")
+    assert (await halted(where) is not None) is (shown == "paid")
+    if shown == "lost":
+        assert entry.step is Step.KEY_USED
+
+
 @pytest.mark.parametrize(
     "look",
     [
