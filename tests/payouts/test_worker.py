@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import pytest
@@ -28,9 +29,9 @@ from rawserver import answer, serve
 from scripted import LOST, FakeSigner, Provider, refused, session_answer
 
 import smartglocal_async as sg
-from smartglocal_async.journal.entries import HaltKind
+from smartglocal_async.journal.entries import Halt, HaltKind
 from smartglocal_async.journal.states import Event, Step
-from smartglocal_async.models.answers import ProviderError
+from smartglocal_async.models.answers import ProviderError, TransactionInfo
 from smartglocal_async.models.money import Amount
 from smartglocal_async.payouts.calls import Reply, Sender
 from smartglocal_async.payouts.context import Wakeup, WorkerContext
@@ -43,6 +44,7 @@ from smartglocal_async.payouts.protocol import (
     ReplyKind,
     SessionView,
 )
+from smartglocal_async.payouts.session_view import PaymentProof
 from smartglocal_async.settings import StatusChecks
 
 CREATE: Final = "session/create"
@@ -113,6 +115,28 @@ async def test_paid(setup) -> None:
     assert (entry.step, entry.session_id, entry.item_id) == (Step.SUCCEEDED, "ps_1", "po_1")
     assert (entry.code, entry.reason) == (None, None)
     assert await where.context.journal.halted() is None
+
+
+async def test_what_is_kept_of_a_payment(setup) -> None:
+    """The fee, the reference and the time that the provider shows, and no earlier failure."""
+    where = await setup(CONFIRMING)
+    time = datetime(2027, 1, 15, 8, 0, 7, tzinfo=UTC)
+    info = TransactionInfo(rrn="000000000042")
+    paid = payout(where, transaction_info=info, finished_at=time)
+    where = evolve(where, entry=evolve(where.entry, code="busy", reason="it was busy"))
+    entry = await where.worker(reply=reply_showing(SessionView.PAID, session(paid))).work()
+    proof = PaymentProof(reference="000000000042", finished_at=time)
+    assert PaymentProof.read(entry.result) == proof
+    assert (entry.code, entry.reason) == (None, None)
+
+
+async def test_nothing_is_kept_of_a_payout_that_was_declined(setup) -> None:
+    """A proof is that of a payment."""
+    where = await setup(STARTED)
+    failed = payout(where, "failed", transaction_info=TransactionInfo(rrn="000000000042"))
+    reply = reply_showing(SessionView.DECLINED, session(failed, status="cancelled"))
+    entry = await where.worker(reply=reply).work()
+    assert (entry.step, entry.result) == (Step.FAILED, None)
 
 
 async def test_declined_with_an_error(setup) -> None:
@@ -835,6 +859,34 @@ async def test_nothing_is_paid_while_payouts_are_halted(setup, call) -> None:
     await where.worker(5.0)._check_halt(status, Decision(NextStep.SEND, status))
     assert await where.worker(5.0)._send(status)
     assert provider.seen == [STATUS]
+
+
+@pytest.mark.parametrize("writes", [None, Event.CONFIRM_INTENDED])
+async def test_a_halt_by_another_process(setup, writes) -> None:
+    """A call that writes nothing before it looks for the halt; otherwise the write does."""
+    where = await setup(STARTED)
+    await where.context.journal.halt(Halt(kind=HaltKind.CONFLICT, reason="seen"))
+    worker = where.worker(5.0)
+    confirm = Decision(NextStep.SEND, PayoutCall.CONFIRM, write=writes)
+    if writes is None:
+        with pytest.raises(sg.PayoutConflict, match="seen"):
+            await worker._check_halt(PayoutCall.CONFIRM, confirm)
+    else:
+        await worker._check_halt(PayoutCall.CONFIRM, confirm)
+    await worker._check_halt(PayoutCall.CANCEL, Decision(NextStep.SEND, PayoutCall.CANCEL))
+
+
+async def test_which_calls_wait(setup) -> None:
+    """A call that repeats one of the same step, or that the decision tells to wait."""
+    provider = Provider(session_confirm=[LOST])
+    worker = (await setup(STARTED, provider)).worker(5.0)
+    send = Decision(NextStep.SEND, PayoutCall.CONFIRM)
+    assert not worker._pauses_before(PayoutCall.CONFIRM, send)
+    assert await worker._send(PayoutCall.CONFIRM)
+    assert worker._pauses_before(PayoutCall.CONFIRM, send)
+    assert not worker._pauses_before(PayoutCall.STATUS, send)
+    assert not worker._pauses_before(PayoutCall.CONFIRM, evolve(send, write=Event.CONFIRM_INTENDED))
+    assert worker._pauses_before(PayoutCall.STATUS, evolve(send, next_step=NextStep.WAIT))
 
 
 @pytest.mark.parametrize(("steps", "seen"), [((), []), (CHOSEN[:1], []), (CHOSEN, [STATUS])])
