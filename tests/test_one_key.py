@@ -5,16 +5,26 @@ import contextlib
 import itertools
 import re
 import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 import aiohttp
 import pytest
+from attrs import evolve
 from paying import QUICK
 from rawserver import Peer, answer, closed_port, good, serve
 
 import smartglocal_async as sg
 
 CREATE: Final = sg.CreateSession(amount_details=sg.AmountDetails(10_000, "usd"))
+
+PAYMENT: Final = sg.InitPayment(
+    payment_details=sg.Recurrent(token="token"),  # noqa: S106 - of no card
+    amount_details=sg.AmountDetails(10_000, "usd"),
+    customer=sg.Customer(reference="c"),
+)
+START: Final = sg.StartPayout(session_id="ps_1")
+START_PAYMENT: Final = sg.StartPayment(session_id="ps_1")
 
 
 def init(amount: int = 10_000) -> sg.InitPayout:
@@ -61,13 +71,7 @@ def sent(server: Any, path: str) -> int:
 @pytest.mark.parametrize("call", ["init_payout", "init_payment"])
 async def test_a_lost_payout_is_remembered_behind_any_number_of_creates(call) -> None:
     """The second one isn't sent, though more keys were used meanwhile than are remembered."""
-    request: Any = init()
-    if call == "init_payment":
-        request = sg.InitPayment(
-            payment_details=sg.Recurrent(token="token"),  # noqa: S106 - of no card
-            amount_details=sg.AmountDetails(10_000, "usd"),
-            customer=sg.Customer(reference="c"),
-        )
+    request: Any = PAYMENT if call == "init_payment" else init()
     settings = sg.Settings(timing=QUICK.timing, remembered_keys=5)
     with serve(loses_payouts) as server:
         async with client(server.url, settings=settings) as api:
@@ -136,8 +140,19 @@ async def own_session(kind: str, gate: asyncio.Event) -> Any:
         yield session
 
 
+def with_amount(api: sg.SmartGlocal, call: str, amount: int) -> Awaitable[Any]:
+    """Make a call that moves money, with this amount, always under the same key."""
+    usd = sg.AmountDetails(amount, "usd")
+    if call == "init_payout":
+        return api.session.init_payout(init(amount), key="pay-1")
+    if call == "init_payment":
+        return api.session.init_payment(evolve(PAYMENT, amount_details=usd), key="pay-1")
+    return api.call("session/multi/init", {"amount_details": {"amount": amount}}, key="pay-1")
+
+
+@pytest.mark.parametrize("call", ["init_payout", "init_payment", "a call without a method"])
 @pytest.mark.parametrize("kind", ["plain", "middleware", "tracer"])
-async def test_a_cancelled_payout_keeps_its_key(kind) -> None:
+async def test_a_cancelled_payout_keeps_its_key(kind, call) -> None:
     """Whatever the caller's session does on cancellation, another amount is refused."""
     arrived, gate = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -151,18 +166,18 @@ async def test_a_cancelled_payout_keeps_its_key(kind) -> None:
         async with own_session(kind, gate) as session:
             pool = sg.SessionPool(session=session)
             async with client(server.url, pool=pool) as api, pool:
-                first = asyncio.ensure_future(api.session.init_payout(init(1), key="pay-1"))
+                first = asyncio.ensure_future(with_amount(api, call, 1))
                 await arrived.wait()
                 first.cancel()
                 for _ in range(5):
                     await asyncio.sleep(0)
                 with pytest.raises(sg.KeyReused, match="amount_details"):
-                    await api.session.init_payout(init(2), key="pay-1")
+                    await with_amount(api, call, 2)
                 gate.set()
                 with contextlib.suppress(asyncio.CancelledError):
                     await first
                 with pytest.raises(sg.OutcomeUnknown, match="was sent before"):
-                    await api.session.init_payout(init(1), key="pay-1")
+                    await with_amount(api, call, 1)
         assert len(server.requests) == 1
 
 
@@ -323,26 +338,55 @@ def breaks(peer: Peer) -> None:
     peer.reset()
 
 
-@pytest.mark.parametrize(
-    ("kind", "middlewares", "manner"),
-    [
-        (aiohttp.ClientSession, (retries,), fails),
-        (aiohttp.ClientSession, (retries_on_errors,), breaks),
-        (RetryingSession, (), fails),
-    ],
-)
-async def test_no_middleware_sends_a_payout_again(kind, middlewares, manner) -> None:
-    """The second attempt isn't sent, and the outcome is unknown; reads may repeat."""
+RETRYING: Final = {
+    "a middleware": (aiohttp.ClientSession, (retries,), fails),
+    "a middleware, after an error": (aiohttp.ClientSession, (retries_on_errors,), breaks),
+    "the session itself": (RetryingSession, (), fails),
+}
+REF: Final = sg.SessionRef("ps_1")
+MOVING_MONEY: Final[dict[str, Callable[[sg.SmartGlocal], Awaitable[Any]]]] = {
+    "session/init/payout": lambda api: api.session.init_payout(init(), key="pay-1"),
+    "session/init/payment": lambda api: api.session.init_payment(PAYMENT, key="pay-1"),
+    "session/start/payout": lambda api: api.session.start_payout(START, key="pay-1"),
+    "session/start/payment": lambda api: api.session.start_payment(START_PAYMENT, key="pay-1"),
+    "session/confirm": lambda api: api.session.confirm(REF),
+    "session/capture": lambda api: api.session.capture(sg.CapturePayment(session_id="ps_1")),
+    "session/refund": lambda api: api.session.refund(sg.RefundPayment(session_id="ps_1")),
+    "session/multi/init": lambda api: api.call("session/multi/init", {"amount": 1}, key="pay-1"),
+}
+
+
+@contextlib.asynccontextmanager
+async def retrying_client(kind: Any, middlewares: Any, url: str) -> AsyncIterator[sg.SmartGlocal]:
+    """Return a client over a session of the caller's that sends again what failed."""
+    async with (
+        kind(middlewares=middlewares) as session,
+        sg.SessionPool(session=session) as pool,
+        client(url, pool=pool) as api,
+    ):
+        yield api
+
+
+@pytest.mark.parametrize(("kind", "middlewares", "manner"), RETRYING.values(), ids=RETRYING)
+@pytest.mark.parametrize(("path", "call"), MOVING_MONEY.items(), ids=MOVING_MONEY)
+async def test_no_middleware_sends_money_again(kind, middlewares, manner, path, call) -> None:
+    """The second attempt isn't sent, and the outcome is unknown."""
     with serve(manner) as server:
-        async with kind(middlewares=middlewares) as session:
-            pool = sg.SessionPool(session=session)
-            async with client(server.url, pool=pool) as api, pool:
-                with pytest.raises(sg.OutcomeUnknown, match="second time") as caught:
-                    await api.session.init_payout(init(), key="pay-1")
-                assert len(server.requests) == 1
-                with pytest.raises(sg.OutcomeUnknown):
-                    await api.session.status(sg.SessionRef("ps_1"), attempts=1)
-                assert len(server.requests) > 2
+        async with retrying_client(kind, middlewares, server.url) as api:
+            with pytest.raises(sg.OutcomeUnknown, match="second time") as caught:
+                await call(api)
+        assert sent(server, path) == 1
+    assert caught.value.attempts == 1
+
+
+@pytest.mark.parametrize(("kind", "middlewares", "manner"), RETRYING.values(), ids=RETRYING)
+async def test_a_middleware_may_send_a_read_again(kind, middlewares, manner) -> None:
+    """It moves no money; the client counts one attempt."""
+    with serve(manner) as server:
+        async with retrying_client(kind, middlewares, server.url) as api:
+            with pytest.raises(sg.OutcomeUnknown) as caught:
+                await api.session.status(REF, attempts=1)
+        assert sent(server, "session/status") > 1
     assert caught.value.attempts == 1
 
 
