@@ -320,7 +320,7 @@ def _leaving_shows(row: Situation, shown: SessionView) -> Decision:
             return _ASK_LATER
         case _:
             pass
-    is_refused = row.step is Step.REFUSED and shown is SessionView.EMPTY
+    is_refused = row.step in {Step.REFUSED, Step.KEY_USED} and shown is SessionView.EMPTY
     if row.mode is Mode.MANUAL and not (is_refused and row.is_patient):
         # Without our confirm nothing is paid, so a session that can't be cancelled can be left.
         return _left(row, shown)

@@ -312,7 +312,7 @@ def test_moves_with_remaining_status_checks(step: Step, mode: Mode) -> None:
             expected = ASK_LATER
         if news == other_sum and not step.is_final:
             expected = ASK_LATER
-        if (step, news) == (Step.REFUSED, empty):
+        if (step, news) in {(Step.REFUSED, empty), (Step.KEY_USED, empty)}:
             expected = Decision(NextStep.WAIT, PayoutCall.CANCEL, None, None)
         assert decide(Situation(mode, step, is_patient=True), news) == expected, news
 

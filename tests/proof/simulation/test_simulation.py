@@ -12,7 +12,7 @@ import pytest
 from attrs import evolve
 from proof_tables import BUGS as PLANTED
 from proof_tables import SEED, SEEDS, documented_rows
-from sim_bugs import BUGS, poor, poor_and_decided
+from sim_bugs import BUGS, duplicated_starts, poor, poor_and_decided
 from sim_checks import Broken
 from sim_network import Fate
 from sim_plan import CommitLoss, Plan
@@ -60,6 +60,11 @@ FAILED_BEFORE: Final = {
 """Seeds that failed, and why; 10388, 4119, 20093 and those like them were faults of the
 simulation."""
 NEVER_REACHED: Final = {Step.CANCELLED}
+
+
+def unchanged(plan: Plan) -> Plan:
+    """Return the plan of a seed as it is."""
+    return plan
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
@@ -133,12 +138,17 @@ def test_payouts_in_one_step(prove):
     assert broken == []
 
 
-def test_few_payouts_end_unknown():
+@pytest.mark.parametrize("before", [unchanged, duplicated_starts])
+@pytest.mark.parametrize("mode", [sg.Mode.MANUAL, sg.Mode.AUTOMATIC])
+def test_few_payouts_end_unknown(mode, before):
     """At most 1 in 1,000 if the provider refuses used keys: a status check settles the others."""
 
     def refusing(plan: Plan) -> Plan:
-        rules = evolve(plan.rules, idempotency_header=Reaction.REFUSE)
-        return evolve(plan, rules=rules, shares_keys=False)
+        plan = before(plan)
+        rules = evolve(
+            plan.rules, idempotency_header=Reaction.REFUSE, confirmation=Confirmation[mode.name]
+        )
+        return evolve(plan, mode=mode, rules=rules, shares_keys=False)
 
     ran = [run_of(seed, Code(plan=refusing)) for seed in range(REFUSING_SEEDS)]
     payouts, unknown = sum(one.payouts for one in ran), sum(one.unknown for one in ran)
