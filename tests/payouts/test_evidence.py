@@ -178,12 +178,17 @@ async def test_a_returned_payout_settles_nothing(run_provider, connect, journal)
 
 # --- A project with the other confirmation ------------------------------------------------------
 
+WITHOUT_CONFIRM: Final = [sg.Mode.AUTOMATIC, sg.Mode.ONE_STEP]
 
-async def test_the_first_payout_that_waits_for_a_confirm_halts(run_provider, connect, journal):
+
+@pytest.mark.parametrize("mode", WITHOUT_CONFIRM)
+async def test_the_first_payout_that_waits_for_a_confirm_halts(
+    mode, run_provider, connect, journal
+):
     """Payouts in progress end unknown, and no further one of the batch starts."""
     provider = run_provider()
     api = connect(provider, settings=QUICK)
-    async with sg.Payouts(api, journal, mode=sg.Mode.AUTOMATIC) as payouts:
+    async with sg.Payouts(api, journal, mode=mode, accept_unknown=True) as payouts:
         orders = [order(f"k-{number}") for number in range(40)]
         words = r"waits for a confirm in ps_\d+, and its"
         with pytest.raises(sg.errors.ConfirmationMismatch, match=words):
@@ -193,23 +198,74 @@ async def test_the_first_payout_that_waits_for_a_confirm_halts(run_provider, con
     assert provider.report().moved == 0
 
 
-async def test_a_session_that_closes_settles_what_waited_for_a_confirm(
-    run_provider, connect, journal
+@pytest.mark.parametrize("mode", WITHOUT_CONFIRM)
+async def test_no_payout_starts_after_one_that_waits_for_a_confirm(
+    mode, run_provider, connect, journal
+):
+    """Neither one that is paid alone, nor one that is accepted already and is settled."""
+    provider = run_provider()
+    api = connect(provider, settings=QUICK)
+    async with sg.Payouts(api, journal, mode=mode, accept_unknown=True) as payouts:
+        for key in ("k-2", "k-3"):
+            _ = await payouts._claimer.accept(order(key))
+        assert (await payouts.pay(order())).state is sg.PayoutState.UNKNOWN
+        requests = provider.report().requests
+        with pytest.raises(sg.errors.ConfirmationMismatch):
+            _ = await payouts.pay(order("k-2"))
+        with pytest.raises(sg.errors.ConfirmationMismatch):
+            _ = [one async for one in payouts.settle(order)]
+        counts = (await payouts.summary()).counts
+    assert (counts[sg.PayoutState.UNKNOWN], counts[sg.PayoutState.OPEN]) == (1, 2)
+    assert provider.report().requests == requests
+
+
+TIMED_OUT: Final = sg.models.ProviderError(
+    code="confirm_timeout", description="not confirmed in time"
+)
+
+
+@pytest.mark.parametrize("mode", WITHOUT_CONFIRM)
+@pytest.mark.parametrize(
+    ("status", "error", "code"),
+    [
+        ("cancelled", TIMED_OUT, "confirm_timeout"),
+        ("cancelled", None, None),
+        ("canceled", None, None),
+        ("failed", TIMED_OUT, "confirm_timeout"),
+    ],
+)
+async def test_a_session_that_closes_settles_what_waited_for_a_confirm(  # noqa: PLR0913, PLR0917
+    status, error, code, mode, run_provider, connect, journal
 ):
     """The confirm came too late and the provider cancelled the session: no money moved."""
     api = connect(run_provider(), settings=QUICK)
-    async with sg.Payouts(api, journal, mode=sg.Mode.AUTOMATIC) as payouts:
+    async with sg.Payouts(api, journal, mode=mode, accept_unknown=True) as payouts:
         with pytest.raises(sg.errors.ConfirmationMismatch):
             _ = [one async for one in payouts.pay_all([order()])]
         entry = await journal.find("k-1")
+        assert entry.step is sg.journal.Step.UNKNOWN
         session = await api.session.status(sg.SessionRef(entry.session_id))
-        error = sg.models.ProviderError(code="confirm_timeout", description="not confirmed in time")
-        payout = evolve(session.payout_list[0], status="cancelled", error=error)
+        payout = evolve(session.payout_list[0], status=status, error=error)
         closed = evolve(session, status="cancelled", next_action=None, payout_list=(payout,))
         assert await payouts.handle_event(event_of(closed))
         entry = await journal.find("k-1")
         assert entry.step is sg.journal.Step.FAILED
-        assert (entry.code, entry.reason) == ("confirm_timeout", "not confirmed in time")
+        assert entry.code == code
+        assert error is None or entry.reason == "not confirmed in time"
+
+
+@pytest.mark.parametrize("mode", WITHOUT_CONFIRM)
+async def test_an_empty_session_that_closes_explains_nothing(mode, run_provider, connect, journal):
+    """It shows no payout of ours, so another session may have it."""
+    api = connect(run_provider(), settings=QUICK)
+    async with sg.Payouts(api, journal, mode=mode, accept_unknown=True) as payouts:
+        with pytest.raises(sg.errors.ConfirmationMismatch):
+            _ = [one async for one in payouts.pay_all([order()])]
+        entry = await journal.find("k-1")
+        session = await api.session.status(sg.SessionRef(entry.session_id))
+        closed = evolve(session, status="cancelled", next_action=None, payout_list=())
+        _ = await payouts.handle_event(event_of(closed))
+        assert (await journal.find("k-1")).step is sg.journal.Step.UNKNOWN
 
 
 async def test_a_late_webhook_about_a_forgotten_payout(provider, api, journal):

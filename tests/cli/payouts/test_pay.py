@@ -521,6 +521,24 @@ def test_money_that_moves_by_itself_halts(till):
     assert provider.report().moved == 1
 
 
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_a_project_that_waits_for_a_confirm_halts(till, at_once):
+    """The first payout tells; the others aren't begun, and 7 says that nothing goes on."""
+    provider = till.opens()
+    till.has(rows(40))
+    pay = ("pay", "p.csv", "--yes", "--concurrency", str(at_once), "--confirm", "automatic")
+    said = till.json(*pay, exits=7)
+    assert re.search(r"waits for a confirm in ps_\d+, and its mode is automatic", said["halted"])
+    assert (said["succeeded"], said["failed"]) == (0, 0)
+    assert 1 <= said["unknown"] + said["open"] <= at_once
+    assert said["not_begun"] == 40 - said["unknown"] - said["open"]
+    requests = session_calls(provider)
+    assert "waits for a confirm in ps_" in till.json(*pay, exits=7)["halted"]
+    assert session_calls(provider) == requests
+    assert 1 <= till.json("status", exits=7)["counts"]["unknown"] <= at_once
+    assert provider.report().moved == 0
+
+
 CONFIRMED: Final = Fault(FaultKind.AMOUNT, operation="session/confirm", rate=1.0)
 """A confirm is carried out as ordered, and its answer shows ten times the amount."""
 AFTER_IT: Final = Fault(FaultKind.AMOUNT, operation="session/status", nth=(2, 3, 4))
