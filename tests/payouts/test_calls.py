@@ -271,6 +271,35 @@ async def test_a_lost_confirm(kind, expected, emulated, connect, calls):
     assert provider.order("k-1").moved == 1
 
 
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        (1, [CREATE, START, STATUS, CONFIRM, STATUS, CONFIRM, STATUS]),
+        (2, [CREATE, START, STATUS, CONFIRM, STATUS, CONFIRM, CONFIRM, STATUS]),
+    ],
+)
+async def test_a_confirm_that_was_answered_without_effect(times, expected, emulated, connect):
+    """The session still waits for it, so it is sent again, under the same key."""
+    seen: list[str] = []
+    shown = b""
+
+    def stops(call: str, _body: bytes) -> bool:
+        seen.append(call)
+        return call == CONFIRM and seen.count(CONFIRM) <= times
+
+    def change(call: str, _body: bytes, answered: bytes) -> bytes | None:
+        nonlocal shown
+        shown = answered if call == STATUS else shown
+        return None if answered else shown
+
+    provider = emulated(MANUAL)
+    async with gateway(provider, change, stops=stops) as between:
+        outcome = await pay(connect(between, settings=QUICK), MANUAL, order())
+    assert outcome.state is PAID
+    assert seen == expected
+    assert provider.order("k-1").moved == 1
+
+
 @pytest.mark.parametrize(("kind", "moved"), [(BEFORE, 0), (AFTER, 1)])
 async def test_a_lost_payout_in_one_step(kind, moved, emulated, connect, calls):
     """A lost one-step payout is unknown, and nothing is sent for it again."""

@@ -68,9 +68,7 @@ async def test_duplicated_start(mode, answer, settings, run_provider, connect):
         (sg.Mode.AUTOMATIC, {"answer": TwiceAnswer.SECOND}, 1.5),
         (sg.Mode.AUTOMATIC, {"seconds": 0.02}, 1.5),
         (sg.Mode.MANUAL, {"answer": TwiceAnswer.SECOND}, 0.5),
-        pytest.param(
-            sg.Mode.MANUAL, {"answer": TwiceAnswer.SECOND}, 1.5, marks=pytest.mark.slow
-        ),
+        pytest.param(sg.Mode.MANUAL, {"answer": TwiceAnswer.SECOND}, 1.5, marks=pytest.mark.slow),
         pytest.param(sg.Mode.MANUAL, {"seconds": 0.02}, 1.5, marks=pytest.mark.slow),
     ],
 )

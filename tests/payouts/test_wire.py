@@ -170,6 +170,48 @@ async def test_the_keys_of_confirms(run_provider, connect, journal):
     assert {body["session_id"] for body in tap.bodies(CONFIRM)} == {"ps_2"}
 
 
+async def sends_again(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Send a request again if its connection breaks, as a retrying middleware does."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientError:
+        return await handler(request)
+
+
+@pytest.mark.parametrize(
+    ("mode", "operation"),
+    [
+        (sg.Mode.MANUAL, START),
+        (sg.Mode.MANUAL, CONFIRM),
+        (sg.Mode.AUTOMATIC, START),
+        (sg.Mode.ONE_STEP, INIT),
+    ],
+)
+async def test_a_retrying_session_sends_no_payout_again(
+    mode, operation, run_provider, connect, journal
+):
+    """The session of the caller's sends again what failed, and the provider allows a second one."""
+    calls: list[str] = []
+    confirmation = Confirmation.MANUAL if mode is sg.Mode.MANUAL else Confirmation.AUTOMATIC
+    provider = run_provider(
+        rules=emulator.Rules(confirmation=confirmation, second_start=emulator.Permission.ALLOW),
+        faults=emulator.FaultScript([Fault(FaultKind.AFTER, nth=(1,), operation=operation)]),
+        on_request=lambda seen: calls.append(seen.operation),
+    )
+    async with (
+        aiohttp.ClientSession(middlewares=(sends_again,)) as session,
+        sg.SessionPool(session=session) as pool,
+    ):
+        api = connect(provider, pool=pool, settings=QUICK)
+        async with sg.Payouts(api, journal, mode=mode, accept_unknown=True) as payouts:
+            outcome = await payouts.pay(ORDER)
+    assert outcome.is_paid is (mode is not sg.Mode.ONE_STEP)
+    assert calls.count(operation) == 1
+    assert provider.order("k-1").moved == 1
+
+
 _PATHS: Final = {
     PayoutCall.CREATE: CREATE,
     PayoutCall.START: START,
