@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import pytest
 from attrs import evolve
+from observing import attempts_into
 
 import smartglocal_async as sg
 from smartglocal_async import emulator
@@ -84,8 +85,11 @@ async def test_duplicated_start_and_a_stale_status(
         ),
         faults=emulator.FaultScript([Fault(FaultKind.TWICE, rate=1, operation=START, **options)]),
     )
-    journal, heard = sg.journal.MemoryJournal(unsafe=True), list[sg.AttemptDetails]()
-    api = connect(provider, settings=evolve(LISTED, on_attempt=heard.append))
+    journal, heard = sg.journal.MemoryJournal(unsafe=True), list[sg.observer.AttemptEnded]()
+    api = connect(
+        provider,
+        settings=evolve(LISTED, observers=attempts_into(heard)),
+    )
     orders = [evolve(ORDER, key=f"k-{number}") for number in range(5)]
     async with sg.Payouts(api, journal, mode=sg.Mode.AUTOMATIC) as payouts:
         outcomes = [one async for one in payouts.pay_all(orders)]

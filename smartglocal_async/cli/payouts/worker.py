@@ -21,11 +21,12 @@ from ...errors import (
 from ...journal.entries import Batch, BatchState
 from ...journal.postgres.journal import PostgresJournal
 from ...journal.transitions import error_of
+from ...observer.delivery import only
+from ...observer.events import AttemptEnded
 from ...payouts.orders import PayoutOutcome, PayoutState
 from ...payouts.payouts import Payouts
 from ...payouts.protocol import Mode
 from ...payouts.stop_rules import ending_signals, on_signals
-from ...settings import AttemptDetails
 from ..errors import CommandFailed, ExitCode, code_of, message_of
 from ..output import complain, counted, remark, write_json, write_line
 from ..signals import run_async, sigterm_interrupts
@@ -90,14 +91,14 @@ class Outage:
     """When the first of them ended."""
     _reported_at: float | None = field(default=None, init=False)
 
-    def on_attempt(self, attempt: AttemptDetails) -> None:
+    def on_attempt(self, attempt: AttemptEnded) -> None:
         """Note the result of an attempt; a cancelled one has none."""
         if attempt.happened in _FAILED:
             self._failed(attempt)
         elif attempt.happened is not None:
             self._answered()
 
-    def _failed(self, attempt: AttemptDetails) -> None:
+    def _failed(self, attempt: AttemptEnded) -> None:
         now = self.clock()
         if not self._count:
             self._since = max(self._since, now - attempt.elapsed_seconds)
@@ -119,7 +120,7 @@ class Outage:
             self.on_recovery(f"the provider can be reached again; before, {failed}")
 
 
-def _why(attempt: AttemptDetails) -> str:
+def _why(attempt: AttemptEnded) -> str:
     status = None if attempt.http_status is None else f"HTTP {attempt.http_status}"
     return "; ".join(part for part in (attempt.cause, attempt.code, status) if part) or "no answer"
 
@@ -173,7 +174,7 @@ class WorkerRun:
         options = self.options
         journal = shared(self.journal, may_make=not options.until_done)
         async with (
-            client_of(options.server, self._outage.on_attempt) as client,
+            client_of(options.server, [only(AttemptEnded, self._outage.on_attempt)]) as client,
             payouts_of(client, journal, Mode(options.confirm)) as payouts,
         ):
             await self._run(payouts, journal)
