@@ -374,6 +374,8 @@ class WebhookFailed(ObserverEvent):
 
 _TEXTS: Final = frozenset({"key", "batch", "session_id"})
 """Fields whose text the caller may have chosen."""
+_CODES: Final = frozenset({"code", "type"})
+"""Words of the provider."""
 _WORDS: Final = frozenset({"cause", "detail"})
 """Texts of this package, which may quote a word of an answer."""
 _ALLOWED: Final = frozenset(
@@ -391,7 +393,7 @@ _ALLOWED: Final = frozenset(
             "gave_up",
             "step",
         ),
-        *("state", "written", "before", "kind", "phase", "settled", "type", "fault", "where"),
+        *("state", "written", "before", "kind", "phase", "settled", "fault", "where"),
         *("is_handled", "handler", "count"),
     }
 )
@@ -412,8 +414,8 @@ def facts(event: ObserverEvent) -> dict[str, Fact]:
 
     A key or a batch name that may be personal data is ``***``: one with other characters than
     ASCII letters, digits and ``._:/#-``, one of ten or more digits and nothing else, and one in the
-    form of an IBAN. A code that isn't documented and has other characters than codes have is
-    ``***``, too. Digits that look like a card number are masked in every text.
+    form of an IBAN. A code, or the type of a webhook, that isn't written as codes are is ``***``,
+    too. Digits that look like a card number are masked in every text.
     """
     found: dict[str, Fact] = {}
     for name in fields_dict(type(event)):
@@ -422,8 +424,8 @@ def facts(event: ObserverEvent) -> dict[str, Fact]:
             continue
         if name in _TEXTS:
             found[name] = shown_text(value)
-        elif name == "code":
-            found[name] = shown_code(value)
+        elif name in _CODES:
+            found[name] = shown_code(value) if value else ""
         elif name == "states":
             found.update((f"states.{state}", count) for state, count in value.items())
         elif name == "error":
