@@ -25,7 +25,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import REGISTRY
 
 from ..observer.events import ObserverEvent
-from ..observer.measurements import METRICS, SECONDS, Metric, MetricKind, measurements
+from ..observer.measurements import METRICS, Metric, MetricKind, measurements
 
 
 class PrometheusObserver:
@@ -67,9 +67,7 @@ def own_registry() -> CollectorRegistry:
 
 
 def _collector(metric: Metric, registry: CollectorRegistry) -> Counter | Gauge | Histogram:
-    name = metric.name.replace(".", "_")
-    if metric.unit == SECONDS:
-        name = f"{name}_seconds"
+    name = metric.prometheus_name
     match metric.kind:
         case MetricKind.COUNTER:
             return Counter(name, metric.description, metric.attributes, registry=registry)

@@ -210,7 +210,7 @@ _LINES: Final[Mapping[type[ObserverEvent], Line | Callable[[Any], Line]]] = {
     RetryScheduled: (
         CALLS,
         logging.INFO,
-        "retry of %s in %.3f s, as attempt %s was %s (key %s, code %s, HTTP %s): %s",
+        "retry of %s in %.3f s, after attempt %s: %s (key %s, code %s, HTTP %s): %s",
         ("operation", "seconds", "attempt", "happened", "key", "code", "http_status", "cause"),
     ),
     ClientPaused: (

@@ -57,6 +57,14 @@ class Metric:
     buckets: tuple[float, ...] = ()
     """Upper bounds, of a histogram."""
 
+    @property
+    def prometheus_name(self) -> str:
+        """The name by Prometheus's rules, which has the unit at its end."""
+        name = self.name.replace(".", "_")
+        if self.kind is MetricKind.COUNTER:
+            return f"{name}_total"
+        return f"{name}_seconds" if self.unit == SECONDS else name
+
 
 _COUNTER, _UP_DOWN = MetricKind.COUNTER, MetricKind.UP_DOWN
 _HISTOGRAM: Final = MetricKind.HISTOGRAM
@@ -168,6 +176,17 @@ METRICS: Final = (
     *(POOL_WAIT, SIGNATURE, SHARED_KEYS, PAYOUTS, PAYOUT_DURATION, ACTIVE_PAYOUTS, HALTS),
     *(JOURNAL, WEBHOOKS, WEBHOOK_DURATION),
 )
+
+
+def metrics_table() -> str:
+    """Return the metrics as a table in Markdown."""
+    lines = ["| OpenTelemetry | Prometheus | What | By |", "|---|---|---|---|"]
+    for metric in METRICS:
+        attributes = ", ".join(f"`{name}`" for name in metric.attributes)
+        names = f"`{metric.name}` | `{metric.prometheus_name}`"
+        lines.append(f"| {names} | {metric.description} | {attributes} |")
+    return "\n".join(lines)
+
 
 Labels = Mapping[str, str]
 Measurement = tuple[Metric, float, Labels]

@@ -5,6 +5,7 @@ import asyncio
 import aiohttp
 import pytest
 from paying import QUICK, order
+from places import ROOT
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -13,7 +14,7 @@ from smartglocal_async.emulator import Fault, FaultKind, FaultScript
 from smartglocal_async.integrations.health import health_endpoints, journal_problems
 from smartglocal_async.integrations.prometheus import PrometheusObserver, own_registry
 from smartglocal_async.journal.entries import Halt, HaltKind
-from smartglocal_async.observer.measurements import METRICS
+from smartglocal_async.observer.measurements import METRICS, metrics_table
 
 REQUEST = sg.CreateSession(metadata={"order": 1})
 
@@ -66,6 +67,12 @@ async def test_metrics_are_scraped(run_provider, connect, journal) -> None:
     names = {name for name, _ in found}
     assert "smartglocal_journal_commit_duration_seconds_bucket" in names
     assert "smartglocal_signature_duration_seconds_sum" in names
+
+
+def test_the_page_lists_every_metric() -> None:
+    """The table of the page is the one that the code prints."""
+    page = (ROOT / "docs/how-to/observability.md").read_text("utf-8")
+    assert f"\n\n{metrics_table()}\n\n" in page
 
 
 def test_every_metric_has_a_collector() -> None:
