@@ -70,8 +70,9 @@ from ..observer.measurements import (
 )
 
 _NAME: Final = "smartglocal_async"
-_SCHEMA: Final = "https://opentelemetry.io/schemas/1.44.0"
-"""Of `opentelemetry-semantic-conventions`, with which the tests compare the names below."""
+_SCHEMA: Final = "https://opentelemetry.io/schemas/1.37.0"
+"""The names below are those of this version; the tests compare them with the package
+`opentelemetry-semantic-conventions`."""
 _PREFIX: Final = "smartglocal."
 _METHOD: Final = "http.request.method"
 _RESENDS: Final = "http.request.resend_count"

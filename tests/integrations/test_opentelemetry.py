@@ -7,7 +7,7 @@ import json
 import pytest
 from opentelemetry.metrics import get_meter_provider
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricsData
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -40,6 +40,7 @@ class Telemetry:
         self.console = io.StringIO()
         self._exporter = InMemorySpanExporter()
         self._reader = InMemoryMetricReader()
+        self._data: MetricsData | None = None
         self.tracers = TracerProvider()
         for exporter in (self._exporter, ConsoleSpanExporter(out=self.console)):
             self.tracers.add_span_processor(SimpleSpanProcessor(exporter))
@@ -57,8 +58,11 @@ class Telemetry:
         return span
 
     def points(self, name: str) -> list[tuple[dict, float]]:
-        """Return the points of a metric: attributes, and value or number of observations."""
-        data = self._reader.get_metrics_data()
+        """Return the points of a metric: attributes, and value or number of observations.
+
+        They are collected at the first call: an older SDK shows a gauge only once.
+        """
+        data = self._data = self._data or self._reader.get_metrics_data()
         found = [
             metric
             for resource in data.resource_metrics
