@@ -3,6 +3,7 @@ from . import emulator as emulator
 from . import errors as errors
 from . import journal as journal
 from . import models as models
+from . import observer as observer
 from . import operations as operations
 from . import payouts as payouts
 from . import recovery as recovery
@@ -79,6 +80,7 @@ from .models.tokens import GetBalance as GetBalance
 from .models.tokens import GetTokenInfo as GetTokenInfo
 from .models.tokens import IssueToken as IssueToken
 from .models.tokens import TokenRef as TokenRef
+from .observer.delivery import Observer as Observer
 from .operations import Repeat as Repeat
 from .outcome import Outcome as Outcome
 from .payouts.files.payout_file import PayoutFile as PayoutFile
@@ -92,7 +94,6 @@ from .retry import Timing as Timing
 from .servers import DEMO as DEMO
 from .servers import LIVE as LIVE
 from .session_pool import SessionPool as SessionPool
-from .settings import AttemptDetails as AttemptDetails
 from .settings import HeaderUse as HeaderUse
 from .settings import RuleUse as RuleUse
 from .settings import Settings as Settings

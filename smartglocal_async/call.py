@@ -12,9 +12,8 @@
 """
 
 import asyncio
-import inspect
-import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from attrs import define, evolve, field
@@ -28,16 +27,30 @@ from .matching import contradicts_call
 from .models.answers import Session
 from .models.enums import SessionStatus
 from .models.requests import SessionRef
-from .operations import SESSION_STATUS, Answer, Operation, Request
+from .observer.delivery import Observers
+from .observer.events import (
+    AttemptEnded,
+    AttemptStarted,
+    CallEnded,
+    CallHeld,
+    CallStarted,
+    ClientPaused,
+    KeyShared,
+    ListenerFailed,
+    PoolWaited,
+    RequestSigned,
+    RetryScheduled,
+    current_payout,
+    next_number,
+)
+from .operations import SESSION_STATUS, Answer, Operation, Repeat, Request
 from .outcome import MAY_BE_PROCESSED, CallResult
 from .recovery import Effect
 from .request import CallOptions, PreparedRequest, RequestBuilder, warn_of
 from .retry import CallRules, OutOfBudget, Retrier
 from .session_pool import LoopState, SessionPool
-from .settings import AttemptDetails, Settings
+from .settings import Settings
 from .transport import send_once
-
-_log = logging.getLogger("smartglocal_async")
 
 
 @define(eq=False)
@@ -57,6 +70,11 @@ class CallRunner:
         factory=list[Callable[[float], Awaitable[None]]], init=False, repr=False
     )
     """Called with the seconds for which the provider asked for a pause."""
+    observers: Observers = field(init=False, repr=False)
+    """Where the events of the calls go, and those of payouts that make them."""
+
+    def __attrs_post_init__(self) -> None:
+        self.observers = Observers(self.settings.observers)
 
     @property
     def settings(self) -> Settings:
@@ -110,20 +128,32 @@ class CallRunner:
             raise call
         if call.broken_rules:
             warn_of(call.broken_rules)
+        if self.observers.want():
+            self._observe(call, options.for_call)
         key, digest = call.shared_key, call.digest
-        if key is None or digest is None:
-            return await self._send_with_retries(call, loop_state)
-        # Join: only the first caller with a key sends; the others wait for its result.
         try:
-            return await self.in_flight.share(
-                key,
-                digest,
-                lambda: self._send_with_own_key(call, key, digest, loop_state),
-                lambda: call.deadline - self.settings.timing.monotonic(),
-            )
+            if key is None or digest is None:
+                result = await self._send_with_retries(call, loop_state)
+            else:
+                # Join: only the first caller with a key sends; the others wait for its result.
+                result = await self.in_flight.share(
+                    key,
+                    digest,
+                    lambda: self._send_with_own_key(call, key, digest, loop_state),
+                    lambda: call.deadline - self.settings.timing.monotonic(),
+                    partial(self._joined, call),
+                )
         except StillInFlight:
             cause = "another call with this key is in progress"
-            raise self._outcome_unknown(call, cause, "deadline") from None
+            error = self._outcome_unknown(call, cause, "deadline")
+            self._failed(call, error)
+            raise error from None
+        except BaseException as error:
+            self._failed(call, error)
+            raise
+        if call.record.number:
+            self._succeeded(call, result)
+        return result
 
     async def _send_with_own_key(
         self, call: PreparedRequest, key: CallKey, digest: RequestDigest, loop_state: LoopState
@@ -204,7 +234,7 @@ class CallRunner:
     async def _session_status(self, call: PreparedRequest, loop_state: LoopState) -> Session:
         """Return the session of a call, read by a nested call with the same deadline."""
         session = SessionRef(call.record.session_id or "")
-        options = CallOptions(deadline_at=call.deadline)
+        options = CallOptions(deadline_at=call.deadline, for_call=call.record.number)
         return (await self.run(SESSION_STATUS, session, options, loop_state)).answer
 
     async def _send_with_retries(
@@ -215,7 +245,8 @@ class CallRunner:
         verdict = await self._attempt(call, loop_state)
         if verdict.happened is not AttemptResult.ACCEPTED:
             # Retry: the table in retry.py decides, by what happened and what a repeat would do.
-            rules = CallRules(call.operation.repeat, call.attempts, call.deadline)
+            on_wait = partial(self._retry_scheduled, call)
+            rules = CallRules(call.operation.repeat, call.attempts, call.deadline, on_wait)
             verdict, stopped_by = await self.retrier.retry(
                 verdict, lambda: self._attempt(call, loop_state), rules
             )
@@ -241,9 +272,9 @@ class CallRunner:
         return with_status(call, verdict, session)
 
     async def _send_and_report(self, call: PreparedRequest, loop_state: LoopState) -> Verdict:
-        """Send once; record the verdict, and report it to the hook and the listeners."""
+        """Send once; record the verdict, and report it to the observers and the listeners."""
         retrier, monotonic = self.retrier, self.settings.timing.monotonic
-        if retrier.paused_until and not await retrier.wait_for_pause(call.deadline):
+        if retrier.paused_until and not await self._wait_for_pause(call):
             # Neither recorded nor reported: there was no attempt.
             return _too_late("the provider asked for a pause that outlasts the deadline")
         begun = monotonic()
@@ -253,22 +284,25 @@ class CallRunner:
             # Not reported: there was no attempt. The retrier ends the call with the last verdict.
             raise
         except BaseException:
-            self._report(call, None, begun)
+            self._attempt_ended(call, None, begun)
             raise
         if verdict.happened is not AttemptResult.ACCEPTED:
             if verdict.happened not in MAY_BE_PROCESSED:
                 call.http.may_be_out = False
             pause = retrier.pause_client(call.record.add(verdict))
             if pause:
-                await self._notify_of_pause(pause, call.deadline - monotonic())
-        self._report(call, verdict, begun)
+                await self._notify_of_pause(call, pause, call.deadline - monotonic())
+        self._attempt_ended(call, verdict, begun)
         return verdict
 
     async def _send(self, call: PreparedRequest, loop_state: LoopState, now: float) -> Verdict:
         """Wait for a slot in the pool, make one HTTP attempt, and read its reply."""
         http, settings = call.http, self.settings
         try:
-            await loop_state.take_slot(call.deadline - now)
+            if call.record.number and loop_state.sending >= loop_state.limit:
+                await self._wait_for_slot(call, loop_state, now)
+            else:
+                await loop_state.take_slot(call.deadline - now)
         except TimeoutError:
             return _too_late("no connection came free before the deadline")
         try:
@@ -282,6 +316,8 @@ class CallRunner:
                 self.retry_count += 1
             call.record.attempts += 1
             http.timeout_seconds = min(settings.retry.attempt_timeout_seconds, seconds_left)
+            if call.record.number:
+                self._attempt_started(call)
             reply = await send_once(loop_state, http)
         finally:
             loop_state.free_slot()
@@ -291,38 +327,175 @@ class CallRunner:
         verdict = read_reply(own_codec, call.operation, reply, settings.refusal_codes)
         return check_answer(call, verdict)
 
-    async def _notify_of_pause(self, pause_seconds: float, seconds_left: float) -> None:
+    async def _notify_of_pause(
+        self, call: PreparedRequest, pause_seconds: float, seconds_left: float
+    ) -> None:
         """Call the listeners, for no longer than the pause or the deadline."""
+        record = call.record
+        self.observers.emit(
+            ClientPaused(call=record.number, operation=record.operation, seconds=pause_seconds)
+        )
         try:
             async with asyncio.timeout(max(0.0, min(pause_seconds, seconds_left))):
                 for listener in tuple(self.listeners):
                     await listener(pause_seconds)
         except Exception as error:  # noqa: BLE001 - a listener must not decide the result of a call
-            name = type(error).__name__
-            _log.warning("a listener wasn't notified of the provider's pause: %s", name)
+            self.observers.emit(ListenerFailed(error=type(error).__name__))
 
-    def _report(self, call: PreparedRequest, verdict: Verdict | None, begun: float) -> None:
-        hook = self.settings.on_attempt
-        if hook is None and not _log.isEnabledFor(logging.DEBUG):
-            return
-        details = AttemptDetails(
-            operation=call.record.operation,
-            key=call.record.key,
-            attempt=call.record.attempts,
-            happened=None if verdict is None else verdict.happened,
-            cause=None if verdict is None else verdict.cause,
-            code=None if verdict is None else verdict.code,
-            http_status=None if verdict is None else verdict.http_status,
-            elapsed_seconds=self.settings.timing.monotonic() - begun,
+    # --- Observe -------------------------------------------------------------------------------
+
+    def _observe(self, call: PreparedRequest, for_call: int | None) -> None:
+        """Number a call, so that its events are emitted from now on."""
+        record, emit = call.record, self.observers.emit
+        number = record.number = next_number()
+        if call.shared_key is not None:
+            call.shared_key.number = number
+        call.http.body.on_signed = lambda seconds: emit(
+            RequestSigned(call=number, operation=record.operation, seconds=seconds)
         )
+        emit(
+            CallStarted(
+                call=number,
+                operation=record.operation,
+                key=record.key,
+                session_id=record.session_id,
+                moves_money=call.operation.repeat is Repeat.MOVES_MONEY,
+                for_call=for_call or None,
+                payout=current_payout.get(),
+            )
+        )
+
+    def _joined(self, call: PreparedRequest, number: int) -> None:
+        record = call.record
+        if not record.number:
+            return
+        self.observers.emit(
+            KeyShared(
+                call=record.number,
+                operation=record.operation,
+                key=record.key,
+                with_call=number,
+            )
+        )
+
+    def _succeeded(self, call: PreparedRequest, result: CallResult[Any]) -> None:
+        ended = self._ended(call, "succeeded", result.attempts)
+        if isinstance(result.answer, Session):
+            ended = evolve(ended, session_id=result.answer.id)
+        self.observers.emit(ended)
+
+    def _failed(self, call: PreparedRequest, error: BaseException) -> None:
+        """Emit the end of a call that failed, also if nothing else of it was observed."""
+        if isinstance(error, CallFailed):
+            ended = evolve(
+                self._ended(call, error.outcome.value, error.attempts),
+                session_id=error.session_id,
+                code=error.code,
+                http_status=error.http_status,
+                stopped_by=error.stopped_by,
+                cause=error.cause,
+                error=type(error).__name__,
+            )
+        else:
+            outcome = "cancelled" if isinstance(error, asyncio.CancelledError) else "error"
+            ended = self._ended(call, outcome, call.record.attempts)
+            ended = evolve(ended, error=type(error).__name__)
+        self.observers.emit(ended)
+
+    def _ended(self, call: PreparedRequest, outcome: str, attempts: int) -> CallEnded:
+        record = call.record
+        return CallEnded(
+            call=record.number,
+            operation=record.operation,
+            key=record.key,
+            session_id=record.session_id,
+            outcome=outcome,
+            attempts=attempts,
+            elapsed_seconds=self.settings.timing.monotonic() - record.started,
+            moves_money=call.operation.repeat is Repeat.MOVES_MONEY,
+            budget_tokens=self.retrier.budget.tokens,
+        )
+
+    def _attempt_started(self, call: PreparedRequest) -> None:
+        record = call.record
+        self.observers.emit(
+            AttemptStarted(
+                call=record.number,
+                operation=record.operation,
+                attempt=record.attempts,
+                method=call.http.method,
+                url=str(call.http.url),
+            )
+        )
+
+    def _attempt_ended(self, call: PreparedRequest, verdict: Verdict | None, begun: float) -> None:
+        record = call.record
+        if not record.number:
+            return
+        self.observers.emit(
+            AttemptEnded(
+                call=record.number,
+                operation=record.operation,
+                key=record.key,
+                attempt=record.attempts,
+                happened=None if verdict is None else verdict.happened,
+                cause=None if verdict is None else verdict.cause,
+                code=None if verdict is None else verdict.code,
+                http_status=None if verdict is None else verdict.http_status,
+                elapsed_seconds=self.settings.timing.monotonic() - begun,
+            )
+        )
+
+    def _retry_scheduled(self, call: PreparedRequest, verdict: Verdict, seconds: float) -> None:
+        record = call.record
+        self.observers.emit(
+            RetryScheduled(
+                call=record.number,
+                operation=record.operation,
+                key=record.key,
+                attempt=record.attempts,
+                seconds=seconds,
+                happened=verdict.happened,
+                cause=verdict.cause,
+                code=verdict.code,
+                http_status=verdict.http_status,
+            )
+        )
+
+    async def _wait_for_pause(self, call: PreparedRequest) -> bool:
+        """Wait until the client isn't paused; False if the pause outlasts the deadline."""
+        record, monotonic = call.record, self.settings.timing.monotonic
+        begun = monotonic()
+        is_paused = self.retrier.paused_until > begun
+        is_over = await self.retrier.wait_for_pause(call.deadline)
+        if record.number and is_paused:
+            self.observers.emit(
+                CallHeld(
+                    call=record.number,
+                    operation=record.operation,
+                    seconds=monotonic() - begun,
+                    gave_up=not is_over,
+                )
+            )
+        return is_over
+
+    async def _wait_for_slot(
+        self, call: PreparedRequest, loop_state: LoopState, begun: float
+    ) -> None:
+        """Take a slot of a pool that is full; raises `TimeoutError` as `take_slot` does."""
+        record, gave_up = call.record, True
         try:
-            _log.debug("attempt ended", extra={"attempt": details})
-            returned: object = None if hook is None else hook(details)
-            if inspect.iscoroutine(returned):
-                returned.close()
-                _log.error("Settings.on_attempt returned a coroutine, which is not awaited")
-        except Exception as error:  # noqa: BLE001 - a hook must not decide the result of a call
-            _log.error("Settings.on_attempt raised %s", type(error).__name__)
+            await loop_state.take_slot(call.deadline - begun)
+            gave_up = False
+        finally:
+            self.observers.emit(
+                PoolWaited(
+                    call=record.number,
+                    operation=record.operation,
+                    seconds=self.settings.timing.monotonic() - begun,
+                    gave_up=gave_up,
+                )
+            )
 
 
 def check_answer(call: PreparedRequest, verdict: Verdict) -> Verdict:

@@ -264,6 +264,7 @@ class SmartGlocal:
         self._caller.state = "closed"
         if self._owns_pool:
             await self._pool.close()
+        await self._caller.observers.flush()
 
     def stats(self) -> ClientStats:
         """Return the current counts of the client and its pool."""

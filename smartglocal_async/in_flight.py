@@ -25,6 +25,8 @@ class CallKey:
     text: str
     moves_money: bool = False
     """Whether a repeat of the call may move money a second time."""
+    number: int = field(default=0, eq=False)
+    """The number of the call, for an observer."""
     _named: tuple[bytes, bytes] | None = field(default=None, init=False, eq=False, repr=False)
 
     def name(self, secret: bytes) -> bytes:
@@ -33,6 +35,10 @@ class CallKey:
             text = f"{self.operation}\0{self.text}".encode()
             self._named = secret, blake2b(text, key=secret, digest_size=_KEY_BYTES).digest()
         return self._named[1]
+
+
+def _ignore(_number: int) -> None:
+    pass
 
 
 class StillInFlight(Exception):
@@ -53,6 +59,8 @@ class _SharedCall(Generic[T]):
     is_ending: bool = False
     """Whether the last caller left, so that the call is being cancelled."""
     has_ended: bool = False
+    number: int = 0
+    """The number of the call that makes it, for an observer."""
 
     def join(self) -> "asyncio.Future[T]":
         """Return a future of the result, for one more caller."""
@@ -137,13 +145,15 @@ class InFlight:
         digest: RequestDigest,
         start: Callable[[], Coroutine[Any, Any, T]],
         seconds_left: Callable[[], float] = lambda: float("inf"),
+        on_join: Callable[[int], None] = _ignore,
     ) -> T:
         """Await the call with this key: the one in progress in this event loop, or a new one.
 
         The call runs in a task of its own, so that a caller that is cancelled leaves it to the
         others; when the last one leaves, the call is cancelled and waited for. A caller that joins
         keeps its own deadline, as ``seconds_left`` has it: if it is sooner, `StillInFlight` is
-        raised; if it is later and the call ran out of time, the call is made again.
+        raised; if it is later and the call ran out of time, the call is made again. A caller that
+        joins has ``on_join`` called with the number of the one that it joins.
 
         Raises:
             KeyReused: the key was used with another request; names the fields that differ.
@@ -153,6 +163,7 @@ class InFlight:
         while True:
             call, is_new = self._reserve(key, digest)
             if is_new:
+                call.number = key.number
                 result = call.join()
                 self._begin(call, start)
                 return await self._result(call, result)
@@ -163,6 +174,7 @@ class InFlight:
                         # The next call waits for its end: what runs on the way out may send.
                         _ = await asyncio.wait([call.task])
                         continue
+                    on_join(call.number)
                     return await self._result(call, call.join())
             except TimeoutError:
                 if not timer.expired():

@@ -28,6 +28,8 @@ class CallRecord:
     attempts: int = 0
     maybe_processed: Verdict | None = None
     """The verdict on the last attempt that may have been processed; None: none may have been."""
+    number: int = 0
+    """The call's number in the events of an observer; 0: it isn't observed."""
 
     def add(self, verdict: Verdict) -> Verdict:
         """Record the verdict on an attempt, and return the same object.

@@ -57,6 +57,8 @@ class CallOptions:
     is_shared: bool = True
     """Whether calls with one key share one result, and another request with the key is refused;
     False if a journal of the keys does that."""
+    for_call: int | None = None
+    """The number of the call that this one is made within, for an observer."""
 
     def __attrs_post_init__(self) -> None:
         if self.deadline is not None:

@@ -251,11 +251,15 @@ class Retrier:
                 brakes.is_out_of_budget = True
             return last
 
+        async def sleep(seconds: float) -> None:
+            rules.on_wait(last, seconds)
+            await self._sleep(seconds)
+
         tenacity = AsyncRetrying(
             retry=retry_if_result(lambda verdict: _may_repeat(verdict, rules.repeat)),
             wait=lambda state: self._wait(state, rules.deadline),
             stop=brakes,
-            sleep=self._sleep,
+            sleep=sleep,
             retry_error_callback=_last_verdict,
         )
         verdict: Verdict = await tenacity(attempt)
@@ -283,6 +287,10 @@ class Retrier:
         return asked + self.timing.random() * (min(spread, room / 2) if room > 0 else spread)
 
 
+def _ignore_wait(_verdict: Verdict, _seconds: float) -> None:
+    pass
+
+
 @frozen
 class CallRules:
     """What bounds the repeats of one call."""
@@ -291,6 +299,8 @@ class CallRules:
     attempts: int
     deadline: float
     """On the monotonic clock."""
+    on_wait: Callable[[Verdict, float], None] = _ignore_wait
+    """Called before each wait with the verdict that it follows, and its seconds."""
 
 
 @define(eq=False)

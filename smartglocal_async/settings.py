@@ -2,7 +2,7 @@
 
 import enum
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, cast, get_args
@@ -11,13 +11,13 @@ from attrs import Attribute, field, frozen
 from yarl import URL
 
 from .codec import ApiVersion
-from .envelope import AttemptResult
 from .error_codes import KNOWN_CODES, REFUSAL_CODES
 from .errors import InvalidCredentials, InvalidRequest
 from .idempotency import DEFAULT_KEY_FIELD
 from .keys import PrivateKey, Signer, read_pem
 from .models.money import EXPONENTS
-from .models.validators import above_zero, is_quoted, mask, plain_function
+from .models.validators import above_zero, is_quoted, mask
+from .observer.delivery import Observer, checked_observers
 from .operations import HttpMethod
 from .retry import RetryPolicy, Timing
 from .servers import DEMO, PROXY_FORM, SYSTEM, is_proxy, normalized, system_proxy
@@ -57,22 +57,6 @@ class RuleUse(enum.Enum):
     """Warn with `RuleBroken` for each, and send the request."""
     OFF = "off"
     """Check no rule."""
-
-
-@frozen(kw_only=True)
-class AttemptDetails:
-    """The result of one attempt, passed to `Settings.on_attempt`; it holds no secrets."""
-
-    operation: str
-    key: str | None
-    attempt: int
-    """1 for the first of a call."""
-    happened: AttemptResult | None
-    """None if the attempt was cancelled, or its deadline ended, while it was in flight."""
-    cause: str | None
-    code: str | None
-    http_status: int | None
-    elapsed_seconds: float
 
 
 def _codes(codes: object) -> frozenset[str]:
@@ -124,8 +108,9 @@ class Settings:
 
     retry: RetryPolicy = field(factory=RetryPolicy)
     timing: Timing = field(factory=Timing)
-    on_attempt: Callable[[AttemptDetails], None] | None = None
-    """Called with every attempt as it ends; it must not block."""
+    observers: tuple[Observer, ...] = field(default=(), converter=checked_observers)
+    """Called with every event of the client and of its payouts, see `observer`: functions or
+    objects, synchronous or not. A list is taken, too."""
     key_field: str = DEFAULT_KEY_FIELD
     """The metadata field that carries the key."""
     metadata_is_key: bool = False
@@ -170,8 +155,6 @@ class Settings:
             if not isinstance(value, wanted):
                 problem = f"expected {wanted.__name__}, got {type(value).__name__}"
                 raise InvalidRequest(f"Settings.{name}", problem)
-        if self.on_attempt is not None:
-            plain_function("Settings.on_attempt", self.on_attempt)
         if known := sorted(self.refusal_codes & _NO_REFUSALS):
             problem = f"{known[0]} is documented to leave the outcome open"
             raise InvalidRequest("Settings.refusal_codes", problem)

@@ -5,6 +5,7 @@ more time than everything else together, and PKCS#1 v1.5 is deterministic.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
@@ -66,11 +67,23 @@ class SignRequests:
             headers[SIGNATURE] = await self._sign(await body.as_bytes() if body else b"")
         else:
             if body.signature is None:
-                body.signature = await self._sign(body.content)
+                body.signature = await self._sign_once(body)
             headers[SIGNATURE] = body.signature
         if self.submerchant is not None:
             headers[SUBMERCHANT] = self.submerchant
         return await handler(request)
+
+    def _sign_once(self, body: FrozenBody) -> Awaitable[str]:
+        if body.on_signed is None:
+            return self._sign(body.content)
+        return self._sign_timed(body, body.on_signed)
+
+    async def _sign_timed(self, body: FrozenBody, on_signed: Callable[[float], None]) -> str:
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        signature = await self._sign(body.content)
+        on_signed(clock() - started)
+        return signature
 
     async def _sign(self, body: bytes) -> str:
         try:

@@ -65,6 +65,9 @@ class FrozenBody(BytesPayload):
         self.ends = math.inf
         """When the attempt ends, on the clock of the event loop."""
 
+    on_signed: Callable[[float], None] | None = None
+    """Called with the seconds that the signature took, for an observer."""
+
     if sys.version_info < (3, 12):
         # There aiohttp writes the body in a task of its own, one turn of the event loop after
         # the connection was looked at. Nothing was read from it since, and something may have come.

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import re
 import threading
 from collections.abc import Callable
@@ -567,11 +566,13 @@ class TestOutcome:
         """One attempt that may have arrived makes the call unknown, whatever follows."""
         happened: list[sg.AttemptResult | None] = []
 
-        def vanish(details: sg.AttemptDetails) -> None:
+        def vanish(details: sg.observer.AttemptEnded) -> None:
             happened.append(details.happened)
             server.stop()
 
-        settings = sg.Settings(timing=clock.timing(), on_attempt=vanish)
+        settings = sg.Settings(
+            timing=clock.timing(), observers=[sg.observer.only(sg.observer.AttemptEnded, vanish)]
+        )
         with serve(Peer.read_request) as server:
             async with sg.SmartGlocal("demo", FakeSigner(), server.url, settings=settings) as api:
                 error = await outcome(api.session.create(REQUEST, key="a"))
@@ -641,60 +642,6 @@ class TestOutcome:
         order = provider.order("a")
         assert (order.made, len(order.digests), len(order.signatures)) == (made, 1, 1)
         assert api.stats().pool.calls == api.stats().pool.sending == 0
-
-
-class TestObserved:
-    """What the hook and the log receive."""
-
-    async def test_every_attempt(self, run_provider, connect, clock, caplog) -> None:
-        """The hook and the log get the same fields, one line per attempt."""
-        told: list[sg.AttemptDetails] = []
-        provider = run_provider(
-            **with_faults(
-                Fault(FaultKind.GARBAGE, nth=(1,)), Fault(FaultKind.THROTTLE, nth=(2,), seconds=0)
-            )
-        )
-        settings = sg.Settings(timing=clock.timing(), on_attempt=told.append)
-        with caplog.at_level(logging.DEBUG, "smartglocal_async"):
-            await connect(provider, settings=settings).session.create(REQUEST, key="a")
-
-        assert [(each.attempt, each.happened, each.http_status) for each in told] == [
-            (1, sg.AttemptResult.UNKNOWN, 200),
-            (2, sg.AttemptResult.REFUSED_FOR_NOW, 429),
-            (3, sg.AttemptResult.ACCEPTED, 200),
-        ]
-        assert {(each.operation, each.key) for each in told} == {("session/create", "a")}
-        ours = [record for record in caplog.records if record.name == "smartglocal_async"]
-        assert [record.attempt for record in ours] == told
-        assert {record.message for record in ours} == {"attempt ended"}
-
-    async def test_a_hook_that_returns_a_coroutine(self, api, provider, connect, caplog) -> None:
-        """It isn't known before the call; the coroutine is closed, and the log says so."""
-        del api
-
-        async def report() -> None:
-            raise AssertionError("never runs")
-
-        settings = sg.Settings(on_attempt=lambda _details: report())
-        await connect(provider, settings=settings).session.create(REQUEST)
-        assert "returned a coroutine, which is not awaited" in caplog.text
-
-    async def test_a_cancelled_attempt(self, run_provider, connect) -> None:
-        """An attempt that was cancelled in flight is reported with an unknown outcome."""
-        told: list[sg.AttemptDetails] = []
-        arrived, loop = asyncio.Event(), asyncio.get_running_loop()
-        provider = run_provider(
-            **with_faults(Fault(FaultKind.HANG, rate=1)),
-            on_request=lambda _: loop.call_soon_threadsafe(arrived.set),
-        )
-        api = connect(provider, settings=sg.Settings(on_attempt=told.append))
-        async with asyncio.TaskGroup() as group:
-            call = group.create_task(api.session.create(REQUEST, key="a"))
-            await arrived.wait()
-            call.cancel()
-
-        [details] = told
-        assert (details.attempt, details.happened, details.http_status) == (1, None, None)
 
 
 class TestSize:

@@ -67,22 +67,6 @@ async def test_an_answer_that_cannot_be_read_is_not_asked_for_again() -> None:
     assert len(server.requests) == 1
 
 
-async def test_hook_that_raises_changes_nothing(provider, connect, caplog) -> None:
-    """The session is created, the key is remembered, and the log has the exception's class."""
-
-    def hook(details: sg.AttemptDetails) -> None:
-        raise LookupError(details.key)
-
-    api = connect(provider, settings=sg.Settings(on_attempt=hook))
-
-    assert (await api.session.create(REQUEST, key="a")).id == "ps_1"
-    with pytest.raises(sg.KeyReused):
-        await api.session.create(OTHER, key="a")
-    assert [each.getMessage() for each in caplog.records] == [
-        "Settings.on_attempt raised LookupError"
-    ]
-
-
 async def until(what: Callable[[], object]) -> None:
     """Run the event loop until a condition holds."""
     while not what():  # noqa: ASYNC110 - nothing tells

@@ -1,6 +1,5 @@
 """Credentials and settings: what is refused, the messages, and the environment variables."""
 
-import functools
 import pickle
 import subprocess
 import sys
@@ -326,7 +325,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
     """Defaults are compared with the documentation, because a change affects every user."""
     settings = attrs.asdict(sg.Settings(), recurse=False)
     assert {name: settings[name] for name in settings if name not in {"retry", "timing"}} == {
-        "on_attempt": None,
+        "observers": (),
         "key_field": "idempotency_key",
         "metadata_is_key": False,
         "idempotency_header": sg.HeaderUse.MONEY,
@@ -395,32 +394,25 @@ def test_pickled_settings_have_their_own_random_values() -> None:
     assert len(thrown) == 3
 
 
-async def report(_details: sg.AttemptDetails) -> None:
-    """An async function in place of a plain one."""
-
-
-class Reporter:
-    """A callable object with an async `__call__`."""
-
-    async def __call__(self, _details: sg.AttemptDetails) -> None:
-        """An async call."""
-
-
 @pytest.mark.parametrize(
-    "hook", [report, Reporter(), functools.partial(report), Reporter().__call__]
+    ("observers", "problem"),
+    [
+        (print, "expected a list; write observers=[observer]"),
+        ("print", "expected a list of functions, or of objects that can be called"),
+        ([print, 7], "expected a list of functions, or of objects that can be called"),
+    ],
 )
-def test_a_hook_that_would_have_to_be_awaited_is_refused(hook) -> None:
-    """It would never be awaited."""
+def test_observers_that_cant_be_called(observers, problem) -> None:
+    """The error shows how to pass one."""
     with pytest.raises(sg.InvalidRequest) as caught:
-        sg.Settings(on_attempt=hook)
-    assert caught.value.field == "Settings.on_attempt"
-    assert caught.value.problem == "is an async function, and is called without being awaited"
+        sg.Settings(observers=observers)
+    assert caught.value.field == "Settings.observers"
+    assert caught.value.problem == problem
 
 
-@pytest.mark.parametrize("hook", [print, [].append, functools.partial(print, 1), Reporter])
-def test_plain_hooks(hook) -> None:
-    """Functions, methods, classes and partial functions."""
-    assert sg.Settings(on_attempt=hook).on_attempt is hook
+def test_observers() -> None:
+    """A list is kept as a tuple."""
+    assert sg.Settings(observers=[print]).observers == (print,)
 
 
 @pytest.mark.parametrize(

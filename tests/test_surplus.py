@@ -8,6 +8,7 @@ from typing import Final
 
 import aiohttp
 import pytest
+from observing import attempts_into
 from rawserver import Peer, RawServer, answer, serve
 
 import smartglocal_async as sg
@@ -176,8 +177,8 @@ async def test_a_session_of_the_callers_own(*, busy: bool) -> None:
     """On a foreign connector the request isn't written: not sent, and sent again."""
     late = Late(FOREIGN, b"")
     signer = ActingSigner(nothing, late.send if busy else nothing)
-    told: list[sg.AttemptDetails] = []
-    settings = sg.Settings(retry=SETTINGS.retry, on_attempt=told.append)
+    told: list[sg.observer.AttemptEnded] = []
+    settings = sg.Settings(retry=SETTINGS.retry, observers=attempts_into(told))
     with serve(late, good) as server:
         async with (
             aiohttp.ClientSession() as own,

@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from attrs import field, frozen
+from observing import attempts_into
 from rawserver import SESSION, Handler, Peer, answer, closed_port, full_backlog, good, serve
 from tls import Secured
 from yarl import URL
@@ -238,12 +239,12 @@ async def call(clock):
     async def make(
         url: str, repeat: Repeat, row: Row | None = None, pool: sg.SessionPool | None = None
     ) -> CallResult:
-        told: list[sg.AttemptDetails] = []
+        told: list[sg.observer.AttemptEnded] = []
         patience = row.attempt_timeout_seconds if row else 10.0
         settings = sg.Settings(
             retry=sg.RetryPolicy(attempts=ATTEMPTS, attempt_timeout_seconds=patience),
             timing=clock.timing(),
-            on_attempt=told.append,
+            observers=attempts_into(told),
             max_request_bytes=10_000_000,
             allow_plain_http=True,
         )
@@ -480,8 +481,11 @@ class TestStaleConnection:
                     given_up.wait()
                 return await super().sign(body)
 
-        told: list[sg.AttemptDetails] = []
-        settings = sg.Settings(timing=clock.timing(), on_attempt=told.append)
+        told: list[sg.observer.AttemptEnded] = []
+        settings = sg.Settings(
+            timing=clock.timing(),
+            observers=attempts_into(told),
+        )
         with serve(once, good) as server:
             async with sg.SmartGlocal("demo", Busy(), server.url, settings=settings) as api:
                 await api.session.create(REQUEST)

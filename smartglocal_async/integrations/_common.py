@@ -1,15 +1,14 @@
 """Reading the body of a delivery, up to a limit, and answering it: the same for all frameworks."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterable
 from typing import Final
 
 from ..errors import WebhookFault, WebhookRefused
-from ..webhooks.receiver import Webhooks
+from ..observer.delivery import Observers
+from ..webhooks.receiver import Webhooks, refused_event
 from ..webhooks.verifier import HTTP_STATUS, Headers
 
-_LOG: Final = logging.getLogger("smartglocal_async.webhooks")
 READ_SECONDS: Final = 30.0
 """How long a body may take to arrive."""
 TOO_SLOW: Final = (408, "the body did not come in time")
@@ -63,7 +62,9 @@ async def answer(
         # In no variable, so that the body isn't in the frames of an error.
         receipt = await webhooks.receive(headers, await read_body(chunks, length, max_bytes))
     except WebhookRefused as refused:
-        return refusal(refused)
+        if refused.fault is WebhookFault.TOO_LARGE:  # The only fault found while reading.
+            webhooks.emit_refusal(refused)
+        return _refusal(refused)
     except TimeoutError:
         return TOO_SLOW
     return receipt.http_status, receipt.state.value
@@ -71,6 +72,9 @@ async def answer(
 
 def refusal(refused: WebhookRefused) -> Answer:
     """Log a refused delivery; return the status and text of the answer."""
-    facts = {"webhook_fault": refused.fault.name, "webhook_detail": refused.detail}
-    _LOG.warning("a webhook was refused: %s", refused.fault.value, extra=facts)
+    Observers().emit(refused_event(refused))
+    return _refusal(refused)
+
+
+def _refusal(refused: WebhookRefused) -> Answer:
     return HTTP_STATUS[refused.fault], refused.fault.value

@@ -35,6 +35,9 @@ from ..journal.journal import PAGE, each
 from ..journal.limits import COVER_SECONDS
 from ..journal.states import Step
 from ..models.validators import above_zero
+from ..observer.delivery import Observers
+from ..observer.events import BatchPhase, BatchProgress
+from ..observer.logs import PAYOUTS
 from ..settings import Settings
 from .claimer import BatchPosition, Claimer
 from .files.payout_file import PayoutFile, read_for
@@ -128,6 +131,39 @@ class EarlyEnd:
         """Raise the error, if there is one."""
         if self.error is not None:
             raise self.error
+
+
+async def observed(
+    observers: Observers,
+    batch: str | None,
+    outcomes: AsyncGenerator[PayoutOutcome],
+    monotonic: Callable[[], float],
+) -> AsyncGenerator[PayoutOutcome]:
+    """Yield the outcomes of a run, and emit its progress."""
+    begun, states, phase = monotonic(), Counter[str](), BatchPhase.STOPPED
+
+    def emit(phase: BatchPhase) -> None:
+        observers.emit(
+            BatchProgress(
+                batch=batch,
+                phase=phase,
+                settled=states.total(),
+                states=dict(states),
+                elapsed_seconds=monotonic() - begun,
+            )
+        )
+
+    emit(BatchPhase.STARTED)
+    try:
+        async with aclosing(outcomes):
+            async for outcome in outcomes:
+                states[outcome.state.value] += 1
+                if observers.want(PAYOUTS):
+                    emit(BatchPhase.RUNNING)
+                yield outcome
+        phase = BatchPhase.ENDED
+    finally:
+        emit(phase)
 
 
 _OPEN: Final = WORKABLE | {Step.UNKNOWN}

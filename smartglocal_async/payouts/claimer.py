@@ -11,12 +11,15 @@ from ..codec import codec
 from ..encryption import RequestCipher
 from ..errors import InProgress, InvalidRequest, LostLease, SmartGlocalError, WrongJournalKey
 from ..journal.entries import Entry, NewEntry
+from ..observer.events import PayoutEnded, PayoutStarted, current_payout, next_number
+from ..observer.logs import PAYOUTS
 from .calls import Reply, fingerprint_of
 from .context import WorkerContext
 from .orders import (
     SUMMARY_PURPOSE,
     PayoutOrder,
     PayoutOutcome,
+    PayoutState,
     decrypted_summary,
     held_up,
     outcome_of,
@@ -128,7 +131,8 @@ class Claimer:
                 return outcome_of(found, replayed=True)
             if not await may_begin():
                 return outcome_of(found)
-        return await self._until_settled(order, self._now() + seconds, new)
+        settled = self._until_settled(order, self._now() + seconds, new)
+        return await self._observed(order.key, position.batch, settled)
 
     async def go_on(
         self, entry: Entry, order: PayoutOrder | None, ends: float
@@ -146,7 +150,8 @@ class Claimer:
             async with self._locks.of(entry.key, ends - self._now()):
                 if order is not None:
                     _ = await self.accept(order)
-                return await self._work(self._order_of(entry, order), entry.key, ends)
+                work = self._work(self._order_of(entry, order), entry.key, ends)
+                return await self._observed(entry.key, entry.batch, work)
         except (InProgress, LostLease, TimeoutError):
             return None
 
@@ -155,7 +160,8 @@ class Claimer:
         entry = claimed.entry
         try:
             async with self._locks.of(entry.key, ends - self._now()):
-                return await self._run_worker(claimed, await self._decrypted_order(entry), ends)
+                work = self._run_worker(claimed, await self._decrypted_order(entry), ends)
+                return await self._observed(entry.key, entry.batch, work)
         except (LostLease, TimeoutError):
             return None
 
@@ -164,7 +170,8 @@ class Claimer:
         order = None
         with suppress(WrongJournalKey):
             order = self._order_of(entry)
-        return await self._work(order, entry.key, self._now(), reply=reply)
+        work = self._work(order, entry.key, self._now(), reply=reply)
+        return await self._observed(entry.key, entry.batch, work)
 
     async def accept(self, order: PayoutOrder, position: BatchPosition = NO_BATCH) -> Entry:
         """Write an order to the journal; return the entry of its key, new or not."""
@@ -285,6 +292,40 @@ class Claimer:
                     await self.context.journal.release(worker.entry, backs_off=backs_off)
         found = outcome_of(entry, needs_request=worker.needs_request)
         return held_up(found, worker.failures.code, worker.failures.reason)
+
+    async def _observed(
+        self, key: str, batch: str | None, work: Awaitable[PayoutOutcome]
+    ) -> PayoutOutcome:
+        """Await the work on a payout; emit its begin and its end."""
+        observers, number, begun = self.context.observers, next_number(), self._now()
+        # Reset at the end: one task works on one payout after another.
+        token = current_payout.set(number)
+        if observers.want(PAYOUTS):
+            observers.emit(PayoutStarted(payout=number, key=key, batch=batch))
+        outcome: PayoutOutcome | None = None
+        error: str | None = None
+        try:
+            outcome = await work
+        except BaseException as failure:
+            error = type(failure).__name__
+            raise
+        else:
+            return outcome
+        finally:
+            observers.emit(
+                PayoutEnded(
+                    payout=number,
+                    key=key,
+                    batch=batch,
+                    state=PayoutState.OPEN.value if outcome is None else outcome.state.value,
+                    elapsed_seconds=self._now() - begun,
+                    session_id=None if outcome is None else outcome.session_id,
+                    code=None if outcome is None else outcome.code,
+                    replayed=outcome is not None and outcome.replayed,
+                    error=error,
+                )
+            )
+            current_payout.reset(token)
 
     def _now(self) -> float:
         return self.context.timing.monotonic()

@@ -12,6 +12,9 @@ from ..journal.entries import Changes, Entry, Halt, HaltKind, NewEntry, PendingE
 from ..journal.journal import Journal
 from ..journal.states import Event
 from ..journal.transitions import error_of
+from ..observer.delivery import Observers
+from ..observer.events import JournalWritten, PayoutsHaltRaised, current_payout
+from ..observer.logs import PAYOUTS
 from ..retry import Timing
 from ..settings import StatusChecks
 from .calls import CallLimits, OrderedPayout, Reply, Sender
@@ -74,6 +77,11 @@ class WorkerContext:
         """The client's clock and random numbers."""
         return self.sender.caller.settings.timing
 
+    @property
+    def observers(self) -> Observers:
+        """Where the client's events go, and those of its payouts."""
+        return self.sender.caller.observers
+
     @contextmanager
     def registered(self, key: str, wakeup: Wakeup) -> Generator[None]:
         """Have webhooks about a payout wake this worker while the block runs."""
@@ -89,6 +97,7 @@ class WorkerContext:
         """Halt all payouts of the journal, in every process that uses it."""
         self.halt = Halt(kind=kind, reason=reason)
         await self.journal.halt(self.halt)
+        self.observers.emit(PayoutsHaltRaised(kind=kind.value))
 
     async def raise_if_halted(self) -> None:
         """Raise if a halt is in force, whichever process raised it.
@@ -124,7 +133,10 @@ class WorkerContext:
         """
         label = "the claim" if intends is None else intends.value
         self.fault_point(f"before writing {label}")
-        taken = await self.journal.take(new, self.owner, self.lease_seconds, intends=intends)
+        commit = _Commit(self, new.key, None if intends is None else intends.value)
+        with commit:
+            taken = await self.journal.take(new, self.owner, self.lease_seconds, intends=intends)
+            commit.entry = taken
         self.fault_point(f"after writing {label}")
         return taken
 
@@ -133,7 +145,11 @@ class WorkerContext:
     ) -> Entry:
         """Write an event, after a pending one; both are durable when this returns."""
         self.fault_point(f"before writing {event.value}")
-        written = await self.journal.advance(entry, event, changes, pending=pending)
+        before = None if pending is None else pending.event.value
+        commit = _Commit(self, entry.key, event.value, before, entry.step.name)
+        with commit:
+            written = await self.journal.advance(entry, event, changes, pending=pending)
+            commit.entry = written
         self.fault_point(f"after writing {event.value}")
         return written
 
@@ -145,3 +161,38 @@ class WorkerContext:
         reply = await self.sender.send(call, entry, payout, limits)
         self.fault_point(f"after {call.value}")
         return reply
+
+
+@define(eq=False)
+class _Commit:
+    """One commit to the journal, which emits its event when it is left."""
+
+    context: WorkerContext
+    key: str
+    written: str | None
+    pending: str | None = None
+    before: str | None = None
+    entry: Entry | None = None
+    """The entry as it is written."""
+    _begun: float = 0.0
+
+    def __enter__(self) -> None:
+        self._begun = self.context.timing.monotonic()
+
+    def __exit__(self, kind: type[BaseException] | None, *_exc_info: object) -> None:
+        observers = self.context.observers
+        if kind is None and not observers.want(PAYOUTS):
+            return
+        observers.emit(
+            JournalWritten(
+                payout=current_payout.get(),
+                key=self.key,
+                written=self.written,
+                pending=self.pending,
+                before=self.before,
+                step=None if self.entry is None else self.entry.step.name,
+                session_id=None if self.entry is None else self.entry.session_id,
+                seconds=self.context.timing.monotonic() - self._begun,
+                error=None if kind is None else kind.__name__,
+            )
+        )

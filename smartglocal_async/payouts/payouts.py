@@ -30,7 +30,7 @@ from ..models.events import WebhookEvent
 from ..models.validators import above_zero
 from ..settings import StatusChecks
 from . import reconciliation, review
-from .batch import Approve, BatchRun, ResumeRun, rate_limit
+from .batch import Approve, BatchRun, ResumeRun, observed, rate_limit
 from .calls import Sender
 from .claimer import Claimer
 from .context import WorkerContext
@@ -215,7 +215,7 @@ class Payouts(SharedBatches):
             deadline=deadline,
             approve=approve,
         )
-        return run.run(source, concurrency)
+        return self._observed(batch, run.run(source, concurrency))
 
     def settle(
         self,
@@ -242,7 +242,7 @@ class Payouts(SharedBatches):
         above_zero("deadline", deadline)
         above_zero("concurrency", concurrency, whole=True)
         run = ResumeRun(self._open(), orders, deadline)
-        return run.run(batch, concurrency, is_due=is_due)
+        return self._observed(batch, run.run(batch, concurrency, is_due=is_due))
 
     @property
     def owner(self) -> str:
@@ -496,6 +496,12 @@ class Payouts(SharedBatches):
         return await self._journal.forget(before.timestamp())
 
     # --- The object ----------------------------------------------------------------------------
+
+    def _observed(
+        self, batch: str | None, outcomes: AsyncGenerator[PayoutOutcome]
+    ) -> AsyncGenerator[PayoutOutcome]:
+        caller = self._caller
+        return observed(caller.observers, batch, outcomes, caller.settings.timing.monotonic)
 
     def _open(self) -> Claimer:
         if self._claimer is None:

@@ -6,20 +6,26 @@
 import asyncio
 import enum
 import inspect
-import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from types import MappingProxyType
 from typing import Any, Final, Protocol, Self, TypeVar, overload
 
 from attrs import define, field, frozen
 
-from ..errors import InvalidRequest, Misuse
+from ..errors import InvalidRequest, Misuse, WebhookRefused
 from ..models.events import WebhookEvent
 from ..models.validators import above_zero
+from ..observer.delivery import Observer, Observers, checked_observers
+from ..observer.events import (
+    WebhookFailed,
+    WebhookHandled,
+    WebhookReceived,
+    WebhookStarted,
+    next_number,
+)
+from ..observer.logs import WEBHOOKS
 from .store import Claim, MemoryStore, WebhookStore
 from .verifier import DELIVERED, Headers, WebhookVerifier
-
-_LOG: Final = logging.getLogger("smartglocal_async.webhooks")
 
 A = TypeVar("A", bound=WebhookEvent)
 Handler = Callable[[A], Awaitable[object]]
@@ -46,7 +52,7 @@ class Handlers:
             raise InvalidRequest("on", "a handler must be an `async def`")
         self._added.append((types, handler))
 
-    async def run(self, event: WebhookEvent, seconds: float) -> bool:
+    async def run(self, event: WebhookEvent, seconds: float, observers: Observers) -> bool:
         """Run the handlers of the event's type, each for up to ``seconds``; False if one failed."""
         failed = 0
         for handler in [each for types, each in self._added if isinstance(event, types)]:
@@ -57,12 +63,7 @@ class Handlers:
                 if is_own_end(error):
                     raise
                 failed += 1
-                _LOG.exception(
-                    "a webhook handler failed: %s of session %s",
-                    event.type,
-                    event.session and event.session.id,
-                    extra=facts(event) | {"webhook_handler": _name(handler)},
-                )
+                observers.emit(_failed("handler", event, error, _name(handler)))
         return not failed
 
 
@@ -84,9 +85,31 @@ def check_types(types: Types) -> None:
         raise InvalidRequest("on", "give one or more types of event, such as sg.ReadyToConfirm")
 
 
-def facts(event: WebhookEvent) -> dict[str, object]:
-    """Return the fields of a log record about an event."""
-    return {"webhook_type": event.type, "webhook_session": event.session and event.session.id}
+def _session_id(event: WebhookEvent) -> str | None:
+    return None if event.session is None else event.session.id
+
+
+def _failed(
+    where: str, event: WebhookEvent, error: BaseException, handler: str | None = None
+) -> WebhookFailed:
+    return WebhookFailed(
+        where=where,
+        type=event.type,
+        session_id=_session_id(event),
+        handler=handler,
+        error=error,
+    )
+
+
+def refused_event(refused: WebhookRefused) -> WebhookReceived:
+    """Return the event of a refused delivery."""
+    return WebhookReceived(
+        type=None,
+        session_id=None,
+        state="refused",
+        fault=refused.fault.value,
+        detail=refused.detail,
+    )
 
 
 def _is_event(value: object) -> bool:
@@ -193,6 +216,10 @@ class _Running:
             raise Misuse("these webhooks run in another event loop; make one `Webhooks` for each")
 
 
+def _checked(given: object) -> tuple[Observer, ...]:
+    return checked_observers(given, "observers")
+
+
 @define(eq=False)
 class Webhooks:
     """Receives webhooks: verifies each, runs its handlers once, and returns the status to answer.
@@ -207,7 +234,8 @@ class Webhooks:
     ``store`` guards against repeats; several processes should share one. ``api`` is a client that
     is notified of every event, so that ``api.session.wait`` checks its session at once. Up to
     ``backlog`` events wait or run, and the next one is answered with 503; up to ``concurrency``
-    run at the same time.
+    run at the same time. ``observers`` receive the events of `smartglocal_async.observer` about
+    deliveries and handlers.
     """
 
     verifier: WebhookVerifier
@@ -218,6 +246,10 @@ class Webhooks:
     concurrency: int = field(default=64, kw_only=True)
     handler_seconds: float = field(default=60.0, kw_only=True)
     drain_seconds: float = field(default=20.0, kw_only=True)
+    observers: tuple[Observer, ...] = field(
+        default=(), converter=_checked, kw_only=True, repr=False
+    )
+    _emitter: Observers = field(init=False, repr=False)
     _handlers: Handlers = field(factory=Handlers, init=False, repr=False)
     _running: _Running | None = field(default=None, init=False, repr=False)
 
@@ -229,6 +261,7 @@ class Webhooks:
         above_zero("concurrency", self.concurrency, whole=True)
         above_zero("handler_seconds", self.handler_seconds)
         above_zero("drain_seconds", self.drain_seconds)
+        self._emitter = Observers(self.observers)
 
     @overload
     def on(self, event: type[A], /) -> _Register[A]: ...
@@ -266,6 +299,9 @@ class Webhooks:
         """
         try:
             event = self.verifier.verify(headers, body)
+        except WebhookRefused as error:
+            self.emit_refusal(error)
+            raise
         finally:
             del headers, body  # So that they aren't in the frames of an error.
         return await self.accept(event)
@@ -277,7 +313,16 @@ class Webhooks:
         self._running.check_loop()
         if self.api is not None:
             self.api.session.handle_event(event)
-        return Receipt(event, await self._take(self._running, event))
+        state = await self._take(self._running, event)
+        if state is ReceiptState.FULL or self._emitter.want(WEBHOOKS):
+            self._emitter.emit(
+                WebhookReceived(type=event.type, session_id=_session_id(event), state=state.value)
+            )
+        return Receipt(event, state)
+
+    def emit_refusal(self, refused: WebhookRefused) -> None:
+        """Emit the event of a delivery that was refused before `receive`, as it is too large."""
+        self._emitter.emit(refused_event(refused))
 
     @property
     def pending(self) -> int:
@@ -299,9 +344,13 @@ class Webhooks:
         running.check_loop()
         running.is_stopping = True
         try:
-            return await _drain(running.tasks, self.drain_seconds)
+            late = await _drain(running.tasks, self.drain_seconds)
         finally:
             self._running = None
+        if late:
+            self._emitter.emit(WebhookFailed(where="drain", count=late))
+        await self._emitter.flush()
+        return late
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -314,7 +363,6 @@ class Webhooks:
         if running.is_stopping:
             return ReceiptState.STOPPED
         if len(running.tasks) >= self.backlog:
-            _LOG.warning("a webhook found the backlog full", extra=facts(event))
             return ReceiptState.FULL
         claimed: asyncio.Future[None] = running.loop.create_future()
         # In a task of its own, so that a cancelled request doesn't cancel the handlers.
@@ -333,7 +381,7 @@ class Webhooks:
         except (Exception, asyncio.CancelledError) as error:
             if is_own_end(error):
                 raise
-            _LOG.exception("a webhook can't be claimed in the store", extra=facts(event))
+            self._emitter.emit(_failed("claim", event, error))
             return ReceiptState.FAILED
         if claim is Claim.HANDLED:
             return ReceiptState.REPEATED
@@ -347,10 +395,36 @@ class Webhooks:
         is_handled = False
         try:
             async with running.gate:
-                is_handled = await self._handlers.run(event, self.handler_seconds)
+                is_handled = await self._run(event)
         finally:
             await self._settle(event, is_handled=is_handled)
         return ReceiptState.HANDLED if is_handled else ReceiptState.FAILED
+
+    async def _run(self, event: WebhookEvent) -> bool:
+        """Run the handlers of an event; False if one failed."""
+        emitter = self._emitter
+        if not emitter.want(WEBHOOKS):
+            return await self._handlers.run(event, self.handler_seconds, emitter)
+        clock, number, session_id = (
+            asyncio.get_running_loop().time,
+            next_number(),
+            _session_id(event),
+        )
+        begun, is_handled = clock(), False
+        emitter.emit(WebhookStarted(delivery=number, type=event.type, session_id=session_id))
+        try:
+            is_handled = await self._handlers.run(event, self.handler_seconds, emitter)
+        finally:
+            emitter.emit(
+                WebhookHandled(
+                    delivery=number,
+                    type=event.type,
+                    session_id=session_id,
+                    is_handled=is_handled,
+                    elapsed_seconds=clock() - begun,
+                )
+            )
+        return is_handled
 
     async def _settle(self, event: WebhookEvent, *, is_handled: bool) -> None:
         settle = self.store.keep if is_handled else self.store.forget
@@ -359,7 +433,7 @@ class Webhooks:
         except (Exception, asyncio.CancelledError) as error:
             if is_own_end(error):
                 raise
-            _LOG.exception("the store didn't record the result of a webhook", extra=facts(event))
+            self._emitter.emit(_failed("record", event, error))
 
 
 async def _drain(tasks: set[asyncio.Task[ReceiptState]], seconds: float) -> int:
@@ -372,6 +446,5 @@ async def _drain(tasks: set[asyncio.Task[ReceiptState]], seconds: float) -> int:
         for task in late:
             _ = task.cancel()
     if late:
-        _LOG.warning("webhook handlers were cancelled", extra={"webhook_count": len(late)})
         _ = await asyncio.wait(late, timeout=_CLEANUP_SECONDS)
     return len(late)

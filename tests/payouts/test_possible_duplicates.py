@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import pytest
 from attrs import evolve
+from observing import attempts_into
 
 import smartglocal_async as sg
 from smartglocal_async import emulator
@@ -91,8 +92,8 @@ async def test_duplicated_start_and_a_stale_status(  # noqa: PLR0913, PLR0917 - 
         ),
         faults=emulator.FaultScript(twice),
     )
-    journal, heard = sg.journal.MemoryJournal(unsafe=True), list[sg.AttemptDetails]()
-    api = connect(provider, settings=evolve(LISTED, on_attempt=heard.append))
+    journal, heard = sg.journal.MemoryJournal(unsafe=True), list[sg.observer.AttemptEnded]()
+    api = connect(provider, settings=evolve(LISTED, observers=attempts_into(heard)))
     async with sg.Payouts(api, journal, mode=mode) as payouts:
         outcomes = [one async for one in payouts.pay_all(orders)]
     if "answer" in options:

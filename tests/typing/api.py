@@ -350,12 +350,12 @@ def keys(pem: bytes) -> None:
 def hooks() -> sg.Settings:
     """What a program may listen to, and set."""
 
-    def listen(details: sg.AttemptDetails) -> None:
+    def listen(details: sg.observer.AttemptEnded) -> None:
         _ = assert_type(details.happened, sg.AttemptResult | None)
         _ = assert_type(details.attempt, int)
 
     return sg.Settings(
-        on_attempt=listen,
+        observers=[sg.observer.only(sg.observer.AttemptEnded, listen)],
         idempotency_header=sg.HeaderUse.ALWAYS,
         rules=sg.RuleUse.WARN,
         bodiless=b"{}",

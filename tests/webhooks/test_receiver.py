@@ -193,8 +193,8 @@ class TestOnce:
         assert desk.seen == ["ps_1", "ps_1"]
         (record,) = [each for each in caplog.records if each.levelno >= logging.WARNING]
         assert record.getMessage().startswith("a webhook handler failed")
-        assert record.webhook_handler == "ControlledHandler.handle"
-        assert (record.webhook_type, record.webhook_session) == ("payment_finished", "ps_1")
+        assert record.sg_handler == "ControlledHandler.handle"
+        assert (record.sg_type, record.sg_session_id) == ("payment_finished", "ps_1")
         assert "no such order" in caplog.text
         assert TOKEN not in caplog.text + repr(vars(record))
 
@@ -218,10 +218,10 @@ class TestOnce:
                 assert await deliver(webhooks) is first
                 await until(lambda: webhooks.pending == 0)
         assert second.seen == ["ps_1", "ps_1"]
-        assert [each.getMessage() for each in caplog.records if each.levelno > logging.INFO] == [
-            "a webhook handler failed: payment_finished of session ps_1"
+        assert [each.msg for each in caplog.records if each.levelno > logging.INFO] == [
+            "a webhook handler failed: %s of session %s in %s"
         ] * 2
-        assert "lost" in caplog.records[-1].webhook_handler
+        assert "lost" in caplog.records[-1].sg_handler
 
     async def test_a_handler_that_hangs(self, caplog):
         """After its time limit it failed, and frees its place."""

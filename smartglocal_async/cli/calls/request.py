@@ -27,9 +27,11 @@ from ...codec import (
 from ...errors import InvalidRequest, OutcomeUnknown
 from ...models.answers import Session
 from ...models.money import AmountDetails
+from ...observer.delivery import only
+from ...observer.events import AttemptEnded
 from ...operations import Operation, Repeat, Request
 from ...outcome import MAY_BE_PROCESSED
-from ...settings import AttemptDetails, Settings
+from ...settings import Settings
 from ...validation import is_nearly
 from ..errors import CommandFailed, ExitCode, facts_of, message_of, named, version_in_use
 from ..output import ReaderGone, complain, counted, discard_stdout, write_json
@@ -299,7 +301,7 @@ class CommandRun:
             self.session_id = answer.id
         return answer
 
-    def on_attempt(self, attempt: AttemptDetails) -> None:
+    def on_attempt(self, attempt: AttemptEnded) -> None:
         """Note the result of an attempt."""
         if attempt.operation != self.path:
             return  # The client requests the session's status.
@@ -473,7 +475,7 @@ def make_call(
     """
 
     async def made() -> T:
-        settings = Settings(on_attempt=run.on_attempt)
+        settings = Settings(observers=[only(AttemptEnded, run.on_attempt)])
         async with SmartGlocal.from_env(settings=settings) as api:
             run.sending()
             return run.done(await call(api))

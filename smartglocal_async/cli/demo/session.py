@@ -25,9 +25,11 @@ from ...keys import PrivateKey
 from ...models.answers import Session
 from ...models.money import AmountDetails
 from ...models.requests import CreateSession
+from ...observer.delivery import only
+from ...observer.events import AttemptEnded
 from ...outcome import Outcome
 from ...retry import RetryPolicy
-from ...settings import AttemptDetails, Settings
+from ...settings import Settings
 from ..output import counted, remark
 from ..tables import cell, show, table
 
@@ -45,12 +47,12 @@ class RetryCause:
 
 @define(eq=False)
 class RetryCauses:
-    """Counts the causes of retries; called with each attempt, as `Settings.on_attempt`."""
+    """Counts the causes of retries; called with each attempt that ends."""
 
     causes: Counter[RetryCause] = field(factory=Counter[RetryCause])
     _failed: dict[str, RetryCause] = field(factory=dict[str, RetryCause])
 
-    def __call__(self, attempt: AttemptDetails) -> None:
+    def __call__(self, attempt: AttemptEnded) -> None:
         """Count why the attempt before this one was retried, if there was one."""
         order = attempt.key or ""
         earlier = self._failed.pop(order, None)
@@ -60,7 +62,7 @@ class RetryCauses:
             self._failed[order] = _cause(attempt)
 
 
-def _cause(attempt: AttemptDetails) -> RetryCause:
+def _cause(attempt: AttemptEnded) -> RetryCause:
     status = attempt.http_status
     # Some of aiohttp's messages end with the address, which is always the same here.
     what = (attempt.cause or attempt.code or "no answer").partition(" for http")[0]
@@ -167,9 +169,9 @@ class OrdersPlan:
             budget_tokens=max(usual.budget_tokens, usual.budget_cost * self.concurrency),
         )
 
-    def settings(self, on_attempt: Callable[[AttemptDetails], None]) -> Settings:
+    def settings(self, on_attempt: Callable[[AttemptEnded], None]) -> Settings:
         """Return the settings of the client; ``on_attempt`` is called with each attempt."""
-        return Settings(retry=self.retry, on_attempt=on_attempt)
+        return Settings(retry=self.retry, observers=[only(AttemptEnded, on_attempt)])
 
     def requests(self) -> Iterator[CreateSession]:
         """Yield the orders."""

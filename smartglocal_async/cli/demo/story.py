@@ -17,7 +17,9 @@ from ...errors import SmartGlocalError, WebhookRefused
 from ...integrations.aiohttp_web import Deliver, Pairs, listening
 from ...keys import PrivateKey
 from ...models.events import WebhookEvent
-from ...settings import AttemptDetails, Settings
+from ...observer.delivery import only
+from ...observer.events import AttemptEnded
+from ...settings import Settings
 from ...webhooks.verifier import DELIVERED, HTTP_STATUS, WebhookVerifier
 from ..tables import cell, show, table
 
@@ -108,7 +110,7 @@ class StorySetup:
 
     api: SmartGlocal
     provider: Provider
-    attempts: list[AttemptDetails]
+    attempts: list[AttemptEnded]
     """The client's attempts, in their order."""
     webhook_url: str
     show: Callable[[StoryStep], None]
@@ -171,7 +173,7 @@ class StoryScript:
         """Add what is received."""
         self.lines.append(StoryLine(is_sent=False, text=text))
 
-    def attempts(self, made: Sequence[AttemptDetails]) -> None:
+    def attempts(self, made: Sequence[AttemptEnded]) -> None:
         """Add failed attempts, and the status requests after them."""
         for attempt in made:
             if attempt.happened is not AttemptResult.ACCEPTED:
@@ -188,8 +190,8 @@ async def story_setup(
 ) -> AsyncGenerator[StorySetup, None]:
     """Yield a provider that sends its webhooks to a receiver here, and a client for it."""
     key, received = PrivateKey.generate(), asyncio.Queue[WebhookEvent]()
-    attempts: list[AttemptDetails] = []
-    settings = Settings(on_attempt=attempts.append)
+    attempts: list[AttemptEnded] = []
+    settings = Settings(observers=[only(AttemptEnded, attempts.append)])
     served = run_in_thread(public_key=key.public, project=PROJECT, faults=faults, rules=rules)
     with served as provider:
         receiver = listening(

@@ -19,6 +19,7 @@ from .options import (
     ExpectTotal,
     File,
     FormatOptions,
+    HealthAddress,
     JournalOptions,
     JournalPlace,
     KeyPrefix,
@@ -34,6 +35,7 @@ from .options import (
     StopAfterFailures,
     StopOnLowBalance,
     StopOnRefusal,
+    UntilDone,
     Wait,
 )
 
@@ -205,12 +207,8 @@ class WorkOptions:
     server: Server = None
     confirm: Confirm = "manual"
     concurrency: Concurrency = 64
-    until_done: Annotated[
-        bool,
-        typer.Option(
-            "--until-done", help="End when only paused and cancelled batches have open payouts."
-        ),
-    ] = False
+    until_done: UntilDone = False
+    health: HealthAddress = None
     as_json: AsJson = False
 
 

@@ -7,7 +7,7 @@ import re
 import shlex
 import subprocess
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final, NoReturn, Protocol, TypeVar, cast
@@ -26,10 +26,12 @@ from ...journal.postgres.journal import PostgresJournal
 from ...journal.rows import scope_of
 from ...journal.sqlite import SQLiteJournal
 from ...journal.states import Step
+from ...observer.delivery import Observer
+from ...observer.events import AttemptEnded
 from ...payouts.payouts import Payouts
 from ...payouts.protocol import Mode
 from ...payouts.review import JournalReader
-from ...settings import AttemptDetails, Credentials, Settings, read_credentials, without_key
+from ...settings import Credentials, Settings, read_credentials, without_key
 from ..errors import CommandFailed, ExitCode, named
 from ..output import printable, remark
 from ..signals import run_async
@@ -173,7 +175,7 @@ class Reachability:
         """Whether attempts were made, and none reached the provider."""
         return self._failures > 0 and not self._is_reached
 
-    def on_attempt(self, attempt: AttemptDetails) -> None:
+    def on_attempt(self, attempt: AttemptEnded) -> None:
         """Note the result of an attempt."""
         if attempt.happened in _UNREACHED:
             self._failures += 1
@@ -181,9 +183,7 @@ class Reachability:
             self._is_reached = True
 
 
-def client_of(
-    server: str | None, on_attempt: Callable[[AttemptDetails], None] | None = None
-) -> SmartGlocal:
+def client_of(server: str | None, observers: Sequence[Observer] = ()) -> SmartGlocal:
     """Return a client; ``server`` replaces SMARTGLOCAL_SERVER.
 
     Raises:
@@ -192,7 +192,7 @@ def client_of(
     """
     with _server_named(server):
         return SmartGlocal.from_env(
-            settings=Settings(on_attempt=on_attempt), environment=_variables(server)
+            settings=Settings(observers=tuple(observers)), environment=_variables(server)
         )
 
 

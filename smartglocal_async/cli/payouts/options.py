@@ -53,6 +53,22 @@ Server = Annotated[
         "--server", metavar="URL", help="Address of the provider, instead of SMARTGLOCAL_SERVER."
     ),
 ]
+UntilDone = Annotated[
+    bool,
+    typer.Option(
+        "--until-done", help="End when only paused and cancelled batches have open payouts."
+    ),
+]
+HealthAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--health",
+        metavar="[HOST:]PORT",
+        help="Serve /healthz, /readyz and /metrics there, for a supervisor and for Prometheus. "
+        "Without a host only to this machine; 0.0.0.0:9464 to all.",
+        show_default=False,
+    ),
+]
 Wait = Annotated[
     float,
     typer.Option(

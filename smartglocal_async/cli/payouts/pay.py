@@ -17,6 +17,8 @@ from ...journal.journal import PAGE, each
 from ...journal.states import Step
 from ...models.money import AmountDetails
 from ...models.validators import above_zero
+from ...observer.delivery import only
+from ...observer.events import AttemptEnded
 from ...payouts.batch import rate_limit
 from ...payouts.calls import rehearse
 from ...payouts.files import PayoutFile
@@ -286,7 +288,7 @@ def _pay(plan: PayPlan, original: PayoutFile) -> ExitCode:
     """Check the copy of a file, ask, and pay what was checked."""
     options = plan.options
     reachability = Reachability()
-    client = client_of(options.server, reachability.on_attempt)
+    client = client_of(options.server, [only(AttemptEnded, reachability.on_attempt)])
     digest = plan.file.digest()
     found = checked(plan.file, plan.totals or None, as_json=options.as_json)
     if not found.is_fit:
@@ -467,7 +469,7 @@ def settle(options: SettleOptions) -> ExitCode:
         )
         existing(plan.journal)
         reachability = Reachability()
-        client = client_of(options.server, reachability.on_attempt)
+        client = client_of(options.server, [only(AttemptEnded, reachability.on_attempt)])
         with interrupt_named(plan.again), advice_listed_once():
             ended = run_async(_settled(client, plan, reachability))
         with reader_may_leave():

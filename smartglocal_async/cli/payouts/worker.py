@@ -3,8 +3,8 @@
 import asyncio
 import signal
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Final
 
 from attrs import Factory, define, field
@@ -18,14 +18,16 @@ from ...errors import (
     SmartGlocalError,
     WrongJournalKey,
 )
+from ...integrations.health import NotReady, health_endpoints, journal_problems
 from ...journal.entries import Batch, BatchState
 from ...journal.postgres.journal import PostgresJournal
 from ...journal.transitions import error_of
+from ...observer.delivery import Observer, only
+from ...observer.events import AttemptEnded
 from ...payouts.orders import PayoutOutcome, PayoutState
 from ...payouts.payouts import Payouts
 from ...payouts.protocol import Mode
 from ...payouts.stop_rules import ending_signals, on_signals
-from ...settings import AttemptDetails
 from ..errors import CommandFailed, ExitCode, code_of, message_of
 from ..output import complain, counted, remark, write_json, write_line
 from ..signals import run_async, sigterm_interrupts
@@ -43,6 +45,7 @@ from .summary import RunTotals, advice_listed_once, interrupt_named
 
 if TYPE_CHECKING:
     from ...integrations.cluster import ClusterWorker
+    from ...integrations.prometheus import PrometheusObserver
 
 _MIN_OUTAGE_SECONDS: Final = 5.0
 """An outage is reported after this time without a successful attempt: single failures are retried,
@@ -90,14 +93,14 @@ class Outage:
     """When the first of them ended."""
     _reported_at: float | None = field(default=None, init=False)
 
-    def on_attempt(self, attempt: AttemptDetails) -> None:
+    def on_attempt(self, attempt: AttemptEnded) -> None:
         """Note the result of an attempt; a cancelled one has none."""
         if attempt.happened in _FAILED:
             self._failed(attempt)
         elif attempt.happened is not None:
             self._answered()
 
-    def _failed(self, attempt: AttemptDetails) -> None:
+    def _failed(self, attempt: AttemptEnded) -> None:
         now = self.clock()
         if not self._count:
             self._since = max(self._since, now - attempt.elapsed_seconds)
@@ -119,7 +122,7 @@ class Outage:
             self.on_recovery(f"the provider can be reached again; before, {failed}")
 
 
-def _why(attempt: AttemptDetails) -> str:
+def _why(attempt: AttemptEnded) -> str:
     status = None if attempt.http_status is None else f"HTTP {attempt.http_status}"
     return "; ".join(part for part in (attempt.cause, attempt.code, status) if part) or "no answer"
 
@@ -153,6 +156,9 @@ class WorkerRun:
     _error: SmartGlocalError | CommandFailed | None = field(default=None, init=False)
     """The error that ends the run."""
     _worker: "ClusterWorker | None" = field(default=None, init=False)
+    _journal: PostgresJournal | None = field(default=None, init=False)
+    """The journal while the worker runs."""
+    _observers: Sequence[Observer] = field(default=(), init=False)
     _has_worked: bool = field(default=False, init=False)
     _last_message: str = field(default="", init=False)
     _delay: float = field(default=_INITIAL_DELAY_SECONDS, init=False)
@@ -160,20 +166,38 @@ class WorkerRun:
     async def to_end(self) -> SmartGlocalError | CommandFailed | None:
         """Work until a signal, or until done; return the error that ended it, if one did."""
         started = time.perf_counter()
+        async with AsyncExitStack() as stack:
+            if self.options.health is not None:
+                metrics = _metrics()
+                self._observers = () if metrics is None else (metrics,)
+                endpoints = health_endpoints(self.options.health, self._not_ready, metrics)
+                url = await stack.enter_async_context(endpoints)
+                remark(f"health: {url}/healthz, {url}/readyz, {url}/metrics")
+            await self._to_end()
+        self._report_end(time.perf_counter() - started)
+        return self._error
+
+    async def _to_end(self) -> None:
         with on_signals(ending_signals(), self._on_signal):
             while not self._over.is_set():
                 try:
                     await self._work()
                 except Exception as error:  # noqa: BLE001 - the worker retries after any error
                     await self._again(error)
-        self._report_end(time.perf_counter() - started)
-        return self._error
+
+    async def _not_ready(self) -> NotReady:
+        """Return why no payouts are taken now, for ``/readyz``."""
+        if self._over.is_set():
+            return {"worker": "stopping"}
+        if self._journal is None:
+            return {"worker": "not connected to the journal"}
+        return await journal_problems(self._journal)
 
     async def _work(self) -> None:
-        options = self.options
+        options, outage = self.options, only(AttemptEnded, self._outage.on_attempt)
         journal = shared(self.journal, may_make=not options.until_done)
         async with (
-            client_of(options.server, self._outage.on_attempt) as client,
+            client_of(options.server, [outage, *self._observers]) as client,
             payouts_of(client, journal, Mode(options.confirm)) as payouts,
         ):
             await self._run(payouts, journal)
@@ -189,7 +213,7 @@ class WorkerRun:
             on_outcome=self._take,
             on_error=self._failed,
         ) as worker:
-            self._worker = worker
+            self._worker, self._journal = worker, journal
             if self._over.is_set():
                 return
             if not self._has_worked:
@@ -202,7 +226,7 @@ class WorkerRun:
                 await worker.run()
             finally:
                 _ = watching.cancel()
-                self._worker = None
+                self._worker = self._journal = None
 
     async def _until_done(self, journal: PostgresJournal) -> None:
         took = 0.0
@@ -304,6 +328,15 @@ class WorkerRun:
         else:
             counts = ", ".join(f"{count:,} {name}" for name, count in states.items())
             write_line(f"stopped after {seconds:,.1f} s: {counts}")
+
+
+def _metrics() -> "PrometheusObserver | None":
+    """Return the observer for ``/metrics``; None without its extra."""
+    try:
+        from ...integrations.prometheus import PrometheusObserver, own_registry  # noqa: PLC0415
+    except ModuleNotFoundError:
+        return None
+    return PrometheusObserver(own_registry())
 
 
 async def _open_batches(journal: PostgresJournal, state: BatchState) -> list[Batch]:

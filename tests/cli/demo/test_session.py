@@ -252,7 +252,7 @@ def test_printed_settings_are_those_of_the_run():
         plan = evolve(GOOD.plan, concurrency=concurrency)
         names = {"sg": sg}
         exec(definition(plan.retry), names)  # noqa: S102 - our own
-        assert names["patient"] == evolve(plan.settings(print), on_attempt=None)
+        assert names["patient"] == evolve(plan.settings(print), observers=())
 
 
 async def test_three_lines_do_it(key, provider):
@@ -273,10 +273,13 @@ async def test_three_lines_do_it(key, provider):
     assert all(isinstance(session, sg.Session) for _, session in printed)
 
 
-def attempt(number: int, happened: sg.AttemptResult | None, **facts: object) -> sg.AttemptDetails:
+def attempt(
+    number: int, happened: sg.AttemptResult | None, **facts: object
+) -> sg.observer.AttemptEnded:
     """Return what the client tells of an attempt."""
     details = {"cause": None, "code": None, "http_status": None, **facts}
-    return sg.AttemptDetails(
+    return sg.observer.AttemptEnded(
+        call=1,
         operation="session/create",
         key="order-1",
         attempt=number,

@@ -29,7 +29,7 @@ from smartglocal_async.emulator import Fault, FaultKind, FaultScript, Report, Ru
 from smartglocal_async.envelope import AttemptResult
 from smartglocal_async.models.events import PaymentFinished, ReadyToConfirm
 from smartglocal_async.models.requests import CreateSession, InitPayout, SessionRef
-from smartglocal_async.settings import AttemptDetails
+from smartglocal_async.observer.events import AttemptEnded
 
 pytestmark = pytest.mark.slow
 
@@ -219,8 +219,13 @@ def test_attempts_are_told_in_words():
     facts = {"key": None, "attempt": 1, "http_status": None, "elapsed_seconds": 0.1}
     script.attempts(
         [
-            AttemptDetails(
-                operation="session/confirm", happened=happened, cause=cause, code=code, **facts
+            AttemptEnded(
+                call=1,
+                operation="session/confirm",
+                happened=happened,
+                cause=cause,
+                code=code,
+                **facts,
             )
             for happened, cause, code in (
                 (AttemptResult.UNKNOWN, "Cut for http://x", None),

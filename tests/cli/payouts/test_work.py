@@ -6,11 +6,13 @@ import os
 import re
 import signal
 import time
+from urllib.request import urlopen
 
 import pytest
 from paying import QUICK, order
 from postgres_schemas import DSN, connected, execute, needs_postgres
 from postgres_server import needs_server, server
+from prometheus_client.parser import text_string_to_metric_families
 from terminal import in_terminal, open_terminal
 from till import DECLINED, STUCK, rows, session_calls
 
@@ -236,6 +238,45 @@ def test_a_worker_before_the_first_submit(shop):
     assert words in till(*until_done).stderr
     till("submit", str(till.has(rows(1))), "--journal", at, "--yes")
     assert till(*until_done).stderr == ""
+
+
+def test_health_of_a_worker(shop):
+    """It is alive and ready, and its metrics count what it paid, for Prometheus's own parser."""
+    till, at = shop
+    till("submit", str(till.has(rows(3))), "--journal", at, "--yes")
+    worker = till.child("work", "--journal", at, "--health", "0")
+    assert worker.stderr is not None
+    health = worker.stderr.readline().split()[1].removesuffix("/healthz,")
+    assert health.startswith("http://127.0.0.1:")
+    assert json.loads(fetched(f"{health}/healthz")) == {"status": "ok"}
+    until_paid(till, 3, worker)
+    assert json.loads(fetched(f"{health}/readyz")) == {"status": "ready"}
+    paid = {}
+    while paid.get("succeeded") != 3:  # The outcome is counted just after it is written.
+        assert worker.poll() is None
+        families = text_string_to_metric_families(fetched(f"{health}/metrics"))
+        paid = {
+            sample.labels["state"]: sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name == "smartglocal_payouts_total"
+        }
+    worker.terminate()
+    _, said = worker.communicate(timeout=60)
+    assert worker.returncode == 0, said
+
+
+def test_a_health_address_that_is_invalid(shop):
+    """The worker doesn't begin."""
+    till, at = shop
+    refused = till("work", "--journal", at, "--health", "nine", exits=2)
+    assert "expected a port, or HOST:PORT" in refused.stderr
+
+
+def fetched(url: str) -> str:
+    """Return the answer of an address."""
+    with urlopen(url, timeout=30) as answer:  # noqa: S310 - our own
+        return answer.read().decode()
 
 
 def test_nothing_is_open(shop):

@@ -1,0 +1,83 @@
+"""Metrics for Prometheus (extra ``prometheus``).
+
+::
+
+    observer = PrometheusObserver()
+    api = SmartGlocal.from_env(settings=Settings(observers=[observer]))
+
+The metrics are in the registry of `prometheus_client`, which your program exposes as usual:
+``prometheus_client.start_http_server(9000)``, or ``make_asgi_app()``.
+"""
+
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import REGISTRY
+
+from ..observer.events import ObserverEvent
+from ..observer.measurements import METRICS, Metric, MetricKind, measurements
+
+
+class PrometheusObserver:
+    """An observer that counts in a registry; for clients and for `Webhooks` alike.
+
+    Make one for a registry, and share it between the clients and the `Webhooks` of a program.
+    """
+
+    content_type: Final = CONTENT_TYPE_LATEST
+    """The media type of what `exposition` returns."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self.registry = registry
+        self._collectors = {metric.name: _collector(metric, registry) for metric in METRICS}
+
+    def __call__(self, event: ObserverEvent, /) -> None:
+        """Add what an event measures."""
+        for metric, value, labels in measurements(event):
+            collector = self._collectors[metric.name]
+            child = collector.labels(**labels) if metric.attributes else collector
+            if isinstance(child, Histogram):
+                child.observe(value)
+            elif isinstance(child, Gauge) and metric.kind is MetricKind.GAUGE:
+                child.set(value)
+            else:
+                child.inc(value)
+
+    def exposition(self) -> bytes:
+        """Return the metrics of the registry in Prometheus's text format."""
+        return generate_latest(self.registry)
+
+
+def own_registry() -> CollectorRegistry:
+    """Return a new registry, with the metrics of the process and of Python."""
+    registry = CollectorRegistry()
+    for collect in (ProcessCollector, PlatformCollector, GCCollector):
+        _ = collect(registry=registry)
+    return registry
+
+
+def _collector(metric: Metric, registry: CollectorRegistry) -> Counter | Gauge | Histogram:
+    name = metric.prometheus_name
+    match metric.kind:
+        case MetricKind.COUNTER:
+            return Counter(name, metric.description, metric.attributes, registry=registry)
+        case MetricKind.UP_DOWN | MetricKind.GAUGE:
+            return Gauge(name, metric.description, metric.attributes, registry=registry)
+        case MetricKind.HISTOGRAM:
+            return Histogram(
+                name,
+                metric.description,
+                metric.attributes,
+                registry=registry,
+                buckets=metric.buckets,
+            )

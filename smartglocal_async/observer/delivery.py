@@ -1,0 +1,148 @@
+"""Delivers events to the log and to observers, so that none of them can disturb a call."""
+
+import asyncio
+import inspect
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, Protocol, TypeVar, cast
+
+from attrs import define, field, frozen
+
+from ..errors import InvalidRequest
+from .events import ObserverEvent
+from .logs import CALLS, log, set_up_from_environment
+
+E = TypeVar("E", bound=ObserverEvent)
+
+_MAX_WAITING: Final = 10_000
+"""How many events may wait for an asynchronous observer; more are dropped."""
+_FLUSH_SECONDS: Final = 5.0
+
+
+class Observer(Protocol):
+    """Receives every event: a function, or an object with ``__call__``, synchronous or not.
+
+    A synchronous one runs in the task that does the work, and must not block. Events for an
+    ``async def`` are queued and passed to it one after the other, in a task of its own. What it
+    raises is logged, and changes nothing else.
+    """
+
+    def __call__(self, event: ObserverEvent, /) -> Awaitable[object] | object:
+        """Take note of an event."""
+        ...
+
+
+@define(eq=False)
+class _Queue:
+    """The events that wait for an asynchronous observer, in one event loop."""
+
+    observer: Observer
+    loop: asyncio.AbstractEventLoop
+    waiting: deque[Awaitable[object]] = field(factory=deque[Awaitable[object]])
+    task: asyncio.Task[None] | None = None
+    dropped: int = 0
+
+    def add(self, delivery: Awaitable[object]) -> None:
+        if len(self.waiting) >= _MAX_WAITING:
+            self.dropped += 1
+            _close(delivery)
+            return
+        self.waiting.append(delivery)
+        if self.task is None:
+            self.task = self.loop.create_task(self._deliver())
+
+    async def _deliver(self) -> None:
+        try:
+            while self.waiting:
+                try:
+                    _ = await self.waiting.popleft()
+                except Exception as error:  # noqa: BLE001 - an observer must not disturb others
+                    _raised(self.observer, error)
+                if self.dropped:
+                    CALLS.error("an observer is too slow: %d events were dropped", self.dropped)
+                    self.dropped = 0
+        finally:
+            self.task = None
+            while self.waiting:  # Cancelled, as when the event loop ends.
+                _close(self.waiting.popleft())
+
+
+@frozen(eq=False)
+class Observers:
+    """Where the events of one client, or of one `Webhooks`, go."""
+
+    given: tuple[Observer, ...] = ()
+    _queues: dict[tuple[int, int], _Queue] = field(
+        factory=dict[tuple[int, int], _Queue], init=False, repr=False
+    )
+    """By the observer's index and the id of the event loop."""
+
+    def __attrs_post_init__(self) -> None:
+        set_up_from_environment()
+
+    def want(self, logger: logging.Logger = CALLS, level: int = logging.DEBUG) -> bool:
+        """Return whether an event is needed that is logged at this level."""
+        return bool(self.given) or logger.isEnabledFor(level)
+
+    def emit(self, event: ObserverEvent) -> None:
+        """Log an event, and pass it to each observer. Never raises."""
+        log(event)
+        for index, observer in enumerate(self.given):
+            try:
+                returned = observer(event)
+                if inspect.isawaitable(returned):
+                    self._queue(index, observer).add(returned)
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - as it promises
+                _raised(observer, error)
+
+    async def flush(self) -> None:
+        """Wait up to 5 s until asynchronous observers have the events of this event loop."""
+        here = asyncio.get_running_loop()
+        queues = [queue for queue in self._queues.values() if queue.loop is here]
+        if tasks := [queue.task for queue in queues if queue.task is not None]:
+            _ = await asyncio.wait(tasks, timeout=_FLUSH_SECONDS)
+
+    def _queue(self, index: int, observer: Observer) -> _Queue:
+        loop = asyncio.get_running_loop()
+        queue = self._queues.get((index, id(loop)))
+        # The id of a loop that is gone may be used again.
+        if queue is None or queue.loop is not loop:
+            for place in [place for place, one in self._queues.items() if one.loop.is_closed()]:
+                del self._queues[place]
+            queue = self._queues[index, id(loop)] = _Queue(observer, loop)
+        return queue
+
+
+def only(kind: type[E], observer: Callable[[E], object]) -> Observer:
+    """Return an observer that passes on the events of one class: ``only(AttemptEnded, print)``."""
+
+    def passed(event: ObserverEvent, /) -> object:
+        return observer(event) if isinstance(event, kind) else None
+
+    return passed
+
+
+def checked_observers(given: object, name: str = "Settings.observers") -> tuple[Observer, ...]:
+    """Return observers as a tuple.
+
+    Raises:
+        InvalidRequest: it isn't a list, or something in it can't be called.
+
+    """
+    found = tuple(cast("Iterable[object]", given)) if isinstance(given, list | tuple) else (given,)
+    if not all(map(callable, found)):
+        raise InvalidRequest(name, "expected a list of functions, or of objects that can be called")
+    if isinstance(given, list | tuple):
+        return cast("tuple[Observer, ...]", found)
+    raise InvalidRequest(name, "expected a list; write observers=[observer]")
+
+
+def _close(delivery: Awaitable[object]) -> None:
+    if inspect.iscoroutine(delivery):
+        delivery.close()
+
+
+def _raised(observer: Observer, error: BaseException) -> None:
+    name = getattr(observer, "__qualname__", type(observer).__qualname__)
+    CALLS.error("an observer raised %s: %s", type(error).__name__, name)
