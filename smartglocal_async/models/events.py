@@ -8,11 +8,12 @@ from attrs import field, frozen
 
 from .._lazy import public_name
 from .answers import CustomerInteraction, Payment, Payout, Session
+from .serialization import Serializable
 from .validators import mask
 
 
 @frozen(kw_only=True)
-class WebhookEvent:
+class WebhookEvent(Serializable):
     """A verified webhook, of one of the five types below or of an unknown type.
 
     Webhooks have no id and no time. The same one may arrive again, and later ones may arrive

@@ -15,6 +15,7 @@ from attrs import define, field, frozen
 
 from ..errors import InvalidRequest, Misuse
 from ..models.events import WebhookEvent
+from ..models.serialization import Serializable
 from ..models.validators import above_zero
 from .store import Claim, MemoryStore, WebhookStore
 from .verifier import DELIVERED, Headers, WebhookVerifier
@@ -139,7 +140,7 @@ _STATUS: Final[Mapping[ReceiptState, int]] = MappingProxyType(
 
 
 @frozen
-class Receipt:
+class Receipt(Serializable):
     """A verified event, the result of its delivery, and the HTTP status of the answer."""
 
     event: WebhookEvent
