@@ -40,18 +40,12 @@ QUOTED = [
 
 
 @pytest.fixture
-def home(tmp_path, key, monkeypatch):
+def home(tmp_path, key, smartglocal_environment, monkeypatch):  # noqa: ARG001 - sets variables
     """Return a folder with `shop.pem`, and an emulator that the environment points to."""
     (tmp_path / "shop.pem").write_bytes(key.pem())
     monkeypatch.chdir(tmp_path)
-    with (
-        emulator.run_in_thread(public_key=key.public, project="shop") as shop,
-        emulator.run_in_thread(public_key=key.public) as provider,
-    ):
+    with emulator.run_in_thread(public_key=key, project="shop") as shop:
         monkeypatch.setattr(sg, "DEMO", shop.url)
-        monkeypatch.setenv("SMARTGLOCAL_PROJECT", provider.project)
-        monkeypatch.setenv("SMARTGLOCAL_PRIVATE_KEY", str(tmp_path / "shop.pem"))
-        monkeypatch.setenv("SMARTGLOCAL_SERVER", provider.url)
         yield tmp_path
 
 

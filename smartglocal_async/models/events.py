@@ -28,6 +28,7 @@ class WebhookEvent(Serializable):
     wire_type: ClassVar[str] = ""
 
     type: str
+    """The provider's word; of the five types, it need not be given."""
     session: Session | None
     extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=mask, hash=False)
 
@@ -85,6 +86,7 @@ class ReadyToConfirm(WebhookEvent):
 
     wire_type = "ready_to_confirm"
 
+    type: str = "ready_to_confirm"
     session: Session
     confirm_information: Any = field(repr=mask, default=None, hash=False)
     """What the sister platform adds for an escrow account, as it came."""
@@ -96,6 +98,7 @@ class ReadyToCapture(WebhookEvent):
 
     wire_type = "ready_to_capture"
 
+    type: str = "ready_to_capture"
     session: Session
 
 
@@ -108,6 +111,7 @@ class ActionRequired(WebhookEvent):
 
     wire_type = "action_required"
 
+    type: str = "action_required"
     session: Session
 
 
@@ -121,6 +125,7 @@ class PaymentFinished(WebhookEvent):
 
     wire_type = "payment_finished"
 
+    type: str = "payment_finished"
     session: Session
 
 
@@ -134,6 +139,7 @@ class PaymentRefunded(WebhookEvent):
 
     wire_type = "payment_refunded"
 
+    type: str = "payment_refunded"
     session: Session
 
 
