@@ -8,8 +8,9 @@ import enum
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import MappingProxyType
-from typing import Any, Final, Protocol, Self, TypeVar, overload
+from typing import Any, Final, Protocol, Self, TypeVar, cast, overload
 
 from attrs import define, field, frozen
 
@@ -205,7 +206,8 @@ class Webhooks:
     An event is only a hint: before you do anything of value, look up its session among your own,
     or call ``api.session.status`` (see `WebhookVerifier`).
 
-    ``store`` guards against repeats; several processes should share one. ``api`` is a client that
+    ``store`` guards against repeats; several processes should share one. A store over a database is
+    opened and closed with the block. ``api`` is a client that
     is notified of every event, so that ``api.session.wait`` checks its session at once. Up to
     ``backlog`` events wait or run, and the next one is answered with 503; up to ``concurrency``
     run at the same time.
@@ -221,6 +223,8 @@ class Webhooks:
     drain_seconds: float = field(default=20.0, kw_only=True)
     _handlers: Handlers = field(factory=Handlers, init=False, repr=False)
     _running: _Running | None = field(default=None, init=False, repr=False)
+    _opened: AsyncExitStack = field(factory=AsyncExitStack, init=False, repr=False)
+    """Closes the store at the end of the block."""
 
     def __attrs_post_init__(self) -> None:
         for name, wanted in (("verifier", WebhookVerifier), ("answer", AnswerWhen)):
@@ -306,10 +310,21 @@ class Webhooks:
 
     async def __aenter__(self) -> Self:
         await self.start()
+        self._opened = AsyncExitStack()
+        if isinstance(self.store, AbstractAsyncContextManager):
+            store = cast("AbstractAsyncContextManager[object]", self.store)
+            try:
+                _ = await self._opened.enter_async_context(store)
+            except BaseException:
+                _ = await self.stop()
+                raise
         return self
 
     async def __aexit__(self, *_exc_info: object) -> None:
-        _ = await self.stop()
+        try:
+            _ = await self.stop()
+        finally:
+            await self._opened.aclose()
 
     async def _take(self, running: _Running, event: WebhookEvent) -> ReceiptState:
         if running.is_stopping:
