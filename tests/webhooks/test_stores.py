@@ -154,7 +154,7 @@ async def test_a_process_that_is_killed(place, make) -> None:
 
 @pytest.mark.slow
 async def test_a_process_that_is_killed_after_the_handler(place, make) -> None:
-    """What was recorded as handled stays so, whoever dies later."""
+    """What was recorded as handled stays so when the process dies later."""
     with process(place, LONG) as first:
         assert await read(first) == "claimed"
         assert first.stdin is not None
