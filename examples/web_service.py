@@ -1,63 +1,46 @@
-"""An aiohttp service that creates a payment session in a request handler.
+"""An aiohttp service that creates payment sessions and receives webhooks.
 
 POST /orders/<id> with ``{"amount": "100.00", "currency": "usd"}`` returns the session.
 Run it with a port: ``python web_service.py 8000``.
 """
 
 import sys
-from collections.abc import AsyncIterator
-from typing import Any
 
 from aiohttp import web
 
 import smartglocal_async as sg
-
-API = web.AppKey("api", sg.SmartGlocal)
-
-
-async def lifetime(app: web.Application) -> AsyncIterator[None]:
-    """Keep one client while the service runs; on shutdown, wait for calls in flight."""
-    app[API] = sg.SmartGlocal.from_env()
-    await app[API].warm_up(4)
-    yield
-    _ = await app[API].drain(timeout_seconds=20)
-    await app[API].close()
-
-
-async def order(request: web.Request) -> web.Response:
-    """Create the session of an order; the order's id is the idempotency key."""
-    try:
-        wanted = amount_of(await request.json())
-        session = await request.app[API].session.create(
-            sg.CreateSession(amount_details=wanted), key=request.match_info["id"], deadline=10
-        )
-    except (ValueError, KeyError, TypeError):
-        return problem(400, "send JSON with an amount and a currency")
-    except (sg.InvalidRequest, sg.KeyReused) as error:
-        return problem(400, str(error))
-    except sg.Refused as error:
-        # 503: try again later. 502: the provider refused, for the reason in the code.
-        return problem(503 if error.is_throttled else 502, error.code or "refused")
-    except (sg.CallFailed, sg.PoolClosed):
-        return problem(503, "try again in a moment, with the same order id")
-    return web.json_response({"session": session.id, "status": session.status})
-
-
-def amount_of(wanted: dict[str, Any]) -> sg.AmountDetails:
-    """Return the amount of an order."""
-    return sg.AmountDetails.of(wanted["amount"], wanted["currency"])
-
-
-def problem(status: int, text: str) -> web.Response:
-    """Return an error response."""
-    return web.json_response({"error": text}, status=status)
+from smartglocal_async.integrations.aiohttp_web import (
+    error_middleware,
+    service_lifetime,
+    webhook_routes,
+)
+from smartglocal_async.integrations.service import Service
 
 
 def application() -> web.Application:
     """Build the service."""
-    app = web.Application()
-    app.cleanup_ctx.append(lifetime)
-    _ = app.router.add_post("/orders/{id}", order)
+    webhooks = sg.Webhooks(sg.WebhookVerifier.from_env())
+    service = Service(sg.SmartGlocal.from_env(), webhooks)
+
+    @webhooks.on(sg.PaymentFinished)
+    async def finished(event: sg.PaymentFinished) -> None:
+        print(f"{event.session.id} is {event.session.status}", flush=True)
+
+    async def order(request: web.Request) -> web.Response:
+        """Create the session of an order; the order's id is the idempotency key."""
+        try:
+            wanted = await request.json()
+            amount = sg.AmountDetails.of(wanted["amount"], wanted["currency"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise web.HTTPBadRequest(text="send JSON with an amount and a currency") from error
+        session = await service.api.session.create(
+            sg.CreateSession(amount_details=amount), key=request.match_info["id"], deadline=10
+        )
+        return web.Response(text=session.to_json(), content_type="application/json")
+
+    app = web.Application(middlewares=[error_middleware()])
+    app.cleanup_ctx.append(service_lifetime(service))
+    _ = app.add_routes([web.post("/orders/{id}", order), *webhook_routes(webhooks)])
     return app
 
 

@@ -56,8 +56,8 @@ class SmartGlocal:
     ``server`` is `DEMO`, `LIVE` or an address. A client may be made before an event loop runs, and
     be used from several loops. Use it with ``async with``, or call ``await api.close()`` at the
     end. A ``pool`` that is passed in is shared, and stays open. Without one, ``proxy`` is the
-    address of an HTTP proxy, see `SessionPool`. The key file is read and decrypted when the client
-    is made.
+    address of an HTTP proxy, and ``user_agent`` is added to the header User-Agent, see
+    `SessionPool`. The key file is read and decrypted when the client is made.
 
     Raises:
         InvalidCredentials: a key, project, server or version that can't be used.
@@ -91,6 +91,7 @@ class SmartGlocal:
         settings: Settings | None = None,
         pool: SessionPool | None = None,
         proxy: str | None = None,
+        user_agent: str | None = None,
     ) -> None:
         settings = settings or Settings()
         given = Given(
@@ -108,7 +109,9 @@ class SmartGlocal:
         if pool is not None and proxy is not None:
             raise InvalidRequest("proxy", "set it in the pool: SessionPool(proxy=...)")
         self._owns_pool = pool is None
-        self._pool = pool or SessionPool(proxy=proxy)
+        if pool is not None and user_agent is not None:
+            raise InvalidRequest("user_agent", "set it in the pool: SessionPool(user_agent=...)")
+        self._pool = pool or SessionPool(proxy=proxy, user_agent=user_agent)
         # Building and retrying a request happen outside this chain, in the caller: a middleware
         # never receives an incomplete body. The signer is innermost, so it signs the bytes sent.
         chain: tuple[Middleware, ...] = (
@@ -132,6 +135,7 @@ class SmartGlocal:
         *,
         settings: Settings | None = None,
         pool: SessionPool | None = None,
+        user_agent: str | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Self:
         """Build a client from the variables ``SMARTGLOCAL_*``, or those of ``environment``.
@@ -160,6 +164,7 @@ class SmartGlocal:
             settings=settings,
             pool=pool,
             proxy=found.proxy if pool is None else None,
+            user_agent=user_agent,
         )
 
     @overload

@@ -412,6 +412,10 @@ class WebhookRefused(SmartGlocalError):
         return words if self.detail is None else f"{words} ({self.detail})"
 
 
+class WebhookStoreUnusable(SmartGlocalError):
+    """The database of a webhook store can't be reached, or refuses; the text says why."""
+
+
 class RuleBroken(UserWarning):
     """A request breaks a rule of the provider's pages, and is sent as `Settings.rules` says.
 

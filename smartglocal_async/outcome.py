@@ -8,6 +8,7 @@ from .envelope import AttemptResult, Verdict
 from .errors import CallFailed, CallOutcome, NotSent, OutcomeUnknown, Refused, SmartGlocalError
 from .models.answers import Session
 from .models.requests import CreateSession
+from .models.serialization import Serializable
 from .operations import Answer, Request
 
 MAY_BE_PROCESSED = frozenset(
@@ -93,7 +94,7 @@ class CallResult(Generic[Answer]):
 
 
 @frozen(kw_only=True)
-class Outcome(Generic[Request]):
+class Outcome(Serializable, Generic[Request]):
     """The outcome of one request of a batch: either ``session`` or ``error``."""
 
     index: int

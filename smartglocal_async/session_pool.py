@@ -7,6 +7,7 @@ import asyncio
 import inspect
 import math
 import os
+import platform
 import ssl
 import sys
 import threading
@@ -15,6 +16,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -285,7 +287,6 @@ _MAX_SIGNATURES_OF_A_TURN: Final = 3
 """Signatures that are made on the event loop in one of its turns: about a millisecond."""
 _MAX_SIGNATURES_OF_A_WAKE_UP: Final = 4
 _TURNS: Final = 2
-_USER_AGENT: Final = "smartglocal-async"
 _PACKAGE: Final = f"{Path(__file__).parent}{os.sep}"
 
 
@@ -323,7 +324,8 @@ class SessionPool:
     never closed here. ``ssl_context`` takes a private CA or a client certificate; building one
     takes 50 ms, so do it off the event loop. ``proxy`` is the address of an HTTP proxy that every
     connection goes through, such as ``http://user:password@proxy.example:3128``; without it,
-    servers are reached directly, whatever ``HTTPS_PROXY`` says.
+    servers are reached directly, whatever ``HTTPS_PROXY`` says. ``user_agent`` is added to the
+    header User-Agent, which names this package and Python: your program, such as ``shop/1.2``.
     """
 
     limit: int = 100
@@ -335,6 +337,7 @@ class SessionPool:
     )
     ssl_context: ssl.SSLContext | None = field(default=None, kw_only=True, repr=False)
     proxy: str | None = field(default=None, kw_only=True, repr=False)
+    user_agent: str | None = field(default=None, kw_only=True)
     session: ClientSession | None = field(default=None, kw_only=True, repr=False)
     _loop_states: dict[asyncio.AbstractEventLoop, LoopState] = field(
         factory=dict[asyncio.AbstractEventLoop, LoopState], init=False, repr=False
@@ -352,12 +355,19 @@ class SessionPool:
         above_zero("SessionPool.signing_threads", self.signing_threads, whole=True)
         for name in ("connect_timeout_seconds", "keepalive_timeout_seconds", "dns_cache_seconds"):
             above_zero(f"SessionPool.{name}", getattr(self, name))
-        if self.proxy is not None:
-            if not is_proxy(self.proxy):
-                raise InvalidRequest("SessionPool.proxy", PROXY_FORM)
-            if self.session is not None:
-                raise InvalidRequest("SessionPool.proxy", "set the proxy of your own session")
-        if self.session is not None and not self.session.auto_decompress:
+        if self.user_agent is not None and not _is_header_text(self.user_agent):
+            raise InvalidRequest("SessionPool.user_agent", "expected printable ASCII text")
+        if self.proxy is not None and not is_proxy(self.proxy):
+            raise InvalidRequest("SessionPool.proxy", PROXY_FORM)
+        if self.session is not None:
+            self._check_own(self.session)
+
+    def _check_own(self, session: ClientSession) -> None:
+        for name, option in (("proxy", self.proxy), ("user_agent", self.user_agent)):
+            if option is not None:
+                words = f"set the {name} of your own session"
+                raise InvalidRequest(f"SessionPool.{name}", words)
+        if not session.auto_decompress:
             raise InvalidRequest("SessionPool.session", "must decompress: auto_decompress=True")
 
     async def __aenter__(self) -> Self:
@@ -543,7 +553,7 @@ class SessionPool:
             cookie_jar=aiohttp.DummyCookieJar(),
             # The attempt's own timer is the total one; connecting has its own exception.
             timeout=ClientTimeout(sock_connect=self.connect_timeout_seconds),
-            headers={"User-Agent": _USER_AGENT, "Accept": "application/json"},
+            headers={"User-Agent": _user_agent(self.user_agent), "Accept": "application/json"},
             proxy=self.proxy,
         )
 
@@ -558,6 +568,17 @@ class SessionPool:
                 source=self,
                 stacklevel=1,
             )
+
+
+def _is_header_text(text: str) -> bool:
+    return text.isascii() and text.isprintable()
+
+
+def _user_agent(suffix: str | None) -> str:
+    own = "smartglocal-async"
+    with suppress(metadata.PackageNotFoundError):  # It runs from a folder, and isn't installed.
+        own = f"{own}/{metadata.version(own)}"
+    return " ".join(filter(None, (own, f"Python/{platform.python_version()}", suffix)))
 
 
 def _caller() -> str:

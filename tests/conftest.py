@@ -121,9 +121,9 @@ def schema() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def key() -> sg.PrivateKey:
-    """Return the partner's private key; all tests share it, because generating one is slow."""
-    return sg.PrivateKey.generate()
+def key(smartglocal_private_key) -> sg.PrivateKey:
+    """Return the partner's private key, which all tests share."""
+    return smartglocal_private_key
 
 
 @pytest.fixture
@@ -142,9 +142,9 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Secured:
 
 
 @pytest.fixture
-def provider(run_provider) -> emulator.Provider:
+def provider(smartglocal_emulator) -> emulator.Provider:
     """Return an emulator without faults."""
-    return run_provider()
+    return smartglocal_emulator
 
 
 @pytest.fixture
@@ -188,9 +188,15 @@ def till(key, tmp_path, monkeypatch, run_provider) -> Iterator[Till]:
 
 
 @pytest.fixture
-def journal() -> sg.journal.MemoryJournal:
+def smartglocal_journal() -> sg.journal.MemoryJournal:
     """Return a memory journal that claims to be durable."""
     return sg.journal.MemoryJournal(unsafe=True)
+
+
+@pytest.fixture
+def journal(smartglocal_journal) -> sg.journal.MemoryJournal:
+    """Return the journal of the payouts."""
+    return smartglocal_journal
 
 
 @pytest.fixture

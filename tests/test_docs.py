@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import attrs
 import pytest
+from asgi import request
 from places import ROOT
 from plugin import PLUGIN
 from rawserver import Peer, answer, serve
@@ -40,18 +41,12 @@ QUOTED = [
 
 
 @pytest.fixture
-def home(tmp_path, key, monkeypatch):
+def home(tmp_path, key, smartglocal_environment, monkeypatch):  # noqa: ARG001 - sets variables
     """Return a folder with `shop.pem`, and an emulator that the environment points to."""
     (tmp_path / "shop.pem").write_bytes(key.pem())
     monkeypatch.chdir(tmp_path)
-    with (
-        emulator.run_in_thread(public_key=key.public, project="shop") as shop,
-        emulator.run_in_thread(public_key=key.public) as provider,
-    ):
+    with emulator.run_in_thread(public_key=key, project="shop") as shop:
         monkeypatch.setattr(sg, "DEMO", shop.url)
-        monkeypatch.setenv("SMARTGLOCAL_PROJECT", provider.project)
-        monkeypatch.setenv("SMARTGLOCAL_PRIVATE_KEY", str(tmp_path / "shop.pem"))
-        monkeypatch.setenv("SMARTGLOCAL_SERVER", provider.url)
         yield tmp_path
 
 
@@ -100,22 +95,46 @@ def test_examples_run(example, said, home):
     assert (done.stdout, done.stderr) == (said, "")
 
 
-async def test_the_web_service_answers(home, monkeypatch):  # noqa: ARG001
+ORDER: Final = {"amount": "100.00", "currency": "usd"}
+DONE: Final = sg.PaymentFinished(session=sg.Session(id="ps_1", status="accepted"))
+
+
+async def test_the_web_service_answers(home, monkeypatch, smartglocal_deliver):  # noqa: ARG001
     """The example service creates one session per order, and reports what it refuses."""
     monkeypatch.syspath_prepend(str(ROOT / "examples"))
     import web_service  # noqa: PLC0415
     from aiohttp.test_utils import TestClient, TestServer  # noqa: PLC0415
 
     async with TestClient(TestServer(web_service.application())) as client:
-        order = {"amount": "100.00", "currency": "usd"}
-        first = await (await client.post("/orders/7", json=order)).json()
-        again = await (await client.post("/orders/7", json=order)).json()
-        changed = await client.post("/orders/7", json={**order, "amount": "100.01"})
-        assert first == again == {"session": "ps_1", "status": "created"}
-        assert changed.status == 400
-        assert "differ: amount_details" in await changed.text()
+        first = await (await client.post("/orders/7", json=ORDER)).json()
+        again = await (await client.post("/orders/7", json=ORDER)).json()
+        changed = await client.post("/orders/7", json={**ORDER, "amount": "100.01"})
+        assert first == again
+        assert (first["id"], first["status"]) == ("ps_1", "created")
+        assert (changed.status, changed.content_type) == (409, "application/problem+json")
+        assert "differ: amount_details" in (await changed.json())["detail"]
         for nonsense in (b"", b"[]", b"{}", b'{"amount": "1", "currency": 7}'):
             assert (await client.post("/orders/8", data=nonsense)).status == 400
+        assert await smartglocal_deliver(DONE, to=str(client.make_url("/webhooks"))) == 200
+
+
+async def test_the_fastapi_service_answers(home, monkeypatch, smartglocal_deliver):  # noqa: ARG001
+    """It does the same, over ASGI."""
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    import fastapi_service  # noqa: PLC0415
+
+    app = fastapi_service.application()
+    async with app.router.lifespan_context(app):
+        body = {"method": "POST", "headers": [(b"content-type", b"application/json")]}
+        status, text = await request(app, "/orders/7", body=json.dumps(ORDER).encode(), **body)
+        assert (status, json.loads(text)["id"]) == (200, "ps_1")
+        changed = json.dumps({**ORDER, "amount": "100.01"}).encode()
+        status, text = await request(app, "/orders/7", body=changed, **body)
+        assert (status, json.loads(text)["title"]) == (409, "KeyReused")
+        signed = smartglocal_deliver.sign(DONE)
+        pairs = [(name.lower().encode(), value.encode()) for name, value in signed.headers.items()]
+        sent = await request(app, "/webhooks", method="POST", headers=pairs, body=signed.body)
+        assert sent == (200, b"accepted")
 
 
 def test_retry_page_shows_the_policy():

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import inspect
+import platform
 import threading
 import time
 import warnings
@@ -14,7 +15,8 @@ from typing import Any, Final
 import aiohttp
 import pytest
 import uvloop
-from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, web
+from aiohttp.test_utils import TestServer
 from pooled import slot
 from rawserver import SESSION, Peer, answer, closed_port, full_backlog, good, serve
 
@@ -501,3 +503,31 @@ class TestConnections:
                 await api.session.create(REQUEST)
 
         assert (server.connections, len(server.requests)) == (2, 2)
+
+
+@pytest.mark.parametrize(("suffix", "end"), [(None, ""), ("shop/1.2 (eu)", " shop/1.2 (eu)")])
+async def test_the_user_agent(key, suffix, end) -> None:
+    """The header has the versions of the package and of Python, then what the program adds."""
+    seen: list[str] = []
+
+    async def remember(request: web.Request) -> web.Response:
+        seen.append(request.headers["User-Agent"])
+        return web.json_response({"status": "ok", "wallets": []})
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", remember)
+    async with (
+        TestServer(app) as server,
+        sg.SmartGlocal("demo", key, str(server.make_url("/")), user_agent=suffix) as api,
+    ):
+        await api.wallet.balance()
+    python = platform.python_version()
+    assert seen == [f"smartglocal-async/{sg.__version__} Python/{python}{end}"]
+
+
+def test_a_user_agent_that_is_refused(key) -> None:
+    """A line break would end the header; a pool of your own has its own."""
+    with pytest.raises(sg.InvalidRequest, match="printable"):
+        sg.SmartGlocal("demo", key, sg.DEMO, user_agent="shop\r\nX-Other: 1")
+    with pytest.raises(sg.InvalidRequest, match="in the pool"):
+        sg.SmartGlocal("demo", key, sg.DEMO, user_agent="shop", pool=sg.SessionPool())

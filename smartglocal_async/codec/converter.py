@@ -318,7 +318,8 @@ def writer(
     fields = [f.name for f in attrs.fields(record)]
     renamed = _renamed(fields, names)
     for f in attrs.fields(record):
-        if isinstance(f.default, bool):  # None means absent; this one is a value, and is sent.
+        # None and what is empty mean absent; true, false and text are values, and are sent.
+        if isinstance(f.default, bool | str):
             renamed[f.name] = override(omit_if_default=False)
     if "metadata" in fields:
         # Any JSON, and checked when it was given: cattrs need not walk through it.

@@ -92,7 +92,7 @@ def _wall_clock() -> datetime:
 @contextlib.asynccontextmanager
 async def run(  # noqa: PLR0913  # settings of one server, all named, all with a default
     *,
-    public_key: PublicKey | bytes | None = None,
+    public_key: PublicKey | PrivateKey | bytes | None = None,
     project: str = "demo",
     faults: FaultScript = _NO_FAULTS,
     rules: Rules = _RULES,
@@ -104,14 +104,17 @@ async def run(  # noqa: PLR0913  # settings of one server, all named, all with a
     webhook_url: str | None = None,
     webhook_key: PrivateKey | None = None,
     webhooks: WebhookScript = _WEBHOOKS,
+    keeps_history: bool = False,
 ) -> AsyncGenerator[Provider, None]:
     """Run an emulator on this event loop until the block ends.
 
-    Without a ``public_key`` (a key, or PEM) it generates a pair: `Provider.private_key`.
+    ``public_key`` is that of the client: a key, PEM, or the pair. Without one it generates a pair.
+    `Provider.private_key` is that of the pair.
     ``port`` 0 takes a free one. ``on_request`` is called for every request before its response
     is sent, on the server's thread; it must be quick and must not raise. ``clock`` must return
     aware datetimes. Webhooks are sent to ``webhook_url``, signed with ``webhook_key``; without
-    a key it generates one: `Provider.webhook_key`.
+    a key it generates one: `Provider.webhook_key`. With ``keeps_history`` it keeps the earlier
+    views of sessions, so that ``stale`` can be among the faults of `Provider.inject`.
 
     Raises:
         InvalidCredentials: the public key can't be read.
@@ -120,7 +123,7 @@ async def run(  # noqa: PLR0913  # settings of one server, all named, all with a
     """
     public, private = _keys(public_key)
     dispatcher = Dispatcher(
-        bank=EmulatedBank(rules, keeps_history=faults.needs_history),
+        bank=EmulatedBank(rules, keeps_history=keeps_history or faults.needs_history),
         faults=FaultPicker(faults),
         webhook_queue=WebhookQueue(webhooks, webhook_url),
         public_key=public,
@@ -148,7 +151,7 @@ async def run(  # noqa: PLR0913  # settings of one server, all named, all with a
 @contextlib.contextmanager
 def run_in_thread(  # noqa: PLR0913  # as for `run`
     *,
-    public_key: PublicKey | bytes | None = None,
+    public_key: PublicKey | PrivateKey | bytes | None = None,
     project: str = "demo",
     faults: FaultScript = _NO_FAULTS,
     rules: Rules = _RULES,
@@ -160,6 +163,7 @@ def run_in_thread(  # noqa: PLR0913  # as for `run`
     webhook_url: str | None = None,
     webhook_key: PrivateKey | None = None,
     webhooks: WebhookScript = _WEBHOOKS,
+    keeps_history: bool = False,
 ) -> Generator[Provider, None, None]:
     """Run the emulator of `run` on a thread and event loop of its own.
 
@@ -179,6 +183,7 @@ def run_in_thread(  # noqa: PLR0913  # as for `run`
         webhook_url=webhook_url,
         webhook_key=webhook_key,
         webhooks=webhooks,
+        keeps_history=keeps_history,
     )
     with _on_a_thread(server) as provider:
         yield provider
@@ -223,9 +228,11 @@ async def _serve(
         _ = await stopped.wait()
 
 
-def _keys(public_key: PublicKey | bytes | None) -> tuple[PublicKey, PrivateKey | None]:
-    if public_key is None:
-        private = PrivateKey.generate()
+def _keys(
+    public_key: PublicKey | PrivateKey | bytes | None,
+) -> tuple[PublicKey, PrivateKey | None]:
+    if public_key is None or isinstance(public_key, PrivateKey):
+        private = PrivateKey.generate() if public_key is None else public_key
         return private.public, private
     if isinstance(public_key, bytes):
         return PublicKey.from_pem(public_key), None

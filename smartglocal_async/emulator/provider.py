@@ -1,5 +1,7 @@
 """The handle to a running emulator; safe to use from any thread."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import date
 
 from attrs import field, frozen
@@ -7,6 +9,7 @@ from attrs import field, frozen
 from ..errors import InvalidRequest
 from ..keys import PrivateKey, PublicKey
 from .bank.statistics import Delivery, Movement, Order, Report
+from .faults import Fault, FaultPicker, FaultScript
 from .server.delivery import WebhookSigner
 from .server.dispatch import Dispatcher
 
@@ -19,7 +22,7 @@ class Provider:
     """Address without a path, such as ``http://127.0.0.1:8080``."""
     project: str
     private_key: PrivateKey | None
-    """The key that signs calls, if the emulator generated the pair itself."""
+    """The key that signs calls, if the emulator generated the pair, or was run with it."""
     _dispatcher: Dispatcher = field(alias="dispatcher", repr=False)
     _signer: WebhookSigner = field(alias="signer", repr=False)
 
@@ -33,6 +36,28 @@ class Provider:
         with self._dispatcher.lock:
             self._dispatcher.webhook_queue.url = url
         self._dispatcher.wake_delivery()
+
+    @contextmanager
+    def inject(self, *faults: Fault, seed: int = 0) -> Generator[None, None, None]:
+        """Apply these faults, and no others, to the requests of a ``with`` block.
+
+        Attempts are counted for each call and key since the emulator began.
+
+        Raises:
+            InvalidRequest: a fault ``stale``, and the emulator doesn't keep what it would show:
+                run it with ``keeps_history``.
+
+        """
+        script, dispatcher = FaultScript(faults, seed), self._dispatcher
+        if script.needs_history and not dispatcher.bank.keeps_history:
+            raise InvalidRequest("faults", "`stale` needs an emulator with keeps_history=True")
+        with dispatcher.lock:
+            before, dispatcher.faults = dispatcher.faults, FaultPicker(script)
+        try:
+            yield
+        finally:
+            with dispatcher.lock:
+                dispatcher.faults = before
 
     @property
     def deliveries(self) -> tuple[Delivery, ...]:

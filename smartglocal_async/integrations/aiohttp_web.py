@@ -1,28 +1,71 @@
-"""Webhooks in an aiohttp application.
+"""A client and webhooks in an aiohttp application.
 
 ::
 
-    app.cleanup_ctx.append(webhook_lifetime(webhooks))
-    app.add_routes(webhook_routes(webhooks, "/webhooks"))
+    service = Service(sg.SmartGlocal.from_env(), sg.Webhooks(sg.WebhookVerifier.from_env()))
+    app = web.Application(middlewares=[error_middleware()])
+    app.cleanup_ctx.append(service_lifetime(service))
+    app.add_routes(webhook_routes(service.webhooks))
 
 aiohttp decompresses a body before a handler reads it, which breaks the signature. The provider
 isn't known to compress; ``web.AppRunner(app, auto_decompress=False)`` keeps the raw bytes.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
-from ..errors import WebhookRefused
+from ..errors import SmartGlocalError, WebhookRefused
 from ..webhooks.receiver import Webhooks
 from ._common import GONE, TOO_SLOW, Answer, answer, read_body, read_length
+from .service import STATUSES, Service, error_response
 
 Pairs = Sequence[tuple[str, str]]
 Deliver = Callable[[Pairs, bytes | WebhookRefused], Answer]
 _GRACE_SECONDS: Final = 1.0
 _CUT_SHORT: Final = (ConnectionError, web.RequestPayloadError)
+
+
+def service_lifetime(service: Service) -> Callable[[web.Application], AsyncIterator[None]]:
+    """Return a context for ``app.cleanup_ctx`` that opens and closes the client and the webhooks.
+
+    An application with a context of its own can use ``async with service:`` there.
+    """
+
+    async def lifetime(_: web.Application) -> AsyncIterator[None]:
+        async with service:
+            yield
+
+    return lifetime
+
+
+def error_middleware(
+    statuses: Mapping[type[SmartGlocalError], int] = STATUSES,
+) -> Any:  # noqa: ANN401 - aiohttp's own types differ between its versions
+    """Return a middleware of an application: errors of calls become HTTP responses.
+
+    ``statuses`` are added to `STATUSES`, and replace its own.
+    """
+
+    @web.middleware
+    async def respond(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except SmartGlocalError as error:
+            found = error_response(error, statuses)
+        headers = {name: text for name, text in found.headers.items() if name != "Content-Type"}
+        return web.json_response(
+            dict(found.content),
+            status=found.status,
+            headers=headers,
+            content_type=found.headers["Content-Type"],
+        )
+
+    return respond
 
 
 def webhook_handler(webhooks: Webhooks) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -1,30 +1,63 @@
-"""Webhooks in Starlette and FastAPI (extra ``starlette``).
+"""A client and webhooks in Starlette and FastAPI (extra ``starlette``).
 
-As a route, which FastAPI takes as well::
+A service with a client, webhooks and the answers to errors::
 
+    service = Service(sg.SmartGlocal.from_env(), sg.Webhooks(sg.WebhookVerifier.from_env()))
     app = FastAPI(
-        routes=[webhook_route(webhooks, "/webhooks")], lifespan=webhook_lifespan(webhooks)
+        lifespan=service_lifespan(service),
+        routes=[webhook_route(service.webhooks)],
+        exception_handlers=error_handlers(),
     )
 
-or as a dependency, which passes the verified event to your endpoint::
+The event of a webhook as a dependency of your own endpoint::
 
     event: Annotated[sg.WebhookEvent, Depends(webhook_event(verifier))]
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from ..errors import WebhookRefused
+from ..errors import SmartGlocalError, WebhookRefused
 from ..models.events import WebhookEvent
 from ..webhooks.receiver import Webhooks
 from ..webhooks.verifier import WebhookVerifier
 from ._common import GONE, TOO_SLOW, answer, read_body, read_length, refusal
+from .service import STATUSES, Service, error_response
+
+
+def service_lifespan(service: Service) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+    """Return a lifespan that opens the client and the webhooks, and closes them in order.
+
+    An app with a lifespan of its own can use ``async with service:`` there.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: object) -> AsyncGenerator[None, None]:
+        async with service:
+            yield
+
+    return lifespan
+
+
+def error_handlers(
+    statuses: Mapping[type[SmartGlocalError], int] = STATUSES,
+) -> dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]]:
+    """Return the ``exception_handlers`` of an app: errors of calls become HTTP responses.
+
+    ``statuses`` are added to `STATUSES`, and replace its own.
+    """
+
+    async def respond(_: Request, error: SmartGlocalError) -> Response:
+        found = error_response(error, statuses)
+        return JSONResponse(dict(found.content), found.status, dict(found.headers))
+
+    return {SmartGlocalError: respond}
 
 
 def webhook_endpoint(webhooks: Webhooks) -> Callable[[Request], Awaitable[Response]]:

@@ -13,12 +13,13 @@ from .enums import InteractionType, NextAction, OperationStatus, RefundStatus, S
 from .instruments import PaymentInstrument, PaymentOptions, PayoutInstrument
 from .money import Amount
 from .people import Customer, ParticipantDetails
+from .serialization import Serializable, TaggedRecord
 from .tokens import RecurrentToken
 from .validators import mask, no_fields, without_card_numbers
 
 
 @frozen(kw_only=True)
-class Redirect:
+class Redirect(Serializable):
     """Where to send the payer: with 3-D Secure, a form to be posted."""
 
     url: str = field(repr=mask)
@@ -58,7 +59,7 @@ class Redirect:
 
 
 @frozen(kw_only=True)
-class QrCode:
+class QrCode(Serializable):
     """A code for the payer to scan: its content, and an image of it."""
 
     content: str | None = field(default=None, repr=mask)
@@ -67,7 +68,7 @@ class QrCode:
 
 
 @frozen(kw_only=True)
-class QrCodeInfo:
+class QrCodeInfo(Serializable):
     """What to show the payer, such as the QR code of a payment by Faster Payments."""
 
     qr: QrCode | None = None
@@ -75,7 +76,7 @@ class QrCodeInfo:
 
 
 @frozen(kw_only=True)
-class CustomerInteraction:
+class CustomerInteraction(Serializable):
     """What the payer must do before the payment can go on."""
 
     type: InteractionType | str
@@ -85,7 +86,7 @@ class CustomerInteraction:
 
 
 @frozen(kw_only=True)
-class RejectReason:
+class RejectReason(Serializable):
     """A rule by which the provider rejected an operation (the sister platform's SDK)."""
 
     rule_alias: str | None = None
@@ -95,7 +96,7 @@ class RejectReason:
 
 
 @frozen(kw_only=True)
-class ProviderError:
+class ProviderError(Serializable):
     """The provider's error of a session, a payout or a payment."""
 
     code: str
@@ -106,7 +107,7 @@ class ProviderError:
 
 
 @frozen(kw_only=True)
-class MaskedCard:
+class MaskedCard(TaggedRecord):
     """A card as answers show it; ``card_id`` identifies it within a project and can't pay."""
 
     last4: str | None = None
@@ -117,7 +118,7 @@ class MaskedCard:
 
 
 @frozen(kw_only=True)
-class TransactionInfo:
+class TransactionInfo(Serializable):
     """The identifiers of an operation in the payment networks."""
 
     rrn: str | None = None
@@ -130,7 +131,7 @@ class TransactionInfo:
 
 
 @frozen(kw_only=True)
-class Fees:
+class Fees(Serializable):
     """The fees that were deducted from an amount."""
 
     merchant_fee: Amount | None = None
@@ -138,7 +139,7 @@ class Fees:
 
 
 @frozen(kw_only=True)
-class Amounts:
+class Amounts(Serializable):
     """An amount before and after fees, if the provider was asked to show them."""
 
     gross: Amount | None = None
@@ -148,7 +149,7 @@ class Amounts:
 
 
 @frozen(kw_only=True)
-class Refund:
+class Refund(Serializable):
     """Money of a payment returned to the payer, by the merchant or by the payer's bank."""
 
     id: str
@@ -166,7 +167,7 @@ class Refund:
 
 
 @frozen(kw_only=True)
-class Payout:
+class Payout(Serializable):
     """Money on its way to a recipient, within a session."""
 
     id: str
@@ -188,7 +189,7 @@ class Payout:
 
 
 @frozen(kw_only=True)
-class Payment:
+class Payment(Serializable):
     """Money on its way from a payer, within a session."""
 
     id: str
@@ -217,7 +218,7 @@ UnixTime: TypeAlias = Annotated[datetime, "seconds since 1970"]
 
 
 @frozen(kw_only=True)
-class ExchangeAmount:
+class ExchangeAmount(Serializable):
     """What a session in another currency costs its payer, and until when that rate holds.
 
     Only for payments by the widget, in a project whose currency conversion is enabled
@@ -235,7 +236,7 @@ class ExchangeAmount:
 
 
 @frozen(kw_only=True)
-class ExchangeRate:
+class ExchangeRate(Serializable):
     """The rate of a Steam top-up (payouts/payout-steam); a new one follows at ``active_to``.
 
     It is information only: the rate at the time of the payout may be another one.
@@ -252,7 +253,7 @@ class ExchangeRate:
 
 
 @frozen(kw_only=True)
-class PushRequested:
+class PushRequested(Serializable):
     """The provider asked Sber to notify the payer; whether by PUSH or SMS is Sber's choice."""
 
     extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=mask, hash=False)
@@ -263,7 +264,7 @@ _FINAL = _CANCELLED | {SessionStatus.ACCEPTED}
 
 
 @frozen(kw_only=True)
-class Session:
+class Session(Serializable):
     """A payment session as the provider sees it.
 
     ``id`` is opaque. ``status`` is a `SessionStatus`, or the provider's text if it is a new one;
@@ -333,7 +334,7 @@ class Session:
 
 
 @frozen(kw_only=True)
-class Wallet:
+class Wallet(Serializable):
     """A prefunded balance, in minor units; payouts are paid from it."""
 
     id: str
@@ -342,7 +343,7 @@ class Wallet:
 
 
 @frozen(kw_only=True)
-class Bank:
+class Bank(Serializable):
     """A bank of Russia's Faster Payments System (the sister platform's SDK)."""
 
     id: str

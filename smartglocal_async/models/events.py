@@ -8,11 +8,12 @@ from attrs import field, frozen
 
 from .._lazy import public_name
 from .answers import CustomerInteraction, Payment, Payout, Session
+from .serialization import Serializable
 from .validators import mask
 
 
 @frozen(kw_only=True)
-class WebhookEvent:
+class WebhookEvent(Serializable):
     """A verified webhook, of one of the five types below or of an unknown type.
 
     Webhooks have no id and no time. The same one may arrive again, and later ones may arrive
@@ -27,6 +28,7 @@ class WebhookEvent:
     wire_type: ClassVar[str] = ""
 
     type: str
+    """The provider's word; of the five types, it need not be given."""
     session: Session | None
     extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=mask, hash=False)
 
@@ -84,6 +86,7 @@ class ReadyToConfirm(WebhookEvent):
 
     wire_type = "ready_to_confirm"
 
+    type: str = "ready_to_confirm"
     session: Session
     confirm_information: Any = field(repr=mask, default=None, hash=False)
     """What the sister platform adds for an escrow account, as it came."""
@@ -95,6 +98,7 @@ class ReadyToCapture(WebhookEvent):
 
     wire_type = "ready_to_capture"
 
+    type: str = "ready_to_capture"
     session: Session
 
 
@@ -107,6 +111,7 @@ class ActionRequired(WebhookEvent):
 
     wire_type = "action_required"
 
+    type: str = "action_required"
     session: Session
 
 
@@ -120,6 +125,7 @@ class PaymentFinished(WebhookEvent):
 
     wire_type = "payment_finished"
 
+    type: str = "payment_finished"
     session: Session
 
 
@@ -133,6 +139,7 @@ class PaymentRefunded(WebhookEvent):
 
     wire_type = "payment_refunded"
 
+    type: str = "payment_refunded"
     session: Session
 
 

@@ -11,6 +11,7 @@ from typing import Any, NoReturn, Self, cast
 from attrs import Attribute, field, frozen
 
 from ..errors import InvalidRequest
+from .serialization import Serializable, TaggedRecord
 from .validators import check_json, discreet, exact, mask
 
 _MIN_PAN_DIGITS, _MAX_PAN_DIGITS = 12, 19
@@ -28,7 +29,7 @@ def _check_number(_instance: object, _field: "Attribute[str]", value: object) ->
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class BankCard:
+class BankCard(TaggedRecord):
     """An open card number (``card`` / ``bank_card``); a payout needs only ``number``.
 
     The number and the security code are masked in the repr, and the record can't be pickled.
@@ -57,7 +58,7 @@ class BankCard:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class EncryptedCard:
+class EncryptedCard(TaggedRecord):
     """A card by the token of the provider's widget (``card`` / ``encrypted_card``)."""
 
     number_hash: str = field(repr=mask)
@@ -69,7 +70,7 @@ class EncryptedCard:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class GlobalAccount:
+class GlobalAccount(TaggedRecord):
     """A bank account abroad (``bank_account`` / ``global``); the country decides the fields.
 
     ``sort_code`` is written 12-34-56, ``bsb_number`` has six digits, ``account_type`` is one of
@@ -91,7 +92,7 @@ class GlobalAccount:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class RussianAccount:
+class RussianAccount(TaggedRecord):
     """A bank account in Russia (``bank_account`` / ``ru``)."""
 
     bik: str
@@ -105,7 +106,7 @@ class RussianAccount:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class FasterPayment:
+class FasterPayment(TaggedRecord):
     """A phone in Russia's Faster Payments System (``bank_account`` / ``faster_payment_system``)."""
 
     phone: str = field(repr=mask)
@@ -116,7 +117,7 @@ class FasterPayment:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class FasterPaymentVerification:
+class FasterPaymentVerification(TaggedRecord):
     """A phone to look up before paying (``faster_payment_system_verification``)."""
 
     phone: str = field(repr=mask)
@@ -126,7 +127,7 @@ class FasterPaymentVerification:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class GlobalWallet:
+class GlobalWallet(TaggedRecord):
     """An electronic wallet abroad (``wallet`` / ``global``); ``msisdn`` is its phone number."""
 
     name: str
@@ -137,7 +138,7 @@ class GlobalWallet:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class Recurrent:
+class Recurrent(TaggedRecord):
     """A token of an earlier payment, by card, the Faster Payments System or SberPay.
 
     ``initiator`` is ``merchant`` or ``client``; the page of payments by the Faster Payments System
@@ -151,7 +152,7 @@ class Recurrent:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class TokenizedCard:
+class TokenizedCard(TaggedRecord):
     """A card by a token from ``tokenize/elements`` (``card`` / ``tokenized_card``), for payouts.
 
     The provider's page names such tokens; their form is that of the sister platform's SDK.
@@ -163,7 +164,7 @@ class TokenizedCard:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class SteamWallet:
+class SteamWallet(TaggedRecord):
     """A Steam account to top up (``wallet`` / ``steam``); the amount is in roubles.
 
     ``account`` is its login. Steam receives US dollars at about the rate that
@@ -177,7 +178,7 @@ class SteamWallet:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class QiwiWallet:
+class QiwiWallet(TaggedRecord):
     """A QIWI wallet (``wallet`` / ``qiwi``; the sister platform's SDK)."""
 
     account: str = field(repr=mask)
@@ -186,7 +187,7 @@ class QiwiWallet:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class YooMoneyWallet:
+class YooMoneyWallet(TaggedRecord):
     """A YooMoney wallet (``wallet`` / ``yoomoney``; the sister platform's SDK)."""
 
     account: str = field(repr=mask)
@@ -195,7 +196,7 @@ class YooMoneyWallet:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class MonetaWallet:
+class MonetaWallet(TaggedRecord):
     """A Moneta wallet (``wallet`` / ``moneta``; the sister platform's SDK)."""
 
     account: str = field(repr=mask)
@@ -204,7 +205,7 @@ class MonetaWallet:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class FasterPaymentQr:
+class FasterPaymentQr(TaggedRecord):
     """A payment through Russia's Faster Payments System (``faster_payment_system``), in roubles.
 
     `ActionRequired` brings a link, ``customer_interaction.inform.qr.content``: show it as a QR
@@ -220,7 +221,7 @@ class FasterPaymentQr:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class FasterPaymentBinding:
+class FasterPaymentBinding(TaggedRecord):
     """A token for later payments by the Faster Payments System (``faster_payment_system_binding``).
 
     Nothing is charged, though the page's amount is one kopeck. Return
@@ -233,7 +234,7 @@ class FasterPaymentBinding:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class SberPay:
+class SberPay(TaggedRecord):
     """A payment by SberPay (``internet_banking`` / ``sber_pay``), in roubles.
 
     ``channel`` is how the payer pays: ``app``, ``mobile_web`` or ``web``. `ActionRequired` brings
@@ -248,7 +249,7 @@ class SberPay:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class TPay:
+class TPay(TaggedRecord):
     """A payment by T-Pay (``internet_banking`` / ``tpay``, without an inner object), in roubles.
 
     `PaymentOptions.platform_details` decides the form of the link in ``redirect.url``. The payer
@@ -276,7 +277,7 @@ def _check_wire(_instance: object, _field: "Attribute[Any]", value: object) -> N
 
 @discreet
 @frozen
-class OtherInstrument:
+class OtherInstrument(TaggedRecord):
     """An instrument that has no record here: its wire form, sent and kept as it is.
 
     ``OtherInstrument({"type": "iban", "iban": {"account": "..."}})``
@@ -320,7 +321,7 @@ PaymentInstrument = (
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class PlatformDetails:
+class PlatformDetails(Serializable):
     """The payer's device, for T-Pay: it decides the form of the link that the payer opens.
 
     ``type`` is ``mobile`` or ``desktop``; of ``os`` and ``browser`` only the example ``ios`` with
@@ -335,7 +336,7 @@ class PlatformDetails:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class PaymentOptions:
+class PaymentOptions(Serializable):
     """Additional payment parameters.
 
     ``return_url`` is where the payer returns after a redirect; ``recurrent=True`` requests a token

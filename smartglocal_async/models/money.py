@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 from attrs import Attribute, field, frozen
 
 from ..errors import InvalidRequest
+from .serialization import Serializable
 
 _TWO: Final = (
     "aed afn all amd aoa ars aud awg azn bam bbd bdt bmd bnd bob bov brl bsd btn bwp "
@@ -87,7 +88,7 @@ def _lower(code: str) -> str:
 
 
 @frozen(eq=False)
-class Amount:
+class Amount(Serializable):
     """Money as the provider shows it: any whole number of minor units, any currency code.
 
     It may be zero (an empty wallet) or negative, and its currency may be missing in ISO 4217.

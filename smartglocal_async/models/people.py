@@ -10,12 +10,13 @@ from typing import Any, cast
 from attrs import Attribute, field, frozen
 
 from ..errors import InvalidRequest
+from .serialization import Serializable
 from .validators import discreet, exact, mask
 
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class Contact:
+class Contact(Serializable):
     """One way to reach a customer."""
 
     email: str | None = field(default=None, repr=mask)
@@ -35,7 +36,7 @@ def _check_contacts(_instance: object, _field: "Attribute[Any]", value: object) 
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class Customer:
+class Customer(Serializable):
     """The payer or recipient as your system knows them; ``reference`` is your own id."""
 
     reference: str | None = None
@@ -45,7 +46,7 @@ class Customer:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class IdentityDocument:
+class IdentityDocument(Serializable):
     """An identity document; in Brazil ``id_number`` is the CPF of 11 digits."""
 
     id_type: str | None = None
@@ -59,7 +60,7 @@ class IdentityDocument:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class Participant:
+class Participant(Serializable):
     """A sender or a recipient, person or company."""
 
     full_name: str | None = field(default=None, repr=mask)
@@ -101,7 +102,7 @@ class Participant:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class ParticipantDetails:
+class ParticipantDetails(Serializable):
     """The two ends of a transfer."""
 
     sender: Participant | None = None

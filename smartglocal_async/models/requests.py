@@ -19,12 +19,13 @@ from .instruments import (
 )
 from .money import AmountDetails
 from .people import Customer, ParticipantDetails
+from .serialization import Serializable
 from .validators import discreet, exact, mask, no_fields, not_empty
 
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class CreateSession:
+class CreateSession(Serializable):
     """Create a payment session; no money moves yet (``session/create``).
 
     Every field is optional. A payout needs ``payment_method`` and ``amount_details``, a payment
@@ -58,7 +59,7 @@ class CreateSession:
 
 @discreet
 @frozen(field_transformer=exact)
-class SessionRef:
+class SessionRef(Serializable):
     """Names a session by its id at the provider.
 
     Sent with ``session/confirm`` (after `ReadyToConfirm`), ``session/cancel`` (after
@@ -71,7 +72,7 @@ class SessionRef:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class StartPayout:
+class StartPayout(Serializable):
     """Start a payout in a session (``session/start/payout``).
 
     What was given with `CreateSession` need not be given again, and may be changed here;
@@ -89,7 +90,7 @@ class StartPayout:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class StartPayment:
+class StartPayment(Serializable):
     """Start a payment in a session (``session/start/payment``).
 
     ``payment_details``, ``amount_details`` and ``customer`` must have been given by now, here or
@@ -108,7 +109,7 @@ class StartPayment:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class InitPayout:
+class InitPayout(Serializable):
     """Create a session and start a payout in it, in one call (``session/init/payout``).
 
     If its answer is lost there is no session id to check: the outcome stays unknown until a
@@ -125,7 +126,7 @@ class InitPayout:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class InitPayment:
+class InitPayment(Serializable):
     """Create a session and start a payment in it, in one call (``session/init/payment``).
 
     If its answer is lost there is no session id to check, as with `InitPayout`.
@@ -142,7 +143,7 @@ class InitPayment:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class CapturePayment:
+class CapturePayment(Serializable):
     """Take the money that a payment holds (``session/capture``, after `ReadyToCapture`).
 
     Without ``amount_details`` all of it. Partial captures are documented without the name of their
@@ -156,7 +157,7 @@ class CapturePayment:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class RefundPayment:
+class RefundPayment(Serializable):
     """Refund a payment that succeeded (``session/refund``).
 
     Without ``amount_details`` all of it; a part must be enabled by the manager. Payouts can't be
@@ -171,7 +172,7 @@ class RefundPayment:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class PushSberPay:
+class PushSberPay(Serializable):
     """Have Sber notify the payer of a SberPay payment by PUSH or SMS (``sberpay/push``).
 
     ``phone`` is the number to notify, such as ``+79000000001``. Optional, after
@@ -186,7 +187,7 @@ class PushSberPay:
 
 @discreet
 @frozen
-class GetExchangeRate:
+class GetExchangeRate(Serializable):
     """Ask for the rate of a Steam top-up, roubles to US dollars (``exchange_rate``)."""
 
     extra: Mapping[str, Any] = field(factory=no_fields, repr=mask, hash=False, kw_only=True)
@@ -194,7 +195,7 @@ class GetExchangeRate:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class VerifyCustomer:
+class VerifyCustomer(Serializable):
     """Check whether a phone belongs to a person (``fps/customer_verification``; free).
 
     The session becomes ``accepted`` if it does, and ``cancelled`` if not.

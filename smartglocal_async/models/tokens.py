@@ -8,11 +8,12 @@ from attrs import Attribute, field, frozen
 
 from ..errors import InvalidRequest
 from .instruments import EncryptedCard
+from .serialization import Serializable
 from .validators import discreet, exact, mask, no_fields, not_empty
 
 
 @frozen(kw_only=True)
-class RecurrentToken:
+class RecurrentToken(Serializable):
     """A token for later payments, and whether it can still be used."""
 
     token: str = field(repr=mask)
@@ -24,7 +25,7 @@ class RecurrentToken:
 
 
 @frozen(kw_only=True)
-class PublicToken:
+class PublicToken(Serializable):
     """A token for a widget; valid 24 hours, for one operation."""
 
     public_token: str = field(repr=mask)
@@ -32,7 +33,7 @@ class PublicToken:
 
 
 @frozen(kw_only=True)
-class TokenInfo:
+class TokenInfo(Serializable):
     """What is known about a token or a card.
 
     The provider describes it in prose; the names are those of the sister platform's SDK, and any
@@ -63,7 +64,7 @@ def _with_offset(_instance: object, _field: "Attribute[datetime]", value: object
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class GetBalance:
+class GetBalance(Serializable):
     """Ask for the balance of the wallets (``wallet/balance``); the time is that of the request.
 
     It is sent in seconds with its offset, such as ``2024-04-10T19:53:00+03:00``.
@@ -75,7 +76,7 @@ class GetBalance:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class TokenizeWidget:
+class TokenizeWidget(Serializable):
     """The widget that turns a card into a token (``token``)."""
 
     access: bool = True
@@ -85,7 +86,7 @@ class TokenizeWidget:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class AcquiringWidget:
+class AcquiringWidget(Serializable):
     """The widget with which a payer pays in a session (``token``).
 
     ``show_recurrent_checkbox`` is true or false in the table of the provider's objects, and the
@@ -105,7 +106,7 @@ class AcquiringWidget:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class FpsNoAccountWidget:
+class FpsNoAccountWidget(Serializable):
     """The payment page for transfers between individuals (``token``); needs a submerchant."""
 
     session_id: str = field(validator=not_empty)
@@ -114,7 +115,7 @@ class FpsNoAccountWidget:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class IssueToken:
+class IssueToken(Serializable):
     """Request one public token for one or several widgets (``token``).
 
     Other widgets than these three go in ``extra``.
@@ -140,7 +141,7 @@ class IssueToken:
 
 @discreet
 @frozen(field_transformer=exact)
-class TokenRef:
+class TokenRef(Serializable):
     """Name a token by its text."""
 
     token: str = field(validator=not_empty, repr=mask)
@@ -149,7 +150,7 @@ class TokenRef:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class GetTokenInfo:
+class GetTokenInfo(Serializable):
     """Ask what is known about a token (``token/info``).
 
     Raises:
@@ -170,7 +171,7 @@ class GetTokenInfo:
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class DisableRecurrent:
+class DisableRecurrent(Serializable):
     """End a recurring payment: its token can't be used any more (``recurrent/disable``)."""
 
     recurrent: TokenRef
@@ -179,5 +180,5 @@ class DisableRecurrent:
 
 @discreet
 @frozen
-class ListBanks:
+class ListBanks(Serializable):
     """Ask for the banks of Russia's Faster Payments System (``fps/banks``)."""

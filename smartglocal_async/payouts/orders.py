@@ -28,6 +28,7 @@ from ..models.instruments import (
 )
 from ..models.money import AmountDetails
 from ..models.people import Customer, Participant, ParticipantDetails
+from ..models.serialization import Serializable
 from ..models.validators import discreet, exact, mask
 
 _MAX_KEY: Final = 200  # With what a create adds to it, the key stays within 255 characters.
@@ -35,7 +36,7 @@ _MAX_KEY: Final = 200  # With what a create adds to it, the key stays within 255
 
 @discreet
 @frozen(kw_only=True, field_transformer=exact)
-class PayoutOrder:
+class PayoutOrder(Serializable):
     """A payout to make once.
 
     ``key`` is your own id of the payout, and the same each time you ask for it: the id of a table
@@ -158,7 +159,7 @@ class PayoutState(enum.Enum):
 
 
 @frozen(kw_only=True)
-class PayoutOutcome:
+class PayoutOutcome(Serializable):
     """The outcome of a payout, which says what you may do now.
 
     ``succeeded``: it was paid, once. ``failed`` and ``cancelled``: no money moved; to try again,

@@ -35,6 +35,7 @@ from ..models.instruments import (
     YooMoneyWallet,
 )
 from ..models.money import AmountDetails
+from ..models.serialization import Serializable
 from ..retry import Timing
 from ..settings import RuleUse
 from .files.payout_file import PayoutFile, row_checker
@@ -82,7 +83,7 @@ _PAYEE_OF: Final[Mapping[type[Any], Callable[[Any], tuple[object, ...]]]] = {
 
 
 @frozen(kw_only=True)
-class PossibleDuplicate:
+class PossibleDuplicate(Serializable):
     """A row that may be the same payout as an earlier row."""
 
     first_line: int
@@ -208,7 +209,7 @@ _MAX_GROUPS: Final = 200
 
 
 @frozen(kw_only=True)
-class ProblemGroup:
+class ProblemGroup(Serializable):
     """The problems of one kind in one column."""
 
     column: str | None
@@ -226,7 +227,7 @@ class ProblemGroup:
 
 
 @frozen(kw_only=True)
-class Preflight:
+class Preflight(Serializable):
     """The result of a pre-flight; lists hold the first findings of a kind, counts all."""
 
     count: int

@@ -25,6 +25,7 @@ from ..journal.fingerprints import differing
 from ..journal.journal import PAGE, each
 from ..journal.states import STEPS, Event, Step
 from ..journal.transitions import has_other_sum
+from ..models.serialization import Serializable
 from .calls import fingerprint_of
 from .context import WorkerContext
 from .files.payout_file import PayoutFile
@@ -39,7 +40,7 @@ _WATCHED: Final = WORKABLE | {Step.UNKNOWN}
 
 
 @frozen(kw_only=True)
-class PayoutSummary:
+class PayoutSummary(Serializable):
     """Counts and sums of a journal's payouts."""
 
     counts: Mapping[PayoutState, int]
@@ -50,7 +51,7 @@ class PayoutSummary:
 
 
 @frozen(kw_only=True)
-class NeedsReview:
+class NeedsReview(Serializable):
     """A payout that an operator has to look at, with all that is known of it.
 
     Look its session up in the provider's Dashboard or report, or ask the provider's support; then

@@ -17,6 +17,7 @@ from ..journal.entries import WORKABLE, Batch, BatchRules, BatchState, Entry, Ne
 from ..journal.journal import PAGE, each
 from ..journal.limits import NEW_BATCH
 from ..journal.states import Step
+from ..models.serialization import Serializable
 from ..models.tokens import GetBalance
 from ..models.validators import above_zero
 from ..operations import WALLET_BALANCE
@@ -115,7 +116,7 @@ _LUMPS: Final = 4
 
 
 @frozen(kw_only=True)
-class Submission:
+class Submission(Serializable):
     """What `Payouts.submit` wrote of a source, and what the journal had of it before."""
 
     batch: Batch

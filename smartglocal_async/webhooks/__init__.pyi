@@ -1,7 +1,9 @@
+from .postgres_store import PostgresStore as PostgresStore
 from .receiver import AnswerWhen as AnswerWhen
 from .receiver import Receipt as Receipt
 from .receiver import ReceiptState as ReceiptState
 from .receiver import Webhooks as Webhooks
+from .sqlite_store import SQLiteStore as SQLiteStore
 from .store import Claim as Claim
 from .store import MemoryStore as MemoryStore
 from .store import WebhookStore as WebhookStore

@@ -7,13 +7,15 @@ import asyncio
 import enum
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import MappingProxyType
-from typing import Any, Final, Protocol, Self, TypeVar, overload
+from typing import Any, Final, Protocol, Self, TypeVar, cast, overload
 
 from attrs import define, field, frozen
 
 from ..errors import InvalidRequest, Misuse, WebhookRefused
 from ..models.events import WebhookEvent
+from ..models.serialization import Serializable
 from ..models.validators import above_zero
 from ..observer.delivery import Observer, Observers, checked_observers
 from ..observer.events import (
@@ -162,7 +164,7 @@ _STATUS: Final[Mapping[ReceiptState, int]] = MappingProxyType(
 
 
 @frozen
-class Receipt:
+class Receipt(Serializable):
     """A verified event, the result of its delivery, and the HTTP status of the answer."""
 
     event: WebhookEvent
@@ -231,7 +233,8 @@ class Webhooks:
     An event is only a hint: before you do anything of value, look up its session among your own,
     or call ``api.session.status`` (see `WebhookVerifier`).
 
-    ``store`` guards against repeats; several processes should share one. ``api`` is a client that
+    ``store`` guards against repeats; several processes should share one. A store over a database is
+    opened and closed with the block. ``api`` is a client that
     is notified of every event, so that ``api.session.wait`` checks its session at once. Up to
     ``backlog`` events wait or run, and the next one is answered with 503; up to ``concurrency``
     run at the same time. ``observers`` receive the events of `smartglocal_async.observer` about
@@ -252,6 +255,8 @@ class Webhooks:
     _emitter: Observers = field(init=False, repr=False)
     _handlers: Handlers = field(factory=Handlers, init=False, repr=False)
     _running: _Running | None = field(default=None, init=False, repr=False)
+    _opened: AsyncExitStack = field(factory=AsyncExitStack, init=False, repr=False)
+    """Closes the store at the end of the block."""
 
     def __attrs_post_init__(self) -> None:
         for name, wanted in (("verifier", WebhookVerifier), ("answer", AnswerWhen)):
@@ -354,10 +359,21 @@ class Webhooks:
 
     async def __aenter__(self) -> Self:
         await self.start()
+        self._opened = AsyncExitStack()
+        if isinstance(self.store, AbstractAsyncContextManager):
+            store = cast("AbstractAsyncContextManager[object]", self.store)
+            try:
+                _ = await self._opened.enter_async_context(store)
+            except BaseException:
+                _ = await self.stop()
+                raise
         return self
 
     async def __aexit__(self, *_exc_info: object) -> None:
-        _ = await self.stop()
+        try:
+            _ = await self.stop()
+        finally:
+            await self._opened.aclose()
 
     async def _take(self, running: _Running, event: WebhookEvent) -> ReceiptState:
         if running.is_stopping:

@@ -1,12 +1,19 @@
 """The store of the webhook events that were or are being handled, so that each runs once."""
 
 import enum
+import hashlib
 from collections import OrderedDict
-from typing import Protocol
+from typing import Final, Protocol
 
 from attrs import define, field
 
 from ..models.validators import above_zero
+
+CLAIM_SECONDS: Final = 600.0
+"""How long the claim of a process that died is kept, by default: the handlers of an event must take
+less, and the provider redelivers for 30 minutes."""
+KEEP_SECONDS: Final = 30 * 24 * 3600.0
+"""How long a handled event is kept, by default."""
 
 
 class Claim(enum.Enum):
@@ -20,12 +27,19 @@ class Claim(enum.Enum):
     """It was handled before."""
 
 
+def row_key(identity: str) -> str:
+    """Return a digest of 64 characters: an identity is too long for an index if it has many ids."""
+    return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
+
+
 class WebhookStore(Protocol):
     """Where events are claimed before they are handled, by `WebhookEvent.identity`.
 
-    For several processes use Redis or an SQL table; ``claim`` must be one atomic step. A claim that
-    is neither kept nor forgotten should expire after some minutes, as its process died. One that is
-    kept should expire after a day or more; the provider stops redelivering after 30 minutes.
+    For several processes use `PostgresStore`, or `SQLiteStore` on one machine. In a store of your
+    own ``claim`` must be one atomic step. A claim that is neither kept nor forgotten should expire
+    after some minutes, as its process died. One that is kept should expire after a day or more; the
+    provider stops redelivering after 30 minutes. `Webhooks` opens and closes a store that is an
+    asynchronous context manager.
     """
 
     async def claim(self, identity: str) -> Claim:

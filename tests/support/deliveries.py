@@ -4,6 +4,7 @@ import json
 from typing import Any, Final
 
 import smartglocal_async as sg
+from smartglocal_async.testing import DeliverWebhook
 
 HEADER: Final = "X-PARTNER-SIGN"
 TOKEN: Final = "tkn_0f3ab19c77"  # noqa: S105 - searched for in logs and errors
@@ -34,4 +35,4 @@ def payout(status: str = "succeeded", **fields: Any) -> dict[str, Any]:
 
 def signed(key: sg.PrivateKey, content: bytes) -> dict[str, str]:
     """Return the headers of a delivery."""
-    return {"Content-Type": "application/json", HEADER: key.sign(content)}
+    return dict(DeliverWebhook(key).sign(content).headers)

@@ -8,6 +8,7 @@ import types
 from places import TESTS
 
 import smartglocal_async as sg
+from smartglocal_async.models.serialization import Serializable
 
 
 class SecretSearch:
@@ -49,7 +50,7 @@ class SecretSearch:
             traceback = traceback.tb_next
 
     def search_objects(self, *roots: object) -> None:
-        """Search the repr of every reachable object of the package."""
+        """Search the repr and the JSON text of every reachable object of the package."""
         remaining: list[object] = list(roots)
         seen: set[int] = set()
         while remaining:
@@ -60,6 +61,8 @@ class SecretSearch:
             is_ours = type(each).__module__.startswith("smartglocal_async")
             if is_ours:
                 self.search(f"repr of {type(each).__name__}", repr(each))
+            if isinstance(each, Serializable):
+                self.search(f"JSON of {type(each).__name__}", each.to_json())
             if is_ours or isinstance(each, dict | list | tuple | set):
                 remaining += gc.get_referents(each)
 

@@ -1,5 +1,6 @@
 """The pytest plugin, as a user's own test run loads it."""
 
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,12 @@ STRICT = f"""
     [pytest]
     asyncio_mode = auto
     asyncio_default_fixture_loop_scope = function
+    addopts = --strict-markers {" ".join(PLUGIN)}
+    filterwarnings = error
+"""
+
+ANYIO = f"""
+    [pytest]
     addopts = --strict-markers {" ".join(PLUGIN)}
     filterwarnings = error
 """
@@ -80,6 +87,104 @@ def test_the_marker(pytester: pytest.Pytester) -> None:
             assert session.metadata == {"order": "a"}
         """,
     ).assert_outcomes(passed=3)
+
+
+SHARED = """
+    import smartglocal_async as sg
+
+    URLS = set()
+
+    {mark}
+    async def test_one(smartglocal_api, smartglocal_emulator, smartglocal_requests):
+        URLS.add(smartglocal_emulator.url)
+        await smartglocal_api.session.create(sg.CreateSession(), key="one")
+        assert [seen.key for seen in smartglocal_requests] == ["one"]
+
+    {mark}
+    async def test_two(smartglocal_api, smartglocal_emulator, smartglocal_requests):
+        URLS.add(smartglocal_emulator.url)
+        await smartglocal_api.session.create(sg.CreateSession(), key="two")
+        assert [seen.key for seen in smartglocal_requests] == ["two"]
+
+    {mark}
+    async def test_held(smartglocal_clock, smartglocal_api):
+        smartglocal_clock.advance(3600)
+        await smartglocal_api.wallet.balance()
+
+    def test_how_many(smartglocal_private_key, smartglocal_emulator):
+        assert len(URLS) == {emulators}
+        assert smartglocal_emulator.private_key is smartglocal_private_key
+"""
+
+
+@pytest.mark.parametrize(("scope", "emulators"), [("function", 2), ("session", 1)])
+@pytest.mark.parametrize("runner", ["asyncio", "anyio"])
+def test_each_scope_and_runner(pytester: pytest.Pytester, scope, emulators, runner) -> None:
+    """The emulator and the client live as long as configured, with either plugin."""
+    mark = "" if runner == "asyncio" else "@pytest.mark.anyio"
+    options = "" if runner == "asyncio" else " -p no:asyncio"
+    pytester.makeini(
+        (STRICT if runner == "asyncio" else ANYIO).replace("addopts =", f"addopts ={options}")
+        + f"    smartglocal_scope = {scope}"
+    )
+    pytester.makeconftest(
+        "import pytest\n\n@pytest.fixture(scope='session')\ndef anyio_backend():\n"
+        "    return 'asyncio'\n"
+    )
+    body = SHARED.format(mark=mark, emulators=emulators)
+    pytester.makepyfile("import pytest\n" + textwrap.dedent(body))
+    pytester.runpytest_subprocess().assert_outcomes(passed=4)
+
+
+def test_an_unknown_scope(pytester: pytest.Pytester) -> None:
+    """The message has the known ones."""
+    pytester.makeini(f"{STRICT}    smartglocal_scope = suite")
+    pytester.makepyfile("def test(smartglocal_api): pass")
+    result = pytester.runpytest_subprocess()
+    result.stdout.fnmatch_lines(["*smartglocal_scope is 'suite'; take one of function, class,*"])
+
+
+def test_a_marker_without_effect(pytester: pytest.Pytester) -> None:
+    """Faults of one test can't be those of an emulator that lives longer."""
+    pytester.makeini(f"{STRICT}    smartglocal_scope = session")
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.smartglocal(settings=None)
+        def test(smartglocal_api): pass
+        """
+    )
+    result = pytester.runpytest_subprocess()
+    result.stdout.fnmatch_lines(["*the marker smartglocal has no effect here*"])
+
+
+def test_a_fixture_of_your_own(pytester: pytest.Pytester) -> None:
+    """It replaces the plugin's, and the others use it."""
+    run(
+        pytester,
+        """
+        import pytest
+        import smartglocal_async as sg
+        from smartglocal_async import emulator
+
+        @pytest.fixture(scope="module")
+        def smartglocal_emulator(smartglocal_private_key):
+            with emulator.run_in_thread(
+                public_key=smartglocal_private_key, project="mine"
+            ) as provider:
+                yield provider
+
+        @pytest.fixture
+        def smartglocal_journal():
+            return sg.journal.MemoryJournal(unsafe=True)
+
+        async def test_mine(smartglocal_payouts, smartglocal_emulator):
+            assert smartglocal_emulator.project == "mine"
+            async with smartglocal_payouts as payouts:
+                assert (await payouts.summary()).counts == {}
+        """,
+    ).assert_outcomes(passed=1)
 
 
 def test_the_marker_is_known(pytester: pytest.Pytester) -> None:

@@ -13,6 +13,7 @@ from ...errors import InvalidRequest
 from ...idempotency import DEFAULT_KEY_FIELD, choose_key
 from ...matching import check_unmarked
 from ...models.instruments import OtherInstrument
+from ...models.serialization import Serializable
 from ...models.validators import without_card_numbers
 from ...validation import (
     RuleChecker,
@@ -31,7 +32,7 @@ _MAX_NAME: Final = 80
 
 
 @frozen(kw_only=True)
-class Problem:
+class Problem(Serializable):
     """What is wrong with a row, and what to do about it; it shows no value of the row."""
 
     line: int

@@ -10,6 +10,7 @@ from attrs import define, field, frozen
 
 from ...errors import InvalidRequest
 from ...models.money import Amount
+from ...models.serialization import Serializable
 from .provider_report import ReportKind, ReportRow
 
 _MAX_KEPT: Final = 1_000
@@ -68,7 +69,7 @@ _HALTING: Final = frozenset(
 
 
 @frozen(kw_only=True)
-class Discrepancy:
+class Discrepancy(Serializable):
     """One difference that an operator has to look at."""
 
     kind: DiscrepancyKind
@@ -89,7 +90,7 @@ class Discrepancy:
 
 
 @define(kw_only=True)
-class ReportFindings:
+class ReportFindings(Serializable):
     """What comparing a report found."""
 
     rows: int = 0
@@ -161,7 +162,7 @@ class Reconciliation(ReportFindings):
 
 
 @define
-class PaymentSums:
+class PaymentSums(Serializable):
     """The sums of rows of a payments report, in major units."""
 
     rows: int = 0

@@ -1,0 +1,3 @@
+from .clock import Clock as Clock
+from .deliveries import DeliverWebhook as DeliverWebhook
+from .deliveries import SignedWebhook as SignedWebhook
