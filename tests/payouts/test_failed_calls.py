@@ -54,7 +54,7 @@ def test_none() -> None:
             "second",
             "session/start/payout lost: no answer; session/confirm lost: no answer",
         ),
-        # The newer failure of a call stands at the end.
+        # The newer failure of a call is the last one.
         (
             [failed(START, "one"), failed(STATUS, "two"), failed(START, "three")],
             None,
