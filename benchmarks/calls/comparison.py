@@ -221,6 +221,6 @@ def for_readme(found: Comparison) -> str:
 
 _WORDS: Final = {
     OURS.name: "this package ",
-    BY_HAND.name: "by hand with aiohttp and tenacity ",
+    BY_HAND.name: "own code on aiohttp and tenacity ",
     STRIPE.name: "stripe-python on aiohttp ",
 }

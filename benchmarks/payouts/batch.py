@@ -239,7 +239,7 @@ def tables(found: Batch) -> str:
 
 def for_readme(found: Batch) -> str:
     """Return the memory of a batch, for the README."""
-    first = f"{found.first.peak_mb:.0f} MB after {found.first.payouts:,}"
+    first = f"{found.first.peak_mb:.0f} MB after the first {found.first.payouts:,} payouts"
     words = f"{found.peak_mb:.0f} MB; {first}"
     return f"| Peak memory of {found.payouts:,} payouts, `SQLiteJournal` | {words} |"
 

@@ -168,7 +168,7 @@ def tables(found: Rates) -> str:
 def for_readme(found: Rates) -> str:
     """Return the payouts a second with each journal, for the README."""
     words = {
-        BY_HAND: "by hand without a journal",
+        BY_HAND: "with own code on aiohttp and tenacity, without a journal",
         MEMORY: "with a journal in memory",
         SQLITE: "with `SQLiteJournal`",
         POSTGRESQL: "with `PostgresJournal`",

@@ -14,7 +14,6 @@ from .options import (
     OptionalHost,
     OptionalPort,
     OptionalPublicKeyFile,
-    Output,
     PassphraseEnv,
     Port,
     PublicKeyFile,
@@ -35,24 +34,25 @@ Content = Annotated[
         metavar="FILE|-",
         allow_dash=True,
         show_default=False,
-        help="What is signed; - or nothing reads standard input.",
+        help="The data. With -, or without this argument, standard input is read.",
     ),
 ]
 
 
 @command(top, "demo", "demo.command:demo")
 class DemoOptions:
-    """Show the main job: many sessions, many faults, no duplicates.
+    """Create sessions under network faults; check for duplicates.
 
-    Creates one session and shows its bytes, then many sessions at a provider that drops
-    connections, and compares what client and provider counted.
+    Everything runs on this machine, on the emulator. The story `orders` creates one session and
+    shows the bytes of its request and response. It then creates many sessions on an emulator that
+    drops connections, and compares the counts of the client and the emulator.
 
-    The story `batch` pays a file, kills its own worker with SIGKILL three times, starts another
-    one, and compares the journal with the provider. The stories `payout` and `payment` show one
-    payout or payment step by step, with webhooks and a lost answer.
+    The story `batch` runs `payouts pay` on a file, kills that process with SIGKILL three times,
+    starts it again each time, and compares the journal with the emulator. The stories `payout` and
+    `payment` show one payout or payment step by step, with webhooks and a lost answer.
 
     Defaults: --fault-rate 0.1, --seed 7, --concurrency 64. Exit code 1 if an order got no session
-    or two, or if money did not move exactly once.
+    or more than one, or if money did not move exactly once.
     """
 
     story: Annotated[
@@ -61,14 +61,22 @@ class DemoOptions:
     orders: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=1, help="Sessions to create (1000), or payouts of the batch (2000)."
+            metavar="N",
+            min=1,
+            help="Number of sessions to create (default 1000), or of payouts in the story `batch` "
+            "(default 2000).",
         ),
     ] = None
     fault_rate: FaultRate = None
     seed: Seed = None
     concurrency: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, max=1000, help="How many run at the same time."),
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=1000,
+            help="Maximum number of sessions or payouts in progress at the same time.",
+        ),
     ] = None
     as_json: AsJson = False
 
@@ -77,8 +85,13 @@ class DemoOptions:
 class EmulatorOptions:
     """Run an emulated provider until interrupted.
 
-    It checks signatures, processes sessions and payments like the provider, sends webhooks, and
-    injects faults on request. Without --public-key it generates a key pair for the client.
+    It checks signatures, processes sessions, payouts and payments as the provider's documentation
+    describes, sends webhooks, and injects faults if you ask for them. Nothing is sent to the real
+    provider. The page docs/reference/emulator.md explains each option, and lists the kinds of
+    faults.
+
+    The emulator generates a key pair for itself and, without --public-key, another one for the
+    client. Without --keys they are temporary: set the variables anew after each start.
 
     Defaults: --host 127.0.0.1, --port 8080, --project demo, --duplicates replay, --error-status
     400, --webhook-version v1, --confirm manual, --second-start refuse, --idempotency-header
@@ -89,15 +102,16 @@ class EmulatorOptions:
     port: OptionalPort = None
     config: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Settings, a TOML file; options override it."),
+        typer.Option(metavar="FILE", help="TOML file with settings; options override it."),
     ] = None
     public_key: OptionalPublicKeyFile = None
     project: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="The X-PARTNER-PROJECT to accept.")
+        str | None,
+        typer.Option(metavar="TEXT", help="Project to accept (header X-PARTNER-PROJECT)."),
     ] = None
     keys: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Keys are generated there once, and reused."),
+        typer.Option(metavar="FOLDER", help="Folder for keys: generated once, then reused."),
     ] = None
     env_file: Annotated[
         Path | None,
@@ -108,7 +122,7 @@ class EmulatorOptions:
     ] = None
     balance: Annotated[
         list[str] | None,
-        typer.Option(metavar="AMOUNT", help="Wallet, such as 20000000eur; repeatable."),
+        typer.Option(metavar="AMOUNT", help="Wallet, in major units: 500.00eur. Repeatable."),
     ] = None
     webhook_url: Annotated[
         str | None, typer.Option(metavar="URL", help="Address to send webhooks to.")
@@ -120,16 +134,16 @@ class EmulatorOptions:
     seed: Seed = None
     faults: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Script of faults, a TOML file."),
+        typer.Option(metavar="FILE", help="TOML file with a script of faults."),
     ] = None
     fault: Annotated[
         list[str] | None,
-        typer.Option(metavar="KIND=SHARE", help="One kind's share, or all=0.01; repeatable."),
+        typer.Option(metavar="KIND=SHARE", help="Share of one kind, or all=0.01. Repeatable."),
     ] = None
     fault_rate: FaultRate = None
     duplicates: Annotated[
         Literal["replay", "refuse", "create"] | None,
-        typer.Option(metavar="WORD", help="Second create: replay, refuse or create."),
+        typer.Option(metavar="WORD", help="Used key in a create: replay, refuse, create."),
     ] = None
     error_status: Annotated[
         int | None,
@@ -141,11 +155,11 @@ class EmulatorOptions:
     ] = None
     second_start: Annotated[
         Literal["refuse", "allow"] | None,
-        typer.Option(metavar="WORD", help="Second payout of a session: refuse, allow."),
+        typer.Option(metavar="WORD", help="Second start in a session: refuse or allow."),
     ] = None
     idempotency_header: Annotated[
         Literal["refuse", "ignore"] | None,
-        typer.Option(metavar="WORD", help="A used key in the header: refuse or ignore."),
+        typer.Option(metavar="WORD", help="Used key in the header: refuse or ignore it."),
     ] = None
     capture: Annotated[
         Literal["immediate", "delayed"] | None,
@@ -153,7 +167,7 @@ class EmulatorOptions:
     ] = None
     processing_seconds: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", min=0.0, help="Duration of each step."),
+        typer.Option(metavar="SECONDS", min=0.0, help="Time that each step takes."),
     ] = None
     latency: Annotated[
         float | None, typer.Option(metavar="SECONDS", min=0.0, help="Delay of every answer.")
@@ -165,22 +179,29 @@ class EmulatorOptions:
 class KeygenOptions:
     """Generate an RSA key pair.
 
-    Keep the private key for yourself, and register the public key with the provider. Existing
-    files are never overwritten.
+    Keep the private key secret, and send the public key to your account manager at the provider.
+    Existing files are never overwritten.
     """
 
     bits: Annotated[
         int,
         typer.Option(metavar="N", min=MIN_KEY_BITS, max=_MAX_KEY_BITS, help="Size of the key."),
     ] = MIN_KEY_BITS
-    output: Output = Path("smartglocal.pem")
+    output: Annotated[
+        Path,
+        typer.Option(
+            metavar="PATH",
+            help="File for the private key. The public key gets the same name with .pub.pem as its "
+            "suffix.",
+        ),
+    ] = Path("smartglocal.pem")
     passphrase_env: PassphraseEnv = None
     as_json: AsJson = False
 
 
 @command(top, "sign", "keys:sign")
 class SignOptions:
-    """Sign the exact bytes of a file: Base64, one line."""
+    """Sign a file's exact bytes; print one line of Base64."""
 
     content: Content = Path("-")
     private_key: Annotated[Path, typer.Option(metavar="FILE", help="Private key, a PEM file.")]
@@ -192,7 +213,7 @@ class SignOptions:
 class VerifyOptions:
     """Check a signature: exit code 0 if valid, 1 if not.
 
-    --public-key also accepts a private key, whose public part is used.
+    --public-key also accepts the file of a private key, and uses its public part.
     """
 
     content: Content = Path("-")
@@ -201,7 +222,8 @@ class VerifyOptions:
         str,
         typer.Option(
             metavar="TEXT|@FILE",
-            help="Base64, or a file with Base64 or with the raw bytes that openssl writes.",
+            help="The signature in Base64, or @ and the path of a file with it: Base64, or the raw "
+            "bytes that openssl writes.",
         ),
     ]
     passphrase_env: PassphraseEnv = None
@@ -212,8 +234,8 @@ class VerifyOptions:
 class DoctorOptions:
     """Check credentials, key, clock and server.
 
-    Sends one signed request: for the status of a session that doesn't exist. Exit code 1 if a
-    check fails.
+    Sends one signed request, for the status of a session that doesn't exist. Exit code 1 if a check
+    fails.
     """
 
     as_json: AsJson = False
@@ -235,7 +257,8 @@ class ListenOptions:
     record: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Append headers and body of each webhook, as JSON Lines."
+            metavar="FILE",
+            help="File to append the headers and body of each webhook to, as JSON Lines.",
         ),
     ] = None
     as_json: AsJson = False
@@ -249,21 +272,24 @@ class ReplayOptions:
     """
 
     recorded: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Written by `webhooks listen --record`.")
+        Path, typer.Argument(metavar="FILE", help="File that `webhooks listen --record` wrote.")
     ]
-    to: Annotated[str | None, typer.Option(metavar="URL", help="Post them there, unchanged.")] = (
-        None
-    )
+    to: Annotated[
+        str | None, typer.Option(metavar="URL", help="Post the webhooks to this URL, unchanged.")
+    ] = None
     public_key: OptionalPublicKeyFile = None
     as_json: AsJson = False
 
 
 _EPILOG: Final = (
-    "Exit codes: 0 done. 1 refused or failed. 2 invalid arguments or settings, nothing sent. "
-    "3 outcome unknown, also when interrupted: the call may have been processed and money may have "
-    "moved; repeat a create only with the same key. 4 not sent: safe to repeat. 5 done, and money "
-    "may have moved, but the answer could not be printed. 6 payouts stopped early. 7 payouts are "
-    "halted. 130 interrupted before anything was sent."
+    "Exit codes: 0 done. 1 refused, or a check failed. 2 invalid arguments or settings, nothing "
+    "sent. 3 outcome unknown (also if interrupted after sending): the call may have been "
+    "processed, and money may have moved. Repeat a `create` only with the same key. Before you "
+    "repeat anything else, run `session status`. 4 not sent: safe to repeat. 5 done, and money may "
+    "have moved, but the answer could not be printed. 6 `payouts`: stopped early, or not "
+    "everything was paid. 7 `payouts`: halted. 130 interrupted before anything was sent, or during "
+    "a call that changes nothing. Commands with codes of their own list them in their help.\n\n"
+    "Calls use version 1 of the API, or version 2 if SMARTGLOCAL_API_VERSION is v2."
 )
 
 app = typer.Typer(
@@ -299,4 +325,8 @@ def smartglocal(
         typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Work with the Smart Glocal payment API; start with: smartglocal demo."""
+    """Work with the Smart Glocal payment API.
+
+    To see it work without an account, run `smartglocal demo`. To try your own calls, run
+    `smartglocal emulator` and, in a second terminal, the lines that it prints.
+    """

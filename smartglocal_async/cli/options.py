@@ -12,21 +12,22 @@ from ..models.money import AmountDetails
 
 _AMOUNT: Final = re.compile(r"([0-9.]+) ?([A-Za-z]{3})")
 
-AsJson = Annotated[
-    bool, typer.Option("--json", help="Write JSON to standard output, nothing else.")
+AsJson = Annotated[bool, typer.Option("--json", help="Write only JSON to standard output.")]
+OptionalOutput = Annotated[
+    Path | None,
+    typer.Option("--output", metavar="PATH", help="File to write.", show_default=False),
 ]
-_output = typer.Option("--output", metavar="PATH", help="File to write.", show_default=False)
-Output = Annotated[Path, _output]
-OptionalOutput = Annotated[Path | None, _output]
-Yes = Annotated[bool, typer.Option("--yes", help="Don't ask; required without a terminal.")]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="Don't ask to confirm. Required without a terminal.")
+]
 _host = typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")
 Host = Annotated[str, _host]
 OptionalHost = Annotated[str | None, _host]
-_port = typer.Option("--port", metavar="N", min=0, max=65535, help="0 chooses a free port.")
+_port = typer.Option("--port", metavar="N", min=0, max=65535, help="Port; 0 chooses a free one.")
 Port = Annotated[int, _port]
 OptionalPort = Annotated[int | None, _port]
 Seed = Annotated[
-    int | None, typer.Option("--seed", metavar="N", help="The same seed chooses the same faults.")
+    int | None, typer.Option("--seed", metavar="N", help="The same seed produces the same faults.")
 ]
 FaultRate = Annotated[
     float | None,
@@ -35,7 +36,7 @@ FaultRate = Annotated[
         metavar="SHARE",
         min=0.0,
         max=1.0,
-        help="Share of faulty attempts.",
+        help="Share of attempts that fail.",
     ),
 ]
 PassphraseEnv = Annotated[
@@ -49,19 +50,36 @@ Key = Annotated[
     typer.Option(
         "--key",
         metavar="TEXT",
-        help="Idempotency key: your own id of this call. Repeat the call with the same key only.",
+        help="Idempotency key: your id for this call. This command doesn't remember the keys of "
+        "earlier runs. After exit code 3, find out whether money moved (`session status`) before "
+        "you repeat the call, even with the same key.",
     ),
 ]
-_deadline = typer.Option(
-    "--deadline", metavar="SECONDS", help="Time limit of the call, with all its attempts."
-)
-Deadline = Annotated[float, _deadline]
-OptionalDeadline = Annotated[float | None, _deadline]
+KeyOfCreate = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        metavar="TEXT",
+        help="Idempotency key: your id for this session. If you repeat the call, use the same key.",
+    ),
+]
+OptionalDeadline = Annotated[
+    float | None,
+    typer.Option(
+        "--deadline", metavar="SECONDS", help="Time limit of the call, with all its attempts."
+    ),
+]
 _public_key = typer.Option("--public-key", metavar="FILE", help="Public key, a PEM file.")
 PublicKeyFile = Annotated[Path, _public_key]
 OptionalPublicKeyFile = Annotated[Path | None, _public_key]
 Concurrency = Annotated[
-    int, typer.Option("--concurrency", metavar="N", min=1, help="How many run at the same time.")
+    int,
+    typer.Option(
+        "--concurrency",
+        metavar="N",
+        min=1,
+        help="Maximum number of payouts in progress at the same time, in this process.",
+    ),
 ]
 
 

@@ -11,38 +11,43 @@ import attrs
 import typer
 
 from ..command import Command, add_command, command, load
-from ..options import AsJson, Deadline, Key, OptionalDeadline
+from ..options import AsJson, Key, KeyOfCreate, OptionalDeadline
 
 GROUPS: Final = {
-    "session": typer.Typer(no_args_is_help=True, help="Create a session, pay in it, and watch it."),
-    "wallet": typer.Typer(no_args_is_help=True, help="Show the prefunded balances; API v1 only."),
-    "token": typer.Typer(no_args_is_help=True, help="Issue and look up tokens; API v1 only."),
-    "recurrent": typer.Typer(no_args_is_help=True, help="Disable recurring payments; API v1 only."),
+    "session": typer.Typer(
+        no_args_is_help=True, help="Create a session, pay in it, and read its status."
+    ),
+    "wallet": typer.Typer(
+        no_args_is_help=True, help="Show the balances of your prefunded wallets."
+    ),
+    "token": typer.Typer(no_args_is_help=True, help="Issue and look up tokens."),
+    "recurrent": typer.Typer(no_args_is_help=True, help="Disable recurring payments."),
     "fps": typer.Typer(
         no_args_is_help=True, help="Look up customers and banks of Faster Payments (Russia)."
     ),
-    "sberpay": typer.Typer(
-        no_args_is_help=True, help="Have Sber notify the payer of a payment; API v1 only."
-    ),
+    "sberpay": typer.Typer(no_args_is_help=True, help="Have Sber notify the payer of a payment."),
     "exchange_rate": typer.Typer(
-        no_args_is_help=True, help="Show the rate of Steam top-ups; API v1 only."
+        no_args_is_help=True, help="Show the exchange rate of Steam top-ups."
     ),
 }
 other = typer.Typer()
 
-SessionId = Annotated[str, typer.Argument(help="Such as ps_3230.")]
+SessionId = Annotated[str, typer.Argument(help="Id of the session, such as ps_3230.")]
 SessionIdOrFile = Annotated[
     str | None,
-    typer.Argument(metavar="SESSION_ID", help="Such as ps_3230; can be in --file instead."),
+    typer.Argument(
+        metavar="SESSION_ID", help="Id of the session, such as ps_3230. Can be in --file instead."
+    ),
 ]
 File = Annotated[
     str | None,
     typer.Option(
         "--file",
         metavar="FILE|-",
-        help="The request as JSON, with the API's field names; - reads standard input. The other "
-        "options override it. Put a card number here and in no option: options are kept in the "
-        "shell's history and shown in the list of processes.",
+        help="File with the request as JSON, with the API's field names; - reads standard input. "
+        "The other options override its fields. Put card numbers only into this file or standard "
+        "input, never into an option: options are kept in the shell's history and shown in the "
+        "list of processes.",
     ),
 ]
 Fields = Annotated[
@@ -66,7 +71,9 @@ JsonFields = Annotated[
 AmountText = Annotated[
     str | None,
     typer.Option(
-        "--amount", metavar="DECIMAL", help="In major units, such as 100.00; needs --currency."
+        "--amount",
+        metavar="DECIMAL",
+        help="Amount in major units, such as 100.00. Needs --currency.",
     ),
 ]
 Currency = Annotated[
@@ -77,32 +84,37 @@ Metadata = Annotated[
     typer.Option(
         "--metadata",
         metavar="TEXT",
-        help="Text that answers and webhooks repeat, such as an order id.",
+        help="Text that is returned in answers and webhooks, such as an order id. Can't be used "
+        "with --key or --json-metadata.",
     ),
 ]
 JsonMetadata = Annotated[
     str | None,
     typer.Option(
-        "--json-metadata", metavar="JSON", help="The same as JSON; with --key, an object."
+        "--json-metadata",
+        metavar="JSON",
+        help="Metadata as JSON. With --key it must be an object, because the key is added to it.",
     ),
 ]
 CardToken = Annotated[
     str | None,
     typer.Option(
-        "--card-token", metavar="HASH", help="A card, as its token (number_hash) from the widget."
+        "--card-token",
+        metavar="HASH",
+        help="Token of a card (number_hash), from the provider's widget for cards.",
     ),
 ]
 RecurrentTokenText = Annotated[
     str | None,
     typer.Option(
-        "--recurrent-token", metavar="TOKEN", help="A card, as the token of an earlier payment."
+        "--recurrent-token",
+        metavar="TOKEN",
+        help="Token for recurring payments, from the answer to an earlier payment.",
     ),
 ]
 CustomerReference = Annotated[
     str | None,
-    typer.Option(
-        "--customer", metavar="TEXT", help="Your own id of the payer (customer.reference)."
-    ),
+    typer.Option("--customer", metavar="TEXT", help="Your id for the payer (customer.reference)."),
 ]
 
 _MONEY: Final = {"amount": AmountText, "currency": Currency}
@@ -121,16 +133,24 @@ _PAYER: Final = {
 _NEEDED: Final = frozenset({SessionId})
 
 
+_NEEDED_BY_START: Final = {
+    "session.start_payout": ("payment_method", "amount_details"),
+    "session.start_payment": ("payment_details", "amount_details", "customer"),
+}
+"""Fields that a start requires, unless `session/create` has set them."""
+
+
 class CallCommand(Command):
     """A command whose help ends with the fields of its request; its epilog names the method."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - Typer's own
         """Write the help."""
-        self.epilog = _fields_and_page(str(self.epilog))
+        can_set_fields = any(param.name == "fields" for param in self.params)
+        self.epilog = _fields_and_page(str(self.epilog), can_set_fields=can_set_fields)
         super().format_help(ctx, formatter)
 
 
-def _fields_and_page(method: str) -> str:
+def _fields_and_page(method: str, *, can_set_fields: bool) -> str:
     """Return the last lines of a command's help: the fields of its request, and the page."""
     # Imported for a help text only: the operations need every model of the API.
     from ...codec.versions import PAYOUT_INSTRUMENT  # noqa: PLC0415
@@ -146,12 +166,19 @@ def _fields_and_page(method: str) -> str:
         if name == "payment_method" and "v2" in operation.versions:
             name += f" ({PAYOUT_INSTRUMENT['v2']} in v2)"
         (needed if field.default is attrs.NOTHING else others).append(name)
-    parts = [f"Required fields: {', '.join(needed)}."] if needed else []
-    if others:
-        parts.append(f"{'Optional' if needed else 'All fields are optional'}: {', '.join(others)}.")
-    if not parts:
-        return page
-    return f"{' '.join(parts)}{'' if 'v2' in operation.versions else ' API v1 only.'}\n\n{page}"
+    parts: list[str] = []
+    if can_set_fields:
+        either = [name for name in others if name.split()[0] in _NEEDED_BY_START.get(method, ())]
+        others = [name for name in others if name not in either]
+        if needed:
+            parts.append(f"Required fields: {', '.join(needed)}.")
+        if either:
+            parts.append(f"Required, unless `session create` set them: {', '.join(either)}.")
+        words = "Optional" if needed else "All fields are optional"
+        parts += [f"{words}: {', '.join(others)}."] if others else []
+    if "v2" not in operation.versions:
+        parts.append("Always uses version 1 of the API.")
+    return "\n\n".join(filter(None, [" ".join(parts), page]))
 
 
 def _call(method: str, text: str, options: Mapping[str, Any]) -> None:
@@ -185,8 +212,8 @@ def _default(annotation: Any) -> Any:  # noqa: ANN401 - any annotation, any valu
 
 _call(
     "session.create",
-    "Create a payment session; no money moves yet.",
-    {**_MONEY, **_METADATA, **_FILE, **_KEY},
+    "Create a session for a payment or payout; no money moves.",
+    {**_MONEY, **_METADATA, **_FILE, "key": KeyOfCreate},
 )
 _call(
     "session.start_payout",
@@ -200,8 +227,8 @@ _call(
     "session.start_payment",
     """Start a payment in a session.
 
-    amount, customer.reference and payment_details are required, here or in `session create`. If
-    the payer has to act, the answer or a later status has the address to send them to.
+    If the payer must act, as for 3-D Secure, the answer or a later status has the URL to redirect
+    the payer to.
     """,
     {**_ID_OR_FILE, **_PAYER, **_PAYING},
 )
@@ -209,8 +236,8 @@ _call(
     "session.init_payout",
     """Create a session and start a payout in it.
 
-    One call instead of two. If its answer is lost, there is no session id to ask about: `create`
-    and `start-payout` are safer.
+    This is one call instead of two. If its answer is lost, you have no session id to ask about:
+    `create` and `start-payout` are safer.
     """,
     {**_CARD, **_PAYING},
 )
@@ -218,18 +245,22 @@ _call(
     "session.init_payment",
     """Create a session and start a payment in it.
 
-    One call instead of two. If its answer is lost, there is no session id to ask about: `create`
-    and `start-payment` are safer.
+    This is one call instead of two. If its answer is lost, you have no session id to ask about:
+    `create` and `start-payment` are safer.
     """,
     {**_PAYER, **_PAYING},
 )
-_call("session.confirm", "Confirm what was started: money moves.", {**_ID, **_KEY})
-_call("session.cancel", "Cancel what is not confirmed or captured yet.", {**_ID, **_KEY})
+_call("session.confirm", "Confirm a started payout or payment: money moves.", {**_ID, **_KEY})
+_call(
+    "session.cancel",
+    "Cancel a payout or payment before its confirm or capture.",
+    {**_ID, **_KEY},
+)
 _call(
     "session.capture",
     """Capture the money that a payment holds.
 
-    All of it, or --amount.
+    Captures all of it, or --amount of it.
     """,
     {**_ID_OR_FILE, **_MONEY, **_FILE, **_KEY},
 )
@@ -237,7 +268,7 @@ _call(
     "session.refund",
     """Refund a payment.
 
-    All of it, or --amount. A payout can't be refunded.
+    Refunds all of it, or --amount of it. A payout can't be refunded.
     """,
     {**_ID_OR_FILE, **_PAYING},
 )
@@ -248,14 +279,16 @@ _call("session.status", "Show the current state of a session.", _ID)
 class WaitOptions:
     """Wait until a session is final, or an action is needed.
 
-    Requests the status repeatedly. Exit code 1 if the time limit ends first.
+    Requests the status repeatedly. Exit code 1 if --deadline ends first.
     """
 
     session_id: SessionId
     final: Annotated[
         bool, typer.Option("--final", help="Wait until the session is accepted or cancelled.")
     ] = False
-    deadline: Deadline = 300.0
+    deadline: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Longest time to wait, in seconds.")
+    ] = 300.0
     as_json: AsJson = False
 
 
@@ -267,11 +300,15 @@ _call(
     """,
     {**_ID_OR_FILE, **_FILE},
 )
-_call("exchange_rate.get", "Show the rate of Steam top-ups, roubles to US dollars.", {})
+_call("exchange_rate.get", "Show the rate of Steam top-ups: US dollars per rouble.", {})
 _call("wallet.balance", "Show each wallet with its balance.", {})
 _call(
     "token.issue",
-    "Issue a public token for widgets: 24 hours, one operation.",
+    """Issue a public token for widgets.
+
+    It is valid for 24 hours and for one operation. Use at least one of --tokenize, --acquiring and
+    --fps, or --file.
+    """,
     {
         "tokenize": Annotated[
             bool, typer.Option("--tokenize", help="For the widget that turns a card into a token.")
@@ -279,7 +316,7 @@ _call(
         "acquiring": Annotated[
             str | None,
             typer.Option(
-                "--acquiring", metavar="SESSION_ID", help="For the widget that takes a payment."
+                "--acquiring", metavar="SESSION_ID", help="For the widget that takes payments."
             ),
         ],
         "fps": Annotated[
@@ -287,8 +324,9 @@ _call(
             typer.Option(
                 "--fps",
                 metavar="SESSION_ID",
-                help="For transfers between individuals; needs SMARTGLOCAL_SUBMERCHANT, and a "
-                "session with the return_url dummy:/url.",
+                help="For transfers between individuals through Faster Payments. Set "
+                "SMARTGLOCAL_SUBMERCHANT to an id of the payer. The return_url of the session must "
+                "be the literal text dummy:/url.",
             ),
         ],
         **_FILE,
@@ -296,12 +334,15 @@ _call(
 )
 _call(
     "token.info",
-    "Show the details of a token.",
+    """Show the details of a token.
+
+    Use exactly one of --card-token, --public-token and --recurrent-token, or --file.
+    """,
     {
         **_CARD,
         "public_token": Annotated[
             str | None,
-            typer.Option("--public-token", metavar="TOKEN", help="The token of a widget."),
+            typer.Option("--public-token", metavar="TOKEN", help="Public token of a widget."),
         ],
         "recurrent_token": RecurrentTokenText,
         **_FILE,
@@ -309,71 +350,87 @@ _call(
 )
 _call(
     "recurrent.disable",
-    "Disable a recurring payment; repeating it changes nothing.",
+    "Disable a recurring payment; a repeat changes nothing.",
     {
         "token": Annotated[
-            str | None, typer.Argument(metavar="TOKEN", help="Can be in --file instead.")
+            str | None,
+            typer.Argument(
+                metavar="TOKEN",
+                help="Token for recurring payments, from the answer to an earlier payment. Can be "
+                "in --file instead.",
+            ),
         ],
         **_FILE,
     },
 )
 
 
-def _name(option: str) -> Any:  # noqa: ANN401 - an annotation
+def _name(option: str, words: str) -> Any:  # noqa: ANN401 - an annotation
     return Annotated[
-        str | None, typer.Option(option, metavar="TEXT", help="A name of the recipient.")
+        str | None, typer.Option(option, metavar="TEXT", help=f"{words} of the recipient.")
     ]
 
 
 _call(
     "fps.verify_customer",
-    """Check whether a phone belongs to a person; free of charge.
+    """Check whether a phone number belongs to a person.
 
-    The session becomes accepted if it does, and cancelled if not.
+    Free of charge. The session becomes accepted if it does, and cancelled if not.
     """,
     {
         **_ID_OR_FILE,
         "phone": Annotated[
-            str | None, typer.Option("--phone", metavar="TEXT", help="Needs --bank-id.")
+            str | None,
+            typer.Option(
+                "--phone",
+                metavar="TEXT",
+                help="Phone number of the recipient, such as 79000000001. Needs --bank-id.",
+            ),
         ],
         "bank_id": Annotated[
             str | None,
             typer.Option(
                 "--bank-id",
                 metavar="TEXT",
-                help="From `smartglocal fps banks`, such as 100000000069.",
+                help="Id of the recipient's bank, from `smartglocal fps banks`, such as "
+                "100000000069. Needs --phone.",
             ),
         ],
-        "first_name": _name("--first-name"),
-        "last_name": _name("--last-name"),
-        "middle_name": _name("--middle-name"),
+        "first_name": _name("--first-name", "First name"),
+        "last_name": _name("--last-name", "Last name"),
+        "middle_name": _name("--middle-name", "Middle name"),
         **_FILE,
     },
 )
-_call("fps.banks", "List the banks of the system.", {})
+_call("fps.banks", "List the banks of the Faster Payments System.", {})
 
 
 @command(other, "call", "calls.perform:call_any")
 class AnyCallOptions:
-    """Make any call of the API; the body is sent unchanged.
+    """Call any method of the API.
 
-    Without --harmless the call is treated as one that moves money, and never sent twice. --key is
-    sent as a header only.
+    The body is that of --file, with the fields of --set and --set-json. It is not validated, and
+    nothing is added to it: --key is sent as a header only. Without --harmless the call is treated
+    as one that moves money, and never sent twice.
     """
 
     path: Annotated[
         str,
-        typer.Argument(metavar="PATH", help="What follows api/v1/, such as session/chargeback."),
+        typer.Argument(metavar="PATH", help="Path after api/v1/, such as session/chargeback."),
     ]
     harmless: Annotated[
         bool,
-        typer.Option("--harmless", help="A second call moves no money: retry after a lost answer."),
+        typer.Option(
+            "--harmless",
+            help="Declare that a repeat of this call moves no money, so that it is retried after a "
+            "lost answer.",
+        ),
     ] = False
     api_version: Annotated[
         str | None,
         typer.Option(
             metavar="v1|v2",
-            help="Version in the path; default SMARTGLOCAL_API_VERSION.",
+            help="Version in the path. Default: SMARTGLOCAL_API_VERSION, or else v1.",
             show_default=False,
         ),
     ] = None
@@ -384,7 +441,8 @@ class AnyCallOptions:
         str | None,
         typer.Option(
             metavar="NAME",
-            help="A member by which a good answer without a status is known, such as rate.",
+            help="Name of a field that a successful answer has, for calls whose answer has no "
+            "`status`, such as rate.",
             show_default=False,
         ),
     ] = None

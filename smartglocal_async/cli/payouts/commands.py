@@ -11,9 +11,14 @@ from .options import (
     GLOSSARY,
     WAIT_SECONDS,
     AllowRepeats,
+    AmountColumn,
     BatchArgument,
     BatchName,
+    Before,
     Confirm,
+    Country,
+    CurrencyColumn,
+    DatabasePlace,
     Deadline,
     Delimiter,
     ExpectTotal,
@@ -23,18 +28,25 @@ from .options import (
     JournalOptions,
     JournalPlace,
     KeyPrefix,
+    KindColumn,
     Offline,
     OptionalFile,
     OptionalReason,
     OptionalStopOnLowBalance,
     PayoutKey,
+    Rate,
     Reason,
     Results,
     Server,
+    SharedConcurrency,
+    SharedRate,
+    Since,
     SpendLimit,
     StopAfterFailures,
     StopOnLowBalance,
     StopOnRefusal,
+    TemplateFormat,
+    Until,
     UntilDone,
     Wait,
 )
@@ -47,7 +59,7 @@ payouts = typer.Typer(
     epilog=GLOSSARY,
 )
 batch = typer.Typer(
-    no_args_is_help=True, help="Pause, resume or cancel a batch; limit all workers."
+    no_args_is_help=True, help="Pause, resume or cancel a batch; set limits for all workers."
 )
 journal = typer.Typer(
     no_args_is_help=True, help="End a halt, block a restored journal, delete data, make a key."
@@ -59,15 +71,15 @@ class CheckOptions(FormatOptions):
     """Check a file of payouts before paying it.
 
     Shows totals, invalid rows and repeated keys. No payout is sent, and no credentials are needed.
-    If they are set, one call shows what the wallets hold, unless --offline is used. Exit code 0 if
-    the file can be paid, 1 if not, whatever the wallets hold.
+    If they are set, one call reads the balances of your wallets and shows them, unless --offline is
+    used. Exit code 0 if the file can be paid, 1 if not. The balances don't change the exit code.
     """
 
     file: File
     key_prefix: KeyPrefix = None
     expect_total: ExpectTotal = None
     max_listed: Annotated[
-        int, typer.Option(min=1, metavar="N", help="How many problems of a kind to list.")
+        int, typer.Option(min=1, metavar="N", help="How many problems of each kind to list.")
     ] = 100
     offline: Offline = False
     as_json: AsJson = False
@@ -75,51 +87,41 @@ class CheckOptions(FormatOptions):
 
 @command(payouts, "template", "payouts.check:template")
 class TemplateOptions:
-    """Write a file to fill in, with the columns of a country.
+    """Write a file to fill in, with the columns for a country.
 
     In the workbook the columns of identifiers are text, so that a spreadsheet keeps leading zeros,
     and a second sheet explains each column. Nothing is sent, and no credentials are needed.
     """
 
-    country: Annotated[
-        str | None,
-        typer.Option(
-            "--country",
-            metavar="COUNTRY",
-            help="Country of the recipients' accounts: a code, such as GBR, or a name. By default "
-            "the columns of any account abroad.",
-            show_default=False,
-        ),
-    ] = None
-    file_format: Annotated[
-        Literal["csv", "xlsx"] | None,
-        typer.Option(
-            "--format",
-            help="CSV, or an Excel workbook (extra files). By default the suffix of --output, "
-            "else csv.",
-            show_default=False,
-        ),
-    ] = None
+    country: Country = None
+    file_format: TemplateFormat = None
     output: OptionalOutput = None
     as_json: AsJson = False
 
 
 @command(payouts, "pay", "payouts.pay:pay")
 class PayOptions(FormatOptions):
-    """Check a file, ask, then pay each payout at most once.
+    """Check a file, ask you to confirm, pay each row at most once.
 
-    Before it asks, one call reads the wallets: it shows what is left to pay and what they hold. The
-    run stops before a payout that they can't cover, unless --ignore-balance is used. After an
-    interruption or a crash, run it again: no payout is paid twice. Finished payouts are skipped,
-    and for the others the provider is asked first. After the first Ctrl-C no new payouts start, and
-    those in flight are finished; the second one ends immediately. If at least half of the rows have
-    the payee and the sum of a payout of another batch in the last five days, it says so, and with
-    --yes it stops. Requires the credentials.
+    Before it asks, `pay` reads the balances of your wallets, and shows them beside the amount still
+    to pay. The run stops before a payout that they can't cover, unless --ignore-balance is used.
 
-    Exit codes: 0 all paid. 1 some failed, the file can't be paid, or the answer was no; none is
-    open. 2 invalid arguments, nothing sent. 3 some are open or unknown. 4 the provider was not
-    reached, nothing is in flight. 6 stopped early. 7 payouts are halted. If several apply, the
-    first of 7, 3, 4, 6, 1. All others as in `smartglocal --help`.
+    After an interruption or a crash, run the same command again: no payout is paid twice. Payouts
+    that succeeded, failed or were cancelled are skipped; use `retry` before you pay failed ones
+    again. If a payout may have been sent already, the provider is asked for its status first. An
+    unknown one is never sent again. After the first Ctrl-C no new payouts start, and those in
+    flight are finished; the second one ends at once.
+
+    If rows have the same payee and amount as payouts of another batch, `pay` shows how many before
+    it asks. With --yes it stops if these are half of the rows or more and were paid in the last
+    five days, unless you add --allow-repeats.
+
+    Requires SMARTGLOCAL_PROJECT, SMARTGLOCAL_SERVER and SMARTGLOCAL_PRIVATE_KEY.
+
+    Exit codes: 0 all paid. 1 some payouts failed and none is open; or the file can't be paid; or
+    you answered no. 2 invalid arguments, nothing sent. 3 some are open or unknown. 4 the provider
+    was not reached, nothing is in flight. 6 stopped early. 7 payouts are halted. If several apply,
+    the first of 7, 3, 4, 6, 1. All others as in `smartglocal --help`.
     """
 
     file: File
@@ -130,12 +132,7 @@ class PayOptions(FormatOptions):
     results: Results = None
     confirm: Confirm = "manual"
     concurrency: Concurrency = 64
-    rate: Annotated[
-        float | None,
-        typer.Option(
-            "--rate", metavar="N", help="Start at most N payouts per second (extra batch)."
-        ),
-    ] = None
+    rate: Rate = None
     deadline: Deadline = 60.0
     expect_total: ExpectTotal = None
     spend_limit: SpendLimit = None
@@ -145,7 +142,7 @@ class PayOptions(FormatOptions):
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Build and sign every request; send none, and record nothing."
+            "--dry-run", help="Build and sign every request, but send and record nothing."
         ),
     ] = False
     wait: Wait = WAIT_SECONDS
@@ -158,22 +155,25 @@ class PayOptions(FormatOptions):
 class SubmitOptions(FormatOptions):
     """Store a file in a journal, for any number of workers to pay.
 
-    No payout is sent. Like `pay`, it checks the whole file, reads the wallets (unless --offline is
-    used) and asks first. Submitting the file again adds the rows that are missing, and shows the
-    state of the others. A key stays in the batch that had it first; a payout that failed is paid
-    after `retry`, or under a new key. --spend-limit and the --stop options apply to all workers
-    together, and pause the batch. Requires the credentials and SMARTGLOCAL_JOURNAL_KEY, which
-    encrypts the requests for the workers.
+    No payout is sent. Like `pay`, it checks the whole file, reads the balances of your wallets
+    (unless --offline is used), and asks you to confirm. If you submit the file again, rows that are
+    missing in the journal are added, and the state of the others is shown. A key belongs to the
+    batch that first used it. A failed payout isn't paid again unless you run `retry`, or submit it
+    under a new key. --spend-limit and the --stop options apply to all workers together. If a limit
+    is reached, the batch is paused.
 
-    Exit codes: 0 stored; each row is paid, or waits for the workers. 1 the file can't be paid, the
-    answer was no, or no worker pays some of the rows: they failed or were cancelled before, are in
-    no batch or in a cancelled one, or their keys belong to other orders, which are listed; all
-    other rows are stored. 2 invalid arguments. 3 some are unknown. 4 the provider was not reached,
-    and nothing was stored.
+    Requires SMARTGLOCAL_PROJECT, SMARTGLOCAL_SERVER, SMARTGLOCAL_PRIVATE_KEY and
+    SMARTGLOCAL_JOURNAL_KEY, which encrypts the requests for the workers.
+
+    Exit codes: 0 stored; every row was paid earlier or is waiting for a worker. 1 the file can't be
+    paid; or you answered no; or no worker will pay some of the rows, because they failed or were
+    cancelled earlier, belong to no batch or to a cancelled one, or have the key of a different
+    payout. These rows are listed, and all others are stored. 2 invalid arguments. 3 some are
+    unknown. 4 the provider was not reached, and nothing was stored.
     """
 
     file: File
-    journal: JournalPlace = None
+    journal: DatabasePlace = None
     server: Server = None
     batch: BatchName = None
     key_prefix: KeyPrefix = None
@@ -193,17 +193,21 @@ class SubmitOptions(FormatOptions):
 class WorkOptions:
     """Run a worker that pays what was submitted.
 
-    Any number of workers share the work. Runs until stopped. The first Ctrl-C or SIGTERM finishes
-    the payouts in flight; the second one ends immediately, and other workers take them over. If the
-    database is down, the worker waits for it. It can be started before the first `submit`, and then
-    creates the journal. Requires the credentials and SMARTGLOCAL_JOURNAL_KEY.
+    Any number of workers share the work. Runs until stopped. After the first Ctrl-C or SIGTERM, the
+    worker starts no payouts and finishes those in flight. After the second one it exits at once,
+    and other workers continue those payouts. If the database is down, the worker waits for it. It
+    can be started before the first `submit`, and then creates the journal.
 
-    Exit codes: 0 stopped, or done. 1 the credentials are refused. 2 --until-done and there is no
-    journal, or requests that another key encrypted. 3 ended by the second signal. 6 --until-done,
-    and the open payouts are in a paused batch. 7 payouts are halted.
+    Requires SMARTGLOCAL_PROJECT, SMARTGLOCAL_SERVER, SMARTGLOCAL_PRIVATE_KEY and the same
+    SMARTGLOCAL_JOURNAL_KEY as `submit`.
+
+    Exit codes: 0 stopped, or done. 1 the credentials are refused. 2 invalid arguments; or the
+    requests were encrypted with a different SMARTGLOCAL_JOURNAL_KEY; or, with --until-done, there
+    is no journal. 3 ended by the second signal. 6 with --until-done: the remaining open payouts are
+    in a paused batch. 7 payouts are halted.
     """
 
-    journal: JournalPlace = None
+    journal: DatabasePlace = None
     server: Server = None
     confirm: Confirm = "manual"
     concurrency: Concurrency = 64
@@ -214,12 +218,18 @@ class WorkOptions:
 
 @command(payouts, "settle", "payouts.pay:settle")
 class SettleOptions(FormatOptions):
-    """Find out the results of open payouts; start no new ones.
+    """Finish the open payouts of the journal, and add no new ones.
 
-    The open payouts are those of FILE, of a --batch, or of the whole journal. A payout whose start
-    had no effect is started in another session; that needs its data: the row of FILE, or
-    SMARTGLOCAL_JOURNAL_KEY if the journal has it. Requires the credentials. Exit codes like those
-    of `pay`.
+    May move money. It asks the provider for the status of each open payout of FILE, of a --batch,
+    or of the whole journal, and continues the payout. With --confirm manual, it confirms payouts
+    that wait for it. Rows of FILE that the journal lacks are not paid.
+
+    A payout that was not started yet, or whose start had no effect, is started in a new session.
+    For this, the payout's data is needed: pass FILE or, if the journal stores the requests, set
+    SMARTGLOCAL_JOURNAL_KEY. Without it, the payout stays open.
+
+    Requires SMARTGLOCAL_PROJECT, SMARTGLOCAL_SERVER and SMARTGLOCAL_PRIVATE_KEY. Exit
+    codes as for `pay`.
     """
 
     file: OptionalFile = None
@@ -232,7 +242,12 @@ class SettleOptions(FormatOptions):
     concurrency: Concurrency = 16
     deadline: Deadline = 60.0
     due: Annotated[
-        bool, typer.Option("--due", help="Skip payouts whose next check isn't due yet.")
+        bool,
+        typer.Option(
+            "--due",
+            help="Skip payouts that were checked a short time ago. The longer a payout has been at "
+            "the same step, the longer it is skipped.",
+        ),
     ] = False
     wait: Wait = WAIT_SECONDS
     as_json: AsJson = False
@@ -240,13 +255,13 @@ class SettleOptions(FormatOptions):
 
 @command(payouts, "status", "payouts.status:status")
 class StatusOptions:
-    """Show counts, sums, a halt, and payouts that need review.
+    """Show counts, sums, and payouts that need review.
 
     The payouts are those of FILE, of a --batch, or of the whole journal with each of its batches.
-    Doesn't change the journal, and may run while `pay` runs. Requires SMARTGLOCAL_PROJECT and
-    SMARTGLOCAL_SERVER, unless --journal names a file. With --watch it repeats until nothing is
-    open, and shows payouts per second and the time left, of all workers together: as a live table,
-    or as JSON Lines.
+    If the journal is halted, the reason is shown. `status` doesn't change the journal, and can run
+    while `pay` runs. With --watch it repeats until nothing is open, and shows payouts per second
+    and the remaining time, for all workers together: as a live table, or with --json as JSON Lines.
+    Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER, unless --journal names a file.
 
     Exit codes: 0 all started payouts are paid. 1 some failed. 2 invalid arguments. 3 some are open
     or unknown. 6 rows of the file are not in the batch. 7 payouts are halted.
@@ -262,7 +277,7 @@ class StatusOptions:
         typer.Option(
             min=0.1,
             metavar="SECONDS",
-            help="Interval of --watch: 2, or longer if the database takes long to count.",
+            help="Interval of --watch. Default: 2, or longer if the database takes long to count.",
             show_default=False,
         ),
     ] = None
@@ -276,15 +291,18 @@ ReportFormat = Literal["csv", "xlsx", "html", "json", "jsonl", "results", "pain.
 class ReportOptions:
     """Write a report of the payouts in the journal.
 
-    Of FILE, of a --batch, or of the whole journal; the suffix of --output selects the format. html:
-    a page with totals, plots and what needs a person. xlsx: the same as a workbook. csv: a line for
-    bookkeeping per payout. json: all of it. pain.002 and camt.054: the answer to the pain.001 FILE,
-    and the debits. jsonl and results: the lines of `pay`, which are written without --output.
+    The payouts are those of FILE, of a --batch, or of the whole journal. The format follows from
+    the suffix of --output, or from --format. html: a page with totals, charts and the payouts that
+    need review. xlsx: the same as a workbook. csv: one line per payout, for bookkeeping. json: all
+    data of the report. pain.002 and camt.054: the answer to the pain.001 FILE, and the debits.
+    results: the lines that `pay` writes to its results file, as CSV; jsonl: the same as JSON Lines.
+    Without --output and --format, `results` is printed.
 
-    Names and accounts are shown only with SMARTGLOCAL_JOURNAL_KEY as at the time of the payouts; in
-    a csv, names are masked (J*** R***) unless --full-names is used.
-    Doesn't change the journal, and may run while `pay` runs. Requires SMARTGLOCAL_PROJECT and
-    SMARTGLOCAL_SERVER, unless --journal names a file. Exit code 0, or 2 for invalid arguments.
+    Names and account numbers appear only if SMARTGLOCAL_JOURNAL_KEY has the value that it had when
+    the payouts were made. In a csv, names are masked (J*** R***) unless --full-names is used.
+
+    `report` doesn't change the journal, and can run while `pay` runs. Requires SMARTGLOCAL_PROJECT
+    and SMARTGLOCAL_SERVER, unless --journal names a file. Exit code 0, or 2 for invalid arguments.
     """
 
     file: OptionalFile = None
@@ -295,38 +313,27 @@ class ReportOptions:
     output: OptionalOutput = None
     format: Annotated[
         ReportFormat | None,
-        typer.Option("--format", help="The format, if the suffix doesn't say it."),
+        typer.Option("--format", help="The format. Default: by the suffix of --output."),
     ] = None
     full_names: Annotated[
-        bool, typer.Option("--full-names", help="Write the whole names of the payees into a csv.")
+        bool, typer.Option("--full-names", help="Write the full names of the payees into a csv.")
     ] = False
     as_json: AsJson = False
-
-
-Time = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TIME",
-        help="Start or end of the report's period: a day such as 2026-11-26, or a time such as "
-        "2026-11-26T18:30+03:00; in UTC without an offset. With both, payouts that are missing in "
-        "the report are listed.",
-    ),
-]
 
 
 @command(payouts, "reconcile", "payouts.reconcile:reconcile")
 class ReconcileOptions(JournalOptions):
     """Compare the provider's daily report with the journal.
 
-    The report is that of payouts or that of payments, by its columns; a CSV or a workbook. A payout
-    of the journal that the report shows as paid is recorded as paid. Of payments, the sums by type
-    and currency are shown, and refunds, chargebacks and keys that were paid twice are listed.
-    --output also writes the findings to a new Excel workbook (.xlsx). Nothing is sent. Requires
-    SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key.
+    FILE is a CSV or a workbook. Whether it is the report of payouts or of payments is detected from
+    its columns. Payouts: if the report shows a payout of the journal as paid, it is recorded as
+    paid. Payments: the sums by type and currency are shown, and refunds, chargebacks and keys that
+    were paid twice are listed. --output also writes the findings to a new Excel workbook (.xlsx).
+    Nothing is sent. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key.
 
     Exit codes: 0 no differences. 1 something needs review. 2 invalid arguments. 7 payouts are
-    halted, by this report or before: the journal lacks a payout, money moved differently than
-    recorded, or the journal may lack payouts and this report can't rule that out.
+    halted, by this report or earlier: the journal lacks a payout; or money moved differently than
+    recorded; or the journal may lack payouts, and this report doesn't prove that it has them all.
     """
 
     report: Annotated[
@@ -335,34 +342,17 @@ class ReconcileOptions(JournalOptions):
             metavar="FILE", help="The provider's daily report, of payouts or of payments."
         ),
     ]
-    since: Time = None
-    until: Time = None
-    amount_column: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Column of the amounts, in major units; default paymentLocalAmount. '' compares "
-            "no amounts, for example if they are in the recipient's currency.",
-        ),
-    ] = None
-    currency_column: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Column of the currencies; default 'Currency amount'."),
-    ] = None
-    kind_column: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Column that tells payouts (Advice) from returned ones (Refund); default "
-            "typeOfPayment. '' if the report has payouts only.",
-        ),
-    ] = None
+    since: Since = None
+    until: Until = None
+    amount_column: AmountColumn = None
+    currency_column: CurrencyColumn = None
+    kind_column: KindColumn = None
     delimiter: Delimiter = None
     output: OptionalOutput = None
     adopt: Annotated[
         bool,
         typer.Option(
-            "--adopt", help="Add to the journal, as paid, the payouts that only the report has."
+            "--adopt", help="Add payouts that only the report has to the journal, as paid."
         ),
     ] = False
     as_json: AsJson = False
@@ -370,11 +360,12 @@ class ReconcileOptions(JournalOptions):
 
 @command(payouts, "decide", "payouts.control:decide", fields=_REASON)
 class DecideOptions(JournalOptions):
-    """Record by hand whether a payout was paid.
+    """Record your decision whether a payout was paid.
 
-    Shows the payout, and asks. Be sure whether money moved: the decision can't be changed, and the
-    key is never paid again. Nothing is sent. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER;
-    no private key. Exit code 1 if the answer was no.
+    Shows the payout, and asks you to confirm. First find out whether money moved: the decision
+    can't be changed. The key can't be used any more: to pay after --not-paid, use a new key.
+    Nothing is sent. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key. Exit code
+    1 if you answered no.
     """
 
     key: PayoutKey
@@ -391,16 +382,20 @@ class DecideOptions(JournalOptions):
 
 @command(payouts, "retry", "payouts.control:retry")
 class RetryOptions(JournalOptions):
-    """Take up again what failed for a passing cause.
+    """Reopen payouts that failed for a temporary reason.
 
-    Takes the failed payouts of a batch, named by its BATCH or its FILE, whose code is one of
-    insufficient_funds, internal_error, provider_internal_error, provider_issuer_unavailable,
-    activity_count_exceeded, or of --code. Each is taken up again only if its session shows that no
-    money can move in it any more; all others are listed with the reason. The results of FILE show
-    it as open then. Pay the file again, or let the workers do it: this command pays nothing.
+    This command pays nothing: the next `pay` of the file, or the workers, pay what it reopens. It
+    selects the failed payouts of a batch (given by its name, or as the file that was paid) with one
+    of the error codes insufficient_funds, internal_error, provider_internal_error,
+    provider_issuer_unavailable and activity_count_exceeded, or a code that you name with --code.
 
-    Requires the credentials. Exit codes: 0 all are taken up. 1 some are not, or the answer was no.
-    2 invalid arguments. 4 the provider was not reached. 7 payouts are halted.
+    Each is reopened only if its session shows that no money can move in it any more. All others are
+    listed with the reason. The results file of FILE then shows the reopened payouts as open.
+
+    Requires SMARTGLOCAL_PROJECT, SMARTGLOCAL_SERVER and SMARTGLOCAL_PRIVATE_KEY.
+
+    Exit codes: 0 all are reopened. 1 some are not; or you answered no. 2 invalid arguments. 4 the
+    provider was not reached. 7 payouts are halted.
     """
 
     target: Annotated[
@@ -409,13 +404,15 @@ class RetryOptions(JournalOptions):
     keys: Annotated[
         list[str] | None,
         typer.Option(
-            "--key", metavar="KEY", help="Only this payout; several times for several payouts."
+            "--key", metavar="KEY", help="Reopen only the payout with this key. Can be repeated."
         ),
     ] = None
     codes: Annotated[
         list[str] | None,
         typer.Option(
-            "--code", metavar="CODE", help="Another code whose cause has passed; repeatable."
+            "--code",
+            metavar="CODE",
+            help="Another error code whose cause is over. Can be repeated.",
         ),
     ] = None
     results: Results = None
@@ -427,7 +424,7 @@ class RetryOptions(JournalOptions):
 class CancelOptions(JournalOptions):
     """Cancel a payout that was not sent yet.
 
-    Its key can't be paid any more; to pay it after all, use a new key. Nothing is sent. Requires
+    Its key can't be used any more: to pay it after all, use a new key. Nothing is sent. Requires
     SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key.
     """
 
@@ -440,8 +437,9 @@ class CancelOptions(JournalOptions):
 class PauseBatchOptions:
     """Start no more payouts of a batch; finish those in flight.
 
-    Takes effect within seconds, for each worker. `batch resume` ends it. A batch that is paused
-    keeps its reason without --reason. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER.
+    Takes effect within seconds, for each worker. `batch resume` ends the pause. If the batch is
+    already paused, its reason stays, unless you use --reason. Requires SMARTGLOCAL_PROJECT and
+    SMARTGLOCAL_SERVER.
     """
 
     batch: BatchArgument
@@ -456,8 +454,9 @@ class PauseBatchOptions:
 class ResumeBatchOptions(JournalOptions):
     """Resume a paused batch, also one that reached a limit.
 
-    The workers continue within seconds. A spending limit stays in force; the output shows what it
-    leaves. Nothing is sent. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key.
+    The workers continue within seconds. A spending limit stays in force; the output shows how much
+    of it is left. Nothing is sent. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private
+    key.
     """
 
     batch: BatchArgument
@@ -466,11 +465,11 @@ class ResumeBatchOptions(JournalOptions):
 
 @command(batch, "cancel", "payouts.control:cancel_batch", fields=_REASON)
 class CancelBatchOptions:
-    """Cancel for good the payouts of a batch that were not sent.
+    """Cancel the payouts of a batch that were not sent, for good.
 
-    Payouts in flight are finished. The keys of the cancelled payouts can't be paid any more, in no
-    batch: submit them under new keys, as another batch. Requires SMARTGLOCAL_PROJECT and
-    SMARTGLOCAL_SERVER; no private key. Exit code 1 if the answer was no.
+    Payouts in flight are finished. The keys of the cancelled payouts can't be used again in any
+    batch: to make these payouts after all, submit them with new keys in another batch. Requires
+    SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key. Exit code 1 if you answered no.
     """
 
     batch: BatchArgument
@@ -486,30 +485,25 @@ class CancelBatchOptions:
 class LimitsOptions:
     """Show or set the limits that all workers share.
 
-    Takes effect while they run. A limit that isn't given stays as it is; `none` removes one.
-    Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key.
+    A new limit takes effect while they run. `none` removes a limit. Without an option, its limit
+    stays as it is. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key.
     """
 
-    journal: JournalPlace = None
-    rate: Annotated[
-        str | None,
-        typer.Option("--rate", metavar="N|none", help="Start at most N payouts per second."),
-    ] = None
-    concurrency: Annotated[
-        str | None,
-        typer.Option("--concurrency", metavar="N|none", help="How many run at the same time."),
-    ] = None
+    journal: DatabasePlace = None
+    rate: SharedRate = None
+    concurrency: SharedConcurrency = None
     server: Server = None
     as_json: AsJson = False
 
 
 @command(journal, "resume", "payouts.control:resume_journal")
 class ResumeJournalOptions:
-    """End a halt, after its cause was checked.
+    """End a halt, after you have checked its cause.
 
-    If the journal may lack payouts, first run `reconcile` with a report: it has to find none
-    missing, or add them with --adopt. Nothing is sent. Requires SMARTGLOCAL_PROJECT and
-    SMARTGLOCAL_SERVER; no private key. Exit code 1 if the answer was no.
+    If the journal may lack payouts, first run `reconcile` with the provider's reports. `journal
+    resume` then works only if `reconcile` found no missing payouts, or if you added them with
+    `reconcile --adopt`. Nothing is sent. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no
+    private key. Exit code 1 if you answered no.
     """
 
     journal: JournalPlace = None
@@ -518,8 +512,8 @@ class ResumeJournalOptions:
         str | None,
         typer.Option(
             metavar="REASON",
-            help="Resume although no report was compared since the halt. REASON says why no report "
-            "can have a payout that the journal lacks.",
+            help="Resume without a `reconcile` since the halt. In REASON, state how you know that "
+            "the journal has every payout.",
             show_default=False,
         ),
     ] = None
@@ -532,12 +526,15 @@ class ResumeJournalOptions:
 class QuarantineOptions(JournalOptions):
     """Block payouts from a restored journal for --hours.
 
-    In this time the webhooks of payouts that it lacks should arrive. `journal resume` ends it
-    early. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key.
+    Run it after each restore, and before anything is paid: payouts that the restored journal lacks
+    would be paid again. In the meantime run `reconcile` with the provider's reports. Webhooks show
+    missing payouts, too, if your program passes webhooks to the journal. After --hours, payouts
+    continue unless a missing one was found; `journal resume` ends the wait early. Requires
+    SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key.
     """
 
     hours: Annotated[
-        float, typer.Option(min=0.01, max=1000.0, metavar="N", help="How long to pay nothing.")
+        float, typer.Option(min=0.01, max=1000.0, metavar="N", help="Hours without payouts.")
     ] = 4.5
     as_json: AsJson = False
 
@@ -546,20 +543,13 @@ class QuarantineOptions(JournalOptions):
 class ForgetOptions(JournalOptions):
     """Delete names, reasons and logs of payouts ended before a date.
 
-    Key, state, ids, code, amount and currency are kept, and a digest of the payout, so that its key
-    can't be used for another one. Open and unknown payouts are not changed. Can't be undone.
-    Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key. Exit code 1 if the answer
-    was no.
+    The key, state, ids, code, amount, currency and a digest of each payout are kept, so that its
+    key can't be used for a different payout. Open and unknown payouts are not changed. Can't be
+    undone. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key. Exit code 1 if you
+    answered no.
     """
 
-    before: Annotated[
-        str,
-        typer.Option(
-            metavar="TIME",
-            help="Payouts since then are kept unchanged: a day such as 2025-11-01, or a time such "
-            "as 2025-11-01T18:30+03:00; in UTC without an offset.",
-        ),
-    ]
+    before: Before
     yes: Yes = False
     as_json: AsJson = False
 
@@ -568,16 +558,16 @@ class ForgetOptions(JournalOptions):
 class GrantsOptions:
     """Print the SQL that lets a database user pay from a journal.
 
-    The owner of the tables, or a superuser, runs it after the journal was opened once, as by
-    `payouts submit`: `smartglocal payouts journal grants payer | psql ADDRESS`. The database isn't
-    read.
+    First open the journal once, for example by `payouts submit`. Then run the SQL as the owner of
+    the tables or as a superuser: `smartglocal payouts journal grants payer | psql ADDRESS`. This
+    command itself doesn't connect to the database.
     """
 
     role: Annotated[str, typer.Argument(metavar="USER", help="The user that gets the rights.")]
-    journal: JournalPlace = None
+    journal: DatabasePlace = None
     read_only: Annotated[
         bool,
-        typer.Option("--read-only", help="Only what `status`, `report` and the like need."),
+        typer.Option("--read-only", help="Only the rights that `status` and `report` need."),
     ] = False
     as_json: AsJson = False
 
@@ -586,9 +576,9 @@ class GrantsOptions:
 class NewKeyOptions:
     """Generate a key that encrypts the requests in a journal.
 
-    Set it as SMARTGLOCAL_JOURNAL_KEY wherever you run `submit` and `work`. Keep it as secret as a
-    password, and apart from the journal: with both, accounts and names can be read; without the
-    key, submitted payouts can't be paid.
+    Set it as SMARTGLOCAL_JOURNAL_KEY wherever you run `submit`, `work`, `settle` or `report`. Keep
+    it as secret as a password, and apart from the journal: with both, accounts and names can be
+    read. Without the key, submitted payouts can't be paid.
     """
 
     as_json: AsJson = False

@@ -54,6 +54,7 @@ from .journals import (
     opened,
     payouts_of,
     place_of,
+    required,
     shared,
     with_payouts,
 )
@@ -115,7 +116,7 @@ def _question(entry: Entry, *, is_paid: bool) -> str:
 
 
 def retry(options: RetryOptions) -> ExitCode:
-    """Take up again what failed for a cause that passed."""
+    """Reopen payouts that failed for a temporary reason."""
     with sigterm_interrupts():
         path = Path(options.target)
         file = path if path.is_file() else None
@@ -206,7 +207,7 @@ async def _retried(options: RetryOptions, place: str, failed: FailedPayouts) -> 
 
 
 def _write_results(path: Path | None, outcomes: list[PayoutOutcome]) -> None:
-    """Write into the results of a file what was taken up again: it isn't failed any more.
+    """Write the reopened payouts into the results of a file: they aren't failed any more.
 
     The journal has it, so that a file that can't be written is only reported.
     """
@@ -218,7 +219,7 @@ def _write_results(path: Path | None, outcomes: list[PayoutOutcome]) -> None:
                 if outcome.state is PayoutState.OPEN:
                     results.append(outcome)
     except (InvalidRequest, OSError) as error:
-        remark(f"{path}: {message_of(error)}; it still shows what is tried again as failed")
+        remark(f"{path}: {message_of(error)}; it still shows the reopened payouts as failed")
 
 
 def _show_retried(
@@ -246,7 +247,7 @@ def _show_retried(
         show(console(), shown)
         if len(refused) > _MAX_LISTED:
             console().print(cell(f"and {len(refused) - _MAX_LISTED:,} more"), soft_wrap=True)
-    text = f"{batch}: {counted(count, 'payout')} will be tried again, {len(refused):,} will not"
+    text = f"{batch}: {counted(count, 'payout')} reopened, {len(refused):,} not reopened"
     write_line(printable(text))
     if step is not None:
         write_line(printable(f"next: {step}"))
@@ -454,8 +455,8 @@ def _shown_time(given: datetime) -> str:
 
 def print_grants(options: GrantsOptions) -> None:
     """Print the statements for one user."""
-    place = options.journal
-    if place is None or not is_address(place):
+    place = required(options.journal)
+    if not is_address(place):
         problem = "must be the address of a journal in PostgreSQL, like postgres://host/database"
         raise InvalidRequest(OPTION, problem)
     _ = journal_of(place)

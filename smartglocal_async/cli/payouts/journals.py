@@ -35,7 +35,7 @@ from ...settings import Credentials, Settings, read_credentials, without_key
 from ..errors import CommandFailed, ExitCode, named
 from ..output import printable, remark
 from ..signals import run_async
-from .options import FormatOptions
+from .options import JOURNAL_VARIABLE, FormatOptions
 
 _SCHEMES: Final = ("postgres://", "postgresql://")
 OPTION: Final = "--journal"
@@ -330,6 +330,19 @@ def with_payouts(
     return run_async(done())
 
 
+def required(text: str | None) -> str:
+    """Return the address that a command needs which can't use the default journal.
+
+    Raises:
+        InvalidRequest: there is none.
+
+    """
+    if text is None:
+        problem = f"required, here or in {JOURNAL_VARIABLE}: postgres://user@host/database"
+        raise InvalidRequest(OPTION, problem)
+    return text
+
+
 def shared(text: str | None, *, may_make: bool = True) -> PostgresJournal:
     """Return the journal at the address of a database.
 
@@ -338,10 +351,11 @@ def shared(text: str | None, *, may_make: bool = True) -> PostgresJournal:
         Misuse: the extra for databases isn't installed.
 
     """
-    if text is None or not is_address(text):
+    place = required(text)
+    if not is_address(place):
         problem = "expected postgres://...: workers share a database; a file is for one process"
         raise InvalidRequest(OPTION, problem)
-    journal = journal_of(text, may_make=may_make)
+    journal = journal_of(place, may_make=may_make)
     assert isinstance(journal, PostgresJournal)  # noqa: S101 - what an address leads to
     return journal
 

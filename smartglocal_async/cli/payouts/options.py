@@ -10,30 +10,33 @@ JOURNAL_VARIABLE: Final = "SMARTGLOCAL_JOURNAL"
 """Names the journal of all commands, as `--journal` does for one."""
 
 GLOSSARY: Final = """\
-A journal records each payout before it is sent; each key is paid at most once in it. A batch is the
-payouts of one file in the journal. A worker is a process that pays batches from a database.
+A journal records each payout before it is sent. Within one journal, each key is paid at most once.
+A batch is the payouts of one file in the journal. A worker (`work`) is a process that pays batches
+from a database. A wallet is a prefunded balance at the provider.
 
-States of a payout: open, not final yet; succeeded, paid; failed, not paid, by a decision of the
-provider; cancelled, not paid, by yours; unknown, may have been paid, so a person has to look at it.
+States of a payout: open (not final yet); succeeded (paid); failed (not paid: the provider declined
+it, or `decide` recorded this); cancelled (not paid: you cancelled it); unknown (may have been paid:
+check it yourself).
 
-A run stops at a limit that its options set. A batch is paused until `batch resume`. All payouts of
-a journal are halted if it may be wrong, until the cause was checked and `journal resume`.
+A run stops when it reaches a limit set by its options. A paused batch starts no payouts until you
+run `batch resume`. A journal is halted if it may lack payouts, or if money moved differently than
+recorded: nothing is paid from it until you have checked the cause and run `journal resume`.
 
-After a run with open or unknown payouts: `status`, then `settle`, then `reconcile` with the
-provider's report of the day, and `decide` for what is still unknown.
+After a run with open or unknown payouts: first `status`, then `settle`, then `reconcile` with the
+provider's report of the day, and last `decide` for each payout that is still unknown.
 """
 
 File = Annotated[
     Path,
     typer.Argument(
         metavar="FILE",
-        help="CSV or JSON Lines; after pip install 'smartglocal-async[files]' also a workbook of "
-        "Excel or OpenDocument, or an ISO 20022 pain.001.",
+        help="CSV or JSON Lines. With the pip extra `files` (in a checkout: pip install "
+        "'.[files]'), also an Excel or OpenDocument workbook, or an ISO 20022 pain.001 message.",
     ),
 ]
 OptionalFile = Annotated[
     Path | None,
-    typer.Argument(metavar="FILE", help="The file that was paid. By default the whole journal."),
+    typer.Argument(metavar="FILE", help="The file that was paid. Default: the whole journal."),
 ]
 JournalPlace = Annotated[
     str | None,
@@ -41,9 +44,20 @@ JournalPlace = Annotated[
         "--journal",
         metavar="PATH|postgres://...",
         envvar=JOURNAL_VARIABLE,
-        help="The journal, in which each payout is recorded before it is sent: a file, or a "
-        "PostgreSQL database, whose schema ?schema=NAME selects. By default a file in your state "
-        "directory, one for each server and project.",
+        help="Journal file, or PostgreSQL address of the journal; append ?schema=NAME to choose "
+        "the schema. Each payout is recorded there before it is sent. Default: a file for this "
+        "server and project in your state directory (on Linux ~/.local/state/smartglocal).",
+        show_default=False,
+    ),
+]
+DatabasePlace = Annotated[
+    str | None,
+    typer.Option(
+        "--journal",
+        metavar="postgres://...",
+        envvar=JOURNAL_VARIABLE,
+        help="Required. PostgreSQL address of the journal, such as postgres://user@host/database; "
+        "append ?schema=NAME to choose the schema.",
         show_default=False,
     ),
 ]
@@ -56,7 +70,8 @@ Server = Annotated[
 UntilDone = Annotated[
     bool,
     typer.Option(
-        "--until-done", help="End when only paused and cancelled batches have open payouts."
+        "--until-done",
+        help="End when no payout is left to pay, apart from those of paused or cancelled batches.",
     ),
 ]
 HealthAddress = Annotated[
@@ -64,8 +79,8 @@ HealthAddress = Annotated[
     typer.Option(
         "--health",
         metavar="[HOST:]PORT",
-        help="Serve /healthz, /readyz and /metrics there, for a supervisor and for Prometheus. "
-        "Without a host only to this machine; 0.0.0.0:9464 to all.",
+        help="Serve /healthz, /readyz and /metrics at this address, for a supervisor and for "
+        "Prometheus. With a port only, they are served to this machine; with 0.0.0.0:9464, to all.",
         show_default=False,
     ),
 ]
@@ -75,7 +90,7 @@ Wait = Annotated[
         "--wait",
         min=0.0,
         metavar="SECONDS",
-        help="How long to wait for another process that uses the journal's file.",
+        help="Longest time to wait while another process uses the journal's file.",
     ),
 ]
 BatchName = Annotated[
@@ -83,8 +98,9 @@ BatchName = Annotated[
     typer.Option(
         "--batch",
         metavar="NAME",
-        help="Name of the payouts of a file in the journal. By default the name of the batch that "
-        "has the same content, else the file's name, also if the file was changed since.",
+        help="Name under which the journal stores the payouts of a file. Default: if the journal "
+        "has a batch with the same content as FILE, its name; otherwise the file's name, even if "
+        "the file was changed after an earlier run.",
         show_default=False,
     ),
 ]
@@ -96,9 +112,9 @@ KeyPrefix = Annotated[
     typer.Option(
         "--key-prefix",
         metavar="TEXT",
-        help="Put before the key of each row, for files with keys such as 1, 2, 3: with nov-, 1 "
-        "becomes nov-1. Use the same prefix each time this file is run: with another one its rows "
-        "count as new payouts.",
+        help="Text to put before the key of each row, for files with keys such as 1, 2, 3: with "
+        "nov-, 1 becomes nov-1. Use the same prefix every time you run this file. With a "
+        "different prefix, all its rows are new payouts, and are paid again.",
         show_default=False,
     ),
 ]
@@ -107,15 +123,16 @@ FormatFile = Annotated[
     typer.Option(
         "--format",
         metavar="PATH",
-        help="TOML file that says how FILE is read where that can't be recognised: kind, encoding, "
-        "delimiter, decimal, sheet, columns, ignored. The options for one of these override it.",
+        help="TOML file that describes how to read FILE if this can't be detected. Its keys are "
+        "kind, encoding, delimiter, decimal, sheet, columns and ignored. The options for the same "
+        "settings override it.",
         show_default=False,
     ),
 ]
 _delimiter = typer.Option(
     "--delimiter",
     metavar="CHARACTER",
-    help="Between the columns of a CSV: a comma, semicolon, bar, or the word tab.",
+    help="Character between the columns of a CSV: a comma, a semicolon, a bar, or the word tab.",
 )
 Delimiter = Annotated[str | None, _delimiter]
 
@@ -143,7 +160,7 @@ class FormatOptions:
         typer.Option(
             "--kind",
             metavar="NAME",
-            help="csv, jsonl, xlsx, xls, ods or pain.001.",
+            help="Kind of FILE: csv, jsonl, xlsx, xls, ods or pain.001.",
             show_default=False,
         ),
     ] = None
@@ -162,7 +179,7 @@ class FormatOptions:
         typer.Option(
             "--decimal",
             metavar="CHARACTER",
-            help="Decimal sign of the amounts: a point or a comma; the other one separates "
+            help="Decimal sign of the amounts: a point or a comma. The other one then separates "
             "thousands.",
             show_default=False,
         ),
@@ -176,7 +193,7 @@ class FormatOptions:
         typer.Option(
             "--map",
             metavar="COLUMN=FIELD",
-            help="Field that a column of FILE means, such as 'Betrag=amount'; may be repeated.",
+            help="Map a column of FILE to a field, such as 'Betrag=amount'. Can be repeated.",
         ),
     ] = None
     ignored: Annotated[
@@ -184,7 +201,7 @@ class FormatOptions:
         typer.Option(
             "--ignore-column",
             metavar="COLUMN",
-            help="Column of FILE that isn't read; may be repeated.",
+            help="Column of FILE to leave out. Can be repeated.",
         ),
     ] = None
 
@@ -205,8 +222,9 @@ Results = Annotated[
     typer.Option(
         "--results",
         metavar="PATH",
-        help="File that gets a line for each finished payout: CSV, or JSON Lines by suffix. By "
-        "default FILE.results.csv.",
+        help="File to write a line with the outcome of each payout to: JSON Lines if its name "
+        "ends in .jsonl or .ndjson, otherwise CSV. Default: FILE.results.csv; without FILE, no "
+        "results are written.",
         show_default=False,
     ),
 ]
@@ -214,8 +232,8 @@ Confirm = Annotated[
     Literal["manual", "automatic"],
     typer.Option(
         "--confirm",
-        help="Must be as your project is set up at the provider. manual: this program confirms "
-        "each payout. automatic: the provider does, as soon as it is started.",
+        help="Must match the setting of your project at the provider. manual: this program "
+        "confirms each payout. automatic: the provider confirms it as soon as it is started.",
     ),
 ]
 Deadline = Annotated[
@@ -223,7 +241,7 @@ Deadline = Annotated[
     typer.Option(
         "--deadline",
         metavar="SECONDS",
-        help="Time limit of each payout; a payout that isn't finished by then stays open.",
+        help="Time limit of each payout. A payout that isn't final by then stays open.",
     ),
 ]
 ExpectTotal = Annotated[
@@ -231,8 +249,9 @@ ExpectTotal = Annotated[
     typer.Option(
         "--expect-total",
         metavar="AMOUNT",
-        help="The sum that you expect, in major units, such as 1234.56usd; once per currency. "
-        "If the file has another sum, it isn't paid.",
+        help="Expected total in major units, such as 1234.56usd. Repeat the option for each "
+        "currency. If the file has another total, nothing is paid or submitted, and the exit code "
+        "is 1.",
     ),
 ]
 SpendLimit = Annotated[
@@ -240,7 +259,8 @@ SpendLimit = Annotated[
     typer.Option(
         "--spend-limit",
         metavar="AMOUNT",
-        help="Stop before more than this is spent, such as 1000.00usd; once per currency.",
+        help="Stop before more than this amount is spent, such as 1000.00usd. Repeat the option "
+        "for each currency.",
     ),
 ]
 StopOnRefusal = Annotated[
@@ -253,28 +273,126 @@ StopAfterFailures = Annotated[
         "--stop-after-failures",
         min=1,
         metavar="N",
-        help="Stop after N payouts that failed one after the other, as they finish.",
+        help="Stop after N payouts in a row that failed or are unknown, in the order in which "
+        "they end.",
     ),
 ]
 _low_balance = typer.Option(
     "--stop-on-low-balance/--ignore-balance",
-    help="Stop before a payout that the wallets can't cover; the default.",
+    help="Whether to stop before a payout that the wallets can't cover. Default: stop.",
     show_default=False,
 )
 StopOnLowBalance = Annotated[bool, _low_balance]
 OptionalStopOnLowBalance = Annotated[bool | None, _low_balance]
-Offline = Annotated[bool, typer.Option("--offline", help="Send nothing: don't read the wallets.")]
+Offline = Annotated[
+    bool, typer.Option("--offline", help="Send nothing: don't read the wallets' balances.")
+]
 AllowRepeats = Annotated[
     bool,
     typer.Option(
         "--allow-repeats",
-        help="With --yes: pay also if half of the rows or more have a payee and a sum that "
-        "another batch paid in the last five days.",
+        help="With --yes: continue even if half of the rows or more have the same payee and "
+        "amount as payouts of another batch in the last five days.",
     ),
 ]
 _REASON: Final = typer.Option(
-    "--reason", metavar="TEXT", help="Why; kept in the journal.", show_default=False
+    "--reason", metavar="TEXT", help="The reason, kept in the journal.", show_default=False
 )
 Reason = Annotated[str, _REASON]
 OptionalReason = Annotated[str | None, _REASON]
 PayoutKey = Annotated[str, typer.Argument(metavar="KEY", help="Key of the payout.")]
+
+Country = Annotated[
+    str | None,
+    typer.Option(
+        "--country",
+        metavar="COUNTRY",
+        help="Country of the recipients' bank accounts: a code of three letters, such as GBR, or a "
+        "name. The file gets the columns that payouts to this country need. Default: those of a "
+        "payout to an account in any country.",
+        show_default=False,
+    ),
+]
+TemplateFormat = Annotated[
+    Literal["csv", "xlsx"] | None,
+    typer.Option(
+        "--format",
+        help="CSV, or an Excel workbook (needs the pip extra `files`). Default: by the suffix of "
+        "--output; csv without --output.",
+        show_default=False,
+    ),
+]
+Rate = Annotated[
+    float | None,
+    typer.Option(
+        "--rate",
+        metavar="N",
+        help="Start at most N payouts per second. Needs the pip extra `batch`.",
+    ),
+]
+SharedRate = Annotated[
+    str | None,
+    typer.Option(
+        "--rate",
+        metavar="N|none",
+        help="Start at most N payouts per second, in all workers together.",
+    ),
+]
+SharedConcurrency = Annotated[
+    str | None,
+    typer.Option(
+        "--concurrency",
+        metavar="N|none",
+        help="Maximum number of payouts in progress at the same time, in all workers together.",
+    ),
+]
+_TIME: Final = "a day such as 2026-11-26, or a time such as 2026-11-26T18:30+03:00"
+_IN_UTC: Final = "Times without an offset are in UTC"
+Since = Annotated[
+    str | None,
+    typer.Option(
+        "--since",
+        metavar="TIME",
+        help=f"Start of the report's period: {_TIME}. {_IN_UTC}.",
+        show_default=False,
+    ),
+]
+Until = Annotated[
+    str | None,
+    typer.Option(
+        "--until",
+        metavar="TIME",
+        help="End of the report's period, which isn't part of it: for the report of 2026-11-26, "
+        "use --since 2026-11-26 --until 2026-11-27. With both options, payouts of the journal "
+        "that the report lacks are listed.",
+        show_default=False,
+    ),
+]
+Before = Annotated[
+    str,
+    typer.Option(
+        "--before",
+        metavar="TIME",
+        help=f"Payouts that ended later are kept unchanged: {_TIME}. {_IN_UTC}.",
+    ),
+]
+AmountColumn = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Column of the amounts, in major units. Default: paymentLocalAmount. With '' no "
+        "amounts are compared, for example because they are in the recipient's currency.",
+    ),
+]
+CurrencyColumn = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Column of the currencies. Default: 'Currency amount'."),
+]
+KindColumn = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Column that shows whether a row is a payout (Advice) or a returned one (Refund). "
+        "Default: typeOfPayment. Use '' if the report has payouts only.",
+    ),
+]

@@ -133,7 +133,7 @@ class Run:
         )
 
     def _retry(self) -> str | None:
-        """Return the command that takes up again what failed for a passing cause."""
+        """Return the command that reopens what failed for a temporary reason."""
         batch, file = self.batch, self.file
         is_of_file = file is not None and (batch is None or batch == batch_of(None, file))
         if not is_of_file and batch is None:

@@ -64,7 +64,7 @@ class RunTotals:
     may_move: int = field(default=0, init=False)
     """Open or unknown, with a session at the provider."""
     passing: Counter[str] = field(factory=Counter[str], init=False)
-    """The codes of failed payouts whose cause may pass, which `retry` takes up again."""
+    """The codes of payouts that failed for a temporary reason, which `retry` reopens."""
     listed: list[PayoutOutcome] = field(factory=list[PayoutOutcome], init=False)
     """The first payouts that weren't paid."""
     unlisted: int = field(default=0, init=False)
@@ -147,7 +147,7 @@ class RunEnd:
     next_step: str
     """The command that continues."""
     retry: str | None = None
-    """The command that takes up what failed for a passing cause; None if there is nothing."""
+    """The command that reopens what failed for a temporary reason; None if there is nothing."""
 
     @property
     def code(self) -> ExitCode:

@@ -199,7 +199,7 @@ class ReportCommands:
 
     @property
     def retry(self) -> str | None:
-        """The command that takes up what failed for a passing cause; None without a batch."""
+        """The command that reopens what failed for a temporary reason; None without a batch."""
         target = self.batch if self.file is None or self.file_options else self.file
         return None if target is None else self.of("retry", target)
 

@@ -170,23 +170,36 @@ def test_help_says_what_a_command_takes(run, provider, command):
         ),
         (
             "start-payout",
-            "Required fields: session_id. Optional: payment_method (payout_details in v2)",
+            "set them: payment_method (payout_details in v2), amount_details. Optional: ",
+        ),
+        (
+            "start-payment",
+            "set them: payment_details, amount_details, customer. Optional: participant_details",
         ),
         ("init-payment", "Required fields: payment_details, amount_details, customer. Optional: "),
-        ("confirm", "Required fields: session_id."),
     ],
 )
 def test_help_shows_the_fields_of_the_call(run, provider, command, words):
     """Help names the fields of the request, those that must be there first, and the page."""
     text = " ".join(run(provider, "session", command, "--help").stdout.split())
     assert words in text
+    assert ("Required, unless `session create` set them: " in text) is command.startswith("start-")
     assert f"developer.smart-glocal.com/docs/reference/methods/session-{command}" in text
+
+
+@pytest.mark.parametrize("command", [("session", "confirm"), ("wallet", "balance")])
+def test_help_shows_no_fields_that_no_option_sets(run, provider, command):
+    """The help of a call without --file and --set has no list of fields."""
+    text = run(provider, *command, "--help").stdout
+    assert "developer.smart-glocal.com/docs/" in text
+    assert "equired fields" not in text
+    assert "ptional" not in text
 
 
 def test_help_warns_of_card_numbers(run, provider):
     """No option takes a card number, and the help says why."""
     text = " ".join(run(provider, "session", "init-payment", "--help").stdout.split())
-    assert "Put a card number here and in no option" in text
+    assert "Put card numbers only into this file or standard input, never into an option" in text
     assert "history" in text
 
 

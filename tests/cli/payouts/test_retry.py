@@ -1,4 +1,4 @@
-"""The command that takes up again what failed for a cause that passed."""
+"""The command that reopens payouts that failed for a temporary reason."""
 
 from typing import Final
 
@@ -26,7 +26,7 @@ def test_taken_up_and_paid(paid) -> None:
     """What can't be retried is listed with the reason; the next run pays the rest, once."""
     paid.provider.top_up(100_000, "usd")
     result = paid("retry", "p.csv", "--yes", exits=1)
-    assert "2 payouts will be tried again, 1 will not" in result.stdout
+    assert "2 payouts reopened, 1 not reopened" in result.stdout
     assert "it failed for account_not_found, which" in result.stdout
     assert "next: smartglocal payouts pay p.csv" in result.stdout
     assert paid.provider.order("k2").moved == 0

@@ -419,6 +419,16 @@ def test_a_journal_that_nobody_can_share(shop, verb):
     assert "--journal: expected postgres://" in done.stderr
 
 
+@pytest.mark.parametrize("verb", ["submit", "work", "batch limits", "journal grants payer"])
+def test_a_journal_in_a_database_is_required(shop, verb, monkeypatch):
+    """What needs a database has no default journal, and the message has the form of the address."""
+    till, _ = shop
+    monkeypatch.delenv("SMARTGLOCAL_JOURNAL", raising=False)
+    words = (str(till.has(rows(2))), "--yes") if verb == "submit" else ()
+    done = till(*verb.split(), *words, exits=2)
+    assert "--journal: required, here or in SMARTGLOCAL_JOURNAL: postgres://" in done.stderr
+
+
 @pytest.mark.parametrize(
     "words",
     [
