@@ -312,6 +312,7 @@ def test_a_call_needs_no_library(without) -> None:
     ("name", "content", "library"),
     [
         ("p.xlsx", "libreoffice.xlsx", "python_calamine"),
+        ("p.xls", "libreoffice.xls", "xlrd"),
         ("p.xml", "sepaxml-09.xml", "defusedxml.expatreader"),
     ],
 )

@@ -1,13 +1,15 @@
-"""Reads what python-calamine doesn't tell of a sheet, from the XML of the workbook.
+"""Reads what python-calamine doesn't tell of a sheet, from the XML or the records of the workbook.
 
 For calamine a cell with an error and a formula that was never calculated are empty cells. Hidden
 rows, merged cells and number formats aren't shown either.
 """
 
+import io
 import posixpath
 import re
+import struct
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from types import MappingProxyType
 from typing import Any, BinaryIO, Final
@@ -21,11 +23,15 @@ HAS_ERROR: Final = "holds an error; repair its formula, and save the workbook ag
 NOT_CALCULATED: Final = (
     "is a formula that was never calculated; open the workbook in a spreadsheet, and save it"
 )
+NO_RESULT: Final = (
+    "is a formula with the result 0 or an empty text, which an .xls also has where the result "
+    "wasn't saved; save the workbook as .xlsx, or write the value"
+)
 SHOWN_OTHERWISE: Final = (
     "shows another number than it holds; give it a number format with all decimals, or use ROUND"
 )
 IS_MERGED: Final = "is merged with another cell; write the value in each row"
-_NEEDS: Final = "is a workbook, which needs defusedxml: pip install 'smartglocal-async[files]'"
+_NEEDS: Final = "is a workbook, which needs {}: pip install 'smartglocal-async[files]'"
 DAMAGED: Final = "is a damaged workbook; save it again"
 _BINARY: Final = (
     "is a binary workbook (.xlsb), in which failed formulas look like empty cells; save it as .xlsx"
@@ -75,14 +81,16 @@ class SheetMarks:
             raise UnreadableFile.because(_TOO_MANY)
 
 
-def marks_of(file: BinaryIO, sheet: str) -> SheetMarks:
-    """Return the marks of a sheet of an Excel workbook in XML, or of an OpenDocument spreadsheet.
+def marks_of(file: BinaryIO, kind: str | None, sheet: str) -> SheetMarks:
+    """Return the marks of a sheet of an Excel workbook, or of an OpenDocument spreadsheet.
 
     Raises:
         UnreadableFile: it is damaged, or of a kind in which they can't be seen.
 
     """
     _ = file.seek(0)
+    if kind == "xls":
+        return _of_records(file.read(), sheet)
     try:
         with zipfile.ZipFile(file) as archive:
             names = frozenset(archive.namelist())
@@ -100,7 +108,7 @@ def _elements(source: Any, *events: str) -> Iterator[tuple[str, Element]]:  # no
     try:
         from defusedxml.ElementTree import iterparse  # noqa: PLC0415
     except ImportError:
-        raise UnreadableFile.because(_NEEDS) from None
+        raise UnreadableFile.because(_NEEDS.format("defusedxml")) from None
     yield from iterparse(source, events=events or ("end",), forbid_dtd=True)
 
 
@@ -352,3 +360,80 @@ def _shows_its_number(node: Element, held: Mapping[str, str]) -> bool:
     whole, _, fraction = f"{abs(number):f}".partition(".")
     has_all = len(shown.lstrip("0")) >= len(whole.lstrip("0"))
     return has_all and shown.strip("0") == f"{whole}{fraction}".strip("0")
+
+
+_FORMULA: Final = 0x0006
+_BOUND_SHEET: Final = 0x0085
+_END: Final = 0x000A
+_WORKSHEET: Final = 0
+_NO_NUMBER: Final = b"\xff\xff"
+"""The last two bytes of a result that isn't a number; its first byte is its kind."""
+_EMPTY_TEXT: Final = 3
+
+
+def _of_records(content: bytes, sheet: str) -> SheetMarks:
+    """Return the marks of a sheet of an Excel 97 workbook."""
+    try:
+        import xlrd  # noqa: PLC0415
+    except ImportError:
+        raise UnreadableFile.because(_NEEDS.format("xlrd")) from None
+    try:
+        # The library writes its warnings to standard output, unless it is given a file.
+        book = xlrd.open_workbook(
+            file_contents=content, logfile=io.StringIO(), formatting_info=True, on_demand=True
+        )
+        return _marks_in(book, book.sheet_names().index(sheet))
+    except UnreadableFile:
+        raise
+    except Exception:  # noqa: BLE001 - the library has no error of its own for most damages
+        raise UnreadableFile.because(DAMAGED) from None
+
+
+def _marks_in(book: Any, index: int) -> SheetMarks:  # noqa: ANN401 - a library imported above
+    marks, sheet = SheetMarks(), book.sheet_by_index(index)
+    for top, below, left, behind in sheet.merged_cells:
+        marks.cover(range(top + 1, top + 2), range(left + 1, behind))
+        marks.cover(range(top + 2, below + 1), range(left, behind))
+    for row in sorted(row for row, its in sheet.rowinfo_map.items() if its.hidden):
+        marks.hide(row + 1, row + 1)
+    styles = (book.format_map[style.format_key] for style in book.xf_list)
+    _mark_values(sheet, [_format(str(style.format_str)) for style in styles], marks)
+    for line, cell in _without_result(book.mem, book.base, index):
+        marks.add_flaw(line, cell, NO_RESULT)
+    return marks
+
+
+def _mark_values(sheet: Any, formats: Sequence[_Format], marks: SheetMarks) -> None:  # noqa: ANN401
+    from xlrd.biffh import XL_CELL_ERROR, XL_CELL_NUMBER  # noqa: PLC0415
+
+    for row in range(sheet.nrows):
+        for cell, kind in enumerate(sheet.row_types(row)):
+            if kind == XL_CELL_ERROR:
+                marks.add_flaw(row + 1, cell, HAS_ERROR)
+            elif kind == XL_CELL_NUMBER:
+                shows = formats[sheet.cell_xf_index(row, cell)]
+                if not shows(str(sheet.cell_value(row, cell))):
+                    marks.shown_otherwise.add((row + 1, cell))
+
+
+def _without_result(content: bytes, start: int, index: int) -> Iterator[tuple[int, int]]:
+    """Yield the formulas of a sheet that may have no result: programs then write 0, or nothing."""
+    sheets = [
+        int.from_bytes(data[:4], "little")
+        for code, data in _records(content, start)
+        if code == _BOUND_SHEET and data[5] == _WORKSHEET
+    ]
+    for code, data in _records(content, start + sheets[index]):
+        if code == _FORMULA:
+            row, cell, number = struct.unpack_from("<HH2xd", data)
+            if number == 0 or (data[12:14] == _NO_NUMBER and data[6] == _EMPTY_TEXT):
+                yield row + 1, cell
+
+
+def _records(content: bytes, at: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the records of a stream of [MS-XLS]: their numbers, and their contents."""
+    code = 0
+    while code != _END:
+        code, size = struct.unpack_from("<HH", content, at)
+        at += 4 + size
+        yield code, content[at - size : at]

@@ -80,7 +80,7 @@ def recognise(file: BinaryIO, given: FileFormat) -> FileFormat:
             header_line=header.line,
             is_decimal_given=given.decimal is not None,
         )
-        marks = _marks(file, found)
+        marks = marks_of(file, found.kind, sheet)
         return _looked_through(rows, header, marks, found)
 
 
@@ -94,16 +94,12 @@ def workbook_rows(file: BinaryIO, found: FileFormat, checker: RowChecker) -> Ite
             return
         layout = read_header(header.names, found)
         under = Cells.under(layout, checker, found)
-        marks, has_rows = _marks(file, found), False
+        marks, has_rows = marks_of(file, found.kind, found.sheet or ""), False
         for line, row in _filled_rows(rows, header, marks):
             has_rows = True
             yield _row(line, row, header, under, marks)
         if not has_rows:
             yield refused(header.line, None, _NO_ROWS)
-
-
-def _marks(file: BinaryIO, found: FileFormat) -> SheetMarks:
-    return SheetMarks() if found.kind == "xls" else marks_of(file, found.sheet or "")
 
 
 def _filled_rows(

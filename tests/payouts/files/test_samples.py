@@ -71,8 +71,9 @@ def sample(name: str) -> sg.PayoutFile:
 
 
 def test_each_sample_has_its_test() -> None:
-    """And each test its sample."""
-    assert {path.name for path in FILES.iterdir() if path.suffix != ".py"} == set(FORMATS)
+    """And each test its sample; test_sheet_marks has those with errors and hidden rows."""
+    samples = {path.name for path in FILES.iterdir() if path.suffix != ".py"}
+    assert {name for name in samples if not name.startswith("libreoffice-marks.")} == set(FORMATS)
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -1,6 +1,8 @@
 """What a sheet has besides values: errors, formulas without results, hidden rows, formats."""
 
 import io
+import re
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +16,7 @@ import smartglocal_async as sg
 from smartglocal_async.payouts.files.sheet_marks import (
     HAS_ERROR,
     IS_MERGED,
+    NO_RESULT,
     NOT_CALCULATED,
     SHOWN_OTHERWISE,
 )
@@ -334,6 +337,50 @@ def test_workbooks_of_programs(name) -> None:
     file = sg.PayoutFile(SAMPLES / "files" / name, format=sg.payouts.FileFormat(ignored=["note"]))
     assert file.recognise().hidden_rows == 0
     assert all(row.order for row in file.rows())
+
+
+MARKED: Final = SAMPLES / "files" / "libreoffice-marks.xls"
+FLAWS: Final = [
+    (3, "amount", HAS_ERROR),
+    (4, "description", HAS_ERROR),
+    (7, "description", IS_MERGED),
+    (8, "amount", SHOWN_OTHERWISE),
+    (12, "key", HAS_ERROR),
+    (12, "amount", HAS_ERROR),
+    (12, "currency", "is empty"),
+]
+
+
+@pytest.mark.parametrize("kind", ["xlsx", "ods", "xls"])
+def test_every_kind_of_workbook_has_the_same_marks(kind) -> None:
+    """Those of a sheet that LibreOffice saved in each; a hidden sheet isn't read.
+
+    In an .xls it doesn't save the text that a formula results in.
+    """
+    file = sg.PayoutFile(MARKED.with_suffix(f".{kind}"))
+    unsaved = [(9, "description", NO_RESULT)] if kind == "xls" else []
+    assert found(file) == sorted([*FLAWS, *unsaved], key=lambda one: one[0])
+    assert "sheet 'Payouts', 1 hidden row is included" in file.recognise().words
+
+
+@pytest.mark.parametrize(
+    ("result", "is_known"),
+    [
+        (struct.pack("<d", 0), False),  # LibreOffice and many libraries, for a text.
+        (struct.pack("<d", -0.0), False),
+        (struct.pack("<B5xH", 3, 0xFFFF), False),  # Excel, for an empty text; xlwt, for any.
+        (struct.pack("<d", 7), True),
+        (struct.pack("<BxB3xH", 1, 1, 0xFFFF), True),
+    ],
+)
+def test_the_result_of_a_formula_in_an_xls(tmp_path, result, is_known) -> None:
+    """A result that a program writes where it has none is not read as the value."""
+    path = tmp_path / "p.xls"
+    # The record of a formula, of any length, in row 8 and cell 4, with any style.
+    formula, content = b"(\x06\x00..\x08\x00\x04\x00..)" + bytes(8), MARKED.read_bytes()
+    path.write_bytes(re.sub(formula, lambda it: it[1] + result, content, count=1, flags=re.DOTALL))
+    words = {words for line, _, words in found(sg.PayoutFile(path)) if line == 9}
+    assert words == (set() if is_known else {NO_RESULT})
 
 
 def test_a_binary_workbook(tmp_path) -> None:
