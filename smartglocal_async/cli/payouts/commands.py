@@ -248,7 +248,7 @@ class StatusOptions:
     Doesn't change the journal, and may run while `pay` runs. Requires SMARTGLOCAL_PROJECT and
     SMARTGLOCAL_SERVER, unless --journal names a file. With --watch it repeats until nothing is
     open, and shows payouts per second and the time left, of all workers together: as a live table,
-    or as JSON Lines.
+    or as JSON Lines. The masked payees of what needs review are shown with SMARTGLOCAL_JOURNAL_KEY.
 
     Exit codes: 0 all started payouts are paid. 1 some failed. 2 invalid arguments. 3 some are open
     or unknown. 6 rows of the file are not in the batch. 7 payouts are halted.
