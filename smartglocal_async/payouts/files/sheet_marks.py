@@ -411,7 +411,7 @@ def _mark_values(sheet: Any, formats: Sequence[_Format], marks: SheetMarks) -> N
             if kind == XL_CELL_ERROR:
                 marks.add_flaw(row + 1, cell, HAS_ERROR)
             elif kind == XL_CELL_NUMBER:
-                shows = formats[sheet.cell_xf_index(row, cell)]
+                shows = formats[int(sheet.cell_xf_index(row, cell))]
                 if not shows(str(sheet.cell_value(row, cell))):
                     marks.shown_otherwise.add((row + 1, cell))
 
