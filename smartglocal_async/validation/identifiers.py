@@ -73,7 +73,7 @@ _RUINED: Final = re.compile(
 )
 """What spreadsheets and programs write instead of an identifier."""
 _LONGEST_WORD: Final = len("erreur : 502")
-"""Of those that begin with a letter."""
+"""Of those that begin with a letter; only they end with digits, behind a colon."""
 _MONTH: Final = "(?:jan|feb|mar|mär|mrz|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez)[a-z]*"
 _NO_ACCOUNT: Final = re.compile(
     r"(?:19|20)[0-9]{2}([-/.])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12][0-9]|3[01])(?:[ T][0-9:.]+)?"
@@ -190,7 +190,9 @@ def _is_identifier(text: str) -> bool:
 
 def is_ruined(text: str) -> bool:
     """Return whether a text is what a spreadsheet or a program writes instead of an identifier."""
-    if len(text) > _LONGEST_WORD and text[0].isalpha():
+    if text[:1].isalpha() and (
+        len(text) > _LONGEST_WORD or (text[-1].isdigit() and ":" not in text)
+    ):
         return False  # Most identifiers of a file, without the twenty branches of the pattern.
     return _RUINED.fullmatch(text) is not None
 

@@ -144,7 +144,13 @@ class PayoutFile:
 
     def rows(self) -> Iterator[FileRow]:
         """Yield every row, the bad ones too; blank lines are skipped."""
-        checker = row_checker(self.rules, self.timing, self.key_field, self.key_prefix)
+        return self._read(self._checker)
+
+    @property
+    def _checker(self) -> RowChecker:
+        return row_checker(self.rules, self.timing, self.key_field, self.key_prefix)
+
+    def _read(self, checker: RowChecker) -> Iterator[FileRow]:
         try:
             with self._open() as file:
                 reader, found = self._recognised(file)
@@ -259,6 +265,14 @@ class _PositionReader(RawIOBase):
         view[: len(found)] = found
         self._at += len(found)
         return len(found)
+
+
+def rows_to_check(file: PayoutFile) -> Iterator[FileRow]:
+    """Yield the rows of a file; orders without problems may lack their people.
+
+    It takes less time than `PayoutFile.rows`, and finds the same problems.
+    """
+    return file._read(evolve(file._checker, makes_people=False))  # noqa: SLF001 - of this module
 
 
 def read_for(source: T, settings: Settings, version: ApiVersion) -> T:

@@ -224,6 +224,8 @@ class RowChecker:
     """The metadata field that carries the key."""
     key_prefix: str = ""
     """Put in front of the key of each row."""
+    makes_people: bool = True
+    """Whether an order gets its people where the rules found nothing wrong with their fields."""
     _codec: Codec = field(factory=lambda: codec("v1"), repr=False)
     _rules: RuleChecker | None = field(
         default=Factory(lambda self: self.today and RuleChecker(self.today), takes_self=True),
