@@ -144,13 +144,11 @@ class PayoutFile:
 
     def rows(self) -> Iterator[FileRow]:
         """Yield every row, the bad ones too; blank lines are skipped."""
-        return self._read(self._checker)
+        return self._read(makes_people=True)
 
-    @property
-    def _checker(self) -> RowChecker:
-        return row_checker(self.rules, self.timing, self.key_field, self.key_prefix)
-
-    def _read(self, checker: RowChecker) -> Iterator[FileRow]:
+    def _read(self, *, makes_people: bool) -> Iterator[FileRow]:
+        checker = row_checker(self.rules, self.timing, self.key_field, self.key_prefix)
+        checker = evolve(checker, makes_people=makes_people)
         try:
             with self._open() as file:
                 reader, found = self._recognised(file)
@@ -272,7 +270,7 @@ def rows_to_check(file: PayoutFile) -> Iterator[FileRow]:
 
     It takes less time than `PayoutFile.rows`, and finds the same problems.
     """
-    return file._read(evolve(file._checker, makes_people=False))  # noqa: SLF001 - of this module
+    return file._read(makes_people=False)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 def read_for(source: T, settings: Settings, version: ApiVersion) -> T:
