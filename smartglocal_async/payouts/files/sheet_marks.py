@@ -30,6 +30,10 @@ NO_RESULT: Final = (
 SHOWN_OTHERWISE: Final = (
     "shows another number than it holds; give it a number format with all decimals, or use ROUND"
 )
+SHOWN_FORMATTED: Final = (
+    "is a number that the sheet shows with other characters, such as zeros in front; format the "
+    "column as text, and write what it shows"
+)
 IS_MERGED: Final = "is merged with another cell; write the value in each row"
 _NEEDS: Final = "is a workbook, which needs {}: pip install 'smartglocal-async[files]'"
 DAMAGED: Final = "is a damaged workbook; save it again"
@@ -54,6 +58,8 @@ class SheetMarks:
     """The cells that a merged cell covers."""
     shown_otherwise: set[tuple[int, int]] = field(factory=set[tuple[int, int]])
     """Numbers of which the sheet shows another one."""
+    formatted: set[tuple[int, int]] = field(factory=set[tuple[int, int]])
+    """Whole numbers that the sheet shows with zeros in front, or other signs: 00012, 1,000."""
     hidden: list[tuple[int, int]] = field(factory=list[tuple[int, int]])
     """The first and the last line of each block of hidden rows."""
 
@@ -75,6 +81,13 @@ class SheetMarks:
         if self.hidden and self.hidden[-1][1] == first - 1:
             first = self.hidden.pop()[0]
         self.hidden.append((first, last))
+
+    def compare(self, line: int, cell: int, value: str, used: "_Format") -> None:
+        """Compare a number with what its format shows."""
+        if not used.shows(value):
+            self.shown_otherwise.add((line, cell))
+        elif not used.is_plain and _decimals(value) == 0:
+            self.formatted.add((line, cell))
 
     def _limit(self) -> None:
         if len(self.flaws) > _MAX_MARKS or len(self.merged) > _MAX_MARKS:
@@ -180,7 +193,7 @@ def _place(reference: str) -> tuple[int, int]:
 class _ExcelCells:
     """Reads the cells of a row of Excel's XML."""
 
-    formats: "tuple[_Format, ...]"
+    formats: "Sequence[_Format]"
     """The number format of each style."""
     is_of_program: bool
     """Whether a zero may be what a program writes for a result that it doesn't know."""
@@ -201,22 +214,29 @@ class _ExcelCells:
             value = parts.get("v", "")
             if "f" in parts and kind != "str" and self._is_unknown(value):
                 marks.add_flaw(line, cell, NOT_CALCULATED)
-            elif kind == "n" and value and not self._is_shown(value, node.get("s")):
-                marks.shown_otherwise.add((line, cell))
+            elif kind == "n" and value:
+                style = int(node.get("s") or 0)
+                if style < len(self.formats):
+                    marks.compare(line, cell, value, self.formats[style])
 
     def _is_unknown(self, value: str) -> bool:
         return not value or (self.is_of_program and value == "0")
 
-    def _is_shown(self, value: str, style: str | None) -> bool:
-        place = int(style or 0)
-        return place >= len(self.formats) or self.formats[place](value)
+
+@frozen
+class _Format:
+    """A number format."""
+
+    shows: Callable[[str], bool]
+    """Returns whether it shows the number that a cell holds."""
+    is_plain: bool = False
+    """Whether it shows a whole number by its digits, and nothing else."""
 
 
-_Format = Callable[[str], bool]
-"""Returns whether the number format shows the number that a cell holds."""
 _BUILT_IN: Final[Mapping[int, str]] = MappingProxyType(
     {
-        **dict.fromkeys((1, 3, 37, 38, 41, 42), "0"),
+        1: "0",
+        **dict.fromkeys((3, 37, 38, 41, 42), "#,##0"),
         **dict.fromkeys((2, 4, 39, 40, 43, 44), "0.00"),
         **dict.fromkeys((9, 10), "0%"),
         **dict.fromkeys((11, 48), "0.00E+00"),
@@ -248,12 +268,15 @@ def _format(code: str) -> _Format:
     section = _first_section(code)
     plain = _LITERAL.sub("", section)
     if "General" in plain or "@" in plain or _DATE.search(plain):
-        return _shows_all  # A date is no number for calamine, either.
+        # A date is no number for calamine, either.
+        return _Format(_shows_all, is_plain=plain in {"General", "@"})
     texts = "".join("".join(found) for found in _LITERAL.findall(section))
     number = _OF_NUMBER.fullmatch(plain)
     if number is None or any(char.isdigit() or char == "%" for char in texts):
-        return _shows_another  # Percent, thousands, an exponent, a fraction, or nothing at all.
-    return lambda value: _decimals(value) <= len(number[1] or "")
+        # Percent, thousands, an exponent, a fraction, or nothing at all.
+        return _Format(_shows_another)
+    decimals = len(number[1] or "")
+    return _Format(lambda value: _decimals(value) <= decimals, is_plain=section == "0")
 
 
 def _first_section(code: str) -> str:
@@ -320,8 +343,8 @@ def _add_row(lines: range, row: Element, marks: SheetMarks) -> None:
                 marks.add_flaw(*place, words)
         elif name == "covered-table-cell":
             marks.cover(lines, cells)
-        elif not _shows_its_number(node, held):
-            marks.shown_otherwise.update(_places(lines, cells))
+        elif (alike := _numbers_like(node, held, marks)) is not None:
+            alike.update(_places(lines, cells))
 
 
 def _places(lines: range, cells: range) -> Iterator[tuple[int, int]]:
@@ -346,6 +369,16 @@ def _flaw(node: Element, held: Mapping[str, str]) -> str | None:
 def _text_of(node: Element) -> str:
     """Return the text that a cell shows, without its comment."""
     return "".join("".join(one.itertext()) for one in node if _local(one.tag) == "p")
+
+
+def _numbers_like(
+    node: Element, held: Mapping[str, str], marks: SheetMarks
+) -> set[tuple[int, int]] | None:
+    """Return the marks that a number belongs to; None if it is shown as it is."""
+    if not _shows_its_number(node, held):
+        return marks.shown_otherwise
+    is_plain = "value" not in held or _text_of(node) == f"{_number(held['value']):f}"
+    return None if is_plain else marks.formatted
 
 
 def _shows_its_number(node: Element, held: Mapping[str, str]) -> bool:
@@ -411,9 +444,8 @@ def _mark_values(sheet: Any, formats: Sequence[_Format], marks: SheetMarks) -> N
             if kind == XL_CELL_ERROR:
                 marks.add_flaw(row + 1, cell, HAS_ERROR)
             elif kind == XL_CELL_NUMBER:
-                shows = formats[int(sheet.cell_xf_index(row, cell))]
-                if not shows(str(sheet.cell_value(row, cell))):
-                    marks.shown_otherwise.add((row + 1, cell))
+                used = formats[int(sheet.cell_xf_index(row, cell))]
+                marks.compare(row + 1, cell, str(sheet.cell_value(row, cell)), used)
 
 
 def _without_result(content: bytes, start: int, index: int) -> Iterator[tuple[int, int]]:

@@ -23,7 +23,14 @@ from .cells import Cell, Cells, flaws, read_header
 from .columns import NEEDED
 from .file_format import FileFormat
 from .rows import FileRow, Problem, RowChecker, UnreadableFile, refused, shown
-from .sheet_marks import DAMAGED, IS_MERGED, SHOWN_OTHERWISE, SheetMarks, marks_of
+from .sheet_marks import (
+    DAMAGED,
+    IS_MERGED,
+    SHOWN_FORMATTED,
+    SHOWN_OTHERWISE,
+    SheetMarks,
+    marks_of,
+)
 
 Value: TypeAlias = str | int | float | bool | date | datetime | time | timedelta
 Row: TypeAlias = Sequence[Value]
@@ -316,8 +323,12 @@ def _marked(marks: SheetMarks, place: tuple[int, int], value: Value, path: str) 
     """Return what is wrong with a cell besides its value."""
     if place in marks.merged:
         return IS_MERGED
-    is_shown = path != "amount" or isinstance(value, str) or place not in marks.shown_otherwise
-    return marks.flaws.get(place) if is_shown else SHOWN_OTHERWISE
+    is_number = isinstance(value, int | float)
+    if path == "amount" and is_number and place in marks.shown_otherwise:
+        return SHOWN_OTHERWISE
+    if path == "key" and is_number and (place in marks.formatted or place in marks.shown_otherwise):
+        return SHOWN_FORMATTED
+    return marks.flaws.get(place)
 
 
 def _too_long(cells: Sequence[Cell], under: Cells) -> str | None:

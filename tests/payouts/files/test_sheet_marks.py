@@ -18,6 +18,7 @@ from smartglocal_async.payouts.files.sheet_marks import (
     IS_MERGED,
     NO_RESULT,
     NOT_CALCULATED,
+    SHOWN_FORMATTED,
     SHOWN_OTHERWISE,
 )
 
@@ -253,6 +254,31 @@ def test_a_number_format(tmp_path, code, amount, is_shown) -> None:
     assert found(excel(tmp_path, write)) == expected
 
 
+@pytest.mark.parametrize(
+    ("code", "key", "is_shown"),
+    [
+        ("General", 7, True),
+        ("0", 7, True),
+        ("@", 7, True),
+        ("00000", 7, False),
+        ("#,##0", 1234, False),
+        ("#,##0 €", 1234, False),
+        ("0.00", 7, False),
+        ('"INV-"0', 7, False),
+        ("0%", 7, False),
+    ],
+)
+def test_the_number_format_of_a_key(tmp_path, code, key, is_shown) -> None:
+    """A CSV of the same sheet has what the sheet shows: under another key it is paid twice."""
+
+    def write(book: Any, sheet: Any) -> None:
+        sheet.write_row(1, 0, ROW)
+        sheet.write_number(1, 0, key, book.add_format({"num_format": code}))
+
+    expected = [] if is_shown else [(2, "key", SHOWN_FORMATTED)]
+    assert found(excel(tmp_path, write)) == expected
+
+
 @pytest.mark.parametrize("place", ["B2:B3", "F2:F3", "E2:F2"])
 def test_merged_cells(tmp_path, place) -> None:
     """A value that is shown beside several rows belongs to the first of them only."""
@@ -345,6 +371,7 @@ FLAWS: Final = [
     (4, "description", HAS_ERROR),
     (7, "description", IS_MERGED),
     (8, "amount", SHOWN_OTHERWISE),
+    (10, "key", SHOWN_FORMATTED),
     (12, "key", HAS_ERROR),
     (12, "amount", HAS_ERROR),
     (12, "currency", "is empty"),
