@@ -2,11 +2,10 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
-from ..client import SmartGlocal
 from ..error_codes import CODES_OF_THE_CALLER
 from ..errors import CallFailed, NotSent, Refused
 from ..models.money import Amount
@@ -15,6 +14,9 @@ from .errors import CommandFailed, ExitCode, facts_of, reader_may_leave
 from .output import remark
 from .signals import run_async
 from .tables import cell, console, money, show, table
+
+if TYPE_CHECKING:
+    from ..client import SmartGlocal
 
 IGNORE: Final = "--ignore-balance"
 _CALL_SECONDS: Final = 20.0
@@ -47,7 +49,7 @@ class Need:
         return max(0, self.left - (self.balance or 0))
 
 
-def read_wallets(client: SmartGlocal, *, may_be_refused: bool = False) -> Counter[str] | None:
+def read_wallets(client: "SmartGlocal", *, may_be_refused: bool = False) -> Counter[str] | None:
     """Return what the wallets hold, in minor units by currency: one call, repeated if it failed.
 
     The client is closed then. None if the provider refuses to show them and ``may_be_refused``.

@@ -38,11 +38,11 @@ from ..models.money import AmountDetails
 from ..models.serialization import Serializable
 from ..retry import Timing
 from ..settings import RuleUse
-from .files.payout_file import PayoutFile, row_checker
+from .files.payout_file import PayoutFile, row_checker, rows_to_check
 from .files.rows import FileRow, Problem, RowChecker
 from .orders import PayoutOrder
 
-_TABLE: Final = "CREATE TABLE seen (digest BLOB PRIMARY KEY, line INTEGER) WITHOUT ROWID"
+_TABLE: Final = "CREATE TABLE seen (digest BLOB PRIMARY KEY, place INTEGER) WITHOUT ROWID"
 _PRAGMAS: Final = ("journal_mode = OFF", "synchronous = OFF", "cache_size = -4096")
 _DIGEST_BYTES: Final = 16
 _SHORT_BYTES: Final = 8
@@ -96,6 +96,8 @@ class PossibleDuplicate(Serializable):
         return f"line {self.line} (key {self.key!r}) and line {self.first_line}"
 
 
+_LINE_BITS: Final = 32
+_LINE: Final = (1 << _LINE_BITS) - 1
 _CHUNK: Final = 10_000
 """Rows that are compared at once: sorted, they are written several times faster than one by one."""
 
@@ -109,7 +111,8 @@ class SeenRows:
     _pending: list[tuple[int, str, bytes, bytes]] = field(
         factory=list[tuple[int, str, bytes, bytes]], init=False, repr=False
     )
-    """Line, key, and the digests of the key and of the payment."""
+    """Place, key, and the digests of the key and of the payment."""
+    _count: int = field(default=0, init=False)
     _key_digest: Any = field(init=False, repr=False)
     _payment_digest: Any = field(init=False, repr=False)
 
@@ -124,7 +127,10 @@ class SeenRows:
         key, payment = self._key_digest.copy(), self._payment_digest.copy()
         key.update(order.key.encode())
         payment.update(_payment(order))
-        self._pending.append((line, order.key, key.digest(), payment.digest()))
+        # The rows of a message without line breaks all have one line, so a place has a count, too.
+        self._count += 1
+        place = self._count << _LINE_BITS | line
+        self._pending.append((place, order.key, key.digest(), payment.digest()))
         return len(self._pending) >= _CHUNK
 
     def compare(self) -> tuple[list[PossibleDuplicate], list[PossibleDuplicate]]:
@@ -134,28 +140,38 @@ class SeenRows:
         the sum of an earlier row; both in the order in which they were added.
         """
         rows, self._pending = self._pending, []
-        duplicates = self._earlier([(line, key, digest) for line, key, digest, _ in rows])
-        same_keys = {one.line for one in duplicates}
-        others = [(line, key, digest) for line, key, _, digest in rows if line not in same_keys]
-        return duplicates, self._earlier(others)
+        same_key = self._earlier([(place, digest) for place, _, digest, _ in rows])
+        others = [(place, digest) for place, _, _, digest in rows if place not in same_key]
+        same_payment = self._earlier(others)
+        return _duplicates(rows, same_key), _duplicates(rows, same_payment)
 
-    def _earlier(self, rows: list[tuple[int, str, bytes]]) -> list[PossibleDuplicate]:
+    def _earlier(self, rows: list[tuple[int, bytes]]) -> dict[int, int]:
+        """Return the places of the rows with the digest of an earlier one, and its place."""
         first: dict[bytes, int] = {}
-        for line, _, digest in rows:
-            _ = first.setdefault(digest, line)
+        for place, digest in rows:
+            _ = first.setdefault(digest, place)
         before = self._database.total_changes
+        # Takes a fifth less time than ON CONFLICT DO NOTHING.
         _ = self._database.executemany(
-            "INSERT INTO seen VALUES (?, ?) ON CONFLICT DO NOTHING", sorted(first.items())
+            "INSERT OR IGNORE INTO seen VALUES (?, ?)", sorted(first.items())
         )
+        if self._database.total_changes - before == len(rows):
+            return {}
         if self._database.total_changes - before != len(first):
             for digest in first:
-                found = self._database.execute("SELECT line FROM seen WHERE digest = ?", (digest,))
+                found = self._database.execute("SELECT place FROM seen WHERE digest = ?", (digest,))
                 first[digest] = found.fetchone()[0]
-        return [
-            PossibleDuplicate(first_line=first[digest], line=line, key=key)
-            for line, key, digest in rows
-            if first[digest] != line
-        ]
+        return {place: first[digest] for place, digest in rows if first[digest] != place}
+
+
+def _duplicates(
+    rows: list[tuple[int, str, bytes, bytes]], earlier: Mapping[int, int]
+) -> list[PossibleDuplicate]:
+    return [
+        PossibleDuplicate(first_line=earlier[place] & _LINE, line=place & _LINE, key=key)
+        for place, key, _, _ in (rows if earlier else ())
+        if place in earlier
+    ]
 
 
 @contextmanager
@@ -304,9 +320,10 @@ def rows_of(
     timing: Timing,
     key_field: str | None,
 ) -> Iterator[FileRow]:
-    """Return the rows of a source; a file keeps its own ``rules`` and gets the key field."""
+    """Return the rows of a source to check; a file keeps its own ``rules``, with the key field."""
     if isinstance(source, PayoutFile):
-        return (source if key_field is None else evolve(source, key_field=key_field)).rows()
+        file = source if key_field is None else evolve(source, key_field=key_field)
+        return rows_to_check(file)
     return _rows(source, row_checker(rules, timing, key_field or DEFAULT_KEY_FIELD))
 
 

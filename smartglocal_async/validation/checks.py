@@ -134,6 +134,8 @@ class Broken:
     is_advice: bool = False
     """Whether the provider may accept the request anyway: no page states the rule for certain for
     such a request."""
+    in_file: str | None = None
+    """The problem in the words for a file, if they are others than for a call."""
 
 
 _CARD: Final = kind_of(BankCard)
@@ -315,7 +317,7 @@ def _malformed(request: ParsedRequest, place: str, fields: Wire, forms: Forms) -
             if not form.holds(text):
                 page, is_advice = _page(form, request)
                 path = f"{place}.{name}" if place else name
-                yield Broken(path, form.problem, page, is_advice)
+                yield Broken(path, form.problem, page, is_advice, form.in_file)
 
 
 def _page(form: Form, request: ParsedRequest) -> tuple[str, bool]:

@@ -37,6 +37,8 @@ class Form:
     certain_in: Mapping[str, str] | None = None
     """Countries (ISO 3166-1, alpha-3), each with the page that states it: it is certain for
     accounts there, and advice elsewhere. None: certain everywhere."""
+    in_file: str | None = None
+    """The problem in the words for a file, if they are others than for a call."""
 
 
 Forms: TypeAlias = Mapping[str, tuple[Form, ...]]
@@ -71,7 +73,7 @@ _RUINED: Final = re.compile(
 )
 """What spreadsheets and programs write instead of an identifier."""
 _LONGEST_WORD: Final = len("erreur : 502")
-"""Of those that begin with a letter."""
+"""Of those that begin with a letter; only they end with digits, behind a colon."""
 _MONTH: Final = "(?:jan|feb|mar|mär|mrz|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez)[a-z]*"
 _NO_ACCOUNT: Final = re.compile(
     r"(?:19|20)[0-9]{2}([-/.])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12][0-9]|3[01])(?:[ T][0-9:.]+)?"
@@ -86,6 +88,7 @@ _SPREADSHEET: Final = (
     "a spreadsheet has made a number or a formula of it: format the column as text and write it "
     "again"
 )
+_AS_GIVEN: Final = "pass the str that you were given, and never make a number of it"
 _MOJIBAKE: Final = re.compile(
     "[\u00c2\u00c3\u00c4\u00c5\u00d0\u00d1][\u0080-\u00bf\u0152\u0160\u0178\u017d\u0153\u0161\u017e"
     "\u0192\u02c6\u02dc\u2013\u2014\u2018-\u201e\u2020-\u2022\u2026\u2030\u2039\u203a\u20ac\u2122]"
@@ -187,7 +190,9 @@ def _is_identifier(text: str) -> bool:
 
 def is_ruined(text: str) -> bool:
     """Return whether a text is what a spreadsheet or a program writes instead of an identifier."""
-    if len(text) > _LONGEST_WORD and text[0].isalpha():
+    if text[:1].isalpha() and (
+        len(text) > _LONGEST_WORD or (text[-1].isdigit() and ":" not in text)
+    ):
         return False  # Most identifiers of a file, without the twenty branches of the pattern.
     return _RUINED.fullmatch(text) is not None
 
@@ -263,26 +268,32 @@ EXPIRATION_MONTH: Final = Form(
 )
 EXPIRATION_YEAR: Final = Form(_pattern("[0-9]{2}"), "must be two digits", _INIT_PAYMENT)
 _BANKS: Final = "the banks' own forms"
+_AS_THE_BANK: Final = "must be letters and digits, as the bank writes it"
 IDENTIFIER: Final = Form(
     _is_identifier,
-    f"must be letters and digits, as the bank writes it; {_SPREADSHEET}",
+    f"{_AS_THE_BANK}; {_AS_GIVEN}",
     _BANKS,
+    in_file=f"{_AS_THE_BANK}; {_SPREADSHEET}",
 )
-_NOT_WRITTEN: Final = f"isn't what was written: {_SPREADSHEET}"
 _VISIBLE: Final = Form(
     _is_shown,
     "holds a character that isn't shown, or a digit of another script; write it again",
     _BANKS,
 )
-WRITTEN_IDENTIFIER: Final = (
-    Form(lambda text: not is_ruined(text), _NOT_WRITTEN, _BANKS),
-    _VISIBLE,
-)
+
+
+def _written(is_wrong: Callable[[str], bool]) -> Form:
+    return Form(
+        lambda text: not is_wrong(text),
+        f"isn't a real value: programs write this for a number or a missing value; {_AS_GIVEN}",
+        _BANKS,
+        in_file=f"isn't what was written: {_SPREADSHEET}",
+    )
+
+
+WRITTEN_IDENTIFIER: Final = (_written(is_ruined), _VISIBLE)
 """Of an identifier that may have any characters."""
-WRITTEN_NUMBER: Final = (
-    Form(lambda text: not is_ruined_number(text), _NOT_WRITTEN, _BANKS),
-    _VISIBLE,
-)
+WRITTEN_NUMBER: Final = (_written(is_ruined_number), _VISIBLE)
 """Of a token, and of the number of an account or of a phone, that may have any characters."""
 _UNICODE: Final = "the Unicode Standard"
 _ENCODING: Final = Form(
@@ -295,9 +306,11 @@ _ENCODING: Final = Form(
 TEXT: Final = (
     Form(
         _is_text,
-        "isn't readable: it is the error of a formula, or has characters that no text has; write "
-        "it again",
+        "isn't readable: it is what programs write for an error or a missing value, or has "
+        "characters that no text has; pass the text itself",
         _UNICODE,
+        in_file="isn't readable: it is the error of a formula, or has characters that no text has; "
+        "write it again",
     ),
     _ENCODING,
 )
@@ -305,9 +318,11 @@ TEXT: Final = (
 NAME: Final = (
     Form(
         _is_name,
-        "is no name: it is a number, or the error of a formula, or has characters that no name "
-        "has; write it again",
+        "is no name: it is a number, or what programs write for an error or a missing value, or "
+        "has characters that no name has; pass the name itself",
         _UNICODE,
+        in_file="is no name: it is a number, or the error of a formula, or has characters that no "
+        "name has; write it again",
     ),
     _ENCODING,
 )

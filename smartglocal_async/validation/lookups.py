@@ -49,6 +49,7 @@ _TERRITORIES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 )
 """Country of an IBAN -> the others whose accounts have it (SWIFT, IBAN registry)."""
 _LIKE_IBAN: Final = re.compile("[A-Z]{2}[0-9]{2}[A-Z0-9]{7,30}")
+_IBAN_BEGINS: Final = re.compile("[A-Za-z]{2}[0-9]{2}")
 _ALPHA_3: Final = re.compile("[A-Za-z]{3}")
 _INSTALL: Final = "pip install 'smartglocal-async[files]'"
 _COUNTRIES: Final = "ISO 3166-1"
@@ -215,8 +216,8 @@ def _iban_spec(country: str) -> Any:  # noqa: ANN401 - a record of schwifty's
 
 def _iban_problem(iban: str) -> str | None:
     spec = _iban_spec(iban[:2].upper())
-    if spec is None:
-        return "is an IBAN of a country that has none"
+    if spec is None:  # Without the code of a country it isn't an IBAN, as its form says.
+        return "is an IBAN of a country that has none" if _IBAN_BEGINS.match(iban) else None
     if len(iban) != spec.iban_length:
         return f"must have {spec.iban_length} characters: it is an IBAN of {iban[:2].upper()}"
     if not spec.regex.match(iban[4:].upper()):
@@ -264,10 +265,8 @@ def _another_account(iban: str, account: str) -> bool:
 
 
 def _bank_problem(iban: str) -> str | None:
+    """Return why the bank of an IBAN, which is built as one of its country, should be compared."""
     country = iban[:2].upper()
-    spec = _iban_spec(country)
-    if spec is None or len(iban) != spec.iban_length:
-        return None
     code = "".join([iban[place] for place in _bank_places(country)])
     if not code or _has_bank(country, code):
         return None
@@ -276,8 +275,9 @@ def _bank_problem(iban: str) -> str | None:
 
 @lru_cache(maxsize=256)
 def _bank_places(country: str) -> tuple[slice, ...]:
-    """Return where the code of the bank is in an IBAN of a country that has IBANs."""
-    spec = _iban_spec(country)
+    """Return where the code of the bank is in an IBAN of a country."""
+    if (spec := _iban_spec(country)) is None:
+        return ()
     begins = len("DE89")
     places = [spec.positions[one] for one in spec.bic_lookup_components]
     return tuple(slice(begins + place.start, begins + place.end) for place in places)

@@ -1,6 +1,7 @@
 """The rules checked before sending: the documented mandatory fields, formats and limits."""
 
 import copy
+import re
 from collections.abc import Iterator
 from datetime import date
 from typing import Any, Final
@@ -627,6 +628,41 @@ def test_a_number_of_the_recipient_that_a_spreadsheet_ruined(name, text) -> None
     assert fields(START_PAYOUT, wire) == [f"{RECIPIENT}.{name}"]
 
 
+def test_the_words_of_a_call_are_not_those_of_a_file() -> None:
+    """A caller has no columns: the text says what to pass. A file has the words for its cells."""
+    tables = [*INSTRUMENT_FORMS.values(), PARTICIPANT_FORMS, PAYER_FORMS, REQUEST_FORMS]
+    for page in (*PAYOUTS, *PAYMENTS):
+        tables += page.instrument_forms, page.recipient_forms, page.request_forms
+    forms = [form for table in tables for several in table.values() for form in several]
+    of_files = re.compile("spreadsheet|column|cell|formula|file|line")
+    assert not [form.problem for form in forms if of_files.search(form.problem)]
+    in_files = {form.in_file for form in forms if form.in_file is not None}
+    assert len(in_files) == 4
+    assert all(of_files.search(words) for words in in_files)
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "advice"),
+    [
+        ("account_number", "12345678.0", "never make a number of it"),
+        ("description", "#REF!", "pass the text itself"),
+    ],
+)
+def test_the_words_of_an_order(tmp_path, field, text, advice) -> None:
+    """Checked in a list it has those of a call; read from a file, those of a spreadsheet."""
+    fields = {"account_number": "0012345678", "description": "Salary", field: text}
+    money = sg.AmountDetails(100, "eur")
+    order = sg.PayoutOrder(key="k", payment_method=sg.GlobalAccount(**fields), amount_details=money)
+    (problem,) = sg.payouts.check([order]).problems
+    assert advice in problem.problem
+    path = tmp_path / "p.csv"
+    names = ("key", "amount", "currency", *fields)
+    path.write_text("\n".join([",".join(names), ",".join(("k", "1", "eur", *fields.values()))]))
+    (problem,) = sg.payouts.check(sg.PayoutFile(path)).problems
+    assert "formula" in problem.problem
+    assert advice not in problem.problem
+
+
 @pytest.mark.parametrize(
     "text", ["0012345678", "000000000", "19-2000145399", "123.456.789", "NL 1234/5", "4E15"]
 )
@@ -1227,7 +1263,7 @@ def test_the_page_names_every_setting(use) -> None:
 
 
 def test_a_broken_rule_is_plain_data() -> None:
-    """Three texts for errors and warnings, and which of the two it is."""
-    names = ["field", "problem", "page", "is_advice"]
+    """Texts for errors and warnings, and which of the two it is."""
+    names = ["field", "problem", "page", "is_advice", "in_file"]
     assert [f.name for f in attrs.fields(Broken)] == names
     assert not Broken("field", "problem", "page").is_advice

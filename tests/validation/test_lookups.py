@@ -61,6 +61,7 @@ def found(tmp_path: Any, **changes: str) -> list[tuple[str | None, str, bool]]:
         ("recipient_currency", "XYZ", "is no currency"),
         ("iban", "GB88WEST1234569876543", "must have 22 characters: it is an IBAN of GB"),
         ("iban", "US5037040044053201300", "is an IBAN of a country that has none"),
+        ("iban", "\ufeffDE89370400440532013000", "must be an IBAN: letters and digits without"),
         ("iban", "GB25123456789012345678", "isn't built as an IBAN of GB is"),
         ("swift", "DEUTZZFF", "is no BIC"),
     ],
@@ -312,6 +313,7 @@ def test_a_call_needs_no_library(without) -> None:
     ("name", "content", "library"),
     [
         ("p.xlsx", "libreoffice.xlsx", "python_calamine"),
+        ("p.xls", "libreoffice.xls", "xlrd"),
         ("p.xml", "sepaxml-09.xml", "defusedxml.expatreader"),
     ],
 )

@@ -46,7 +46,6 @@ from ..output import counted, remark, write_json
 from ..tables import cell, console, money, show, table
 from ..wallets import Need, need_facts, needs_of, read_wallets, show_needs
 from .commands import CheckOptions, PayOptions, SubmitOptions, TemplateOptions
-from .journals import client_of
 from .options import FormatOptions
 
 EXPECT: Final = "--expect-total"
@@ -82,6 +81,8 @@ def _needs(found: Preflight) -> list[Need] | None:
     """
     if not found.totals or any(variable_of(one) not in os.environ for one in _CREDENTIALS):
         return None
+    from .journals import client_of  # noqa: PLC0415 - a check without credentials needs no client
+
     try:
         return needs_of(found.totals, read_wallets(client_of(None)) or {})
     except (SmartGlocalError, CommandFailed, OSError) as error:

@@ -262,6 +262,7 @@ class StatusOptions:
     while `pay` runs. With --watch it repeats until nothing is open, and shows payouts per second
     and the remaining time, for all workers together: as a live table, or with --json as JSON Lines.
     Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER, unless --journal names a file.
+    If SMARTGLOCAL_JOURNAL_KEY is set, the masked payees of what needs review are shown.
 
     Exit codes: 0 all started payouts are paid. 1 some failed. 2 invalid arguments. 3 some are open
     or unknown. 6 rows of the file are not in the batch. 7 payouts are halted.

@@ -6,11 +6,14 @@ from attrs import field, frozen
 from rich.console import Console
 from rich.table import Table
 
+from ...encryption import RequestCipher
 from ...errors import InvalidRequest
 from ...journal.entries import WORKABLE, Batch, BatchState, Entry
 from ...models.money import Amount
 from ...models.validators import without_card_numbers
 from ...payouts.orders import PayoutState
+from ...payouts.reports.csv import masked_name
+from ...payouts.reports.gathering import PayeeReader
 from ...payouts.review import NeedsReview, PayoutSummary, needing_review, summary_of
 from ...retry import Timing
 from ..errors import ExitCode, reader_may_leave
@@ -41,6 +44,41 @@ _MAX_OPEN: Final = 20
 _EVERY_SECONDS: Final = 2.0
 
 
+@frozen
+class _ListedCase:
+    """A payout to review, as it is listed."""
+
+    case: NeedsReview
+    payee: str | None
+    """The masked name; None if it isn't known."""
+    account: str | None
+    """The end of the number: ``...3000``."""
+
+    @property
+    def amount(self) -> str:
+        """The amount in words; empty if it isn't known."""
+        entry = self.case.entry
+        if entry.amount is None or entry.currency is None:
+            return ""
+        return money(Amount(entry.amount, entry.currency))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The payout as plain JSON values."""
+        entry = self.case.entry
+        return {
+            "key": entry.key,
+            "amount": entry.amount,
+            "currency": entry.currency,
+            "payee": self.payee,
+            "account": self.account,
+            "session_id": entry.session_id,
+            "step": entry.step.name,
+            "since": utc(entry.updated_at).isoformat(),
+            "reason": without_card_numbers(self.case.reason),
+        }
+
+
 @frozen(kw_only=True)
 class JournalStatus:
     """The state of a journal's payouts, or of one batch."""
@@ -54,8 +92,10 @@ class JournalStatus:
     summary: PayoutSummary
     workers: Workers | None
     """None: a journal in a file has no workers."""
-    cases: list[NeedsReview] = field(factory=list[NeedsReview])
+    cases: list[_ListedCase] = field(factory=list[_ListedCase])
     case_count: int = 0
+    payee_note: str | None = None
+    """Why the payees of listed cases aren't known."""
     open: tuple[Entry, ...] = ()
     """The first open payouts, which calls still work on."""
 
@@ -91,8 +131,8 @@ def status(options: StatusOptions) -> ExitCode:
 
 
 async def _read(journal: str, server: str | None, choice: BatchChoice) -> JournalStatus:
-    cases: list[NeedsReview] = []
-    count = 0
+    cases: list[_ListedCase] = []
+    count, payees = 0, PayeeReader(RequestCipher.from_env())
     async with reading(journal, server) as book:
         name = await choice.name_in(book)
         batch = await find_batch(book, name, journal)
@@ -103,7 +143,8 @@ async def _read(journal: str, server: str | None, choice: BatchChoice) -> Journa
         async for case in needing_review(book, name, Timing().now()):
             count += 1
             if len(cases) < _MAX_CASES:
-                cases.append(case)
+                payee, account = payees.read(case.entry)
+                cases.append(_ListedCase(case, payee and masked_name(payee), account))
     return JournalStatus(
         journal=shown(journal),
         name=name,
@@ -113,6 +154,7 @@ async def _read(journal: str, server: str | None, choice: BatchChoice) -> Journa
         workers=workers,
         cases=cases,
         case_count=count,
+        payee_note=payees.note,
         open=unsettled,
     )
 
@@ -180,15 +222,21 @@ def _show_cases(screen: Console, found: JournalStatus) -> None:
     if not found.case_count:
         return
     listed = table(f"{counted(found.case_count, 'payout')} to review")
-    for column in ("Key", "Session", "Step", "Since", "Why"):
+    has_payees = any(one.payee or one.account for one in found.cases)
+    payee = ("Payee",) if has_payees else ()
+    for column in ("Key", "Amount", *payee, "Session", "Step", "Since", "Why"):
         listed.add_column(column, overflow="fold")
-    for case in found.cases:
-        entry, why = case.entry, without_card_numbers(case.reason) or ""
+    for one in found.cases:
+        entry, why = one.case.entry, without_card_numbers(one.case.reason) or ""
+        named = (", ".join(part for part in (one.payee, one.account) if part),) if payee else ()
         since = moment(utc(entry.updated_at))
-        listed.add_row(*map(cell, (case.key, entry.session_id or "", entry.step.name, since, why)))
+        rest = (entry.session_id or "", entry.step.name, since, why)
+        listed.add_row(*map(cell, (entry.key, one.amount, *named, *rest)))
     show(screen, listed)
     if found.case_count > len(found.cases):
         screen.print(cell(f"and {found.case_count - len(found.cases):,} more"))
+    if found.payee_note is not None:
+        screen.print(cell(found.payee_note), soft_wrap=True)
     step = "ask the provider about each, then: smartglocal payouts decide KEY --paid|--not-paid"
     screen.print(cell(step), soft_wrap=True)
 
@@ -228,8 +276,9 @@ def _facts(found: JournalStatus) -> dict[str, Any]:
         "batches": found.batches and [one.facts for one in found.batches],
         **worker_facts(found.workers),
         "halt": halt and {"kind": halt.kind.value, "reason": halt.reason, "until": halt.until},
-        "cases": [_case(case) for case in found.cases],
+        "cases": [one.facts for one in found.cases],
         "case_count": found.case_count,
+        "payee_note": found.payee_note,
         "open_payouts": [
             {
                 "key": entry.key,
@@ -241,15 +290,4 @@ def _facts(found: JournalStatus) -> dict[str, Any]:
             for entry in found.open
         ],
         "exit_code": int(found.code),
-    }
-
-
-def _case(case: NeedsReview) -> dict[str, Any]:
-    entry = case.entry
-    return {
-        "key": case.key,
-        "session_id": entry.session_id,
-        "step": entry.step.name,
-        "since": utc(entry.updated_at).isoformat(),
-        "reason": without_card_numbers(case.reason),
     }

@@ -235,7 +235,8 @@ class Cells:
     ) -> FileRow | None:
         """Return the row of most orders; None where more has to be looked at."""
         people = {side: _filled(cells, fields) for side, fields in self.layout.people}
-        order = self._order({"key": cells[self.key], _PEOPLE: people}, money, instrument)
+        own = {"key": cells[self.key], _PEOPLE: people if self.checker.makes_people else _NOTHING}
+        order = self._order(own, money, instrument)
         if order is None:
             return None
         parts = instrument[1], people.get("recipient", _NOTHING), people.get("sender", _NOTHING)

@@ -28,6 +28,9 @@ VERSIONS: Final = ("pain.001.001.03", "pain.001.001.09", "pain.001.001.11")
 _NAMESPACE: Final = "urn:iso:std:iso:20022:tech:xsd:"
 _NEEDS: Final = "is XML, which needs defusedxml: pip install 'smartglocal-async[files]'"
 _NOT_PROVIDED: Final = "NOTPROVIDED"
+_NO_KEY: Final = (
+    "is absent or NOTPROVIDED, and so is InstrId; give one of them, which is your id of the payout"
+)
 _CLEARING: Final = {
     "USABA": "routing_code",
     "GBDSC": "sort_code",
@@ -386,7 +389,9 @@ def _row(payment: _Node, transaction: _Node, checker: RowChecker) -> FileRow:
         where = "amount_details.currency" if "currency" in error.field else "amount_details.amount"
         words = error.problem if amount else "is missing"
         problems.append(Problem(line=line, column=_column_of(where), problem=words))
-    wire: Wire = {"key": _key(transaction), "amount_details": details}
+    if not (key := _key(transaction)):
+        problems.append(Problem(line=line, column=_column_of("key"), problem=_NO_KEY))
+    wire: Wire = {"key": key, "amount_details": details}
     _put(wire, texts)
     row = checker.row(line, wire, _column_of)
     if not problems:

@@ -144,7 +144,11 @@ class PayoutFile:
 
     def rows(self) -> Iterator[FileRow]:
         """Yield every row, the bad ones too; blank lines are skipped."""
+        return self._read(makes_people=True)
+
+    def _read(self, *, makes_people: bool) -> Iterator[FileRow]:
         checker = row_checker(self.rules, self.timing, self.key_field, self.key_prefix)
+        checker = evolve(checker, makes_people=makes_people)
         try:
             with self._open() as file:
                 reader, found = self._recognised(file)
@@ -259,6 +263,14 @@ class _PositionReader(RawIOBase):
         view[: len(found)] = found
         self._at += len(found)
         return len(found)
+
+
+def rows_to_check(file: PayoutFile) -> Iterator[FileRow]:
+    """Yield the rows of a file; orders without problems may lack their people.
+
+    It takes less time than `PayoutFile.rows`, and finds the same problems.
+    """
+    return file._read(makes_people=False)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 def read_for(source: T, settings: Settings, version: ApiVersion) -> T:

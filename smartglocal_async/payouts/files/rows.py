@@ -225,6 +225,8 @@ class RowChecker:
     """The metadata field that carries the key."""
     key_prefix: str = ""
     """Put in front of the key of each row."""
+    makes_people: bool = True
+    """Whether an order gets its people where the rules found nothing wrong with their fields."""
     _codec: Codec = field(factory=lambda: codec("v1"), repr=False)
     _rules: RuleChecker | None = field(
         default=Factory(lambda self: self.today and RuleChecker(self.today), takes_self=True),
@@ -335,9 +337,8 @@ class RowChecker:
             )
         for one in misspelt_fields(order, short_names=SHORT_NAMES):
             yield Problem(line=line, column=shown(column_of(one.path)), problem=one.problem)
-        yield from self._broken(
-            line, () if self._rules is None else self._rules.broken(wire), column_of
-        )
+        broken = () if self._rules is None else self._rules.broken(wire)
+        yield from self._broken(line, broken, column_of, is_read=is_read)
 
     def _ruined_texts(
         self, line: int, order: PayoutOrder, column_of: Callable[[str], str]
@@ -354,13 +355,19 @@ class RowChecker:
                 yield Problem(line=line, column=shown(column_of(path)), problem=_CARD_NUMBER)
 
     def _broken(
-        self, line: int, rules: Sequence[Broken], column_of: Callable[[str], str]
+        self,
+        line: int,
+        rules: Sequence[Broken],
+        column_of: Callable[[str], str],
+        *,
+        is_read: bool = True,
     ) -> Iterator[Problem]:
         for broken in rules:
+            words = broken.in_file if is_read else None
             yield Problem(
                 line=line,
                 column=column_of(broken.field),
-                problem=broken.problem,
+                problem=words or broken.problem,
                 page=broken.page,
                 is_advice=broken.is_advice or not self.is_strict,
             )

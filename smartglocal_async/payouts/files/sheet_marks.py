@@ -1,13 +1,15 @@
-"""Reads what python-calamine doesn't tell of a sheet, from the XML of the workbook.
+"""Reads what python-calamine doesn't tell of a sheet, from the XML or the records of the workbook.
 
 For calamine a cell with an error and a formula that was never calculated are empty cells. Hidden
 rows, merged cells and number formats aren't shown either.
 """
 
+import io
 import posixpath
 import re
+import struct
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from types import MappingProxyType
 from typing import Any, BinaryIO, Final
@@ -21,11 +23,19 @@ HAS_ERROR: Final = "holds an error; repair its formula, and save the workbook ag
 NOT_CALCULATED: Final = (
     "is a formula that was never calculated; open the workbook in a spreadsheet, and save it"
 )
+NO_RESULT: Final = (
+    "is a formula with the result 0 or an empty text, which an .xls also has where the result "
+    "wasn't saved; save the workbook as .xlsx, or write the value"
+)
 SHOWN_OTHERWISE: Final = (
     "shows another number than it holds; give it a number format with all decimals, or use ROUND"
 )
+SHOWN_FORMATTED: Final = (
+    "is a number that the sheet shows with other characters, such as zeros in front; format the "
+    "column as text, and write what it shows"
+)
 IS_MERGED: Final = "is merged with another cell; write the value in each row"
-_NEEDS: Final = "is a workbook, which needs defusedxml: pip install 'smartglocal-async[files]'"
+_NEEDS: Final = "is a workbook, which needs {}: pip install 'smartglocal-async[files]'"
 DAMAGED: Final = "is a damaged workbook; save it again"
 _BINARY: Final = (
     "is a binary workbook (.xlsb), in which failed formulas look like empty cells; save it as .xlsx"
@@ -48,6 +58,8 @@ class SheetMarks:
     """The cells that a merged cell covers."""
     shown_otherwise: set[tuple[int, int]] = field(factory=set[tuple[int, int]])
     """Numbers of which the sheet shows another one."""
+    formatted: set[tuple[int, int]] = field(factory=set[tuple[int, int]])
+    """Whole numbers that the sheet shows with zeros in front, or other signs: 00012, 1,000."""
     hidden: list[tuple[int, int]] = field(factory=list[tuple[int, int]])
     """The first and the last line of each block of hidden rows."""
 
@@ -70,19 +82,28 @@ class SheetMarks:
             first = self.hidden.pop()[0]
         self.hidden.append((first, last))
 
+    def compare(self, line: int, cell: int, value: str, used: "_Format") -> None:
+        """Compare a number with what its format shows."""
+        if not used.shows(value):
+            self.shown_otherwise.add((line, cell))
+        elif not used.is_plain and _decimals(value) == 0:
+            self.formatted.add((line, cell))
+
     def _limit(self) -> None:
         if len(self.flaws) > _MAX_MARKS or len(self.merged) > _MAX_MARKS:
             raise UnreadableFile.because(_TOO_MANY)
 
 
-def marks_of(file: BinaryIO, sheet: str) -> SheetMarks:
-    """Return the marks of a sheet of an Excel workbook in XML, or of an OpenDocument spreadsheet.
+def marks_of(file: BinaryIO, kind: str | None, sheet: str) -> SheetMarks:
+    """Return the marks of a sheet of an Excel workbook, or of an OpenDocument spreadsheet.
 
     Raises:
         UnreadableFile: it is damaged, or of a kind in which they can't be seen.
 
     """
     _ = file.seek(0)
+    if kind == "xls":
+        return _of_records(file.read(), sheet)
     try:
         with zipfile.ZipFile(file) as archive:
             names = frozenset(archive.namelist())
@@ -100,7 +121,7 @@ def _elements(source: Any, *events: str) -> Iterator[tuple[str, Element]]:  # no
     try:
         from defusedxml.ElementTree import iterparse  # noqa: PLC0415
     except ImportError:
-        raise UnreadableFile.because(_NEEDS) from None
+        raise UnreadableFile.because(_NEEDS.format("defusedxml")) from None
     yield from iterparse(source, events=events or ("end",), forbid_dtd=True)
 
 
@@ -172,7 +193,7 @@ def _place(reference: str) -> tuple[int, int]:
 class _ExcelCells:
     """Reads the cells of a row of Excel's XML."""
 
-    formats: "tuple[_Format, ...]"
+    formats: "Sequence[_Format]"
     """The number format of each style."""
     is_of_program: bool
     """Whether a zero may be what a program writes for a result that it doesn't know."""
@@ -193,22 +214,29 @@ class _ExcelCells:
             value = parts.get("v", "")
             if "f" in parts and kind != "str" and self._is_unknown(value):
                 marks.add_flaw(line, cell, NOT_CALCULATED)
-            elif kind == "n" and value and not self._is_shown(value, node.get("s")):
-                marks.shown_otherwise.add((line, cell))
+            elif kind == "n" and value:
+                style = int(node.get("s") or 0)
+                if style < len(self.formats):
+                    marks.compare(line, cell, value, self.formats[style])
 
     def _is_unknown(self, value: str) -> bool:
         return not value or (self.is_of_program and value == "0")
 
-    def _is_shown(self, value: str, style: str | None) -> bool:
-        place = int(style or 0)
-        return place >= len(self.formats) or self.formats[place](value)
+
+@frozen
+class _Format:
+    """A number format."""
+
+    shows: Callable[[str], bool]
+    """Returns whether it shows the number that a cell holds."""
+    is_plain: bool = False
+    """Whether it shows a whole number by its digits, and nothing else."""
 
 
-_Format = Callable[[str], bool]
-"""Returns whether the number format shows the number that a cell holds."""
 _BUILT_IN: Final[Mapping[int, str]] = MappingProxyType(
     {
-        **dict.fromkeys((1, 3, 37, 38, 41, 42), "0"),
+        1: "0",
+        **dict.fromkeys((3, 37, 38, 41, 42), "#,##0"),
         **dict.fromkeys((2, 4, 39, 40, 43, 44), "0.00"),
         **dict.fromkeys((9, 10), "0%"),
         **dict.fromkeys((11, 48), "0.00E+00"),
@@ -240,12 +268,15 @@ def _format(code: str) -> _Format:
     section = _first_section(code)
     plain = _LITERAL.sub("", section)
     if "General" in plain or "@" in plain or _DATE.search(plain):
-        return _shows_all  # A date is no number for calamine, either.
+        # A date is no number for calamine, either.
+        return _Format(_shows_all, is_plain=plain in {"General", "@"})
     texts = "".join("".join(found) for found in _LITERAL.findall(section))
     number = _OF_NUMBER.fullmatch(plain)
     if number is None or any(char.isdigit() or char == "%" for char in texts):
-        return _shows_another  # Percent, thousands, an exponent, a fraction, or nothing at all.
-    return lambda value: _decimals(value) <= len(number[1] or "")
+        # Percent, thousands, an exponent, a fraction, or nothing at all.
+        return _Format(_shows_another)
+    decimals = len(number[1] or "")
+    return _Format(lambda value: _decimals(value) <= decimals, is_plain=section == "0")
 
 
 def _first_section(code: str) -> str:
@@ -312,8 +343,8 @@ def _add_row(lines: range, row: Element, marks: SheetMarks) -> None:
                 marks.add_flaw(*place, words)
         elif name == "covered-table-cell":
             marks.cover(lines, cells)
-        elif not _shows_its_number(node, held):
-            marks.shown_otherwise.update(_places(lines, cells))
+        elif (alike := _numbers_like(node, held, marks)) is not None:
+            alike.update(_places(lines, cells))
 
 
 def _places(lines: range, cells: range) -> Iterator[tuple[int, int]]:
@@ -340,6 +371,16 @@ def _text_of(node: Element) -> str:
     return "".join("".join(one.itertext()) for one in node if _local(one.tag) == "p")
 
 
+def _numbers_like(
+    node: Element, held: Mapping[str, str], marks: SheetMarks
+) -> set[tuple[int, int]] | None:
+    """Return the marks that a number belongs to; None if it is shown as it is."""
+    if not _shows_its_number(node, held):
+        return marks.shown_otherwise
+    is_plain = "value" not in held or _text_of(node) == f"{_number(held['value']):f}"
+    return None if is_plain else marks.formatted
+
+
 def _shows_its_number(node: Element, held: Mapping[str, str]) -> bool:
     if held.get("value-type") == "percentage":
         return False
@@ -352,3 +393,79 @@ def _shows_its_number(node: Element, held: Mapping[str, str]) -> bool:
     whole, _, fraction = f"{abs(number):f}".partition(".")
     has_all = len(shown.lstrip("0")) >= len(whole.lstrip("0"))
     return has_all and shown.strip("0") == f"{whole}{fraction}".strip("0")
+
+
+_FORMULA: Final = 0x0006
+_BOUND_SHEET: Final = 0x0085
+_END: Final = 0x000A
+_WORKSHEET: Final = 0
+_NO_NUMBER: Final = b"\xff\xff"
+"""The last two bytes of a result that isn't a number; its first byte is its kind."""
+_EMPTY_TEXT: Final = 3
+
+
+def _of_records(content: bytes, sheet: str) -> SheetMarks:
+    """Return the marks of a sheet of an Excel 97 workbook."""
+    try:
+        import xlrd  # noqa: PLC0415
+    except ImportError:
+        raise UnreadableFile.because(_NEEDS.format("xlrd")) from None
+    try:
+        # The library writes its warnings to standard output, unless it is given a file.
+        book = xlrd.open_workbook(
+            file_contents=content, logfile=io.StringIO(), formatting_info=True, on_demand=True
+        )
+        return _marks_in(book, book.sheet_names().index(sheet))
+    except UnreadableFile:
+        raise
+    except Exception:  # noqa: BLE001 - the library has no error of its own for most damages
+        raise UnreadableFile.because(DAMAGED) from None
+
+
+def _marks_in(book: Any, index: int) -> SheetMarks:  # noqa: ANN401 - a library imported above
+    marks, sheet = SheetMarks(), book.sheet_by_index(index)
+    for top, below, left, behind in sheet.merged_cells:
+        marks.cover(range(top + 1, top + 2), range(left + 1, behind))
+        marks.cover(range(top + 2, below + 1), range(left, behind))
+    for row in sorted(row for row, its in sheet.rowinfo_map.items() if its.hidden):
+        marks.hide(row + 1, row + 1)
+    styles = (book.format_map[style.format_key] for style in book.xf_list)
+    _mark_values(sheet, [_format(str(style.format_str)) for style in styles], marks)
+    for line, cell in _without_result(book.mem, book.base, index):
+        marks.add_flaw(line, cell, NO_RESULT)
+    return marks
+
+
+def _mark_values(sheet: Any, formats: Sequence[_Format], marks: SheetMarks) -> None:  # noqa: ANN401
+    from xlrd.biffh import XL_CELL_ERROR, XL_CELL_NUMBER  # noqa: PLC0415
+
+    for row in range(sheet.nrows):
+        for cell, kind in enumerate(sheet.row_types(row)):
+            if kind == XL_CELL_ERROR:
+                marks.add_flaw(row + 1, cell, HAS_ERROR)
+            elif kind == XL_CELL_NUMBER:
+                used = formats[int(sheet.cell_xf_index(row, cell))]
+                marks.compare(row + 1, cell, str(sheet.cell_value(row, cell)), used)
+
+
+def _without_result(content: bytes, start: int, index: int) -> Iterator[tuple[int, int]]:
+    """Yield the formulas of a sheet that may have no result: programs then write 0, or nothing."""
+    sheets = [
+        int.from_bytes(data[:4], "little")
+        for code, data in _records(content, start)
+        if code == _BOUND_SHEET and data[5] == _WORKSHEET
+    ]
+    for code, data in _records(content, start + sheets[index]):
+        if code == _FORMULA:
+            row, cell, number = struct.unpack_from("<HH2xd", data)
+            if number == 0 or (data[12:14] == _NO_NUMBER and data[6] == _EMPTY_TEXT):
+                yield row + 1, cell
+
+
+def _records(content: bytes, at: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the records of a stream of [MS-XLS]: their numbers, and their contents."""
+    code = 0
+    while code != _END:
+        code, size = struct.unpack_from("<HH", content, at)
+        at += 4 + size
+        yield code, content[at - size : at]

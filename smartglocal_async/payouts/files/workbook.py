@@ -23,7 +23,14 @@ from .cells import Cell, Cells, flaws, read_header
 from .columns import NEEDED
 from .file_format import FileFormat
 from .rows import FileRow, Problem, RowChecker, UnreadableFile, refused, shown
-from .sheet_marks import DAMAGED, IS_MERGED, SHOWN_OTHERWISE, SheetMarks, marks_of
+from .sheet_marks import (
+    DAMAGED,
+    IS_MERGED,
+    SHOWN_FORMATTED,
+    SHOWN_OTHERWISE,
+    SheetMarks,
+    marks_of,
+)
 
 Value: TypeAlias = str | int | float | bool | date | datetime | time | timedelta
 Row: TypeAlias = Sequence[Value]
@@ -80,7 +87,7 @@ def recognise(file: BinaryIO, given: FileFormat) -> FileFormat:
             header_line=header.line,
             is_decimal_given=given.decimal is not None,
         )
-        marks = _marks(file, found)
+        marks = marks_of(file, found.kind, sheet)
         return _looked_through(rows, header, marks, found)
 
 
@@ -94,16 +101,12 @@ def workbook_rows(file: BinaryIO, found: FileFormat, checker: RowChecker) -> Ite
             return
         layout = read_header(header.names, found)
         under = Cells.under(layout, checker, found)
-        marks, has_rows = _marks(file, found), False
+        marks, has_rows = marks_of(file, found.kind, found.sheet or ""), False
         for line, row in _filled_rows(rows, header, marks):
             has_rows = True
             yield _row(line, row, header, under, marks)
         if not has_rows:
             yield refused(header.line, None, _NO_ROWS)
-
-
-def _marks(file: BinaryIO, found: FileFormat) -> SheetMarks:
-    return SheetMarks() if found.kind == "xls" else marks_of(file, found.sheet or "")
 
 
 def _filled_rows(
@@ -320,8 +323,12 @@ def _marked(marks: SheetMarks, place: tuple[int, int], value: Value, path: str) 
     """Return what is wrong with a cell besides its value."""
     if place in marks.merged:
         return IS_MERGED
-    is_shown = path != "amount" or isinstance(value, str) or place not in marks.shown_otherwise
-    return marks.flaws.get(place) if is_shown else SHOWN_OTHERWISE
+    is_number = isinstance(value, int | float)
+    if path == "amount" and is_number and place in marks.shown_otherwise:
+        return SHOWN_OTHERWISE
+    if path == "key" and is_number and (place in marks.formatted or place in marks.shown_otherwise):
+        return SHOWN_FORMATTED
+    return marks.flaws.get(place)
 
 
 def _too_long(cells: Sequence[Cell], under: Cells) -> str | None:

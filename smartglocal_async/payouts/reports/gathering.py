@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 
 from ...encryption import KEY_VARIABLE, RequestCipher
 from ...error_codes import PASSING_CAUSES
@@ -102,6 +102,41 @@ async def write_report(source: ReportSource, writer: ReportWriter) -> BatchRepor
 
 
 @define(eq=False)
+class PayeeReader:
+    """Decrypts who the payouts of a journal pay, and counts those of which that isn't known."""
+
+    cipher: RequestCipher | None
+    count: int = field(default=0, init=False)
+    hidden: Counter[str] = field(factory=Counter[str], init=False)
+    """Why payees aren't known, and of how many payouts."""
+
+    def read(self, entry: Entry) -> tuple[str | None, str | None]:
+        """Return the name of the payee and the end of the account; None if it isn't known.
+
+        Raises:
+            JournalUnusable: the payee in the journal was changed.
+
+        """
+        self.count += 1
+        why = _NOT_KEPT if entry.summary is None else _NO_KEY
+        if entry.summary is not None and self.cipher is not None:
+            try:
+                summary = decrypted_summary(entry, self.cipher)
+            except WrongJournalKey:
+                why = _OTHER_KEY
+            else:
+                return (None, None) if summary is None else split_summary(summary)
+        self.hidden[why] += 1
+        return None, None
+
+    @property
+    def note(self) -> str | None:
+        """Of how many payouts the payee isn't known, and why, in words; None if all are known."""
+        parts = [f"{_payouts(n, self.count)}, {words}" for words, n in self.hidden.items()]
+        return f"Names and accounts are missing of {'; of '.join(parts)}." if parts else None
+
+
+@define(eq=False)
 class _BatchTally:
     """Counts and sums what a report shows of all payouts."""
 
@@ -126,7 +161,9 @@ class _BatchTally:
     _has_unknown_amounts: bool = False
     _cases: list[ReviewCase] = field(factory=list[ReviewCase])
     _case_count: int = 0
-    _hidden: Counter[str] = field(factory=Counter[str])
+    _payees: "PayeeReader" = field(
+        default=Factory(lambda self: PayeeReader(self.source.cipher), takes_self=True), init=False
+    )
 
     def add(self, entry: Entry) -> ReportedPayout:
         """Count an entry, and return it as reports show it."""
@@ -157,9 +194,8 @@ class _BatchTally:
         return payout
 
     def _payout(self, entry: Entry) -> ReportedPayout:
-        state, payee, account = state_of(entry.step), None, None
-        if (summary := self._summary(entry)) is not None:
-            payee, account = split_summary(summary)
+        state = state_of(entry.step)
+        payee, account = self._payees.read(entry)
         is_paid = state is PayoutState.SUCCEEDED
         proof = PaymentProof.read(entry.result) if is_paid else PaymentProof()
         updated_at = _utc(entry.updated_at)
@@ -182,21 +218,6 @@ class _BatchTally:
             reason=_on_one_line(entry.reason),
             attempts=entry.attempts,
         )
-
-    def _summary(self, entry: Entry) -> str | None:
-        """Return who is paid; if that isn't known, count why."""
-        cipher = self.source.cipher
-        if entry.summary is None:
-            self._hidden[_NOT_KEPT] += 1
-            return None
-        if cipher is None:
-            self._hidden[_NO_KEY] += 1
-            return None
-        try:
-            return decrypted_summary(entry, cipher)
-        except WrongJournalKey:
-            self._hidden[_OTHER_KEY] += 1
-            return None
 
     def measure(self, history: tuple[Attempt, ...]) -> None:
         """Note how long a payout took from its first step to its last one."""
@@ -251,7 +272,7 @@ class _BatchTally:
             retryable=self._retryable,
             cases=tuple(self._cases),
             case_count=self._case_count,
-            payee_note=self._payee_note(),
+            payee_note=self._payees.note,
         )
 
     def _absent_sums(self) -> tuple[Amount, ...]:
@@ -271,11 +292,6 @@ class _BatchTally:
             if (group := self._groups.get((state, code))) is not None
         ]
         return tuple(groups)
-
-    def _payee_note(self) -> str | None:
-        count = self._counts.total()
-        parts = [f"{_payouts(number, count)}, {words}" for words, number in self._hidden.items()]
-        return f"Names and accounts are missing of {'; of '.join(parts)}." if parts else None
 
 
 _NO_KEY: Final = f"as {KEY_VARIABLE} isn't set, which decrypts them"

@@ -16,6 +16,7 @@ from smartglocal_async.emulator import Fault, FaultKind, FaultScript
 
 pytestmark = pytest.mark.slow
 
+IBAN: Final = "DE89370400440532013000"
 REPORT = "operationId,paymentSessionId,paymentSessionMerchantMetadata,typeOfPayment\n"
 
 AFTER_A_HALT: Final = (
@@ -212,6 +213,8 @@ def test_status_tells_what_needs_a_person(till):
     )
     case = said["cases"][0]
     assert (case["key"], case["session_id"], case["step"]) == ("k0", session_id, "UNKNOWN")
+    assert (case["amount"], case["currency"]) == (10_000, "usd")
+    assert "the journal has none" in said["payee_note"]
     assert "awaits the confirm" in case["reason"]
     shown = till("status", *named, exits=3).stdout
     for words in (
@@ -228,6 +231,35 @@ def test_status_tells_what_needs_a_person(till):
     }
     missing = till("status", *named, "--batch", "none", exits=2).stderr
     assert "has no batch 'none'; it has 'p.csv', 'q.csv'; --batch NAME selects one" in missing
+
+
+def test_the_payee_of_what_needs_a_person(till):
+    """With the journal's key: the name masked, and the end of the number; else one line on why."""
+    till.opens()
+    key = sg.RequestCipher.new_key()
+    till.monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", key)
+    header = "key,amount,currency,iban,description,first_name,last_name,country\n"
+    till.has(f"{header}k0,12.50,eur,{IBAN},Salary,Jane,Roe,DEU\n")
+    words = ("pay", "p.csv", "--yes", "--confirm", "automatic", "--deadline", "5")
+    till.json(*words, exits=7)
+    said = till.json("status", exits=7)
+    (case,) = said["cases"]
+    assert (case["amount"], case["currency"]) == (1250, "eur")
+    assert (case["payee"], case["account"], said["payee_note"]) == ("J*** R***", "...3000", None)
+    shown = till("status", exits=7).stdout
+    assert all(text in shown for text in ("12.50 EUR", "J*** R***", "...3000"))
+    assert "Roe" not in shown
+    assert IBAN not in shown
+
+    till.monkeypatch.delenv("SMARTGLOCAL_JOURNAL_KEY")
+    said = till.json("status", exits=7)
+    (case,) = said["cases"]
+    assert (case["amount"], case["payee"], case["account"]) == (1250, None, None)
+    assert "1 payout, as SMARTGLOCAL_JOURNAL_KEY isn't set" in said["payee_note"]
+    shown = till("status", exits=7).stdout
+    assert "12.50 EUR" in shown
+    assert "Payee" not in shown
+    assert shown.count(said["payee_note"]) == 1
 
 
 def test_a_renamed_file_with_a_format(till):

@@ -145,7 +145,8 @@ def test_the_key(tmp_path, key, instruction, expected) -> None:
 def test_no_key(tmp_path) -> None:
     """There is no substitute for it."""
     found = bad(rows_of(tmp_path, message(transfer("NOTPROVIDED"))))
-    assert found[0][:2] == (6, "PmtId/EndToEndId")
+    assert [one[:2] for one in found] == [(6, "PmtId/EndToEndId")]
+    assert "is absent or NOTPROVIDED, and so is InstrId" in found[0][2]
 
 
 BY_CLEARING_SYSTEM: Final = {
@@ -451,3 +452,14 @@ def test_utf_8_that_was_declared_as_latin(tmp_path) -> None:
         (row,) = rows_of(tmp_path, declared)
         found = [one for one in row.problems if "another encoding" in one.problem]
         assert [one.column for one in found] == ["Cdtr/Nm"] * count
+
+
+def test_a_message_without_line_breaks(tmp_path) -> None:
+    """A key that is there twice is found, and a repeated payment, though all have one line."""
+    rows = [transfer("e1"), transfer("e2", "1.00"), transfer("e1", "7.00"), transfer("e4", "1.00")]
+    path = tmp_path / "p.xml"
+    path.write_text(message(*rows).replace("\n", ""), encoding="utf-8")
+    found = sg.payouts.check(sg.PayoutFile(path))
+    assert [(one.first_line, one.line, one.key) for one in found.duplicates] == [(1, 1, "e1")]
+    assert [(one.first_line, one.line, one.key) for one in found.repeats] == [(1, 1, "e4")]
+    assert not found.is_fit

@@ -1,6 +1,8 @@
 """What a sheet has besides values: errors, formulas without results, hidden rows, formats."""
 
 import io
+import re
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +16,9 @@ import smartglocal_async as sg
 from smartglocal_async.payouts.files.sheet_marks import (
     HAS_ERROR,
     IS_MERGED,
+    NO_RESULT,
     NOT_CALCULATED,
+    SHOWN_FORMATTED,
     SHOWN_OTHERWISE,
 )
 
@@ -250,6 +254,31 @@ def test_a_number_format(tmp_path, code, amount, is_shown) -> None:
     assert found(excel(tmp_path, write)) == expected
 
 
+@pytest.mark.parametrize(
+    ("code", "key", "is_shown"),
+    [
+        ("General", 7, True),
+        ("0", 7, True),
+        ("@", 7, True),
+        ("00000", 7, False),
+        ("#,##0", 1234, False),
+        ("#,##0 €", 1234, False),
+        ("0.00", 7, False),
+        ('"INV-"0', 7, False),
+        ("0%", 7, False),
+    ],
+)
+def test_the_number_format_of_a_key(tmp_path, code, key, is_shown) -> None:
+    """A CSV of the same sheet has what the sheet shows: under another key it is paid twice."""
+
+    def write(book: Any, sheet: Any) -> None:
+        sheet.write_row(1, 0, ROW)
+        sheet.write_number(1, 0, key, book.add_format({"num_format": code}))
+
+    expected = [] if is_shown else [(2, "key", SHOWN_FORMATTED)]
+    assert found(excel(tmp_path, write)) == expected
+
+
 @pytest.mark.parametrize("place", ["B2:B3", "F2:F3", "E2:F2"])
 def test_merged_cells(tmp_path, place) -> None:
     """A value that is shown beside several rows belongs to the first of them only."""
@@ -334,6 +363,51 @@ def test_workbooks_of_programs(name) -> None:
     file = sg.PayoutFile(SAMPLES / "files" / name, format=sg.payouts.FileFormat(ignored=["note"]))
     assert file.recognise().hidden_rows == 0
     assert all(row.order for row in file.rows())
+
+
+MARKED: Final = SAMPLES / "files" / "libreoffice-marks.xls"
+FLAWS: Final = [
+    (3, "amount", HAS_ERROR),
+    (4, "description", HAS_ERROR),
+    (7, "description", IS_MERGED),
+    (8, "amount", SHOWN_OTHERWISE),
+    (10, "key", SHOWN_FORMATTED),
+    (12, "key", HAS_ERROR),
+    (12, "amount", HAS_ERROR),
+    (12, "currency", "is empty"),
+]
+
+
+@pytest.mark.parametrize("kind", ["xlsx", "ods", "xls"])
+def test_every_kind_of_workbook_has_the_same_marks(kind) -> None:
+    """Those of a sheet that LibreOffice saved in each; a hidden sheet isn't read.
+
+    In an .xls it doesn't save the text that a formula results in.
+    """
+    file = sg.PayoutFile(MARKED.with_suffix(f".{kind}"))
+    unsaved = [(9, "description", NO_RESULT)] if kind == "xls" else []
+    assert found(file) == sorted([*FLAWS, *unsaved], key=lambda one: one[0])
+    assert "sheet 'Payouts', 1 hidden row is included" in file.recognise().words
+
+
+@pytest.mark.parametrize(
+    ("result", "is_known"),
+    [
+        (struct.pack("<d", 0), False),  # LibreOffice and many libraries, for a text.
+        (struct.pack("<d", -0.0), False),
+        (struct.pack("<B5xH", 3, 0xFFFF), False),  # Excel, for an empty text; xlwt, for any.
+        (struct.pack("<d", 7), True),
+        (struct.pack("<BxB3xH", 1, 1, 0xFFFF), True),
+    ],
+)
+def test_the_result_of_a_formula_in_an_xls(tmp_path, result, is_known) -> None:
+    """A result that a program writes where it has none is not read as the value."""
+    path = tmp_path / "p.xls"
+    # The record of a formula, of any length, in row 8 and cell 4, with any style.
+    formula, content = b"(\x06\x00..\x08\x00\x04\x00..)" + bytes(8), MARKED.read_bytes()
+    path.write_bytes(re.sub(formula, lambda it: it[1] + result, content, count=1, flags=re.DOTALL))
+    words = {words for line, _, words in found(sg.PayoutFile(path)) if line == 9}
+    assert words == (set() if is_known else {NO_RESULT})
 
 
 def test_a_binary_workbook(tmp_path) -> None:

@@ -263,7 +263,7 @@ def test_a_bomb(tmp_path) -> None:
 
 WORKBOOKS: Final = {
     name: (SAMPLES / "files" / name).read_bytes()
-    for name in ("libreoffice.xlsx", "libreoffice.ods", "libreoffice.xls")
+    for name in ("libreoffice.xlsx", "libreoffice.ods", "libreoffice.xls", "libreoffice-marks.xls")
 }
 
 

@@ -61,6 +61,34 @@ def source(path: Path, number_format: str) -> None:
     book.close()
 
 
+def marked_source(path: Path) -> None:
+    """Write a workbook with one thing in each row that isn't a value, and with hidden parts."""
+    book: Any = xlsxwriter.Workbook(path)
+    sheet, hidden = book.add_worksheet("Payouts"), book.add_worksheet("Last month")
+    text = book.add_format({"num_format": "@"})
+    money, whole = (book.add_format({"num_format": code}) for code in ("#,##0.00", "0"))
+    for table in (sheet, hidden):
+        table.write_row(0, 0, ("key", "amount", "currency", "iban", "description", "full_name"))
+        for line in range(1, 9):
+            row = (f"p-{line}", None, "eur", "DE89370400440532013000", "Salary", "Jane Roe")
+            table.write_row(line, 0, row, text)
+            table.write_number(line, 1, 12.5, money)
+    hidden.hide()
+    sheet.set_column("F:F", None, None, {"hidden": True})
+    sheet.write_formula("B3", "=1/0", money, "#DIV/0!")
+    sheet.write_formula("E4", "=NA()", text, "#N/A")
+    sheet.set_row(4, None, None, {"hidden": True})
+    sheet.merge_range("E6:E7", "Salary", text)
+    sheet.write_number("B8", 12.5, whole)
+    sheet.write_formula("E9", '="Sal"&"ary"', text, "Salary")
+    sheet.write_row(9, 0, ("", None, "eur", "DE89370400440532013000", "Salary", "Jane Roe"), text)
+    sheet.write_number("A10", 7, book.add_format({"num_format": "00000"}))
+    sheet.write_number("B10", 12.5, money)
+    sheet.write_formula("A12", "=NA()", None, "#N/A")
+    sheet.write_formula("B12", "=1/0", None, "#DIV/0!")
+    book.close()
+
+
 def office(*words: str, where: Path) -> None:
     """Run LibreOffice without a window."""
     program = shutil.which("soffice")
@@ -111,9 +139,11 @@ def main() -> None:
             )
             shutil.copy(work / f"{name}.csv", HERE / f"libreoffice-{name}.csv")
         shutil.copy(work / "en.xlsx", HERE / "xlsxwriter.xlsx")
-        for kind in ("xlsx", "ods", "xls"):
-            office(kind, str(work / "de.xlsx"), where=HERE)
-            (HERE / f"de.{kind}").rename(HERE / f"libreoffice.{kind}")
+        (work / "de.xlsx").rename(work / "libreoffice.xlsx")
+        marked_source(work / "libreoffice-marks.xlsx")
+        for name in ("libreoffice", "libreoffice-marks"):
+            for kind in ("xlsx", "ods", "xls"):
+                office(kind, str(work / f"{name}.xlsx"), where=HERE)
     for dialect in ("excel", "excel-tab"):
         with (HERE / f"python-{dialect}.csv").open("w", newline="", encoding="utf-8-sig") as file:
             writer = csv.writer(file, dialect)
