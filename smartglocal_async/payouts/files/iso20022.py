@@ -31,11 +31,7 @@ _NOT_PROVIDED: Final = "NOTPROVIDED"
 _NO_KEY: Final = (
     "is absent or NOTPROVIDED, and so is InstrId; give one of them, which is your id of the payout"
 )
-_CLEARING: Final = {
-    "USABA": "routing_code",
-    "GBDSC": "sort_code",
-    "AUBSB": "bsb_number",
-}
+_CLEARING: Final = {"USABA": "routing_code", "GBDSC": "sort_code", "AUBSB": "bsb_number"}
 """Code of a clearing system (external code set of ISO 20022) -> field of the account."""
 _FORBIDDEN: Final = {
     "Amt/EqvtAmt": "is an amount in another currency than the payment; give InstdAmt",
