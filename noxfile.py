@@ -157,7 +157,8 @@ def fuzz(session: nox.Session) -> None:
     session.install("-e", ".[dev]")
     (number,) = session.posargs or ("200000",)
     env = {"SMARTGLOCAL_FUZZ": number}
-    session.run("pytest", "-n", "auto", "-m", "slow", "tests/payouts/files/test_fuzz.py", env=env)
+    fuzz = ("-m", "slow", "-o", "timeout=0", "tests/payouts/files/test_fuzz.py")
+    session.run("pytest", "-n", "auto", *fuzz, env=env)
 
 
 @nox.session

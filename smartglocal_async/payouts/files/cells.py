@@ -139,7 +139,10 @@ def _unmapped(line: int, names: tuple[str, ...], file_format: FileFormat) -> Ite
 
 
 def _missing(names: tuple[str, ...], file_format: FileFormat) -> str:
-    words = "is missing; the first line names the columns: key, amount, currency and others"
+    words = (
+        "is missing; the first line names the columns: key, amount, currency and others, or map "
+        "your own names to these"
+    )
     for separator, name in DELIMITERS.items():
         if len(names) == 1 and separator in names[0] and file_format.delimiter != separator:
             return f"{words}; are there {name} between them?"
@@ -260,9 +263,9 @@ class Cells:
     def _uneven(self, line: int, found: int) -> FileRow:
         names = self.layout.names
         if found < len(names):
-            words = f"is missing: the row has {found} cells, the header {len(names)}"
+            words = f"is missing: the row has {_cells(found)}, the header {len(names)}"
             return refused(line, names[found], words)
-        words = f"has no header: the row has {found} cells, the header {len(names)}; "
+        words = f"has no header: the row has {_cells(found)}, the header {len(names)}; "
         advice = f"a cell with a {self.separator} needs quotes"
         return refused(line, str(len(names) + 1), f"{words}{advice}")
 
@@ -386,6 +389,10 @@ class Cells:
         if self._last_sender is None or self._last_sender[0] != fields:
             self._last_sender = fields, _participant(fields)
         return self._last_sender[1]
+
+
+def _cells(count: int) -> str:
+    return "1 cell" if count == 1 else f"{count} cells"
 
 
 def _participant(fields: Wire) -> Participant:

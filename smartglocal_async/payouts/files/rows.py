@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from io import TextIOWrapper
 from typing import Any, BinaryIO, Final
+from unicodedata import is_normalized
 
 from attrs import Factory, define, field, frozen
 
@@ -203,6 +204,10 @@ _RUINED_KEY: Final = (
     "isn't what was written: a spreadsheet has made a number or a formula of it, so it doesn't "
     "identify the payout; format the column as text and write it again"
 )
+_DECOMPOSED_KEY: Final = (
+    "has letters and their accents as separate characters, so it is another key than the one that "
+    "looks the same; write it in Unicode's composed form (NFC), as most programs do"
+)
 _RUINED_REFERENCE: Final = (
     "isn't what was written: a spreadsheet has made a number or a formula of it; format the column "
     "as text and write it again"
@@ -290,9 +295,10 @@ class RowChecker:
         if self._rules is not None:
             currency = order.amount_details.currency
             broken = self._rules.missing_in(type(order.payment_method), parts, currency, wire)
-        if broken is None or order.key != order.key.strip() or self._has_ruined_key(order):
+        key = order.key
+        if broken is None or key != key.strip() or self._has_ruined_key(order):
             return None
-        if holds_card_number(order.key):
+        if holds_card_number(key) or not is_normalized("NFC", key):
             return None
         if not broken:
             return FileRow(line=line, order=order)
@@ -320,6 +326,8 @@ class RowChecker:
             yield Problem(line=line, column=column_of(wrong.field), problem=wrong.problem)
         if is_read and self._has_ruined_key(order):
             yield Problem(line=line, column=column_of(_KEY), problem=_RUINED_KEY)
+        if is_read and not is_normalized("NFC", order.key):
+            yield Problem(line=line, column=column_of(_KEY), problem=_DECOMPOSED_KEY)
         yield from self._ruined_texts(line, order, column_of) if is_read else ()
         if isinstance(order.payment_method, OtherInstrument):
             misspelt = misspelt_kind(order.payment_method.wire)

@@ -158,3 +158,12 @@ def test_a_name_that_is_not_readable(tmp_path, column, text, is_advice):
     (row,) = file_of(tmp_path, f"{names}\n{content[1]},tok-1\n").rows()
     found = [one.is_advice for one in row.problems if one.column == column]
     assert found == ([] if is_advice is None else [is_advice])
+
+
+def test_a_key_with_separate_accents(tmp_path) -> None:
+    """It looks like the composed one, under which another program pays the same payout."""
+    header = "key,amount,currency,iban,description\n"
+    rows = "".join(f"{key},1,eur,DE89370400440532013000,x\n" for key in ("\u00e1", "a\u0301"))
+    ((column, words),) = problems_of(file_of(tmp_path, header + rows))
+    assert column == "key"
+    assert "composed form (NFC)" in words
