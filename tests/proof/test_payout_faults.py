@@ -24,8 +24,8 @@ from smartglocal_async.payouts.protocol import PayoutCall
 
 pytestmark = pytest.mark.proof
 
-SHARES: Final = 3
-"""Each kind of provider is tested with a third of the cells, unless all points are requested."""
+SHARES: Final = 4
+"""Each kind of provider is tested with a quarter of the cells, unless all points are requested."""
 PROVIDERS: Final = list(itertools.product(JOURNALS, Reaction, Permission))
 
 
