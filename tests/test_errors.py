@@ -54,6 +54,7 @@ ALL: Final = [
     sg.errors.Quarantined("restored", 1.5),
     sg.BatchStopped("told to", 7),
     sg.WebhookRefused(sg.errors.WebhookFault.NOT_AN_EVENT, "$.type: is missing"),
+    sg.errors.WebhookStoreUnusable("text"),
     sg.RuleBroken("text"),
     sg.errors.LeftOpen("text"),
 ]
@@ -88,6 +89,7 @@ each: Final = pytest.mark.parametrize("error", ALL, ids=lambda error: type(error
         (sg.errors.Quarantined, sg.PayoutsHalted),
         (sg.BatchStopped, sg.SmartGlocalError),
         (sg.WebhookRefused, sg.SmartGlocalError),
+        (sg.errors.WebhookStoreUnusable, sg.SmartGlocalError),
         (sg.RuleBroken, UserWarning),
         (sg.errors.LeftOpen, ResourceWarning),
     ],
