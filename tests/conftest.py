@@ -66,9 +66,13 @@ if IS_EAGER:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Return twice the number of cores, because tests wait for processes half of the time."""
-    return 2 * (os.cpu_count() or 1)
+def pytest_xdist_auto_num_workers(config) -> int:
+    """Return the number of cores, or twice that for slow tests, which wait for processes.
+
+    Each worker collects all tests, which takes some seconds of a core.
+    """
+    per_core = 1 if config.option.markexpr == "not slow" else 2
+    return per_core * (os.cpu_count() or 1)
 
 
 _SLOW_FACTOR: Final = 6

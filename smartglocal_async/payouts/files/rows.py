@@ -205,8 +205,8 @@ _RUINED_KEY: Final = (
     "identify the payout; format the column as text and write it again"
 )
 _DECOMPOSED_KEY: Final = (
-    "isn't in Unicode's composed form (NFC): it may have a letter and its accent as two characters, "
-    "and is then another key than the one that looks the same; write it in NFC"
+    "isn't in Unicode's composed form (NFC): a letter and its accent may be two characters, which "
+    "makes it another key than the one that looks the same; write it in NFC"
 )
 _RUINED_REFERENCE: Final = (
     "isn't what was written: a spreadsheet has made a number or a formula of it; format the column "
