@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -27,6 +27,7 @@ from ...journal.states import Step
 from ...keys import PrivateKey
 from ...models.money import Amount
 from ...payouts.orders import PayoutState, state_of
+from ...payouts.protocol import PayoutCall
 from ..errors import ExitCode
 from ..output import counted
 from ..signals import run_async
@@ -223,6 +224,17 @@ def _amount(number: int) -> int:
     return _MIN_CENTS + number % _AMOUNTS * _CENTS
 
 
+def _faults_of_payouts(rate: float, seed: int) -> FaultScript:
+    """Return faults of the calls that make payouts.
+
+    Not of the check of the wallets: `payouts pay` ends if that fails three times.
+    """
+    drops = FaultScript.drops(rate, seed).faults
+    return FaultScript(
+        (evolve(drop, operation=call.value) for call in PayoutCall for drop in drops), seed
+    )
+
+
 def play_batch(plan: BatchPlan, watcher: BatchWatcher) -> BatchResult:
     """Pay a file under faults, kill workers, and compare the journal with the provider.
 
@@ -231,7 +243,7 @@ def play_batch(plan: BatchPlan, watcher: BatchWatcher) -> BatchResult:
 
     """
     key = PrivateKey.generate()
-    faults = FaultScript.drops(plan.faults, plan.seed)
+    faults = _faults_of_payouts(plan.faults, plan.seed)
     with (
         tempfile.TemporaryDirectory(prefix="smartglocal-") as folder,
         run_in_thread(
