@@ -131,7 +131,7 @@ MAX_SESSIONS: Final = 8
 """Sessions that one key may use up; after that an operator has to look at it."""
 
 _ASK: Final = Decision(NextStep.SEND, PayoutCall.STATUS)
-_ASK_LATER: Final = Decision(NextStep.WAIT, PayoutCall.STATUS)
+ASK_LATER: Final = Decision(NextStep.WAIT, PayoutCall.STATUS)
 _LEAVE: Final = Decision(NextStep.SEND, PayoutCall.CANCEL, Event.LEAVE_INTENDED)
 _LEFT: Final = Decision(NextStep.DECIDE_AGAIN, write=Event.SESSION_LEFT)
 _PARK: Final = Decision(NextStep.DECIDE_AGAIN, write=Event.PARKED)
@@ -159,7 +159,7 @@ def decide(row: Situation, observation: Observation | None) -> Decision:
         is_written = row.step is Step.UNKNOWN and row.is_contradicted
         return _STILL_IN_CONFLICT if is_written else _CONFLICT
     if observation == _OTHER_SUM_SHOWN:
-        return _ASK_LATER if row.is_patient else _CONFLICT
+        return ASK_LATER if row.is_patient else _CONFLICT
     return _DECIDE[row.step](row, observation)
 
 
@@ -237,11 +237,11 @@ def _starting(row: Situation, observation: Observation | None) -> Decision:
             return _refused_shows(row, kind, shown)
         case Observation(PayoutCall.STATUS, ReplyKind.ANSWERED, SessionView.EMPTY):
             # Our start, or one that an earlier owner of the row sent, may still arrive.
-            return _ASK_LATER if row.is_patient else _LEAVE
+            return ASK_LATER if row.is_patient else _LEAVE
         case Observation(PayoutCall.STATUS, ReplyKind.ANSWERED, SessionView() as shown):
             return _started_shows(row, shown)
         case Observation(PayoutCall.STATUS):
-            return _ASK_LATER
+            return ASK_LATER
         case _:
             pass
     return _ASK
@@ -260,7 +260,7 @@ def _refused_shows(row: Situation, kind: ReplyKind, shown: SessionView) -> Decis
 def _started_shows(row: Situation, shown: SessionView) -> Decision:
     """Decide from the session that a start was sent for."""
     if shown in {SessionView.EMPTY, SessionView.UNSURE}:
-        return _ASK_LATER
+        return ASK_LATER
     return _settled(row, shown) or Decision(NextStep.DECIDE_AGAIN, write=Event.START_KNOWN)
 
 
@@ -302,7 +302,7 @@ def _cancelling(row: Situation, observation: Observation | None) -> Decision:
         case Observation(PayoutCall.STATUS, ReplyKind.ANSWERED, SessionView() as shown):
             return _leaving_shows(row, shown)
         case Observation(PayoutCall.STATUS):
-            return _ASK_LATER
+            return ASK_LATER
         case _:
             pass
     return Decision(NextStep.SEND, PayoutCall.CANCEL)
@@ -317,7 +317,7 @@ def _leaving_shows(row: Situation, shown: SessionView) -> Decision:
         case SessionView.CLOSED | SessionView.CANCELLED | SessionView.DECLINED:
             return _left(row, shown)
         case SessionView.UNDER_WAY | SessionView.UNSURE:
-            return _ASK_LATER
+            return ASK_LATER
         case _:
             pass
     is_refused = row.step in {Step.REFUSED, Step.KEY_USED} and shown is SessionView.EMPTY
@@ -352,7 +352,7 @@ def _started(row: Situation, observation: Observation | None) -> Decision:
         ):
             return _settled(row, shown) or _to_confirm(row, shown)
         case Observation(PayoutCall.STATUS):
-            return _ASK_LATER
+            return ASK_LATER
         case _:
             pass
     return _ASK
@@ -360,7 +360,7 @@ def _started(row: Situation, observation: Observation | None) -> Decision:
 
 def _to_confirm(row: Situation, shown: SessionView) -> Decision:
     if shown not in {SessionView.AWAITS_CONFIRM, SessionView.NOT_OURS}:
-        return _ASK_LATER
+        return ASK_LATER
     if row.mode is not Mode.MANUAL:
         # The project's mode is another one: the provider will wait for each confirm.
         return _AWAITS_OUR_CONFIRM
@@ -382,7 +382,7 @@ def _confirming(row: Situation, observation: Observation | None) -> Decision:
         case Observation(PayoutCall.STATUS, ReplyKind.ANSWERED, SessionView() as shown):
             return _settled(row, shown) or _confirm_again(row, shown)
         case Observation(PayoutCall.STATUS):
-            return _ASK_LATER
+            return ASK_LATER
         case _:
             pass
     return _ASK
@@ -400,7 +400,7 @@ def _confirm_again(row: Situation, shown: SessionView) -> Decision:
             return _CONFLICT
         case _:
             pass
-    return _ASK_LATER
+    return ASK_LATER
 
 
 def _confirmed(row: Situation, observation: Observation | None) -> Decision:
@@ -408,9 +408,9 @@ def _confirmed(row: Situation, observation: Observation | None) -> Decision:
         case Observation(_, ReplyKind.ANSWERED, SessionView.AWAITS_CONFIRM):
             return Decision(NextStep.SEND, PayoutCall.CONFIRM)
         case Observation(_, ReplyKind.ANSWERED, SessionView() as shown):
-            return _settled(row, shown) or _ASK_LATER
+            return _settled(row, shown) or ASK_LATER
         case Observation():
-            return _ASK_LATER
+            return ASK_LATER
         case _:
             pass
     return _ASK

@@ -43,6 +43,7 @@ from ..models.answers import Session
 from .calls import MAY_PAY, NEEDS_REQUEST, UNCONFIRMED, CallLimits, OrderedPayout, Reply
 from .context import Wakeup, WorkerContext
 from .protocol import (
+    ASK_LATER,
     ENDS,
     Decision,
     Mode,
@@ -73,7 +74,6 @@ _CLEARS_FAILURES: Final = frozenset(
 _CONTRADICTS: Final = frozenset({Event.CONFLICT, Event.START_KEY_USED})
 """Events after which the payout may have been paid elsewhere."""
 _PARKS: Final = frozenset({Event.PARKED, Event.CONFLICT})
-_CHECK_LATER: Final = Decision(NextStep.WAIT, PayoutCall.STATUS)
 _IN_CONFLICT: Final = Decision(NextStep.DECIDE_AGAIN, write=Event.CONFLICT, halts=HaltKind.CONFLICT)
 _REFUSALS: Final = frozenset({Event.START_REFUSED, Event.START_KEY_USED})
 
@@ -257,11 +257,11 @@ class Worker:
         for session_id in self._other_sessions(history):
             reply = await self._check_session(session_id)
             if reply is None:
-                return _CHECK_LATER
+                return ASK_LATER
             shown = reply.observation.shown
             if shown in _UNDECIDED:
                 self.failures.note(reply)
-                return _CHECK_LATER
+                return ASK_LATER
             is_manual = self.entry.mode == Mode.MANUAL.value
             if shown in _CANT_PAY or (shown is SessionView.AWAITS_CONFIRM and is_manual):
                 continue
@@ -290,7 +290,7 @@ class Worker:
         for session_id in self._other_sessions(refusals):
             reply = await self._check_session(session_id)
             if reply is None:
-                return _CHECK_LATER
+                return ASK_LATER
             shown = reply.observation.shown
             if shown in {SessionView.PAID, SessionView.MISMATCH}:
                 self.reply = reply
@@ -299,7 +299,7 @@ class Worker:
                 self.failures.note(reply)
             views.add(shown)
         if views & {None, SessionView.UNSURE}:
-            return _CHECK_LATER
+            return ASK_LATER
         if views and views <= {SessionView.EMPTY, SessionView.CLOSED}:
             return decision
         return Decision(NextStep.DECIDE_AGAIN, write=Event.SESSION_LEFT)
