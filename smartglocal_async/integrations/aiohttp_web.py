@@ -12,7 +12,7 @@ isn't known to compress; ``web.AppRunner(app, auto_decompress=False)`` keeps the
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 from aiohttp import web
@@ -33,12 +33,7 @@ def service_lifetime(service: Service) -> Callable[[web.Application], AsyncItera
 
     An application with a context of its own can use ``async with service:`` there.
     """
-
-    async def lifetime(_: web.Application) -> AsyncIterator[None]:
-        async with service:
-            yield
-
-    return lifetime
+    return _lifetime_of(service)
 
 
 def error_middleware(
@@ -94,12 +89,7 @@ def webhook_lifetime(
 
     Append it after the client's own, so that handlers end before the client is closed.
     """
-
-    async def lifetime(_: web.Application) -> AsyncIterator[None]:
-        async with webhooks:
-            yield
-
-    return lifetime
+    return _lifetime_of(webhooks)
 
 
 @asynccontextmanager
@@ -136,6 +126,16 @@ async def listening(
         yield f"{_address(runner)}{path}"
     finally:
         await runner.cleanup()
+
+
+def _lifetime_of(
+    opened: AbstractAsyncContextManager[object],
+) -> Callable[[web.Application], AsyncIterator[None]]:
+    async def lifetime(_: web.Application) -> AsyncIterator[None]:
+        async with opened:
+            yield
+
+    return lifetime
 
 
 async def _chunks(request: web.Request) -> AsyncIterator[bytes]:

@@ -36,13 +36,7 @@ def service_lifespan(service: Service) -> Callable[[Any], AbstractAsyncContextMa
 
     An app with a lifespan of its own can use ``async with service:`` there.
     """
-
-    @asynccontextmanager
-    async def lifespan(_: object) -> AsyncGenerator[None, None]:
-        async with service:
-            yield
-
-    return lifespan
+    return _lifespan_of(service)
 
 
 def error_handlers(
@@ -87,13 +81,7 @@ def webhook_lifespan(
 
     An app with a lifespan of its own can use ``async with webhooks:`` there.
     """
-
-    @asynccontextmanager
-    async def lifespan(_: object) -> AsyncGenerator[None, None]:
-        async with webhooks:
-            yield
-
-    return lifespan
+    return _lifespan_of(webhooks)
 
 
 def webhook_event(verifier: WebhookVerifier) -> Callable[[Request], Awaitable[WebhookEvent]]:
@@ -114,6 +102,17 @@ def webhook_event(verifier: WebhookVerifier) -> Callable[[Request], Awaitable[We
         raise HTTPException(status, text)
 
     return verified
+
+
+def _lifespan_of(
+    opened: AbstractAsyncContextManager[object],
+) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_: object) -> AsyncGenerator[None, None]:
+        async with opened:
+            yield
+
+    return lifespan
 
 
 def _length(request: Request) -> int | None:
