@@ -381,18 +381,9 @@ _WORDS: Final = frozenset({"cause", "detail"})
 _ALLOWED: Final = frozenset(
     {
         *("call", "for_call", "with_call", "payout", "delivery", "operation", "method", "url"),
-        *("moves_money", "outcome", "attempts", "attempt", "elapsed_seconds"),
-        *(
-            "budget_tokens",
-            "http_status",
-            "stopped_by",
-            "replayed",
-            "pending",
-            "happened",
-            "seconds",
-            "gave_up",
-            "step",
-        ),
+        *("moves_money", "outcome", "attempts", "attempt", "elapsed_seconds", "budget_tokens"),
+        *("http_status", "stopped_by", "replayed", "pending", "happened", "seconds"),
+        *("gave_up", "step"),
         *("state", "written", "before", "kind", "phase", "settled", "fault", "where"),
         *("is_handled", "handler", "count"),
     }
