@@ -49,23 +49,25 @@ class _Queue:
             _close(delivery)
             return
         self.waiting.append(delivery)
-        if self.task is None:
+        if self.task is None or self.task.done():
             self.task = self.loop.create_task(self._deliver())
+            self.task.add_done_callback(self._ended)
 
     async def _deliver(self) -> None:
-        try:
-            while self.waiting:
-                try:
-                    _ = await self.waiting.popleft()
-                except Exception as error:  # noqa: BLE001 - an observer must not disturb others
-                    _raised(self.observer, error)
-                if self.dropped:
-                    CALLS.error("an observer is too slow: %d events were dropped", self.dropped)
-                    self.dropped = 0
-        finally:
-            self.task = None
-            while self.waiting:  # Cancelled, as when the event loop ends.
-                _close(self.waiting.popleft())
+        await asyncio.sleep(0)  # An eager task would run the observer inside of the call.
+        while self.waiting:
+            try:
+                _ = await self.waiting.popleft()
+            except Exception as error:  # noqa: BLE001 - an observer must not disturb others
+                _raised(self.observer, error)
+            if self.dropped:
+                CALLS.error("an observer is too slow: %d events were dropped", self.dropped)
+                self.dropped = 0
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        # Events are left if the task was cancelled, as when the event loop ends.
+        while self.task is task and self.waiting:
+            _close(self.waiting.popleft())
 
 
 @frozen(eq=False)

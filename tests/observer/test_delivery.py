@@ -326,6 +326,39 @@ class TestObservers:
         assert len(events) == 5
         assert "an observer raised LookupError: " in caplog.text
 
+    async def test_an_asynchronous_one_and_its_task(self, provider, connect) -> None:
+        """It runs in a task of its own, also where tasks are eager."""
+        tasks = set[asyncio.Task[object] | None]()
+
+        async def note(_event: ObserverEvent) -> None:
+            tasks.add(asyncio.current_task())
+
+        async with connect(provider, settings=sg.Settings(observers=[note])) as api:
+            _ = await api.session.create(REQUEST)
+        assert tasks
+        assert asyncio.current_task() not in tasks
+
+    async def test_a_cancelled_delivery(self, provider, connect) -> None:
+        """The events that waited are gone; those that follow are delivered."""
+        events: list[ObserverEvent] = []
+        task: asyncio.Task[object] | None = None
+
+        async def cancelled_once(event: ObserverEvent) -> None:
+            nonlocal task
+            if task is None:
+                task = asyncio.current_task()
+                assert task is not None
+                _ = task.cancel()
+                await asyncio.sleep(0)
+            events.append(event)
+
+        async with connect(provider, settings=sg.Settings(observers=[cancelled_once])) as api:
+            _ = await api.session.create(REQUEST)
+            await api._caller.observers.flush()
+            events.clear()
+            _ = await api.session.create(REQUEST)
+        assert len(events) == 5
+
     async def test_one_that_is_too_slow(self, provider, connect, caplog, monkeypatch) -> None:
         """Events that don't fit its queue are dropped, and counted in the log."""
         monkeypatch.setattr("smartglocal_async.observer.delivery._MAX_WAITING", 2)
