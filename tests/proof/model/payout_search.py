@@ -41,6 +41,8 @@ CREATE, START, STATUS, CONFIRM, CANCEL, INIT = range(6)
 CREATING: Final = frozenset({CREATE, INIT})
 OTHER: Final = -1
 """The number of a session that another journal created."""
+_SHARE_A_KEY: Final = 2
+"""How many sessions of a payout are started with one key, as in `payouts.calls`."""
 REFUSED_CREATE: Final = -1
 """In place of the index of a session: none was created."""
 CREATED, STARTED, MOVING, PAID, CLOSED, DECLINED = range(6)
@@ -83,8 +85,8 @@ class Worker(NamedTuple):
     """The session of the observation."""
     learned: Event | None = None
     """An event that it knows and hasn't written yet."""
-    was_refused: bool = False
-    """Whether its status check decides what the refusal of its start means."""
+    refusal: ReplyKind | None = None
+    """How its start was refused; its status check decides what that means."""
 
 
 class World(NamedTuple):
@@ -134,6 +136,8 @@ class Provider:
     """An answer may be about another session and show any state."""
     refuses_creates: bool = False
     """A create may be refused."""
+    refuses_used_keys: bool = False
+    """A start is refused if its key was used; a start that had no effect may have used it, too."""
     other_journal: bool = False
     """A create may be answered with a session of another journal that uses the same payout key."""
 
@@ -354,19 +358,14 @@ class Rules:
         if call == STATUS:
             if worker.session is None:
                 return
+            of = STATUS if worker.refusal is None else START
             for shown in self.views(world.sessions[worker.session]):
-                of, kind = (
-                    (START, ReplyKind.REFUSED)
-                    if worker.was_refused
-                    else (STATUS, ReplyKind.ANSWERED)
-                )
-                received = worker._replace(
-                    phase=READY, observation=observation_index(of, kind, shown), was_refused=False
-                )
+                seen = observation_index(of, worker.refusal or ReplyKind.ANSWERED, shown)
+                received = worker._replace(phase=READY, observation=seen, refusal=None)
                 yield with_worker(world, place, received)
             if self.provider.answers_about_others:
-                lost = observation_index(START if worker.was_refused else STATUS, ReplyKind.LOST)
-                received = worker._replace(phase=READY, observation=lost, was_refused=False)
+                lost = observation_index(of, ReplyKind.LOST)
+                received = worker._replace(phase=READY, observation=lost, refusal=None)
                 yield with_worker(world, place, received)
             return
         creates = call in CREATING
@@ -460,8 +459,8 @@ class Rules:
                     continue
                 if message.call not in CREATING and worker.session != session:
                     continue
-                if (message.call, kind) == (START, ReplyKind.REFUSED):
-                    looking = worker._replace(phase=SENDING, call=STATUS, was_refused=True)
+                if message.call == START and kind is not ReplyKind.ANSWERED:
+                    looking = worker._replace(phase=SENDING, call=STATUS, refusal=kind)
                     yield with_worker(after, message.worker, looking)
                     continue
                 if session == REFUSED_CREATE:
@@ -485,6 +484,9 @@ class Rules:
                 yield (*sessions, Session(OTHER)), len(sessions), ReplyKind.ANSWERED
             return
         place, kind = message.session, ReplyKind.ANSWERED
+        if message.call == START and self.provider.refuses_used_keys:
+            yield from self.start_with_key(sessions, place)
+            return
         after = self.handlers[message.call](sessions[place])
         if after is None:
             after, kind = sessions[place], ReplyKind.REFUSED
@@ -513,6 +515,25 @@ class Rules:
             return self.pay_items(session._replace(items=items), 1)
         state = STARTED if session.state in {CREATED, CLOSED} else session.state
         return session._replace(state=state, items=items)
+
+    def start_with_key(
+        self, sessions: tuple[Session, ...], place: int
+    ) -> Iterator[tuple[tuple[Session, ...], int, ReplyKind]]:
+        """Start a payout unless its key was used."""
+        session = sessions[place]
+        same_key = [session]
+        if session.number < _SHARE_A_KEY:
+            same_key = [each for each in sessions if 0 <= each.number < _SHARE_A_KEY]
+        if any(each.items for each in same_key):
+            yield sessions, place, ReplyKind.DUPLICATE
+            return
+        if any(each.state == CLOSED for each in same_key):
+            yield sessions, place, ReplyKind.DUPLICATE
+        after = self.start(session)
+        if after is None:
+            yield sessions, place, ReplyKind.REFUSED
+        else:
+            yield (*sessions[:place], after, *sessions[place + 1 :]), place, ReplyKind.ANSWERED
 
     def confirm(self, session: Session) -> Session | None:
         """Pay everything in the session that waits for the confirm."""
@@ -694,6 +715,15 @@ def takes_cancel_for_decline(row: Situation, observation: Observation | None) ->
     return code_decides(row, observation)
 
 
+def takes_used_key_for_refusal(row: Situation, observation: Observation | None) -> Decision:
+    """Treat a start whose key was used as declined if the status shows no payout."""
+    if row.step is Step.STARTING and observation == Observation(
+        PayoutCall.START, ReplyKind.DUPLICATE, SessionView.EMPTY
+    ):
+        return Decision(NextStep.DECIDE_AGAIN, write=Event.NOT_PAID)
+    return code_decides(row, observation)
+
+
 def takes_unknown_code_for_refusal(row: Situation, observation: Observation | None) -> Decision:
     """Treat a start that was answered with an unknown code as refused."""
     if row.step is Step.STARTING and observation == Observation(PayoutCall.START, ReplyKind.LOST):
@@ -712,6 +742,7 @@ _SLOW: Final = Provider(is_slow=True)
 _WORST: Final = evolve(_SLOW, stale_status=True, acknowledges_late_cancel=True)
 """The worst provider that keeps A3 to A5, if it also confirms by itself."""
 _DUPLICATES: Final = Provider(second_start=False, duplicates_starts=True, stale_status=True)
+_USED_KEYS: Final = Provider(refuses_used_keys=True, duplicates_starts=True, stale_status=True)
 
 SAFE: Final[dict[str, Variant]] = {
     "manual": Variant(mode=_MANUAL),
@@ -757,6 +788,15 @@ SAFE: Final[dict[str, Variant]] = {
     ),
     "manual, duplicated starts, stale status": Variant(mode=_MANUAL, provider=_DUPLICATES),
     "automatic, duplicated starts, stale status": Variant(mode=_AUTOMATIC, provider=_DUPLICATES),
+    "manual, used keys refused, duplicated starts, stale status": Variant(
+        mode=_MANUAL, provider=_USED_KEYS
+    ),
+    "automatic, used keys refused, duplicated starts, stale status": Variant(
+        mode=_AUTOMATIC, provider=_USED_KEYS
+    ),
+    "automatic, used keys refused, slow, late cancel acknowledged": Variant(
+        mode=_AUTOMATIC, provider=evolve(_WORST, refuses_used_keys=True)
+    ),
     "manual, retried": Variant(mode=_MANUAL, provider=_SLOW, may_retry=code_retries),
     "automatic, retried": Variant(mode=_AUTOMATIC, provider=_WORST, may_retry=code_retries),
     "manual, creates refused, retried": Variant(
@@ -831,6 +871,15 @@ UNSAFE: Final[dict[str, Variant]] = {
     "automatic, a refused duplicate start is final": Variant(
         mode=_AUTOMATIC, provider=_DUPLICATES, decide=accepts_refused_start, bounds=QUICK
     ),
+    "manual, a refused duplicate start is final": Variant(
+        mode=_MANUAL, provider=_DUPLICATES, decide=accepts_refused_start, bounds=QUICK
+    ),
+    "automatic, a used key is treated as a refusal": Variant(
+        mode=_AUTOMATIC, provider=_USED_KEYS, decide=takes_used_key_for_refusal, bounds=QUICK
+    ),
+    "manual, a used key is treated as a refusal": Variant(
+        mode=_MANUAL, provider=_USED_KEYS, decide=takes_used_key_for_refusal, bounds=QUICK
+    ),
     "manual, our cancel is treated as a decline": Variant(
         mode=_MANUAL,
         provider=Provider(cancel_looks_declined=True),
@@ -839,6 +888,9 @@ UNSAFE: Final[dict[str, Variant]] = {
     ),
     "automatic, an unknown code is treated as a refusal": Variant(
         mode=_AUTOMATIC, decide=takes_unknown_code_for_refusal, bounds=QUICK
+    ),
+    "manual, an unknown code is treated as a refusal": Variant(
+        mode=_MANUAL, decide=takes_unknown_code_for_refusal, bounds=QUICK
     ),
     "manual, retried whatever its session shows": Variant(
         mode=_MANUAL, may_retry=retries_always, operator_fails=True, bounds=QUICK
