@@ -27,22 +27,19 @@ from .matching import contradicts_call
 from .models.answers import Session
 from .models.enums import SessionStatus
 from .models.requests import SessionRef
-from .observer.delivery import Observers
-from .observer.events import (
-    AttemptEnded,
-    AttemptStarted,
-    CallEnded,
-    CallHeld,
-    CallStarted,
-    ClientPaused,
-    KeyShared,
-    ListenerFailed,
-    PoolWaited,
-    RequestSigned,
-    RetryScheduled,
-    current_payout,
-    next_number,
+from .observer.call_events import (
+    attempt_ended,
+    attempt_started,
+    call_ended,
+    call_held,
+    call_started,
+    client_paused,
+    key_shared,
+    pool_waited,
+    retry_scheduled,
 )
+from .observer.delivery import Observers
+from .observer.events import ListenerFailed, RequestSigned, next_number
 from .operations import SESSION_STATUS, Answer, Operation, Repeat, Request
 from .outcome import MAY_BE_PROCESSED, CallResult
 from .recovery import Effect
@@ -146,13 +143,13 @@ class CallRunner:
         except StillInFlight:
             cause = "another call with this key is in progress"
             error = self._outcome_unknown(call, cause, "deadline")
-            self._failed(call, error)
+            self._ended(call, error)
             raise error from None
         except BaseException as error:
-            self._failed(call, error)
+            self._ended(call, error)
             raise
         if call.record.number:
-            self._succeeded(call, result)
+            self._ended(call, result)
         return result
 
     async def _send_with_own_key(
@@ -317,7 +314,7 @@ class CallRunner:
             call.record.attempts += 1
             http.timeout_seconds = min(settings.retry.attempt_timeout_seconds, seconds_left)
             if call.record.number:
-                self._attempt_started(call)
+                self.observers.emit(attempt_started(call.record, http.method, str(http.url)))
             reply = await send_once(loop_state, http)
         finally:
             loop_state.free_slot()
@@ -331,10 +328,7 @@ class CallRunner:
         self, call: PreparedRequest, pause_seconds: float, seconds_left: float
     ) -> None:
         """Call the listeners, for no longer than the pause or the deadline."""
-        record = call.record
-        self.observers.emit(
-            ClientPaused(call=record.number, operation=record.operation, seconds=pause_seconds)
-        )
+        self.observers.emit(client_paused(call.record, pause_seconds))
         try:
             async with asyncio.timeout(max(0.0, min(pause_seconds, seconds_left))):
                 for listener in tuple(self.listeners):
@@ -353,149 +347,56 @@ class CallRunner:
         call.http.body.on_signed = lambda seconds: emit(
             RequestSigned(call=number, operation=record.operation, seconds=seconds)
         )
-        emit(
-            CallStarted(
-                call=number,
-                operation=record.operation,
-                key=record.key,
-                session_id=record.session_id,
-                moves_money=call.operation.repeat is Repeat.MOVES_MONEY,
-                for_call=for_call or None,
-                payout=current_payout.get(),
-            )
-        )
+        moves_money = call.operation.repeat is Repeat.MOVES_MONEY
+        emit(call_started(record, moves_money=moves_money, for_call=for_call or None))
 
     def _joined(self, call: PreparedRequest, number: int) -> None:
-        record = call.record
-        if not record.number:
-            return
+        if call.record.number:
+            self.observers.emit(key_shared(call.record, number))
+
+    def _ended(self, call: PreparedRequest, end: CallResult[Any] | BaseException) -> None:
+        """Emit the end of a call; of one that failed, also if nothing else of it was observed."""
+        seconds = self.settings.timing.monotonic() - call.record.started
         self.observers.emit(
-            KeyShared(
-                call=record.number,
-                operation=record.operation,
-                key=record.key,
-                with_call=number,
-            )
-        )
-
-    def _succeeded(self, call: PreparedRequest, result: CallResult[Any]) -> None:
-        ended = self._ended(call, "succeeded", result.attempts)
-        if isinstance(result.answer, Session):
-            ended = evolve(ended, session_id=result.answer.id)
-        self.observers.emit(ended)
-
-    def _failed(self, call: PreparedRequest, error: BaseException) -> None:
-        """Emit the end of a call that failed, also if nothing else of it was observed."""
-        if isinstance(error, CallFailed):
-            ended = evolve(
-                self._ended(call, error.outcome.value, error.attempts),
-                session_id=error.session_id,
-                code=error.code,
-                http_status=error.http_status,
-                stopped_by=error.stopped_by,
-                cause=error.cause,
-                error=type(error).__name__,
-            )
-        else:
-            outcome = "cancelled" if isinstance(error, asyncio.CancelledError) else "error"
-            ended = self._ended(call, outcome, call.record.attempts)
-            ended = evolve(ended, error=type(error).__name__)
-        self.observers.emit(ended)
-
-    def _ended(self, call: PreparedRequest, outcome: str, attempts: int) -> CallEnded:
-        record = call.record
-        return CallEnded(
-            call=record.number,
-            operation=record.operation,
-            key=record.key,
-            session_id=record.session_id,
-            outcome=outcome,
-            attempts=attempts,
-            elapsed_seconds=self.settings.timing.monotonic() - record.started,
-            moves_money=call.operation.repeat is Repeat.MOVES_MONEY,
-            budget_tokens=self.retrier.budget.tokens,
-        )
-
-    def _attempt_started(self, call: PreparedRequest) -> None:
-        record = call.record
-        self.observers.emit(
-            AttemptStarted(
-                call=record.number,
-                operation=record.operation,
-                attempt=record.attempts,
-                method=call.http.method,
-                url=str(call.http.url),
+            call_ended(
+                call.record,
+                end,
+                seconds,
+                moves_money=call.operation.repeat is Repeat.MOVES_MONEY,
+                budget_tokens=self.retrier.budget.tokens,
             )
         )
 
     def _attempt_ended(self, call: PreparedRequest, verdict: Verdict | None, begun: float) -> None:
-        record = call.record
-        if not record.number:
-            return
-        self.observers.emit(
-            AttemptEnded(
-                call=record.number,
-                operation=record.operation,
-                key=record.key,
-                attempt=record.attempts,
-                happened=None if verdict is None else verdict.happened,
-                cause=None if verdict is None else verdict.cause,
-                code=None if verdict is None else verdict.code,
-                http_status=None if verdict is None else verdict.http_status,
-                elapsed_seconds=self.settings.timing.monotonic() - begun,
-            )
-        )
+        if call.record.number:
+            seconds = self.settings.timing.monotonic() - begun
+            self.observers.emit(attempt_ended(call.record, verdict, seconds))
 
     def _retry_scheduled(self, call: PreparedRequest, verdict: Verdict, seconds: float) -> None:
-        record = call.record
-        self.observers.emit(
-            RetryScheduled(
-                call=record.number,
-                operation=record.operation,
-                key=record.key,
-                attempt=record.attempts,
-                seconds=seconds,
-                happened=verdict.happened,
-                cause=verdict.cause,
-                code=verdict.code,
-                http_status=verdict.http_status,
-            )
-        )
+        self.observers.emit(retry_scheduled(call.record, verdict, seconds))
 
     async def _wait_for_pause(self, call: PreparedRequest) -> bool:
         """Wait until the client isn't paused; False if the pause outlasts the deadline."""
-        record, monotonic = call.record, self.settings.timing.monotonic
+        monotonic = self.settings.timing.monotonic
         begun = monotonic()
         is_paused = self.retrier.paused_until > begun
         is_over = await self.retrier.wait_for_pause(call.deadline)
-        if record.number and is_paused:
-            self.observers.emit(
-                CallHeld(
-                    call=record.number,
-                    operation=record.operation,
-                    seconds=monotonic() - begun,
-                    gave_up=not is_over,
-                )
-            )
+        if call.record.number and is_paused:
+            seconds = monotonic() - begun
+            self.observers.emit(call_held(call.record, seconds, gave_up=not is_over))
         return is_over
 
     async def _wait_for_slot(
         self, call: PreparedRequest, loop_state: LoopState, begun: float
     ) -> None:
         """Take a slot of a pool that is full; raises `TimeoutError` as `take_slot` does."""
-        record, gave_up = call.record, True
+        gave_up = True
         try:
             await loop_state.take_slot(call.deadline - begun)
             gave_up = False
         finally:
-            self.observers.emit(
-                PoolWaited(
-                    call=record.number,
-                    operation=record.operation,
-                    seconds=self.settings.timing.monotonic() - begun,
-                    gave_up=gave_up,
-                )
-            )
+            seconds = self.settings.timing.monotonic() - begun
+            self.observers.emit(pool_waited(call.record, seconds, gave_up=gave_up))
 
 
 def check_answer(call: PreparedRequest, verdict: Verdict) -> Verdict:
