@@ -10,7 +10,7 @@ from attrs import define, field
 
 from ..errors import InvalidRequest, WebhookStoreUnusable
 from ..models.validators import above_zero, mask
-from .store import CLAIM_SECONDS, KEEP_SECONDS, Claim, row_key
+from .store import CLAIM_SECONDS, EXPIRE_SECONDS, KEEP_SECONDS, Claim, row_key
 
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _CONNECT_SECONDS: Final = 10.0
@@ -55,6 +55,7 @@ class PostgresStore:
     _owner: str = field(factory=lambda: os.urandom(16).hex(), init=False, repr=False)
     _pool: Any = field(default=None, init=False, repr=False)
     _opening: asyncio.Lock = field(factory=asyncio.Lock, init=False, repr=False)
+    _next_expiry: float = field(default=0.0, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if not _NAME.fullmatch(self.schema):
@@ -69,14 +70,21 @@ class PostgresStore:
             WebhookStoreUnusable: the database can't be reached, or refuses.
 
         """
-        _ = await self._execute(_EXPIRE, float(self.keep_seconds))
+        await self._expire()
         return self
 
     async def __aexit__(self, *_exc_info: object) -> None:
         await self.close()
 
     async def claim(self, identity: str) -> Claim:
-        """Claim the event if it is neither running nor handled."""
+        """Claim the event if it is neither running nor handled.
+
+        Raises:
+            WebhookStoreUnusable: the database can't be reached, or refuses.
+
+        """
+        if asyncio.get_running_loop().time() >= self._next_expiry:
+            await self._expire()
         key = row_key(identity)
         claimed = await self._execute(_CLAIM, key, self._owner, float(self.claim_seconds))
         if claimed:
@@ -97,6 +105,10 @@ class PostgresStore:
         pool, self._pool = self._pool, None
         if pool is not None:
             await pool.close()
+
+    async def _expire(self) -> None:
+        self._next_expiry = asyncio.get_running_loop().time() + EXPIRE_SECONDS
+        _ = await self._execute(_EXPIRE, float(self.keep_seconds))
 
     async def _execute(self, statement: str, *values: object) -> object:
         import asyncpg  # noqa: PLC0415 - an extra

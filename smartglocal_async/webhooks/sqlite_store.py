@@ -10,8 +10,9 @@ from typing import Any, Final, Self, TypeVar
 
 from attrs import define, field
 
+from ..errors import WebhookStoreUnusable
 from ..models.validators import above_zero
-from .store import CLAIM_SECONDS, KEEP_SECONDS, Claim, row_key
+from .store import CLAIM_SECONDS, EXPIRE_SECONDS, KEEP_SECONDS, Claim, row_key
 
 T = TypeVar("T")
 
@@ -53,20 +54,34 @@ class SQLiteStore:
     _owner: str = field(factory=lambda: os.urandom(16).hex(), init=False, repr=False)
     _connection: sqlite3.Connection | None = field(default=None, init=False, repr=False)
     _lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
+    _next_expiry: float = field(default=0.0, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         above_zero("claim_seconds", self.claim_seconds)
         above_zero("keep_seconds", self.keep_seconds)
 
     async def __aenter__(self) -> Self:
-        _ = await self._run(lambda connection: connection.execute(_EXPIRE, self._values("")))
+        """Open the file, create the table, and drop the events that were kept for long enough.
+
+        Raises:
+            WebhookStoreUnusable: the file can't be opened, read or written.
+
+        """
+        await self._expire()
         return self
 
     async def __aexit__(self, *_exc_info: object) -> None:
         await self.close()
 
     async def claim(self, identity: str) -> Claim:
-        """Claim the event if it is neither running nor handled."""
+        """Claim the event if it is neither running nor handled.
+
+        Raises:
+            WebhookStoreUnusable: the file can't be read or written.
+
+        """
+        if asyncio.get_running_loop().time() >= self._next_expiry:
+            await self._expire()
         return await self._run(lambda connection: self._claim(connection, identity))
 
     async def keep(self, identity: str) -> None:
@@ -80,6 +95,10 @@ class SQLiteStore:
     async def close(self) -> None:
         """Close the file; another call opens it again."""
         await asyncio.to_thread(self._close)
+
+    async def _expire(self) -> None:
+        self._next_expiry = asyncio.get_running_loop().time() + EXPIRE_SECONDS
+        _ = await self._run(lambda connection: connection.execute(_EXPIRE, self._values("")))
 
     def _close(self) -> None:
         with self._lock:
@@ -108,12 +127,22 @@ class SQLiteStore:
         return await asyncio.to_thread(self._work, work)
 
     def _work(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        with self._lock:
-            if self._connection is None:
-                connection = sqlite3.connect(
-                    self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-                )
-                _ = connection.execute("PRAGMA journal_mode = WAL")
-                _ = connection.execute(_TABLE)
-                self._connection = connection
-            return work(self._connection)
+        try:
+            with self._lock:
+                if self._connection is None:
+                    self._connection = self._open()
+                return work(self._connection)
+        except sqlite3.Error as error:
+            raise WebhookStoreUnusable(f"{type(error).__name__}: {error}") from error
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        try:
+            _ = connection.execute("PRAGMA journal_mode = WAL")
+            _ = connection.execute(_TABLE)
+        except BaseException:
+            connection.close()
+            raise
+        return connection

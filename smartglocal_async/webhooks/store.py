@@ -14,6 +14,8 @@ CLAIM_SECONDS: Final = 600.0
 less, and the provider redelivers for 30 minutes."""
 KEEP_SECONDS: Final = 30 * 24 * 3600.0
 """How long a handled event is kept, by default."""
+EXPIRE_SECONDS: Final = 3600.0
+"""How often an open store drops the events that were kept for long enough."""
 
 
 class Claim(enum.Enum):

@@ -181,6 +181,18 @@ async def test_old_events_are_dropped(place) -> None:
             await asyncio.sleep(0.1)
 
 
+async def test_old_events_are_dropped_while_it_is_open(place) -> None:
+    """From time to time, by a claim."""
+    async with store_of(*place, LONG) as store:
+        await store.claim("a")
+        await store.keep("a")
+        store.keep_seconds = 1
+        async with asyncio.timeout(60):
+            while await store.claim("a") is not Claim.NEW:
+                store._next_expiry = 0.0
+                await asyncio.sleep(0.1)
+
+
 class TestFailures:
     """A database that can't be used."""
 
@@ -195,6 +207,20 @@ class TestFailures:
                 sg.WebhookVerifier(sg.PrivateKey.generate().public), store=store
             ) as webhooks:
                 raise AssertionError(webhooks)
+
+    @pytest.mark.parametrize("made", ["folder", "text"])
+    async def test_no_file(self, made, tmp_path) -> None:
+        """It is reported as a store, not as SQLite; nothing stays open."""
+        path = tmp_path / "webhooks.db"
+        if made == "folder":
+            path.mkdir()
+        else:
+            _ = path.write_text("not a database, but long enough to be read as one" * 20)
+        store = sg.webhooks.SQLiteStore(path)
+        for _ in range(2):
+            with pytest.raises(sg.errors.WebhookStoreUnusable, match=r"Error: "):
+                await store.claim("a")
+        await store.close()
 
     @pytest.mark.parametrize(
         "options", [{"schema": 'a"b'}, {"claim_seconds": 0}, {"keep_seconds": 0}]
