@@ -153,6 +153,14 @@ class WorkerContext:
         self.fault_point(f"after writing {event.value}")
         return written
 
+    async def retry(self, entry: Entry) -> Entry:
+        """Write that a failed payout is taken up again; it is durable when this returns."""
+        commit = _Commit(self, entry.key, Event.RETRIED.value, before=entry.step.name)
+        with commit:
+            retried = await self.journal.retry(entry)
+            commit.entry = retried
+        return retried
+
     async def send(
         self, call: PayoutCall, entry: Entry, payout: OrderedPayout, limits: CallLimits
     ) -> Reply:

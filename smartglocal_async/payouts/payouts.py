@@ -28,6 +28,7 @@ from ..journal.rows import scope_of
 from ..matching import MARKS
 from ..models.events import WebhookEvent
 from ..models.validators import above_zero
+from ..observer.events import PayoutsHaltRaised
 from ..settings import StatusChecks
 from . import reconciliation, review
 from .batch import Approve, BatchRun, ResumeRun, observed, rate_limit
@@ -429,6 +430,7 @@ class Payouts(SharedBatches):
         words = f"it was restored, and waits until {until:%Y-%m-%d %H:%M} UTC"
         halt = Halt(kind=HaltKind.QUARANTINE, reason=words, until=until.timestamp())
         await self._journal.halt(halt)
+        self._caller.observers.emit(PayoutsHaltRaised(kind=halt.kind.value))
 
     async def resume_journal(self, *, unchecked: bool = False) -> None:
         """Lift the halt, after an operator has checked what its text says.

@@ -381,7 +381,7 @@ async def _written(hints: WebhookHints, key: str, row: ReportRow) -> bool:
         if (entry.step, Event.ADOPTED) in STEPS:
             reason = f"{_ADOPTED} {row.line} of a report"
             changes = Changes(session_id=row.session_id, item_id=row.payout_id, reason=reason)
-            _ = await context.journal.advance(entry, Event.ADOPTED, changes)
+            _ = await context.write(entry, Event.ADOPTED, changes)
             return True
         if not entry.step.is_final:
             await context.journal.release(entry)

@@ -176,7 +176,7 @@ async def _write(context: WorkerContext, key: str, event: Event, reason: str) ->
             raise Misuse(_impossible(entry, event))
         is_paid = STEPS[entry.step, event] is Step.SUCCEEDED
         changes = Changes(code=None if is_paid else KEEP, reason=reason.strip())
-        after = await context.journal.advance(entry, event, changes)
+        after = await context.write(entry, event, changes)
     finally:
         await context.journal.release(entry)
     return outcome_of(after)
@@ -240,7 +240,7 @@ async def _retried(context: WorkerContext, entry: Entry, codes: Collection[str])
     if problem is not None:
         return problem
     try:
-        return await context.journal.retry(entry)
+        return await context.retry(entry)
     except LostLease:
         raise InProgress(entry.key, "another process", 0.0) from None
 

@@ -7,7 +7,7 @@ from observing import attempts_into
 from paying import QUICK, order
 
 import smartglocal_async as sg
-from smartglocal_async.emulator import Fault, FaultKind, FaultScript
+from smartglocal_async.emulator import Fault, FaultKind, FaultScript, Rules
 from smartglocal_async.observer import (
     AttemptEnded,
     AttemptStarted,
@@ -253,6 +253,30 @@ class TestPayouts:
         assert [event.settled for event in events] == [0, 1, 2, 3, 3]
         assert events[-1].states == {"succeeded": 3}
         assert {event.batch for event in events} == {"night"}
+
+    async def test_operators(self, run_provider, connect, journal) -> None:
+        """What an operator writes is an event of the journal, outside of any work."""
+        events: list[ObserverEvent] = []
+        observers = [only(JournalWritten, events.append), only(PayoutsHaltRaised, events.append)]
+        options = sg.Settings(observers=observers, timing=QUICK.timing)
+        provider = run_provider(rules=Rules(wallets={"usd": 5_000}))
+        api = connect(provider, settings=options)
+        async with sg.Payouts(api, journal, accept_unknown=True) as payouts:
+            failed = await payouts.pay(order())
+            events.clear()
+            retried = await payouts.retry(failed.key)
+            cancelled = await payouts.cancel(failed.key, reason="wrong payee")
+            await payouts.quarantine()
+
+        assert [failed.state.value, retried.state.value] == ["failed", "open"]
+        assert cancelled.state.value == "cancelled"
+        *written, halted = events
+        lines = [(each.payout, each.before, each.written, each.step) for each in written]
+        assert lines == [
+            (None, "FAILED", "retried", "NEW"),
+            (None, "NEW", "withdrawn", "CANCELLED"),
+        ]
+        assert halted.kind == "quarantine"
 
     async def test_a_halt(self, run_provider, connect, journal) -> None:
         """A payout that was paid without a confirm halts all payouts."""
