@@ -1,8 +1,9 @@
 """The life of one payout: decide, write, send, observe, and decide again, until its deadline.
 
 `Worker.work` is the whole loop; `protocol.decide` is the table of what to do next. An event is
-written to the journal before the call that it announces is sent. The claim comes before, in
-`claimer`. The steps of a payout and where they usually lead, with manual confirmation:
+written to the journal before the call that it announces is sent. `claimer` has claimed the payout
+before. The steps of a payout and where they usually lead, with manual confirmation; the last row is
+for payouts in one step:
 
 =============  ====================  ==================================================
 Step           Call                  Next step
@@ -16,16 +17,18 @@ CONFIRMING     confirm, else status  CONFIRMED
 CONFIRMED      status                SUCCEEDED, FAILED
 CANCELLING     cancel, then status   NEW, to go on in another session
 REFUSED        cancel, then status   FAILED, or NEW if the refusal may be of a duplicate
-KEY_USED       cancel, then status   NEW; UNKNOWN if no start of this journal used the key
+KEY_USED       cancel, then status   NEW; UNKNOWN if its first start was refused so
 SENT_ONE_STEP  init                  STARTED, SUCCEEDED, FAILED, UNKNOWN
 =============  ====================  ==================================================
 
 At any step the session may show that the payout was paid or declined, which settles it, or that
-money moved otherwise than ordered, which halts all payouts. Three rules need more than the entry
-and one reply, so they are here and not in the table:
+money moved otherwise than ordered, which halts all payouts. At UNKNOWN, the status of its session
+is read once. Three rules also need the history or other sessions, so they are here and not in the
+table:
 
 - A payout whose key was used goes on only after its earlier sessions were checked.
-- A payout whose start was refused fails only after the other sessions that refused it were checked.
+- A payout whose start was refused, and whose session can't be closed, fails only after the other
+  sessions that refused it were checked.
 - A payout that was paid without a confirm from this journal halts all payouts.
 """
 
@@ -58,9 +61,11 @@ from .protocol import (
 from .session_view import PaymentProof
 
 _GROWTH: Final = 2.0
+"""The factor by which each pause in a step is longer than the one before."""
 _RENEW_BELOW: Final = 2 / 3
+"""The lease is renewed if less than this share of it is left."""
 _DOUBTFUL: Final = frozenset({SessionView.EMPTY, SessionView.NOT_OURS, SessionView.OTHER_SUM})
-"""Views that may be out of date or wrong, so that the status is read again; see `Situation`."""
+"""Views that may be out of date or wrong: the status is read again first; see `Situation`."""
 _CANT_PAY: Final = frozenset(
     {SessionView.EMPTY, SessionView.CLOSED, SessionView.CANCELLED, SessionView.DECLINED}
 )
@@ -68,9 +73,11 @@ _CANT_PAY: Final = frozenset(
 _UNDECIDED: Final = frozenset({None, SessionView.UNDER_WAY, SessionView.UNSURE})
 """Views of an earlier session that decide nothing yet; None: its status call failed."""
 _STOPPED_BY_HALT: Final = MAY_PAY | {PayoutCall.CREATE}
+"""Calls that aren't sent while payouts are halted."""
 _CLEARS_FAILURES: Final = frozenset(
     {Event.START_KNOWN, Event.CONFIRM_INTENDED, Event.CONFIRM_KNOWN, Event.PARKED, Event.CONFLICT}
 )
+"""Events after which earlier failures of its calls don't matter any more."""
 _CONTRADICTS: Final = frozenset({Event.CONFLICT, Event.START_KEY_USED})
 """Events after which the payout may have been paid elsewhere."""
 _PARKS: Final = frozenset({Event.PARKED, Event.CONFLICT})
@@ -88,7 +95,8 @@ class FailedCalls:
     def note(self, reply: Reply, *, is_cut_short: bool = False) -> None:
         """Keep a reply if its call failed; if it succeeded, remove the call's earlier failure.
 
-        ``is_cut_short``: our own deadline ended the call. An earlier failure says more, and stays.
+        ``is_cut_short``: our own deadline ended the call. An earlier failure is kept then, as it
+        says more.
         """
         call = reply.observation.call
         if is_cut_short and call in self._by_call:
@@ -135,23 +143,24 @@ class Worker:
     """When the work has to stop, on the monotonic clock."""
     leased_until: float
     """When the lease ends, on the monotonic clock. It is measured from before the claim was sent,
-    so here it never ends later than in the journal."""
+    so it ends no later than the journal's own."""
     reply: Reply | None = None
     """The reply that the next decision is made from; None once that decision is written."""
     needs_request: bool = field(default=False, init=False)
     """Whether it stopped because the next call needs the order, which isn't available here."""
     failures: FailedCalls = field(factory=FailedCalls, init=False)
     is_contradicted: bool = field(default=False, init=False)
-    """See `protocol.Situation`."""
+    """See `protocol.Situation`; known once the payout is at UNKNOWN."""
     has_paused: bool = field(default=False, init=False)
-    """Whether it paused since it last wrote an event; its entry is then released with a pause."""
+    """Whether it paused since it last wrote an event; if so, its entry can be claimed again only
+    after a pause."""
     _pending: PendingEvent | None = field(default=None, init=False)
     """Observed and not written yet: it is written together with the next event, or at the end."""
     _sent_in_step: Counter[PayoutCall] = field(factory=Counter[PayoutCall], init=False)
     _calls_sent: int = field(default=0, init=False)
     """How many calls were sent under this lease."""
     _doubtful_checks: int = field(default=0, init=False)
-    """How many status calls in this step showed no payout, or another one than was ordered."""
+    """How many status calls in this step showed a view in `_DOUBTFUL`."""
     _pause: float = field(init=False)
     _wakeup: Wakeup = field(factory=Wakeup, init=False)
 
@@ -171,9 +180,6 @@ class Worker:
         if self.reply is not None:
             self.reply = self._with_card_compared(self.reply)
         with self.context.registered(self.entry.key, self._wakeup):
-            if self.entry.step is Step.UNKNOWN:
-                history = await self.context.journal.history(self.entry.key)
-                self.is_contradicted = any(line.event in _CONTRADICTS for line in history)
             while True:
                 while await self._advance():
                     pass
@@ -188,7 +194,8 @@ class Worker:
         if decision.next_step is NextStep.DONE:
             return False
         if call is None or decision.next_step is NextStep.DECIDE_AGAIN:
-            # Write only. The reply is used up: the next decision is made from the entry alone.
+            # Write only. The next decision is made from the entry alone, or from the substitute
+            # that `_write` returns.
             self.reply = await self._write(decision)
             return True
         if call in NEEDS_REQUEST and self.payout.order is None:
@@ -214,12 +221,17 @@ class Worker:
     # --- Decide --------------------------------------------------------------------------------
 
     async def _decide(self) -> Decision:
-        """Return what to do next; halt all payouts first if the decision says so."""
+        """Return what to do next; halt all payouts before anything is written, if it says so."""
+        if self.entry.step is Step.UNKNOWN and not self.is_contradicted:
+            history = await self.context.journal.history(self.entry.key)
+            self.is_contradicted = any(line.event in _CONTRADICTS for line in history)
         decision = self._decide_by_table()
         if decision.write is Event.SESSION_LEFT and self._step is Step.KEY_USED:
             decision = await self._check_earlier_sessions(decision)
         elif decision.write is Event.NOT_PAID and self._step is Step.REFUSED and self._is_empty:
             decision = await self._check_refusing_sessions(decision)
+        elif decision.write is Event.PAID and self._is_unconfirmed:
+            await self.context.halt_all(HaltKind.MISMATCH, self._unconfirmed_words())
         if decision.halts is not None:
             await self.context.halt_all(decision.halts, self._conflict_words())
             if decision.next_step is NextStep.DONE:
@@ -249,9 +261,9 @@ class Worker:
     async def _check_earlier_sessions(self, decision: Decision) -> Decision:
         """Check the earlier sessions of a payout whose key was used, before it uses a new one.
 
-        If none of them shows a payout, a start of ours used the key without effect, and the
-        decision is returned as it is. If one paid, all payouts are halted; if one may still pay,
-        the payout is parked; if one can't be read or is under way, the payout waits.
+        If none of them can pay any more, our own earlier start is taken to have used the key, and
+        the decision is returned as it is. If one paid, all payouts are halted; if one may still
+        pay, the payout is parked; if one can't be read or is under way, the payout waits.
         """
         history = await self.context.journal.history(self.entry.key)
         for session_id in self._other_sessions(history):
@@ -276,13 +288,20 @@ class Worker:
         """Whether the chosen session shows no payout."""
         return self.reply is not None and self.reply.observation.shown is SessionView.EMPTY
 
+    @property
+    def _is_unconfirmed(self) -> bool:
+        """Whether a payment needs our confirm, which wasn't sent."""
+        return self.entry.mode == Mode.MANUAL.value and self._step in UNCONFIRMED
+
     async def _check_refusing_sessions(self, decision: Decision) -> Decision:
         """Check all other sessions that refused the start, before the payout fails.
 
         The chosen session can't be cancelled and shows no payout. Its status may be out of date: if
-        the start was delivered twice, only the second delivery was refused. So the payout fails
-        only if there are other sessions that refused the start, and none of them shows a payout
-        by now. Otherwise it goes on in a new session.
+        the start was delivered twice, the first delivery may have been carried out, and only the
+        second one refused. So the payout fails only if there are other sessions that refused the
+        start, and none of them shows a payout by now. If one paid, all payouts are halted; if one
+        can't be read, the payout waits. Otherwise it goes on in a new session: the mode is manual,
+        so a payout that one of them shows isn't paid without our confirm.
         """
         history = await self.context.journal.history(self.entry.key)
         refusals = (line for line in history if line.event is Event.START_REFUSED)
@@ -305,7 +324,7 @@ class Worker:
         return Decision(NextStep.DECIDE_AGAIN, write=Event.SESSION_LEFT)
 
     def _other_sessions(self, lines: Iterable[Attempt]) -> list[str]:
-        """Return the sessions in these lines of the history, each once, without the chosen one."""
+        """Return the sessions in these lines of the history, each once, except the chosen one."""
         ids = dict.fromkeys(line.session_id for line in lines)
         return [each for each in ids if each is not None and each != self.entry.session_id]
 
@@ -327,6 +346,12 @@ class Worker:
             return f"the payout {entry.key!r} is recorded as {entry.step.name}"
         return describe_conflict(entry, session, self.payout.expected)
 
+    def _unconfirmed_words(self) -> str:
+        session = None if self.reply is None else self.reply.session
+        session_id = self.entry.session_id if session is None else session.id
+        words = f"was paid in {session_id} without a confirm from this journal"
+        return f"the payout {self.entry.key!r} {words}"
+
     # --- Write ---------------------------------------------------------------------------------
 
     async def write_pending(self) -> None:
@@ -342,39 +367,34 @@ class Worker:
     async def _write(self, decision: Decision) -> Reply | None:
         """Write the event of a decision, if it has one.
 
-        Returns None; or, if the session of the reply belongs to another payout, the reply to decide
-        from instead: then nothing is written.
+        Returns None; or, if the session of the reply belongs to another payout already, a
+        substitute for the reply: then nothing is written.
         """
         event = decision.write
         if event is None:
             if decision.call not in {None, PayoutCall.STATUS}:
                 await self.write_pending()  # A call that changes something is about to be sent.
             return None
-        before, step = self.entry, self._step
         self.has_paused = False
         changes = self._changes(event)
         if event in CAN_WAIT and changes.session_id is KEEP:
+            # Written with the next event: only a status may be sent before that.
             await self.write_pending()
             self._pending = PendingEvent(event, changes)
         else:
             try:
-                self.entry = await self.context.write(before, event, changes, self._take_pending())
+                self.entry = await self.context.write(
+                    self.entry, event, changes, self._take_pending()
+                )
             except SessionTaken as taken:
-                refusal = Reply(Observation(PayoutCall.CREATE, ReplyKind.LOST), reason=str(taken))
-                self.failures.note(refusal)
-                return refusal
+                lost = Reply(Observation(PayoutCall.CREATE, ReplyKind.LOST), reason=str(taken))
+                self.failures.note(lost)
+                return lost
         self._sent_in_step.clear()
         self._doubtful_checks = 0
-        self.is_contradicted = self.is_contradicted or event in _CONTRADICTS
         self.failures.clear_after(event)
-        if event is not Event.CREATE_INTENDED:
+        if event is not Event.CREATE_INTENDED:  # Else the pauses between creates would not grow.
             self._pause = self.context.status_checks.initial_delay_seconds
-        if event is Event.PAID and before.mode == Mode.MANUAL.value and step in UNCONFIRMED:
-            words = (
-                f"the payout {before.key!r} was paid in {before.session_id} without a confirm from "
-                "this journal"
-            )
-            await self.context.halt_all(HaltKind.MISMATCH, words)
         return None
 
     def _changes(self, event: Event) -> Changes:
@@ -385,7 +405,8 @@ class Worker:
         session = None if reply is None else reply.session
         ours = [] if session is None else self.payout.expected.ours(session)
         our_payout = ours[0] if ours else None
-        # A session that contradicts the journal and has no payout of ours may be another order's.
+        # A session that contradicts the journal and has no payout of ours may be another order's,
+        # so its id isn't recorded.
         is_other = event is Event.CONFLICT and our_payout is None
         sets_session = event is Event.SESSION_CHOSEN or (
             may_learn_session(self.entry) and not is_other
@@ -397,23 +418,25 @@ class Worker:
         if is_settled and our_payout is not None and our_payout.error is not None:
             code, reason = our_payout.error.code, our_payout.error.description
         proof = PaymentProof.of(ours) if event is Event.PAID and ours else None
-        without = None if event is Event.PAID else KEEP
+        is_chosen = session is not None and session.id == self.entry.session_id
+        # An event without a code or reason of its own keeps the recorded ones. A payment clears
+        # them: they are about a payout that wasn't paid.
+        default = None if event is Event.PAID else KEEP
         return Changes(
             session_id=session.id if session is not None and sets_session else KEEP,
-            item_id=KEEP if our_payout is None else our_payout.id,
+            item_id=our_payout.id if our_payout and (is_chosen or sets_session) else KEEP,
             result=KEEP if proof is None else proof.stored(),
-            # Without a text of its own, an event keeps the recorded one, except that of a payment:
-            # what was recorded until then is about a payout that wasn't paid.
-            code=code or without,
-            reason=reason or without,
+            code=code or default,
+            reason=reason or default,
         )
 
     # --- Send and observe ----------------------------------------------------------------------
 
     async def _check_halt(self, call: PayoutCall, decision: Decision) -> None:
-        """Raise if payouts are halted, by this process or another one, and the call may pay.
+        """Raise if payouts are halted, by any process, and the call must not be sent then.
 
-        The write of an event checks the halt, too. A call that is sent again has no such write.
+        The write of an intent checks the halt, too. A repeated call writes no event, so it is
+        checked here.
         """
         is_unchecked = decision.write is None and call in MAY_PAY
         if is_unchecked or (call in _STOPPED_BY_HALT and self.context.halt is not None):
@@ -439,7 +462,7 @@ class Worker:
         return True
 
     def _pauses_before(self, call: PayoutCall, decision: Decision) -> bool:
-        """Return whether to pause before a call: by the decision, or since it repeats a call."""
+        """Return whether to pause before a call: by the decision, or because it repeats a call."""
         is_repeated = decision.write is None and self._sent_in_step[call] > 0
         return decision.next_step is NextStep.WAIT or is_repeated
 
@@ -459,11 +482,12 @@ class Worker:
         reply = self._wakeup.take()
         if reply is None or reply.session is None:
             return False
-        is_current = reply.session.id == self.entry.session_id
-        if not is_current and reply.observation.shown is not SessionView.MISMATCH:
+        is_chosen = reply.session.id == self.entry.session_id
+        reply = self._with_card_compared(reply)
+        if not (is_chosen or self._is_final_webhook(reply)):
             return False
-        self.reply = self._with_card_compared(reply)
-        self.failures.note(self.reply)
+        self.reply = reply
+        self.failures.note(reply)
         return True
 
     def _take_final_webhook(self) -> bool:
@@ -472,18 +496,21 @@ class Worker:
         Returns False if there is none. The provider doesn't deliver it again, so it must not be
         lost when the work ends.
         """
-        reply, entry = self._wakeup.take(), self.entry
-        if reply is None or reply.session is None or entry.step.is_final:
+        reply = self._wakeup.take()
+        if reply is None or reply.session is None or self.entry.step.is_final:
             return False
         reply = self._with_card_compared(reply)
-        shown = reply.observation.shown
-        is_ours = may_learn_session(entry) or (
-            reply.session is not None and entry.session_id == reply.session.id
-        )
-        if not (is_ours or shown is SessionView.MISMATCH) or shown not in ENDS:
+        if not self._is_final_webhook(reply):
             return False
         self.reply = reply
         return True
+
+    def _is_final_webhook(self, reply: Reply) -> bool:
+        """Return whether a webhook ends this payout, or contradicts the journal."""
+        session, shown, entry = reply.session, reply.observation.shown, self.entry
+        is_chosen = session is not None and session.id == entry.session_id
+        is_ours = is_chosen or may_learn_session(entry)
+        return shown is SessionView.MISMATCH or (is_ours and shown in ENDS)
 
     def _with_card_compared(self, reply: Reply) -> Reply:
         """Return the reply of a webhook, read again here if it shows another card than the ordered.
@@ -526,14 +553,17 @@ def describe_conflict(entry: Entry, session: Session, expected: Expected) -> str
 def _why(
     event: Event, entry: Entry, step: Step, reply: Reply | None
 ) -> tuple[str | None, str | None]:
-    """Return the code and the reason of an event; None if it has none of its own."""
+    """Return the code and the reason of an event; None if it has none of its own.
+
+    Those of a refused start were recorded with the refusal.
+    """
     code, words = (None, None) if reply is None else (reply.code, reply.reason)
     if event in _REFUSALS:
         return code, words
     if event in _PARKS:
         return code, _parked_words(entry, step, reply) + (f": {words}" if words else "")
     if event is not Event.NOT_PAID or step is Step.REFUSED:
-        return None, None  # The code and reason of a refused start were recorded with the refusal.
+        return None, None
     if code or words:
         return code, words
     shown = (
@@ -543,9 +573,9 @@ def _why(
 
 
 def _parked_words(entry: Entry, step: Step, reply: Reply | None) -> str:
-    if step is Step.NEW:
-        return f"{entry.session_no} sessions were left, and nothing was paid in any of them"
     shown = None if reply is None else reply.observation.shown
+    if step is Step.NEW and shown is None:
+        return f"{entry.session_no} sessions were left, and nothing was paid in any of them"
     if step is Step.KEY_USED:
         return f"its key was used before, and {_sessions_words(shown, reply)}"
     words = "its answer was lost" if shown is None else f"its session shows {shown.value!r}"

@@ -244,6 +244,14 @@ async def test_reason_of_a_parked_payout(setup, steps, reply, expected) -> None:
     assert await result_of(where, reply) == expected
 
 
+async def test_reason_of_a_conflict_before_a_session(setup) -> None:
+    """A webhook shows money of a payout that wasn't begun."""
+    where = await setup()
+    reply = reply_showing(SessionView.MISMATCH, session(payout(where)))
+    words = "at NEW, its session shows 'not as ordered'"
+    assert await result_of(where, reply) == ("UNKNOWN", None, words)
+
+
 async def test_too_many_sessions(setup) -> None:
     """No ninth session is created: an operator must check it."""
     one = (*CANCELLING, (Event.SESSION_LEFT, None))
@@ -307,6 +315,31 @@ async def test_payout_paid_without_a_confirm(setup, steps, mode, halts) -> None:
     ] == "SUCCEEDED"
     words = "the payout 'k-1' was paid in ps_1 without a confirm from this journal"
     assert await halted(where) == ((HaltKind.MISMATCH, words) if halts else None)
+
+
+async def test_killed_while_a_payment_without_a_confirm_is_written(setup) -> None:
+    """The halt is durable before the payment is, so that a crash in between can't hide it."""
+
+    def crash(label: str) -> None:
+        if label == "before writing paid":
+            raise KeyboardInterrupt
+
+    where = await setup(STARTED, fault_point=crash)
+    with pytest.raises(KeyboardInterrupt):
+        _ = await result_of(where, reply_showing(SessionView.PAID, session(payout(where))))
+    entry = await where.context.journal.find("k-1")
+    assert entry.step is Step.STARTED
+    assert (await halted(where) or (None,))[0] is HaltKind.MISMATCH
+
+
+async def test_a_conflict_in_an_earlier_session(setup) -> None:
+    """The entry keeps the session and the payout that it has."""
+    provider = Provider()
+    where = await setup(SECOND_USED, provider)
+    other = payout(where, id="po_7")
+    provider.script[STATUS] = [session_answer("accepted", payments=as_json(other))]
+    entry = await where.worker(10.0, LEFT_CLOSED).work()
+    assert (entry.step, entry.session_id, entry.item_id) == (Step.UNKNOWN, "ps_2", None)
 
 
 async def test_a_conflict(setup) -> None:
@@ -453,6 +486,19 @@ THIRD_USED: Final = (
     (Event.SESSION_CHOSEN, "ps_3"),
     (Event.START_KEY_USED, None),
 )
+
+
+@pytest.mark.parametrize("status", ["cancelled", "failed"])
+async def test_a_used_key_after_a_restart(setup, status) -> None:
+    """It may have been paid elsewhere, also if another process wrote that the key was used."""
+    provider = Provider()
+    where = await setup((*CHOSEN, (Event.START_KEY_USED, None)), provider)
+    over = payout(where, status)
+    provider.script[STATUS] = [session_answer("cancelled", payments=as_json(over))]
+    closed = reply_showing(SessionView.CLOSED, session(status="cancelled"))
+    entry = await where.worker(10.0, closed).work()
+    assert provider.bodies[STATUS] == [{"session_id": "ps_1"}]
+    assert entry.step is Step.UNKNOWN
 
 
 @pytest.mark.parametrize("first", [EMPTY_SESSION, CLOSED_SESSION])
@@ -760,6 +806,30 @@ async def test_webhook_during_a_pause(setup, clock, told_of, shown, is_taken) ->
     # One check shows the confirm, and one follows each pause without a webhook.
     assert provider.seen == [STATUS] * (len(rung) + 1) or is_taken
     assert where.context.wakeups == {}
+
+
+@pytest.mark.parametrize(
+    ("shown", "step"),
+    [
+        (SessionView.PAID, Step.SUCCEEDED),
+        (SessionView.DECLINED, Step.FAILED),
+        (SessionView.UNDER_WAY, Step.UNKNOWN),
+    ],
+)
+async def test_webhook_during_a_pause_without_a_session(setup, clock, shown, step) -> None:
+    """In one step, a webhook that ends the payout is the first to name its session."""
+
+    async def sleep(seconds: float) -> None:
+        of = session(payout(where), id_="ps_7")
+        where.context.wakeups["k-1"].wake(reply_showing(shown, of, PayoutCall.INIT))
+        await clock.sleep(seconds)
+
+    timing = sg.Timing(monotonic=clock.monotonic, sleep=sleep, random=lambda: 0.5)
+    provider = Provider(session_init_payout=[LOST])
+    where = await setup(ONE_STEP, provider, Mode.ONE_STEP, timing=timing)
+    not_sent = Reply(Observation(PayoutCall.INIT, ReplyKind.NOT_SENT))
+    assert (await where.worker(3.0, not_sent).work()).step is step
+    assert len(provider.seen) == (step is Step.UNKNOWN)
 
 
 @pytest.mark.parametrize(
