@@ -1,14 +1,16 @@
 """The life of one call: build, join, check an earlier call, send with retries, result.
 
-`CallRunner.run` is the beginning; each method is followed by the ones that it calls:
+`CallRunner.run` is the whole life; the methods below follow in the order of use:
 
 1. Build the request once: the body, key and headers that every attempt sends.
 2. Join a call in progress with the same key, if the caller chose the key.
 3. Check an earlier call with that key, if it may have moved money.
-4. Send: wait for a slot in the pool, make one HTTP attempt, read the reply.
-5. Recover: if the answer was lost, read the status of the session in a nested call.
-6. Retry from 4 if the table in `retry` allows it.
-7. Return the result, or raise one of the three kinds of `CallFailed`.
+4. Send: wait for the end of a pause and for a slot in the pool, make one HTTP attempt, read the
+   reply.
+5. Recover: if it isn't known what the attempt did, or a refusal may be of a repeat, read the status
+   of the session in a nested call.
+6. Retry from 4 if the table in `retry` and the budget allow it.
+7. Return the result, or raise `NotSent`, `Refused` or `OutcomeUnknown`.
 """
 
 import asyncio
@@ -44,7 +46,7 @@ from .operations import SESSION_STATUS, Answer, Operation, Repeat, Request
 from .outcome import MAY_BE_PROCESSED, CallResult
 from .recovery import Effect
 from .request import CallOptions, PreparedRequest, RequestBuilder, warn_of
-from .retry import CallRules, OutOfBudget, Retrier
+from .retry import CallRules, Retrier
 from .session_pool import LoopState, SessionPool
 from .settings import Settings
 from .transport import send_once
@@ -66,9 +68,9 @@ class CallRunner:
     listeners: list[Callable[[float], Awaitable[None]]] = field(
         factory=list[Callable[[float], Awaitable[None]]], init=False, repr=False
     )
-    """Called with the seconds for which the provider asked for a pause."""
+    """Called when the provider asks for a pause, with its length in seconds."""
     observers: Observers = field(init=False, repr=False)
-    """Where the events of the calls go, and those of payouts that make them."""
+    """Receive the events of calls, and of payouts that make calls."""
 
     def __attrs_post_init__(self) -> None:
         self.observers = Observers(self.settings.observers)
@@ -87,13 +89,13 @@ class CallRunner:
             InvalidRequest: nothing was sent.
             KeyReused: nothing was sent.
             PoolClosed: nothing was sent.
-            CallFailed: one of its three kinds, by what surely happened.
+            CallFailed: as `NotSent`, `Refused` or `OutcomeUnknown`, by what surely happened.
 
         """
         if (error := self.closed_error()) is not None:
             raise error
         loop_state = await self.pool.enter()
-        # `drain` waits for both counts.
+        # Counted for `SessionPool.drain`, which waits for the first, and `SmartGlocal.drain`.
         loop_state.calls += 1
         self.active_calls += 1
         try:
@@ -127,7 +129,7 @@ class CallRunner:
             warn_of(call.broken_rules)
         if self.observers.want():
             self._observe(call, options.for_call)
-        key, digest = call.shared_key, call.digest
+        key, digest = call.chosen_key, call.digest
         try:
             if key is None or digest is None:
                 result = await self._send_with_retries(call, loop_state)
@@ -136,7 +138,7 @@ class CallRunner:
                 result = await self.in_flight.share(
                     key,
                     digest,
-                    lambda: self._send_with_own_key(call, key, digest, loop_state),
+                    lambda: self._send_with_chosen_key(call, key, digest, loop_state),
                     lambda: call.deadline - self.settings.timing.monotonic(),
                     partial(self._joined, call),
                 )
@@ -152,10 +154,10 @@ class CallRunner:
             self._ended(call, result)
         return result
 
-    async def _send_with_own_key(
+    async def _send_with_chosen_key(
         self, call: PreparedRequest, key: CallKey, digest: RequestDigest, loop_state: LoopState
     ) -> CallResult[Any]:
-        """Send a call whose key the caller chose; the key is remembered from the first sending."""
+        """Send a call whose key the caller chose; remember the key once a request may be sent."""
         is_new = False
 
         def remember_key() -> None:
@@ -165,7 +167,7 @@ class CallRunner:
         # The transport calls it just before an attempt is passed to the connection.
         call.http.on_send = remember_key
         try:
-            # Check an earlier call: it may have moved money, so nothing is sent before.
+            # Check whether an earlier call with this key moved money, before anything is sent.
             result = None
             if key.moves_money:
                 result = await self._result_of_earlier_call(call, key, loop_state)
@@ -199,7 +201,7 @@ class CallRunner:
             raise self._outcome_unknown(call, cause)
         if not self.in_flight.is_used(key):
             return None
-        before = "a call with this key was sent before, and this one was not"
+        before = "an earlier call with this key was sent, and this one was not"
         if call.operation.effect is None or call.record.session_id is None:
             cause = f"{before}; wait for its webhook, or for a report"
             raise self._outcome_unknown(call, cause)
@@ -214,8 +216,8 @@ class CallRunner:
             return CallResult(session, call.record.key, 0, now - call.record.started)
         if effect is Effect.UNCLEAR:
             raise self._outcome_unknown(call, f"{before}; {describe(session)}")
-        # It had no effect so far, but its request may still arrive: a failure of this call, too,
-        # then leaves the outcome unknown.
+        # The request of the earlier call may still arrive. So if this call fails, too, the outcome
+        # is unknown, even if its own request is refused.
         cause = "an earlier call with this key"
         _ = call.record.add(Verdict(AttemptResult.UNKNOWN, cause=cause))
         return None
@@ -223,7 +225,7 @@ class CallRunner:
     def _outcome_unknown(
         self, call: PreparedRequest, cause: str, stopped_by: str | None = None
     ) -> CallFailed:
-        """Return the error of a call that isn't sent because another one with its key was."""
+        """Return the error of a call that is held back, since another call used its key."""
         verdict = call.record.add(Verdict(AttemptResult.UNKNOWN, cause=cause))
         now = self.settings.timing.monotonic()
         return call.record.failure(verdict, stopped_by, now, is_read=False)
@@ -255,7 +257,7 @@ class CallRunner:
         return CallResult(verdict.answer, record.key, record.attempts, elapsed_seconds)
 
     async def _attempt(self, call: PreparedRequest, loop_state: LoopState) -> Verdict:
-        """Make one attempt; if its answer was lost, return what the session shows of it."""
+        """Make one attempt; if its effect isn't clear, its session decides the verdict."""
         verdict = await self._send_and_report(call, loop_state)
         if verdict.happened is AttemptResult.ACCEPTED:
             return verdict
@@ -274,14 +276,11 @@ class CallRunner:
         if retrier.paused_until and not await self._wait_for_pause(call):
             # Neither recorded nor reported: there was no attempt.
             return _too_late("the provider asked for a pause that outlasts the deadline")
-        begun = monotonic()
+        begun, before = monotonic(), call.record.attempts
         try:
             verdict = await self._send(call, loop_state, begun)
-        except OutOfBudget:
-            # Not reported: there was no attempt. The retrier ends the call with the last verdict.
-            raise
         except BaseException:
-            self._attempt_ended(call, None, begun)
+            self._attempt_ended(call, None, begun, before)
             raise
         if verdict.happened is not AttemptResult.ACCEPTED:
             if verdict.happened not in MAY_BE_PROCESSED:
@@ -289,7 +288,7 @@ class CallRunner:
             pause = retrier.pause_client(call.record.add(verdict))
             if pause:
                 await self._notify_of_pause(call, pause, call.deadline - monotonic())
-        self._attempt_ended(call, verdict, begun)
+        self._attempt_ended(call, verdict, begun, before)
         return verdict
 
     async def _send(self, call: PreparedRequest, loop_state: LoopState, now: float) -> Verdict:
@@ -336,45 +335,6 @@ class CallRunner:
         except Exception as error:  # noqa: BLE001 - a listener must not decide the result of a call
             self.observers.emit(ListenerFailed(error=type(error).__name__))
 
-    # --- Observe -------------------------------------------------------------------------------
-
-    def _observe(self, call: PreparedRequest, for_call: int | None) -> None:
-        """Number a call, so that its events are emitted from now on."""
-        record, emit = call.record, self.observers.emit
-        number = record.number = next_number()
-        if call.shared_key is not None:
-            call.shared_key.number = number
-        call.http.body.on_signed = lambda seconds: emit(
-            RequestSigned(call=number, operation=record.operation, seconds=seconds)
-        )
-        moves_money = call.operation.repeat is Repeat.MOVES_MONEY
-        emit(call_started(record, moves_money=moves_money, for_call=for_call or None))
-
-    def _joined(self, call: PreparedRequest, number: int) -> None:
-        if call.record.number:
-            self.observers.emit(key_shared(call.record, number))
-
-    def _ended(self, call: PreparedRequest, end: CallResult[Any] | BaseException) -> None:
-        """Emit the end of a call; of one that failed, also if nothing else of it was observed."""
-        seconds = self.settings.timing.monotonic() - call.record.started
-        self.observers.emit(
-            call_ended(
-                call.record,
-                end,
-                seconds,
-                moves_money=call.operation.repeat is Repeat.MOVES_MONEY,
-                budget_tokens=self.retrier.budget.tokens,
-            )
-        )
-
-    def _attempt_ended(self, call: PreparedRequest, verdict: Verdict | None, begun: float) -> None:
-        if call.record.number:
-            seconds = self.settings.timing.monotonic() - begun
-            self.observers.emit(attempt_ended(call.record, verdict, seconds))
-
-    def _retry_scheduled(self, call: PreparedRequest, verdict: Verdict, seconds: float) -> None:
-        self.observers.emit(retry_scheduled(call.record, verdict, seconds))
-
     async def _wait_for_pause(self, call: PreparedRequest) -> bool:
         """Wait until the client isn't paused; False if the pause outlasts the deadline."""
         monotonic = self.settings.timing.monotonic
@@ -398,9 +358,51 @@ class CallRunner:
             seconds = self.settings.timing.monotonic() - begun
             self.observers.emit(pool_waited(call.record, seconds, gave_up=gave_up))
 
+    # --- Observe -------------------------------------------------------------------------------
+
+    def _observe(self, call: PreparedRequest, for_call: int | None) -> None:
+        """Number a call, so that its events are emitted from now on."""
+        record, emit = call.record, self.observers.emit
+        number = record.number = next_number()
+        if call.chosen_key is not None:
+            call.chosen_key.number = number
+        call.http.body.on_signed = lambda seconds: emit(
+            RequestSigned(call=number, operation=record.operation, seconds=seconds)
+        )
+        moves_money = call.operation.repeat is Repeat.MOVES_MONEY
+        emit(call_started(record, moves_money=moves_money, for_call=for_call or None))
+
+    def _joined(self, call: PreparedRequest, number: int) -> None:
+        if call.record.number:
+            self.observers.emit(key_shared(call.record, number))
+
+    def _ended(self, call: PreparedRequest, end: CallResult[Any] | BaseException) -> None:
+        """Emit the end of a call; a failure also if no other event of the call was wanted."""
+        seconds = self.settings.timing.monotonic() - call.record.started
+        self.observers.emit(
+            call_ended(
+                call.record,
+                end,
+                seconds,
+                moves_money=call.operation.repeat is Repeat.MOVES_MONEY,
+                budget_tokens=self.retrier.budget.tokens,
+            )
+        )
+
+    def _attempt_ended(
+        self, call: PreparedRequest, verdict: Verdict | None, begun: float, before: int
+    ) -> None:
+        # Without a slot, or without budget, there was no attempt, and no event that it started.
+        if call.record.number and call.record.attempts > before:
+            seconds = self.settings.timing.monotonic() - begun
+            self.observers.emit(attempt_ended(call.record, verdict, seconds))
+
+    def _retry_scheduled(self, call: PreparedRequest, verdict: Verdict, seconds: float) -> None:
+        self.observers.emit(retry_scheduled(call.record, verdict, seconds))
+
 
 def check_answer(call: PreparedRequest, verdict: Verdict) -> Verdict:
-    """Return the verdict; UNKNOWN instead if the answer is about another session or call."""
+    """Return the verdict, or UNKNOWN if the answer is about another session or call."""
     requested, cause = call.requested_session_id, None
     if isinstance(verdict.answer, Session):
         cause = contradicts_call(verdict.answer, requested, call.mark, call.metadata)
@@ -414,9 +416,10 @@ def check_answer(call: PreparedRequest, verdict: Verdict) -> Verdict:
 def needs_status(call: PreparedRequest, verdict: Verdict) -> bool:
     """Return whether the status of the session can show more than the answer to the attempt.
 
-    Also after a refusal, unless its code is about the client's own settings: the provider may
-    refuse the call because an earlier attempt, or an earlier call with the same key, already had
-    its effect. Which code it has for that is unknown.
+    Not only if it is unknown whether the attempt was processed: the provider may also refuse a call
+    because an earlier attempt, or an earlier call with the same key, already had its effect. Which
+    code it has for that is unknown, so after a refusal the status is read if an earlier attempt may
+    have been processed, or if the refusal has a code that isn't about the client's own settings.
     """
     if call.operation.effect is None or call.record.session_id is None:
         return False
@@ -452,7 +455,7 @@ def _with_cause(call: PreparedRequest, verdict: Verdict, words: str) -> Verdict:
 
 
 def effect_in(call: PreparedRequest, session: Session) -> Effect:
-    """Return whether the call took effect, as its session shows; UNCLEAR for another session."""
+    """Return the effect of the call that its session shows; UNCLEAR for another session."""
     effect = call.operation.effect
     if effect is None or session.id != call.record.session_id:
         return Effect.UNCLEAR
@@ -460,7 +463,7 @@ def effect_in(call: PreparedRequest, session: Session) -> Effect:
 
 
 def describe(session: Session) -> str:
-    """Return, in words, that the status doesn't settle the outcome, and what to do."""
+    """Return the words for a status that leaves the outcome open; for an error, also what to do."""
     words = f"session/status shows {session.status!s}, but not whether the call took effect"
     if session.status == SessionStatus.ERROR:
         words += "; this status is not final: don't repeat the call, ask the provider's support"

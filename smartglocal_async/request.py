@@ -79,11 +79,11 @@ class PreparedRequest:
     request: Any = field(repr=False)
     http: HttpRequest
     mark: Mark | None
-    shared_key: CallKey | None
+    chosen_key: CallKey | None
     """The key if the caller chose it: calls with one key share one result. None: a generated key,
     which is in ``record``, or no key."""
     digest: RequestDigest | None
-    """The digest of the request, if there is a ``shared_key``."""
+    """The digest of the request, if there is a ``chosen_key``."""
     record: CallRecord
     attempts: int
     deadline: float

@@ -271,8 +271,9 @@ class TestTheSameKeyAgain:
         assert provider.seen.count("session/start/payout") == starts
         assert (came.status if isinstance(came, sg.Session) else type(came)) == outcome
         if words is not None:
-            assert f"; a call with this key was sent before, and this one was not; {words}" in str(
-                came
+            assert (
+                f"; an earlier call with this key was sent, and this one was not; {words}"
+                in str(came)
             )
             assert (came.attempts, came.stopped_by) == (0, None)
 
@@ -314,7 +315,7 @@ class TestTheSameKeyAgain:
 
         came = await meet(provider, twice)
         assert isinstance(came, sg.OutcomeUnknown)
-        assert "a call with this key was sent before" in str(came)
+        assert "an earlier call with this key was sent" in str(came)
         assert provider.seen.count("session/start/payout") == 1
 
     @pytest.mark.parametrize(
@@ -335,7 +336,7 @@ class TestTheSameKeyAgain:
         assert isinstance(came, sg.OutcomeUnknown)
         assert (came.key, came.attempts) == ("i-1", 0)
         assert (
-            "; a call with this key was sent before, and this one was not; "
+            "; an earlier call with this key was sent, and this one was not; "
             "wait for its webhook, or for a report;"
         ) in str(came)
         assert len(provider.seen) == 1

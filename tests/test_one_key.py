@@ -79,7 +79,7 @@ async def test_a_lost_payout_is_remembered_behind_any_number_of_creates(call) ->
                 await getattr(api.session, call)(request, key="pay-1")
             for number in range(20):
                 await api.session.create(CREATE, key=f"create-{number}")
-            with pytest.raises(sg.OutcomeUnknown, match="was sent before") as caught:
+            with pytest.raises(sg.OutcomeUnknown, match="with this key was sent") as caught:
                 await getattr(api.session, call)(request, key="pay-1")
         assert sent(server, f"session/{call.replace('_', '/')}") == 1
         assert sent(server, "session/create") == 20
@@ -176,7 +176,7 @@ async def test_a_cancelled_payout_keeps_its_key(kind, call) -> None:
                 gate.set()
                 with contextlib.suppress(asyncio.CancelledError):
                     await first
-                with pytest.raises(sg.OutcomeUnknown, match="was sent before"):
+                with pytest.raises(sg.OutcomeUnknown, match="with this key was sent"):
                     await with_amount(api, call, 1)
         assert len(server.requests) == 1
 

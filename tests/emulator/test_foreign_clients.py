@@ -112,7 +112,7 @@ REFUSED: Final = {
     ),
     "a card without an object": (
         body_of(payment_details={"type": "card"}),
-        "payment_details: must hold an object under the name that its type gives",
+        "payment_details: must hold an object under the name that is its type",
     ),
     "an amount as text": (
         body_of(amount_details={"amount": "100", "currency": "rub"}),

@@ -181,6 +181,23 @@ class TestCalls:
         assert len(waited) == 2
         assert not any(event.gave_up for event in waited)
 
+    async def test_a_pool_that_stays_full(self, provider, key) -> None:
+        """A call that gets no slot before its deadline makes no attempt and emits none."""
+        events: list[ObserverEvent] = []
+        async with (
+            sg.SessionPool(limit=1) as pool,
+            sg.SmartGlocal("demo", key, provider.url, settings=settings(events), pool=pool) as api,
+        ):
+            loop_state = await pool.enter()
+            await loop_state.take_slot(10.0)
+            with pytest.raises(sg.NotSent, match="no connection came free"):
+                _ = await api.session.create(REQUEST, deadline=1.0)
+            loop_state.free_slot()
+
+        assert [type(event) for event in events] == [CallStarted, PoolWaited, CallEnded]
+        assert events[1].gave_up
+        assert events[2].attempts == 0
+
     async def test_the_status_call_of_a_recovery(self, run_provider, connect) -> None:
         """It names the call whose lost answer it asks for."""
         events: list[ObserverEvent] = []

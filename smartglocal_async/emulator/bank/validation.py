@@ -106,7 +106,7 @@ def _instrument(request: JsonObject, version: int) -> str | None:
             return f"{name}.type: must be a word"
         is_bare = kind in BARE_TYPES and kind not in instrument
         if not is_bare and not is_object(instrument.get(kind)):
-            return f"{name}: must hold an object under the name that its type gives"
+            return f"{name}: must hold an object under the name that is its type"
     return None
 
 
