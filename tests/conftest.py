@@ -165,9 +165,9 @@ async def connect(key) -> AsyncIterator[Callable[..., sg.SmartGlocal]]:
 
 
 @pytest.fixture
-def api(connect, provider) -> sg.SmartGlocal:
+def api(smartglocal_api) -> sg.SmartGlocal:
     """Return a client of the emulator without faults."""
-    return connect(provider)
+    return smartglocal_api
 
 
 @pytest.fixture
