@@ -231,6 +231,8 @@ class Worker:
         elif decision.write is Event.NOT_PAID and self._step is Step.REFUSED and self._is_empty:
             decision = await self._check_refusing_sessions(decision)
         elif decision.write is Event.PAID and self._is_unconfirmed:
+            # Renewed first: a worker that lost its lease may not know of another one's confirm.
+            await self._renew_lease(always=True)
             await self.context.halt_all(HaltKind.MISMATCH, self._unconfirmed_words())
         if decision.halts is not None:
             await self.context.halt_all(decision.halts, self._conflict_words())
@@ -524,9 +526,10 @@ class Worker:
         observation = evolve(compared.observation, call=reply.observation.call)
         return evolve(compared, observation=observation)
 
-    async def _renew_lease(self) -> None:
+    async def _renew_lease(self, *, always: bool = False) -> None:
+        """Renew the lease if little of it is left; `LostLease` if another worker has it."""
         now, lease = self._now(), self.context.lease_seconds
-        if self.leased_until - now >= lease * _RENEW_BELOW:
+        if not always and self.leased_until - now >= lease * _RENEW_BELOW:
             return
         self.entry = await self.context.journal.renew(self.entry, lease)
         self.leased_until = now + lease

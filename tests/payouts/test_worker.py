@@ -29,7 +29,7 @@ from rawserver import answer, serve
 from scripted import LOST, FakeSigner, Provider, refused, session_answer
 
 import smartglocal_async as sg
-from smartglocal_async.journal.entries import Halt, HaltKind
+from smartglocal_async.journal.entries import Changes, Halt, HaltKind
 from smartglocal_async.journal.states import Event, Step
 from smartglocal_async.models.answers import ProviderError, TransactionInfo
 from smartglocal_async.models.money import Amount
@@ -330,6 +330,19 @@ async def test_killed_while_a_payment_without_a_confirm_is_written(setup) -> Non
     entry = await where.context.journal.find("k-1")
     assert entry.step is Step.STARTED
     assert (await halted(where) or (None,))[0] is HaltKind.MISMATCH
+
+
+async def test_a_payment_that_another_worker_confirmed(setup) -> None:
+    """A worker that lost its lease doesn't know of the confirm, and must not halt payouts."""
+    where = await setup(STARTED)
+    where.clock.now += 31.0
+    journal = where.context.journal
+    other = await journal.claim("k-1", "other", 30.0)
+    _ = await journal.advance(other, Event.CONFIRM_INTENDED, Changes())
+    reply = reply_showing(SessionView.PAID, session(payout(where)))
+    with pytest.raises(sg.errors.LostLease):
+        _ = await where.worker(reply=reply).work()
+    assert await halted(where) is None
 
 
 async def test_a_conflict_in_an_earlier_session(setup) -> None:
