@@ -51,8 +51,8 @@ class DemoOptions:
     starts it again each time, and compares the journal with the emulator. The stories `payout` and
     `payment` show one payout or payment step by step, with webhooks and a lost answer.
 
-    Defaults: --fault-rate 0.1, --seed 7, --concurrency 64. Exit code 1 if an order got no session
-    or more than one, or if money did not move exactly once.
+    Defaults: --fault-rate 0.1, --seed 7, --concurrency 64. Exit code 1 if a session is missing or
+    was created twice, or if money did not move exactly once.
     """
 
     story: Annotated[
@@ -87,11 +87,11 @@ class EmulatorOptions:
 
     It checks signatures, processes sessions, payouts and payments as the provider's documentation
     describes, sends webhooks, and injects faults if you ask for them. Nothing is sent to the real
-    provider. The page docs/reference/emulator.md explains each option, and lists the kinds of
-    faults.
+    provider. The page docs/reference/emulator.md of the repository explains each option, and lists
+    the kinds of faults.
 
     The emulator generates a key pair for itself and, without --public-key, another one for the
-    client. Without --keys they are temporary: set the variables anew after each start.
+    client. Without --keys they are temporary: set the printed variables again after each start.
 
     Defaults: --host 127.0.0.1, --port 8080, --project demo, --duplicates replay, --error-status
     400, --webhook-version v1, --confirm manual, --second-start refuse, --idempotency-header
@@ -122,7 +122,7 @@ class EmulatorOptions:
     ] = None
     balance: Annotated[
         list[str] | None,
-        typer.Option(metavar="AMOUNT", help="Wallet, in major units: 500.00eur. Repeatable."),
+        typer.Option(metavar="AMOUNT", help="Add a wallet with this balance: 500.00eur."),
     ] = None
     webhook_url: Annotated[
         str | None, typer.Option(metavar="URL", help="Address to send webhooks to.")
@@ -138,20 +138,23 @@ class EmulatorOptions:
     ] = None
     fault: Annotated[
         list[str] | None,
-        typer.Option(metavar="KIND=SHARE", help="Share of one kind, or all=0.01. Repeatable."),
+        typer.Option(metavar="KIND=SHARE", help="Share of one kind of fault; or all=0.01."),
     ] = None
     fault_rate: FaultRate = None
     duplicates: Annotated[
         Literal["replay", "refuse", "create"] | None,
-        typer.Option(metavar="WORD", help="Used key in a create: replay, refuse, create."),
+        typer.Option(
+            metavar="WORD",
+            help="Used key in a create: replay, refuse, create.",
+        ),
     ] = None
     error_status: Annotated[
         int | None,
-        typer.Option(metavar="N", min=200, max=599, help="HTTP status of errors."),
+        typer.Option(metavar="N", min=200, max=599, help="HTTP status of error answers."),
     ] = None
     confirm: Annotated[
         Literal["manual", "automatic"] | None,
-        typer.Option(metavar="WORD", help="Confirmation: manual or automatic."),
+        typer.Option(metavar="WORD", help="manual: a payout needs a confirm call."),
     ] = None
     second_start: Annotated[
         Literal["refuse", "allow"] | None,
@@ -167,7 +170,7 @@ class EmulatorOptions:
     ] = None
     processing_seconds: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", min=0.0, help="Time that each step takes."),
+        typer.Option(metavar="SECONDS", min=0.0, help="Time that a payout or payment takes."),
     ] = None
     latency: Annotated[
         float | None, typer.Option(metavar="SECONDS", min=0.0, help="Delay of every answer.")
@@ -232,7 +235,7 @@ class VerifyOptions:
 
 @command(top, "doctor", "doctor:doctor")
 class DoctorOptions:
-    """Check credentials, key, clock and server.
+    """Check credentials, private key, clock and server.
 
     Sends one signed request, for the status of a session that doesn't exist. Exit code 1 if a check
     fails.
@@ -268,7 +271,8 @@ class ListenOptions:
 class ReplayOptions:
     """Verify recorded webhooks again, or post them to your handler.
 
-    Without --public-key it uses SMARTGLOCAL_WEBHOOK_KEY.
+    With --to they are posted and not verified. Without --public-key it uses
+    SMARTGLOCAL_WEBHOOK_KEY.
     """
 
     recorded: Annotated[
@@ -282,14 +286,17 @@ class ReplayOptions:
 
 
 _EPILOG: Final = (
-    "Exit codes: 0 done. 1 refused, or a check failed. 2 invalid arguments or settings, nothing "
-    "sent. 3 outcome unknown (also if interrupted after sending): the call may have been "
-    "processed, and money may have moved. Repeat a `create` only with the same key. Before you "
-    "repeat anything else, run `session status`. 4 not sent: safe to repeat. 5 done, and money may "
-    "have moved, but the answer could not be printed. 6 `payouts`: stopped early, or not "
-    "everything was paid. 7 `payouts`: halted. 130 interrupted before anything was sent, or during "
-    "a call that changes nothing. Commands with codes of their own list them in their help.\n\n"
-    "Calls use version 1 of the API, or version 2 if SMARTGLOCAL_API_VERSION is v2."
+    "Calls read SMARTGLOCAL_PROJECT (the name of your account at the provider), "
+    "SMARTGLOCAL_PRIVATE_KEY (the path of your private key) and SMARTGLOCAL_SERVER. They use "
+    "version 1 of the API, or version 2 if SMARTGLOCAL_API_VERSION is v2.\n\n"
+    "Exit codes: 0 done. 1 the provider refused the call, or a check failed. 2 invalid arguments "
+    "or settings, nothing sent. 3 outcome unknown (also if interrupted after sending): the call "
+    "may have been processed, and money may have moved. Repeat a `create` only with the same key. "
+    "Before you repeat anything else, run `session status`, or `payouts status` for payouts of a "
+    "journal. 4 not sent: safe to repeat. 5 done, and money may have moved, but the answer could "
+    "not be printed. 6 (`payouts` only) stopped early, or not everything was paid. 7 (`payouts` "
+    "only) the journal is halted. 130 interrupted before anything was sent, or during a call that "
+    "changes nothing. Commands with codes of their own list them in their help."
 )
 
 app = typer.Typer(

@@ -18,7 +18,8 @@ OptionalOutput = Annotated[
     typer.Option("--output", metavar="PATH", help="File to write.", show_default=False),
 ]
 Yes = Annotated[
-    bool, typer.Option("--yes", help="Don't ask to confirm. Required without a terminal.")
+    bool,
+    typer.Option("--yes", help="Don't ask whether to continue. Required if there is no terminal."),
 ]
 _host = typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")
 Host = Annotated[str, _host]
@@ -42,7 +43,9 @@ FaultRate = Annotated[
 PassphraseEnv = Annotated[
     str | None,
     typer.Option(
-        "--passphrase-env", metavar="NAME", help="Environment variable with the key's passphrase."
+        "--passphrase-env",
+        metavar="NAME",
+        help="Name of the environment variable that has the passphrase of the private key.",
     ),
 ]
 Key = Annotated[
@@ -51,8 +54,9 @@ Key = Annotated[
         "--key",
         metavar="TEXT",
         help="Idempotency key: your id for this call. This command doesn't remember the keys of "
-        "earlier runs. After exit code 3, find out whether money moved (`session status`) before "
-        "you repeat the call, even with the same key.",
+        "earlier runs. After exit code 3, find out whether money moved before you repeat the call, "
+        "even with the same key: by `session status`, or by a webhook or a report if you have no "
+        "session id.",
     ),
 ]
 KeyOfCreate = Annotated[
@@ -66,7 +70,9 @@ KeyOfCreate = Annotated[
 OptionalDeadline = Annotated[
     float | None,
     typer.Option(
-        "--deadline", metavar="SECONDS", help="Time limit of the call, with all its attempts."
+        "--deadline",
+        metavar="SECONDS",
+        help="Time limit of the call, with all its attempts. Default: 30.",
     ),
 ]
 _public_key = typer.Option("--public-key", metavar="FILE", help="Public key, a PEM file.")

@@ -15,19 +15,20 @@ from ..options import AsJson, Key, KeyOfCreate, OptionalDeadline
 
 GROUPS: Final = {
     "session": typer.Typer(
-        no_args_is_help=True, help="Create a session, pay in it, and read its status."
+        no_args_is_help=True,
+        help="Create a session, pay out or take a payment in it.",
     ),
     "wallet": typer.Typer(
-        no_args_is_help=True, help="Show the balances of your prefunded wallets."
+        no_args_is_help=True, help="Show the balances of your wallets at the provider."
     ),
     "token": typer.Typer(no_args_is_help=True, help="Issue and look up tokens."),
-    "recurrent": typer.Typer(no_args_is_help=True, help="Disable recurring payments."),
+    "recurrent": typer.Typer(no_args_is_help=True, help="Disable a recurring payment."),
     "fps": typer.Typer(
-        no_args_is_help=True, help="Look up customers and banks of Faster Payments (Russia)."
+        no_args_is_help=True, help="Look up people and banks of Faster Payments (Russia)."
     ),
     "sberpay": typer.Typer(no_args_is_help=True, help="Have Sber notify the payer of a payment."),
     "exchange_rate": typer.Typer(
-        no_args_is_help=True, help="Show the exchange rate of Steam top-ups."
+        no_args_is_help=True, help="Show the exchange rate of payouts to Steam accounts."
     ),
 }
 other = typer.Typer()
@@ -45,9 +46,9 @@ File = Annotated[
         "--file",
         metavar="FILE|-",
         help="File with the request as JSON, with the API's field names; - reads standard input. "
-        "The other options override its fields. Put card numbers only into this file or standard "
-        "input, never into an option: options are kept in the shell's history and shown in the "
-        "list of processes.",
+        "--set, --set-json and the options for single fields override it. Put card numbers only "
+        "into this file or standard input, never into an option: options are kept in the shell's "
+        "history and shown in the list of processes.",
     ),
 ]
 Fields = Annotated[
@@ -100,8 +101,8 @@ CardToken = Annotated[
     str | None,
     typer.Option(
         "--card-token",
-        metavar="HASH",
-        help="Token of a card (number_hash), from the provider's widget for cards.",
+        metavar="TOKEN",
+        help="Token of a card (`number_hash` in the API), from the provider's widget for cards.",
     ),
 ]
 RecurrentTokenText = Annotated[
@@ -174,7 +175,7 @@ def _fields_and_page(method: str, *, can_set_fields: bool) -> str:
             parts.append(f"Required fields: {', '.join(needed)}.")
         if either:
             parts.append(f"Required, unless `session create` set them: {', '.join(either)}.")
-        words = "Optional" if needed else "All fields are optional"
+        words = "Optional"
         parts += [f"{words}: {', '.join(others)}."] if others else []
     if "v2" not in operation.versions:
         parts.append("Always uses version 1 of the API.")
@@ -250,10 +251,17 @@ _call(
     """,
     {**_PAYER, **_PAYING},
 )
-_call("session.confirm", "Confirm a started payout or payment: money moves.", {**_ID, **_KEY})
+_call(
+    "session.confirm",
+    """Confirm a started payout or payment.
+
+    Money moves or, if a payment has a delayed capture, is held until `capture`.
+    """,
+    {**_ID, **_KEY},
+)
 _call(
     "session.cancel",
-    "Cancel a payout or payment before its confirm or capture.",
+    "Cancel a payout or payment before it is confirmed or captured.",
     {**_ID, **_KEY},
 )
 _call(
@@ -277,14 +285,15 @@ _call("session.status", "Show the current state of a session.", _ID)
 
 @command(GROUPS["session"], "wait", "calls.perform:wait", cls=CallCommand, epilog="session.status")
 class WaitOptions:
-    """Wait until a session is final, or an action is needed.
+    """Wait until a session is final, or needs an action.
 
-    Requests the status repeatedly. Exit code 1 if --deadline ends first.
+    Requests the status repeatedly. A session is final when it is accepted or cancelled. Actions are
+    a confirm, a capture, or what the payer must do. Exit code 1 if --deadline passes first.
     """
 
     session_id: SessionId
     final: Annotated[
-        bool, typer.Option("--final", help="Wait until the session is accepted or cancelled.")
+        bool, typer.Option("--final", help="Wait until it is final, also if an action is needed.")
     ] = False
     deadline: Annotated[
         float, typer.Option(metavar="SECONDS", help="Longest time to wait, in seconds.")
@@ -300,13 +309,17 @@ _call(
     """,
     {**_ID_OR_FILE, **_FILE},
 )
-_call("exchange_rate.get", "Show the rate of Steam top-ups: US dollars per rouble.", {})
+_call(
+    "exchange_rate.get",
+    "Show the rate of payouts to Steam: US dollars for one rouble.",
+    {},
+)
 _call("wallet.balance", "Show each wallet with its balance.", {})
 _call(
     "token.issue",
     """Issue a public token for widgets.
 
-    It is valid for 24 hours and for one operation. Use at least one of --tokenize, --acquiring and
+    It is valid for 24 hours and for one call. Use at least one of --tokenize, --acquiring and
     --fps, or --file.
     """,
     {
@@ -325,7 +338,8 @@ _call(
                 "--fps",
                 metavar="SESSION_ID",
                 help="For transfers between individuals through Faster Payments. Set "
-                "SMARTGLOCAL_SUBMERCHANT to an id of the payer. The return_url of the session must "
+                "SMARTGLOCAL_SUBMERCHANT, which is sent as X-PARTNER-SUBMERCHANT, to your id for "
+                "the payer. The return_url of the session must "
                 "be the literal text dummy:/url.",
             ),
         ],
@@ -373,9 +387,10 @@ def _name(option: str, words: str) -> Any:  # noqa: ANN401 - an annotation
 
 _call(
     "fps.verify_customer",
-    """Check whether a phone number belongs to a person.
+    """Check whether a phone number belongs to the recipient.
 
-    Free of charge. The session becomes accepted if it does, and cancelled if not.
+    Free of charge. First create a session. Its status becomes `accepted` if the number belongs to
+    the recipient, and `cancelled` if not.
     """,
     {
         **_ID_OR_FILE,
@@ -407,23 +422,23 @@ _call("fps.banks", "List the banks of the Faster Payments System.", {})
 
 @command(other, "call", "calls.perform:call_any")
 class AnyCallOptions:
-    """Call any method of the API.
+    """Make any call to the API.
 
     The body is that of --file, with the fields of --set and --set-json. It is not validated, and
     nothing is added to it: --key is sent as a header only. Without --harmless the call is treated
-    as one that moves money, and never sent twice.
+    as one that moves money: it isn't sent again if the first request may have been processed.
     """
 
     path: Annotated[
         str,
-        typer.Argument(metavar="PATH", help="Path after api/v1/, such as session/chargeback."),
+        typer.Argument(metavar="PATH", help="Path after the version, such as session/chargeback."),
     ]
     harmless: Annotated[
         bool,
         typer.Option(
             "--harmless",
-            help="Declare that a repeat of this call moves no money, so that it is retried after a "
-            "lost answer.",
+            help="Declare that repeating this call can't move money a second time, so that it is "
+            "retried after a lost answer.",
         ),
     ] = False
     api_version: Annotated[
@@ -441,8 +456,8 @@ class AnyCallOptions:
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Name of a field that a successful answer has, for calls whose answer has no "
-            "`status`, such as rate.",
+            help="Field that shows success if the answer has no `status`; for example, `rate` in "
+            "the answer to the exchange rate.",
             show_default=False,
         ),
     ] = None

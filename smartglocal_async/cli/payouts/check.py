@@ -174,7 +174,7 @@ def file_of(path: Path, key_prefix: str | None, given: FormatOptions) -> PayoutF
 
 
 def format_of(given: FormatOptions) -> FileFormat:
-    """Return the format of ``--format``, with the options for single fields in it.
+    """Return the format of ``--layout``, with the options for single fields in it.
 
     Raises:
         InvalidRequest: the file of the format or an option is invalid.

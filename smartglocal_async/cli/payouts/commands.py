@@ -59,11 +59,9 @@ payouts = typer.Typer(
     epilog=GLOSSARY,
 )
 batch = typer.Typer(
-    no_args_is_help=True, help="Pause, resume or cancel a batch; set limits for all workers."
+    no_args_is_help=True, help="Pause, resume or cancel a batch; limit all workers."
 )
-journal = typer.Typer(
-    no_args_is_help=True, help="End a halt, block a restored journal, delete data, make a key."
-)
+journal = typer.Typer(no_args_is_help=True, help="End or begin a halt, delete data, grant rights.")
 
 
 @command(payouts, "check", "payouts.check:check")
@@ -89,8 +87,9 @@ class CheckOptions(FormatOptions):
 class TemplateOptions:
     """Write a file to fill in, with the columns for a country.
 
-    In the workbook the columns of identifiers are text, so that a spreadsheet keeps leading zeros,
-    and a second sheet explains each column. Nothing is sent, and no credentials are needed.
+    In the workbook, account numbers, bank codes and other identifiers are text cells, so that a
+    spreadsheet keeps leading zeros. A second sheet explains each column. Nothing is sent, and no
+    credentials are needed.
     """
 
     country: Country = None
@@ -101,27 +100,31 @@ class TemplateOptions:
 
 @command(payouts, "pay", "payouts.pay:pay")
 class PayOptions(FormatOptions):
-    """Check a file, ask you to confirm, pay each row at most once.
+    """Check a file, ask whether to pay, pay each row at most once.
 
     Before it asks, `pay` reads the balances of your wallets, and shows them beside the amount still
     to pay. The run stops before a payout that they can't cover, unless --ignore-balance is used.
 
-    After an interruption or a crash, run the same command again: no payout is paid twice. Payouts
-    that succeeded, failed or were cancelled are skipped; use `retry` before you pay failed ones
-    again. If a payout may have been sent already, the provider is asked for its status first. An
-    unknown one is never sent again. After the first Ctrl-C no new payouts start, and those in
-    flight are finished; the second one ends at once.
+    After an interruption, run the same command again: no payout is paid twice. Payouts that
+    succeeded, failed or were cancelled are skipped. `retry` reopens those that failed for a
+    temporary reason; pay the others under a new key. If a payout may have been sent already, the
+    provider is asked for its status first. An unknown one is never sent again. After the first
+    Ctrl-C no new payouts start, and those in progress are finished. After the second one, the
+    program ends at once, and payouts may stay open.
 
-    If rows have the same payee and amount as payouts of another batch, `pay` shows how many before
-    it asks. With --yes it stops if these are half of the rows or more and were paid in the last
-    five days, unless you add --allow-repeats.
+    If rows have the payee and the amount of payouts of another batch, `pay` shows how many before
+    it asks. With --yes it stops if half of the rows or more have those of the last five days,
+    unless you add --allow-repeats.
+
+    If SMARTGLOCAL_JOURNAL_KEY is set, the requests and the payees' names are stored in the journal,
+    encrypted with it: `settle`, `status` and `report` then need the same value.
 
     Requires SMARTGLOCAL_PROJECT, SMARTGLOCAL_SERVER and SMARTGLOCAL_PRIVATE_KEY.
 
     Exit codes: 0 all paid. 1 some payouts failed and none is open; or the file can't be paid; or
     you answered no. 2 invalid arguments, nothing sent. 3 some are open or unknown. 4 the provider
-    was not reached, nothing is in flight. 6 stopped early. 7 payouts are halted. If several apply,
-    the first of 7, 3, 4, 6, 1. All others as in `smartglocal --help`.
+    was not reached, nothing is in progress. 6 stopped early. 7 the journal is halted. If several
+    apply, the first of 7, 3, 4, 6, 1. Other codes: see `smartglocal --help`.
     """
 
     file: File
@@ -156,20 +159,20 @@ class SubmitOptions(FormatOptions):
     """Store a file in a journal, for any number of workers to pay.
 
     No payout is sent. Like `pay`, it checks the whole file, reads the balances of your wallets
-    (unless --offline is used), and asks you to confirm. If you submit the file again, rows that are
-    missing in the journal are added, and the state of the others is shown. A key belongs to the
-    batch that first used it. A failed payout isn't paid again unless you run `retry`, or submit it
-    under a new key. --spend-limit and the --stop options apply to all workers together. If a limit
-    is reached, the batch is paused.
+    (unless --offline is used), and asks whether to continue. If you submit the file again, rows
+    that are missing in the journal are added, and the state of the others is shown. A key belongs
+    to the batch that first used it. A failed payout isn't paid again unless `retry` reopens it, or
+    you submit it under a new key. --spend-limit and the --stop options apply to all workers
+    together. If one of these conditions is met, the batch is paused.
 
     Requires SMARTGLOCAL_PROJECT, SMARTGLOCAL_SERVER, SMARTGLOCAL_PRIVATE_KEY and
     SMARTGLOCAL_JOURNAL_KEY, which encrypts the requests for the workers.
 
     Exit codes: 0 stored; every row was paid earlier or is waiting for a worker. 1 the file can't be
-    paid; or you answered no; or no worker will pay some of the rows, because they failed or were
-    cancelled earlier, belong to no batch or to a cancelled one, or have the key of a different
-    payout. These rows are listed, and all others are stored. 2 invalid arguments. 3 some are
-    unknown. 4 the provider was not reached, and nothing was stored.
+    paid, or you answered no, and nothing was stored. Also 1: some rows, which are listed, won't be
+    paid, and all others are stored. Such rows failed or were cancelled earlier, have the key of a
+    different payout, or have a key that a program paid without a batch, or a cancelled batch. 2
+    invalid arguments. 3 some are unknown. 4 the provider was not reached, and nothing was stored.
     """
 
     file: File
@@ -194,17 +197,18 @@ class WorkOptions:
     """Run a worker that pays what was submitted.
 
     Any number of workers share the work. Runs until stopped. After the first Ctrl-C or SIGTERM, the
-    worker starts no payouts and finishes those in flight. After the second one it exits at once,
-    and other workers continue those payouts. If the database is down, the worker waits for it. It
-    can be started before the first `submit`, and then creates the journal.
+    worker starts no payouts and finishes those in progress. After the second one it exits at once,
+    and other workers continue those payouts. If the database is down, the worker waits for it. A
+    worker can be started before the first `submit`, and then creates the journal.
 
     Requires SMARTGLOCAL_PROJECT, SMARTGLOCAL_SERVER, SMARTGLOCAL_PRIVATE_KEY and the same
     SMARTGLOCAL_JOURNAL_KEY as `submit`.
 
-    Exit codes: 0 stopped, or done. 1 the credentials are refused. 2 invalid arguments; or the
-    requests were encrypted with a different SMARTGLOCAL_JOURNAL_KEY; or, with --until-done, there
-    is no journal. 3 ended by the second signal. 6 with --until-done: the remaining open payouts are
-    in a paused batch. 7 payouts are halted.
+    Exit codes: 0 stopped by a signal; or, with --until-done, nothing is left to pay (`status` shows
+    what failed or is unknown). 1 the credentials are refused. 2 invalid arguments; or the requests
+    were encrypted with a different SMARTGLOCAL_JOURNAL_KEY; or, with --until-done, there is no
+    journal. 3 ended by the second signal. 6 with --until-done: the remaining open payouts are in a
+    paused batch. 7 the journal is halted.
     """
 
     journal: DatabasePlace = None
@@ -218,18 +222,17 @@ class WorkOptions:
 
 @command(payouts, "settle", "payouts.pay:settle")
 class SettleOptions(FormatOptions):
-    """Finish the open payouts of the journal, and add no new ones.
+    """Pay or finish the payouts that are still open; add no new ones.
 
     May move money. It asks the provider for the status of each open payout of FILE, of a --batch,
     or of the whole journal, and continues the payout. With --confirm manual, it confirms payouts
-    that wait for it. Rows of FILE that the journal lacks are not paid.
+    that wait for a confirm. Rows of FILE that the journal lacks are not paid.
 
     A payout that was not started yet, or whose start had no effect, is started in a new session.
     For this, the payout's data is needed: pass FILE or, if the journal stores the requests, set
-    SMARTGLOCAL_JOURNAL_KEY. Without it, the payout stays open.
+    SMARTGLOCAL_JOURNAL_KEY. Without this data, the payout stays open.
 
-    Requires SMARTGLOCAL_PROJECT, SMARTGLOCAL_SERVER and SMARTGLOCAL_PRIVATE_KEY. Exit
-    codes as for `pay`.
+    Requires SMARTGLOCAL_PROJECT, SMARTGLOCAL_SERVER, SMARTGLOCAL_PRIVATE_KEY. Exit codes: as `pay`.
     """
 
     file: OptionalFile = None
@@ -245,8 +248,8 @@ class SettleOptions(FormatOptions):
         bool,
         typer.Option(
             "--due",
-            help="Skip payouts that were checked a short time ago. The longer a payout has been at "
-            "the same step, the longer it is skipped.",
+            help="Check only payouts whose next check is due. The longer a payout hasn't changed, "
+            "the longer the pause between its checks.",
         ),
     ] = False
     wait: Wait = WAIT_SECONDS
@@ -261,11 +264,12 @@ class StatusOptions:
     If the journal is halted, the reason is shown. `status` doesn't change the journal, and can run
     while `pay` runs. With --watch it repeats until nothing is open, and shows payouts per second
     and the remaining time, for all workers together: as a live table, or with --json as JSON Lines.
-    Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER, unless --journal names a file.
-    If SMARTGLOCAL_JOURNAL_KEY is set, the masked payees of what needs review are shown.
+    Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER, unless --journal names a file. What needs
+    review are unknown payouts, and those that have been open for more than a day. If
+    SMARTGLOCAL_JOURNAL_KEY is set, the masked names of their payees are shown.
 
     Exit codes: 0 all started payouts are paid. 1 some failed. 2 invalid arguments. 3 some are open
-    or unknown. 6 rows of the file are not in the batch. 7 payouts are halted.
+    or unknown. 6 some rows of the file were not started yet. 7 the journal is halted.
     """
 
     file: OptionalFile = None
@@ -294,10 +298,11 @@ class ReportOptions:
 
     The payouts are those of FILE, of a --batch, or of the whole journal. The format follows from
     the suffix of --output, or from --format. html: a page with totals, charts and the payouts that
-    need review. xlsx: the same as a workbook. csv: one line per payout, for bookkeeping. json: all
-    data of the report. pain.002 and camt.054: the answer to the pain.001 FILE, and the debits.
-    results: the lines that `pay` writes to its results file, as CSV; jsonl: the same as JSON Lines.
-    Without --output and --format, `results` is printed.
+    need review. xlsx: the content of html, in a workbook. csv: one line per payout, for
+    bookkeeping. json: all data of the report. pain.002: the status report for the pain.001 FILE.
+    camt.054: the list of debits. results: the lines that `pay` writes to its results file, as CSV.
+    jsonl: the content of results, as JSON Lines. Without --output and --format, `results` is
+    printed.
 
     Names and account numbers appear only if SMARTGLOCAL_JOURNAL_KEY has the value that it had when
     the payouts were made. In a csv, names are masked (J*** R***) unless --full-names is used.
@@ -317,7 +322,8 @@ class ReportOptions:
         typer.Option("--format", help="The format. Default: by the suffix of --output."),
     ] = None
     full_names: Annotated[
-        bool, typer.Option("--full-names", help="Write the full names of the payees into a csv.")
+        bool,
+        typer.Option("--full-names", help="Write full names of the payees into a csv."),
     ] = False
     as_json: AsJson = False
 
@@ -332,9 +338,10 @@ class ReconcileOptions(JournalOptions):
     were paid twice are listed. --output also writes the findings to a new Excel workbook (.xlsx).
     Nothing is sent. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key.
 
-    Exit codes: 0 no differences. 1 something needs review. 2 invalid arguments. 7 payouts are
+    Exit codes: 0 no differences. 1 something needs review. 2 invalid arguments. 7 the journal is
     halted, by this report or earlier: the journal lacks a payout; or money moved differently than
-    recorded; or the journal may lack payouts, and this report doesn't prove that it has them all.
+    recorded; or the journal may lack payouts, and no report that was read since shows payouts of
+    this journal and none that it lacks.
     """
 
     report: Annotated[
@@ -353,7 +360,8 @@ class ReconcileOptions(JournalOptions):
     adopt: Annotated[
         bool,
         typer.Option(
-            "--adopt", help="Add payouts that only the report has to the journal, as paid."
+            "--adopt",
+            help="Add to the journal, as paid, the payouts that only the report shows.",
         ),
     ] = False
     as_json: AsJson = False
@@ -363,10 +371,10 @@ class ReconcileOptions(JournalOptions):
 class DecideOptions(JournalOptions):
     """Record your decision whether a payout was paid.
 
-    Shows the payout, and asks you to confirm. First find out whether money moved: the decision
-    can't be changed. The key can't be used any more: to pay after --not-paid, use a new key.
-    Nothing is sent. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key. Exit code
-    1 if you answered no.
+    Shows the payout, and asks whether to continue. First find out whether money moved: the decision
+    can't be changed. The payout's key can't be used any more: to pay after --not-paid, use a new
+    one. Nothing is sent. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key. Exit
+    code 1 if you answered no.
     """
 
     key: PayoutKey
@@ -385,9 +393,9 @@ class DecideOptions(JournalOptions):
 class RetryOptions(JournalOptions):
     """Reopen payouts that failed for a temporary reason.
 
-    This command pays nothing: the next `pay` of the file, or the workers, pay what it reopens. It
-    selects the failed payouts of a batch (given by its name, or as the file that was paid) with one
-    of the error codes insufficient_funds, internal_error, provider_internal_error,
+    This command itself pays nothing: the next `pay` of the file, or the workers, do. It selects the
+    failed payouts of a batch (given by its name, or as the file that was paid) with one of the
+    error codes insufficient_funds, internal_error, provider_internal_error,
     provider_issuer_unavailable and activity_count_exceeded, or a code that you name with --code.
 
     Each is reopened only if its session shows that no money can move in it any more. All others are
@@ -396,7 +404,7 @@ class RetryOptions(JournalOptions):
     Requires SMARTGLOCAL_PROJECT, SMARTGLOCAL_SERVER and SMARTGLOCAL_PRIVATE_KEY.
 
     Exit codes: 0 all are reopened. 1 some are not; or you answered no. 2 invalid arguments. 4 the
-    provider was not reached. 7 payouts are halted.
+    provider was not reached. 7 the journal is halted.
     """
 
     target: Annotated[
@@ -413,7 +421,8 @@ class RetryOptions(JournalOptions):
         typer.Option(
             "--code",
             metavar="CODE",
-            help="Another error code whose cause is over. Can be repeated.",
+            help="Also reopen payouts that failed with this code, once you have removed its cause. "
+            "Can be repeated.",
         ),
     ] = None
     results: Results = None
@@ -425,8 +434,8 @@ class RetryOptions(JournalOptions):
 class CancelOptions(JournalOptions):
     """Cancel a payout that was not sent yet.
 
-    Its key can't be used any more: to pay it after all, use a new key. Nothing is sent. Requires
-    SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key.
+    Its key can't be used any more: to pay it after all, use a new key. Nothing is sent. Exit code 2
+    if it was sent already. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key.
     """
 
     key: PayoutKey
@@ -436,11 +445,11 @@ class CancelOptions(JournalOptions):
 
 @command(batch, "pause", "payouts.control:pause_batch", fields=_REASON)
 class PauseBatchOptions:
-    """Start no more payouts of a batch; finish those in flight.
+    """Start no more payouts of a batch; finish those in progress.
 
-    Takes effect within seconds, for each worker. `batch resume` ends the pause. If the batch is
-    already paused, its reason stays, unless you use --reason. Requires SMARTGLOCAL_PROJECT and
-    SMARTGLOCAL_SERVER.
+    Takes effect within seconds, for each worker and a running `pay`. `batch resume` ends the pause.
+    If the batch is already paused, its reason stays, unless you use --reason. Requires
+    SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key.
     """
 
     batch: BatchArgument
@@ -453,11 +462,11 @@ class PauseBatchOptions:
 
 @command(batch, "resume", "payouts.control:resume_batch")
 class ResumeBatchOptions(JournalOptions):
-    """Resume a paused batch, also one that reached a limit.
+    """Resume a paused batch, also one that met a stop condition.
 
-    The workers continue within seconds. A spending limit stays in force; the output shows how much
-    of it is left. Nothing is sent. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private
-    key.
+    The workers continue within seconds; a `pay` that ended must be run again. A spend limit stays
+    in force; the output shows how much of it is left. Nothing is sent. Requires SMARTGLOCAL_PROJECT
+    and SMARTGLOCAL_SERVER; no private key.
     """
 
     batch: BatchArgument
@@ -466,9 +475,9 @@ class ResumeBatchOptions(JournalOptions):
 
 @command(batch, "cancel", "payouts.control:cancel_batch", fields=_REASON)
 class CancelBatchOptions:
-    """Cancel the payouts of a batch that were not sent, for good.
+    """Cancel, for good, those payouts of a batch that were not sent yet.
 
-    Payouts in flight are finished. The keys of the cancelled payouts can't be used again in any
+    Payouts in progress are finished. The keys of the cancelled payouts can't be used again in any
     batch: to make these payouts after all, submit them with new keys in another batch. Requires
     SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key. Exit code 1 if you answered no.
     """
@@ -484,9 +493,9 @@ class CancelBatchOptions:
 
 @command(batch, "limits", "payouts.control:limits")
 class LimitsOptions:
-    """Show or set the limits that all workers share.
+    """Show or set the rate and concurrency of all workers.
 
-    A new limit takes effect while they run. `none` removes a limit. Without an option, its limit
+    A new limit takes effect while they run. `none` removes a limit. A limit whose option is absent
     stays as it is. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key.
     """
 
@@ -527,11 +536,12 @@ class ResumeJournalOptions:
 class QuarantineOptions(JournalOptions):
     """Block payouts from a restored journal for --hours.
 
-    Run it after each restore, and before anything is paid: payouts that the restored journal lacks
-    would be paid again. In the meantime run `reconcile` with the provider's reports. Webhooks show
-    missing payouts, too, if your program passes webhooks to the journal. After --hours, payouts
-    continue unless a missing one was found; `journal resume` ends the wait early. Requires
-    SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key.
+    Run it each time that you have restored the journal from a backup, and before anything is paid:
+    payouts that the restored journal lacks would be paid again. In the meantime run `reconcile`
+    with the provider's reports. Webhooks show missing payouts, too, if your program passes them to
+    `Payouts.handle_event`. After --hours, payouts continue unless a missing one was found; the end
+    of the wait alone doesn't prove that nothing is missing. `journal resume` ends it early.
+    Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key.
     """
 
     hours: Annotated[
@@ -544,10 +554,10 @@ class QuarantineOptions(JournalOptions):
 class ForgetOptions(JournalOptions):
     """Delete names, reasons and logs of payouts ended before a date.
 
-    The key, state, ids, code, amount, currency and a digest of each payout are kept, so that its
-    key can't be used for a different payout. Open and unknown payouts are not changed. Can't be
-    undone. Requires SMARTGLOCAL_PROJECT and SMARTGLOCAL_SERVER; no private key. Exit code 1 if you
-    answered no.
+    The logs are the recorded steps. The key, state, ids, error code, amount, currency and a digest
+    (checksum) of each payout are kept, so that its key can't be used for a different payout. Open
+    and unknown payouts are not changed. Can't be undone. Requires SMARTGLOCAL_PROJECT and
+    SMARTGLOCAL_SERVER; no private key. Exit code 1 if you answered no.
     """
 
     before: Before
@@ -559,9 +569,8 @@ class ForgetOptions(JournalOptions):
 class GrantsOptions:
     """Print the SQL that lets a database user pay from a journal.
 
-    First open the journal once, for example by `payouts submit`. Then run the SQL as the owner of
-    the tables or as a superuser: `smartglocal payouts journal grants payer | psql ADDRESS`. This
-    command itself doesn't connect to the database.
+    The tables must exist: first run `payouts submit` once. Then run the SQL as the owner of the
+    tables or as a superuser: `smartglocal payouts journal grants payer | psql ADDRESS`.
     """
 
     role: Annotated[str, typer.Argument(metavar="USER", help="The user that gets the rights.")]
@@ -575,9 +584,9 @@ class GrantsOptions:
 
 @command(journal, "new-key", "payouts.control:new_key")
 class NewKeyOptions:
-    """Generate a key that encrypts the requests in a journal.
+    """Generate an encryption key for the requests in a journal.
 
-    Set it as SMARTGLOCAL_JOURNAL_KEY wherever you run `submit`, `work`, `settle` or `report`. Keep
+    Set it as SMARTGLOCAL_JOURNAL_KEY wherever you run commands of `payouts` on this journal. Keep
     it as secret as a password, and apart from the journal: with both, accounts and names can be
     read. Without the key, submitted payouts can't be paid.
     """

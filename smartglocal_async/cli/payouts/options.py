@@ -12,18 +12,22 @@ JOURNAL_VARIABLE: Final = "SMARTGLOCAL_JOURNAL"
 GLOSSARY: Final = """\
 A journal records each payout before it is sent. Within one journal, each key is paid at most once.
 A batch is the payouts of one file in the journal. A worker (`work`) is a process that pays batches
-from a database. A wallet is a prefunded balance at the provider.
+from a database. The payee is who receives a payout. A wallet is an account at the provider that you
+fund in advance.
 
-States of a payout: open (not final yet); succeeded (paid); failed (not paid: the provider declined
+States of a payout: open (not final yet); succeeded (paid); failed (not paid: the provider refused
 it, or `decide` recorded this); cancelled (not paid: you cancelled it); unknown (may have been paid:
-check it yourself).
+check it yourself). In progress means started, and not final yet.
 
-A run stops when it reaches a limit set by its options. A paused batch starts no payouts until you
-run `batch resume`. A journal is halted if it may lack payouts, or if money moved differently than
-recorded: nothing is paid from it until you have checked the cause and run `journal resume`.
+A run stops when it meets one of its stop conditions (--spend-limit, --stop-...). A paused batch
+starts no payouts until you run `batch resume`. A journal is halted if it may lack payouts, or if
+money moved differently than recorded: nothing is paid from it until you have checked the cause and
+run `journal resume`. A quarantine is a halt that ends by itself after some hours if no missing
+payout was found.
 
-After a run with open or unknown payouts: first `status`, then `settle`, then `reconcile` with the
-provider's report of the day, and last `decide` for each payout that is still unknown.
+After an interruption, run `pay` again: it also finishes open payouts. If some stay open or unknown:
+first `status`, then `settle`, then `reconcile` with the provider's report of the day, and last
+`decide` for each payout that is still unknown.
 """
 
 File = Annotated[
@@ -45,8 +49,8 @@ JournalPlace = Annotated[
         metavar="PATH|postgres://...",
         envvar=JOURNAL_VARIABLE,
         help="Journal file, or PostgreSQL address of the journal; append ?schema=NAME to choose "
-        "the schema. Each payout is recorded there before it is sent. Default: a file for this "
-        "server and project in your state directory (on Linux ~/.local/state/smartglocal).",
+        "the schema. Default: a file for this server and project in your state directory (on Linux "
+        "~/.local/state/smartglocal).",
         show_default=False,
     ),
 ]
@@ -90,7 +94,7 @@ Wait = Annotated[
         "--wait",
         min=0.0,
         metavar="SECONDS",
-        help="Longest time to wait while another process uses the journal's file.",
+        help="Longest time to wait for another process that has locked the journal's file.",
     ),
 ]
 BatchName = Annotated[
@@ -98,9 +102,9 @@ BatchName = Annotated[
     typer.Option(
         "--batch",
         metavar="NAME",
-        help="Name under which the journal stores the payouts of a file. Default: if the journal "
-        "has a batch with the same content as FILE, its name; otherwise the file's name, even if "
-        "the file was changed after an earlier run.",
+        help="Name of the batch in the journal. Default: the batch that has the content of FILE, "
+        "if there is one; otherwise the batch with the file's name. So a changed file of the same "
+        "name belongs to the same batch.",
         show_default=False,
     ),
 ]
@@ -113,26 +117,26 @@ KeyPrefix = Annotated[
         "--key-prefix",
         metavar="TEXT",
         help="Text to put before the key of each row, for files with keys such as 1, 2, 3: with "
-        "nov-, 1 becomes nov-1. Use the same prefix every time you run this file. With a "
-        "different prefix, all its rows are new payouts, and are paid again.",
+        "nov-, 1 becomes nov-1. Use the same prefix every time you use this file: with another "
+        "prefix its rows are other payouts, which can be paid again.",
         show_default=False,
     ),
 ]
 FormatFile = Annotated[
     Path | None,
     typer.Option(
-        "--format",
+        "--layout",
         metavar="PATH",
-        help="TOML file that describes how to read FILE if this can't be detected. Its keys are "
-        "kind, encoding, delimiter, decimal, sheet, columns and ignored. The options for the same "
-        "settings override it.",
+        help="TOML file that says how to read FILE, instead of detecting it. Its settings are "
+        "those of --kind, --encoding, --delimiter, --decimal, --sheet, --map (`columns`) and "
+        "--ignore-column (`ignored`); these options override it.",
         show_default=False,
     ),
 ]
 _delimiter = typer.Option(
     "--delimiter",
     metavar="CHARACTER",
-    help="Character between the columns of a CSV: a comma, a semicolon, a bar, or the word tab.",
+    help="Character between the columns of a CSV: one of , ; | or the word tab.",
 )
 Delimiter = Annotated[str | None, _delimiter]
 
@@ -179,8 +183,7 @@ class FormatOptions:
         typer.Option(
             "--decimal",
             metavar="CHARACTER",
-            help="Decimal sign of the amounts: a point or a comma. The other one then separates "
-            "thousands.",
+            help="Decimal sign of the amounts: . or , (the other one then separates thousands).",
             show_default=False,
         ),
     ] = None
@@ -208,7 +211,7 @@ class FormatOptions:
     @property
     def words(self) -> list[str]:
         """The options as the next command needs them."""
-        given = [("--format", None if self.format_file is None else str(self.format_file))]
+        given = [("--layout", None if self.format_file is None else str(self.format_file))]
         given += [("--kind", self.kind), ("--encoding", self.encoding)]
         given += [("--delimiter", self.delimiter), ("--decimal", self.decimal)]
         given += [("--sheet", self.sheet)]
@@ -223,8 +226,7 @@ Results = Annotated[
         "--results",
         metavar="PATH",
         help="File to write a line with the outcome of each payout to: JSON Lines if its name "
-        "ends in .jsonl or .ndjson, otherwise CSV. Default: FILE.results.csv; without FILE, no "
-        "results are written.",
+        "ends in .jsonl or .ndjson, otherwise CSV. Default: FILE.results.csv, if there is a FILE.",
         show_default=False,
     ),
 ]
@@ -232,8 +234,9 @@ Confirm = Annotated[
     Literal["manual", "automatic"],
     typer.Option(
         "--confirm",
-        help="Must match the setting of your project at the provider. manual: this program "
-        "confirms each payout. automatic: the provider confirms it as soon as it is started.",
+        help="How your project at the provider confirms payouts: must match its setting. manual: "
+        "each payout needs a confirm call, which `pay`, `settle` or `work` makes. automatic: it "
+        "needs none.",
     ),
 ]
 Deadline = Annotated[
@@ -250,8 +253,7 @@ ExpectTotal = Annotated[
         "--expect-total",
         metavar="AMOUNT",
         help="Expected total in major units, such as 1234.56usd. Repeat the option for each "
-        "currency. If the file has another total, nothing is paid or submitted, and the exit code "
-        "is 1.",
+        "currency. If the file has another total, the command ends with exit code 1.",
     ),
 ]
 SpendLimit = Annotated[
@@ -265,7 +267,7 @@ SpendLimit = Annotated[
 ]
 StopOnRefusal = Annotated[
     bool,
-    typer.Option("--stop-on-refusal", help="Stop after the first payout that failed."),
+    typer.Option("--stop-on-failure", help="Stop after the first payout that failed."),
 ]
 StopAfterFailures = Annotated[
     int | None,
@@ -291,8 +293,8 @@ AllowRepeats = Annotated[
     bool,
     typer.Option(
         "--allow-repeats",
-        help="With --yes: continue even if half of the rows or more have the same payee and "
-        "amount as payouts of another batch in the last five days.",
+        help="With --yes: continue even if half of the rows or more have the payee and the "
+        "amount of a payout that another batch made in the last five days.",
     ),
 ]
 _REASON: Final = typer.Option(
@@ -307,9 +309,9 @@ Country = Annotated[
     typer.Option(
         "--country",
         metavar="COUNTRY",
-        help="Country of the recipients' bank accounts: a code of three letters, such as GBR, or a "
-        "name. The file gets the columns that payouts to this country need. Default: those of a "
-        "payout to an account in any country.",
+        help="Country of the payees' bank accounts: a code of three letters, such as GBR, or a "
+        "name. The file gets the columns that payouts to this country need. Default: the columns "
+        "that every country needs.",
         show_default=False,
     ),
 ]
@@ -392,7 +394,8 @@ KindColumn = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Column that shows whether a row is a payout (Advice) or a returned one (Refund). "
+        help="Column that shows whether a row is a payout (Advice) or one that the bank returned "
+        "(Refund). "
         "Default: typeOfPayment. Use '' if the report has payouts only.",
     ),
 ]

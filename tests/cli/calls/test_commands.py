@@ -166,7 +166,7 @@ def test_help_says_what_a_command_takes(run, provider, command):
     [
         (
             "create",
-            "All fields are optional: payment_method (payout_details in v2), payment_details",
+            "Optional: payment_method (payout_details in v2), payment_details",
         ),
         (
             "start-payout",

@@ -176,11 +176,11 @@ def test_the_format_is_shown_and_can_be_given(tmp_path) -> None:
     assert "map it to one, or ignore it" in refused.stdout
     how = tmp_path / "format.toml"
     how.write_text('ignored = ["Note"]\n', encoding="utf-8")
-    done = run(str(samples / "libreoffice-de.csv"), "--format", str(how))
+    done = run(str(samples / "libreoffice-de.csv"), "--layout", str(how))
     assert done.exit_code == 0
     words = "read as CSV, cp1252, semicolons between the cells, decimal comma\n"
     assert done.stdout.startswith(words)
-    workbook = run(str(samples / "libreoffice.ods"), "--format", str(how))
+    workbook = run(str(samples / "libreoffice.ods"), "--layout", str(how))
     assert workbook.stdout.startswith("read as OpenDocument spreadsheet, sheet 'Payouts'\n")
 
 
@@ -188,7 +188,7 @@ def test_a_format_that_has_an_unknown_field(tmp_path) -> None:
     """The error names the file and the fields."""
     how = tmp_path / "format.toml"
     how.write_text('separator = ";"\n', encoding="utf-8")
-    refused = run("payouts.csv", "--format", str(how))
+    refused = run("payouts.csv", "--layout", str(how))
     assert refused.exit_code == 2
     assert "separator is no field; use kind, encoding" in " ".join(refused.output.split())
 
@@ -225,7 +225,7 @@ def test_options_override_the_file_of_the_format(tmp_path) -> None:
         encoding="utf-8",
     )
     more = ("--map", "Betrag=amount", "--map", "Zweck=description", "--decimal", ",")
-    done = run(str(path), "--format", str(how), *more)
+    done = run(str(path), "--layout", str(how), *more)
     assert done.exit_code == 0, done.output
     assert "1,500.00 EUR" in done.stdout
 

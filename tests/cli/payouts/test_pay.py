@@ -433,7 +433,7 @@ def test_what_goes_on_is_guarded_as_before(till):
     till.opens()
     till.has(rows(3))
     guards = "--expect-total=303usd --spend-limit=205.5usd --rate=90 --ignore-balance"
-    said = till.json("pay", "p.csv", "--yes", *guards.split(), "--stop-on-refusal", exits=6)
+    said = till.json("pay", "p.csv", "--yes", *guards.split(), "--stop-on-failure", exits=6)
     assert "more than 205.50 USD would be spent" in said["stopped"]
     kept = guards.replace("303", "303.00").replace("205.5", "205.50")
     assert said["next"] == f"smartglocal payouts pay p.csv {kept}"
@@ -477,7 +477,7 @@ def test_stop_rules(till):
     provider = till.opens()
     till.has(rows(6, k1=DECLINED))
     options = ("--yes", "--concurrency", "1")
-    result = till("pay", "p.csv", *options, "--stop-on-refusal", exits=6)
+    result = till("pay", "p.csv", *options, "--stop-on-failure", exits=6)
     assert "not started 4" in plain(result.stdout)
     assert "stopped early: the payout 'k1' was failed" in result.stdout
     assert "next: smartglocal payouts pay p.csv" in result.stdout

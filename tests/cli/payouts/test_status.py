@@ -540,7 +540,7 @@ def test_what_was_only_written_down_can_be_withdrawn(till):
     provider = till.opens()
     till.has(rows(3, k0=DECLINED))
     words = ("pay", "p.csv", "--yes", "--rate", "0.001", "--concurrency", "2")
-    said = till.json(*words, "--stop-on-refusal", exits=6)
+    said = till.json(*words, "--stop-on-failure", exits=6)
     assert (said["failed"], said["open"], said["not_begun"]) == (1, 0, 2)
     assert till.json("cancel", "k1", "--reason", "left us")["state"] == "cancelled"
     assert "is already CANCELLED" in till("cancel", "k1", "--reason", "x", exits=2).stderr

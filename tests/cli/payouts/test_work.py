@@ -662,7 +662,7 @@ def test_the_stop_rules_are_shown(shop):
     till.monkeypatch.setenv("COLUMNS", "160")
     submits = ("submit", str(till.has(rows(4))), "--journal", at, "--yes")
     stands = ("status", "--journal", at, "--batch", "p.csv")
-    given = ("--stop-on-refusal", "--stop-after-failures", "3", "--stop-on-low-balance")
+    given = ("--stop-on-failure", "--stop-after-failures", "3", "--stop-on-low-balance")
     shown = till(*submits, "--spend-limit", "250.00usd", *given).stdout
     spend = "before more than 250.00 USD is spent, of which {left} USD is left"
     others = (
@@ -734,7 +734,7 @@ def test_credentials_that_are_refused(shop):
     assert till.provider.report().moved == 0
 
 
-@pytest.mark.parametrize("option", [("--spend-limit", "350.00usd"), ("--stop-on-refusal",)])
+@pytest.mark.parametrize("option", [("--spend-limit", "350.00usd"), ("--stop-on-failure",)])
 def test_a_batch_that_stops_itself(shop, option):
     """Its rules apply to every worker; it is paused, says why, and continues when resumed."""
     till, at = shop
