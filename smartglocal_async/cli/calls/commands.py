@@ -261,7 +261,7 @@ _call(
 )
 _call(
     "session.cancel",
-    "Cancel a payout or payment before it is confirmed or captured.",
+    "Cancel a payout or payment that moved no money yet.",
     {**_ID, **_KEY},
 )
 _call(
