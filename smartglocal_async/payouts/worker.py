@@ -233,7 +233,9 @@ class Worker:
         elif decision.write is Event.PAID and self._is_unconfirmed:
             # Renewed first: a worker that lost its lease may not know of another one's confirm.
             await self._renew_lease(always=True)
-            await self.context.halt_all(HaltKind.MISMATCH, self._unconfirmed_words())
+            words = f"was paid in {self.entry.session_id} without a confirm from this journal"
+            words = f"the payout {self.entry.key!r} {words}"
+            await self.context.halt_all(HaltKind.MISMATCH, words)
         if decision.halts is not None:
             await self.context.halt_all(decision.halts, self._conflict_words())
             if decision.next_step is NextStep.DONE:
@@ -347,12 +349,6 @@ class Worker:
         if session is None:
             return f"the payout {entry.key!r} is recorded as {entry.step.name}"
         return describe_conflict(entry, session, self.payout.expected)
-
-    def _unconfirmed_words(self) -> str:
-        session = None if self.reply is None else self.reply.session
-        session_id = self.entry.session_id if session is None else session.id
-        words = f"was paid in {session_id} without a confirm from this journal"
-        return f"the payout {self.entry.key!r} {words}"
 
     # --- Write ---------------------------------------------------------------------------------
 
