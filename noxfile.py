@@ -18,7 +18,7 @@ RUFF = "ruff==0.17.6"  # Pinned, so that new rules arrive on purpose.
 # The tests of the code that calls aiohttp, attrs, cattrs, tenacity or cryptography.
 WITH_DEPENDENCIES = (
     *("tests/codec", "tests/integrations", "tests/observer", "tests/payouts/test_payouts.py"),
-    *("tests/emulator/test_http.py", "tests/webhooks"),
+    *("tests/emulator/test_http.py", "tests/pages", "tests/webhooks"),
     *(str(file) for file in sorted(Path("tests").glob("test_*.py"))),
 )
 PROOF = (

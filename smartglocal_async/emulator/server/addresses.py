@@ -1,9 +1,10 @@
-"""Addresses of a server, and whether a Host header names this machine."""
+"""Addresses of a server."""
 
-import ipaddress
 import socket
 from typing import Final
 from urllib.parse import urlsplit
+
+from ...pages.serving import Address, address_of
 
 # Documentation addresses (RFC 5737, RFC 3849): a route is looked up, and nothing is sent.
 _ELSEWHERE: Final = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
@@ -19,7 +20,7 @@ def url_of(host: str, port: int) -> str:
 def local_url(url: str) -> str:
     """Return an address to connect to on this machine, for a server that listens on all of them."""
     host, port = _parts(url)
-    address = _address(host)
+    address = address_of(host)
     if address is None or not address.is_unspecified:
         return url
     return url_of(_LOOPBACK[address.version], port)
@@ -28,7 +29,7 @@ def local_url(url: str) -> str:
 def outside_urls(url: str) -> tuple[str, ...]:
     """Return the addresses that other machines may reach a server at; none on loopback."""
     host, port = _parts(url)
-    address = _address(host)
+    address = address_of(host)
     if address is None or address.is_loopback:
         return ()
     if not address.is_unspecified:
@@ -44,24 +45,8 @@ def outside_urls(url: str) -> tuple[str, ...]:
 
 def is_loopback(url: str) -> bool:
     """Whether only this machine can reach a server."""
-    address = _address(_parts(url)[0])
+    address = address_of(_parts(url)[0])
     return address is not None and address.is_loopback
-
-
-def names_this_machine(host_header: str) -> bool:
-    """Whether a Host header is ``localhost`` or a loopback address, with any port.
-
-    Any other name may belong to a page elsewhere that was made to resolve to this machine
-    (DNS rebinding).
-    """
-    try:
-        host = urlsplit(f"//{host_header}").hostname or ""
-    except ValueError:
-        return False
-    address = _address(host)
-    if address is not None:
-        return address.is_loopback
-    return host == "localhost" or host.endswith(".localhost")
 
 
 def _parts(url: str) -> tuple[str, int]:
@@ -69,16 +54,7 @@ def _parts(url: str) -> tuple[str, int]:
     return split.hostname or "", split.port or 80
 
 
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
-
-
-def _own_address(
-    family: socket.AddressFamily, far: str
-) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _own_address(family: socket.AddressFamily, far: str) -> Address | None:
     """Return the address from which this machine would reach others; None without a route."""
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -86,4 +62,4 @@ def _own_address(
             name: tuple[str, int] = probe.getsockname()
     except OSError:
         return None
-    return _address(name[0])
+    return address_of(name[0])

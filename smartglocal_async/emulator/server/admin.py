@@ -9,9 +9,9 @@ from urllib.parse import parse_qs
 from aiohttp import web
 from attrs import asdict
 
+from ...pages.serving import names_this_machine
 from ..bank.bank import CHALLENGE_PATH, EmulatedBank
 from ..bank.sessions import Item
-from .addresses import names_this_machine
 from .dispatch import Dispatcher
 
 NOTICE: Final = (

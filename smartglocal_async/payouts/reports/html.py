@@ -2,16 +2,15 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from importlib import resources
 from typing import Any, BinaryIO, Final, TypeAlias
 
 from attrs import define, field
 
-from ...errors import Misuse
 from ...journal.entries import Batch, BatchState
 from ...journal.states import Step
 from ...models.money import Amount
 from ...models.validators import without_card_numbers
+from ...pages import environment
 from ..files.results import as_cell
 from ..orders import PayoutState
 from .gathering import ORDER
@@ -41,7 +40,6 @@ NOT_STARTED: Final = "Not started"
 _Step: TypeAlias = dict[str, str | None]
 """What a person does: ``words``, and the ``command`` if there is one."""
 _SETTLED: Final = (PayoutState.SUCCEEDED, PayoutState.FAILED, PayoutState.CANCELLED)
-_NEEDS: Final = "an HTML report needs Jinja2: pip install 'smartglocal-async[reports]'"
 _PACKAGE: Final = "smartglocal_async.payouts.reports"
 _HEIGHT: Final = 100.0
 _GAP: Final = 0.08
@@ -62,16 +60,9 @@ class HtmlReport:
     _template: Any = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        try:
-            import jinja2  # noqa: PLC0415
-        except ImportError:
-            raise Misuse(_NEEDS) from None
-        environment = jinja2.Environment(
-            autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-        )
-        environment.filters["cell"] = _cell
-        source = resources.files(_PACKAGE).joinpath("report.html.j2").read_text("utf-8")
-        self._template = environment.from_string(source)
+        pages = environment(_PACKAGE, "an HTML report", "reports")
+        pages.filters["cell"] = _cell
+        self._template = pages.get_template("report.html.j2")
 
     def add(self, payout: ReportedPayout) -> None:
         """Ignore the payout: the page shows sums, what needs a person, and what wasn't paid."""
