@@ -23,6 +23,14 @@ MINIMUM_KEY_BITS: Final = 2048
 _PUBLIC_EXPONENT: Final = 65537
 _PADDING: Final = padding.PKCS1v15()
 _HASH: Final = hashes.SHA256()
+_DIGEST_PREFIXES: Final = {
+    "SHA-256": bytes.fromhex("3031300d060960864801650304020105000420"),
+    "SHA-1": bytes.fromhex("3021300906052b0e03021a05000414"),
+    "SHA-384": bytes.fromhex("3041300d060960864801650304020205000430"),
+    "SHA-512": bytes.fromhex("3051300d060960864801650304020305000440"),
+    "MD5": bytes.fromhex("3020300c06082a864886f70d020505000410"),
+}
+"""What PKCS#1 v1.5 writes before a digest, by the hash (RFC 8017, 9.2)."""
 _LONGEST_PATH: Final = 1_000
 """A path that is longer is a key, most likely, and must not be quoted in an error."""
 _MAKE_ONE: Final = "make a pair with: smartglocal keygen"
@@ -109,6 +117,21 @@ class PublicKey:
         except (InvalidSignature, binascii.Error, ValueError):
             return False
         return True
+
+    def digest_in(self, signature: bytes) -> tuple[str, bytes] | None:
+        """Return what a signature of this key was made over: the hash's name, and the digest.
+
+        The name is empty if the signature has none of the known ones in it. None if the key's other
+        half didn't make the signature, or made it with another padding.
+        """
+        try:
+            signed = self._key.recover_data_from_signature(signature, _PADDING, None)
+        except (InvalidSignature, ValueError):
+            return None
+        for name, prefix in _DIGEST_PREFIXES.items():
+            if signed.startswith(prefix):
+                return name, signed.removeprefix(prefix)
+        return "", signed
 
 
 @frozen(eq=False)

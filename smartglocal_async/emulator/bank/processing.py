@@ -95,6 +95,8 @@ class Processing:
     tokens: Tokens
     challenge: Callable[[Item], JsonObject]
     """Returns where a payer must go for 3-D Secure."""
+    changes: int = field(default=0, init=False)
+    """How often a session changed."""
     keeps_history: bool = False
     """Whether the earlier views of a session are kept, as one may be shown again later."""
     notifications: list[Notification] = field(factory=list[Notification], init=False)
@@ -114,12 +116,14 @@ class Processing:
 
     def enter_stage(self, session: EmulatedSession, item: Item, now: datetime) -> None:
         """Do what the item's new stage requires."""
+        item.life.append((now, item.stage))
         _ON_ENTRY[item.stage](self, session, item, now)
         self.mark_changed(session, now)
 
     def mark_changed(self, session: EmulatedSession, now: datetime) -> None:
         """Record that a session has changed."""
         session.updated_at = now
+        self.changes += 1
         if self.keeps_history:
             views = {version: self.views.session(session, version) for version in (1, 2)}
             session.history.append((now, views))

@@ -32,7 +32,7 @@ class ItemStage(enum.Enum):
     CAPTURING = "capturing"
     CANCELLING = "cancelling"
     STUCK = "stuck"
-    """In progress for ever."""
+    """In progress until it is settled by hand, else for ever."""
     BROKEN = "broken"
     """Failed, with the session in ``error``: not final."""
     SUCCEEDED = "succeeded"
@@ -115,6 +115,8 @@ STEPS: Final[Steps] = MappingProxyType(
         (ItemStage.HELD, StageEvent.EXPIRE): ItemStage.RELEASED,
         (ItemStage.CAPTURING, StageEvent.SUCCEED): ItemStage.SUCCEEDED,
         (ItemStage.CANCELLING, StageEvent.CLOSE): ItemStage.CANCELLED,
+        (ItemStage.STUCK, StageEvent.SUCCEED): ItemStage.SUCCEEDED,
+        (ItemStage.STUCK, StageEvent.DECLINE): ItemStage.DECLINED,
         (ItemStage.BROKEN, StageEvent.SUCCEED): ItemStage.SUCCEEDED,
         (ItemStage.BROKEN, StageEvent.DECLINE): ItemStage.DECLINED,
         (ItemStage.SUCCEEDED, StageEvent.REFUND): ItemStage.SUCCEEDED,
@@ -253,6 +255,10 @@ class Item:
     """Recurrent token that was made for its instrument."""
     challenge: JsonObject | None = None
     """Where the payer must go."""
+    life: list[tuple[datetime, ItemStage]] = field(
+        factory=list[tuple[datetime, ItemStage]], repr=False
+    )
+    """The stages it has entered, each with the time."""
     has_refused: bool = False
     """Whether the payer refused, which isn't seen before the order's time is over (SberPay)."""
 

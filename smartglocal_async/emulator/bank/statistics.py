@@ -81,6 +81,8 @@ class Delivery:
     """None if there was no answer."""
     time: datetime
     """When it was sent."""
+    webhook: int = 0
+    """Number of the webhook, from 1 since the start; a copy that is sent again has the same."""
 
 
 @frozen(kw_only=True)

@@ -5,9 +5,10 @@ with the same calls has the same faults.
 """
 
 import codecs
+import enum
 import hashlib
 import json
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
@@ -25,6 +26,8 @@ from .wrong_answers import with_odd_text
 _MAX_PAUSE_SECONDS: Final = 15 * 60.0  # documented
 _GIVE_UP: Final = timedelta(minutes=REDELIVERY.minutes)
 _BITS: Final = 53
+MAX_RECORDS: Final = 10_000
+"""How many webhooks are kept to be looked at and sent again: the latest ones."""
 
 
 @frozen(kw_only=True)
@@ -83,10 +86,37 @@ class WebhookScript:
         return (int.from_bytes(digest) >> (64 - _BITS)) / (1 << _BITS)
 
 
+class WebhookState(enum.Enum):
+    """Where a webhook is."""
+
+    WAITING = "waiting"
+    """To be sent, for the first time or again."""
+    DELIVERED = "delivered"
+    GIVEN_UP = "given up"
+    LOST = "lost"
+    """By the fault `lost`."""
+    NO_ADDRESS = "no address"
+    """There was no URL to send it to."""
+
+
+@define(eq=False, kw_only=True)
+class WebhookRecord:
+    """A webhook and its deliveries, kept to be looked at and sent again."""
+
+    number: int
+    """Counted from 1 since the start."""
+    notification: Notification
+    body: bytes | None = field(default=None, repr=False)
+    """The bytes that are sent; None if it wasn't to be sent."""
+    state: WebhookState = WebhookState.WAITING
+    deliveries: list[Delivery] = field(factory=list[Delivery])
+
+
 @define(eq=False, kw_only=True)
 class QueuedWebhook:
     """One copy of a webhook in the queue."""
 
+    record: WebhookRecord
     notification: Notification
     body: bytes = field(repr=False)
     due: datetime
@@ -104,6 +134,12 @@ class WebhookQueue:
     script: WebhookScript = field(factory=WebhookScript)
     url: str | None = None
     deliveries: list[Delivery] = field(factory=list[Delivery], init=False)
+    records: deque[WebhookRecord] = field(
+        factory=lambda: deque[WebhookRecord](maxlen=MAX_RECORDS), init=False
+    )
+    """The latest webhooks, oldest first."""
+    count: int = field(default=0, init=False)
+    """All webhooks since the start, with those that weren't to be sent."""
     _queued: list[QueuedWebhook] = field(factory=list[QueuedWebhook], init=False)
     _numbers: Counter[str] = field(factory=Counter[str], init=False)
 
@@ -124,7 +160,14 @@ class WebhookQueue:
         self._numbers[notification.session_id] += 1
         number = self._numbers[notification.session_id]
         script = self.script
-        if self.url is None or script.applies("lost", notification, number):
+        self.count += 1
+        record = WebhookRecord(number=self.count, notification=notification)
+        self.records.append(record)
+        if self.url is None:
+            record.state = WebhookState.NO_ADDRESS
+            return
+        if script.applies("lost", notification, number):
+            record.state = WebhookState.LOST
             return
         payload = notification.body
         if other is not None and script.applies("swapped", notification, number):
@@ -135,15 +178,39 @@ class WebhookQueue:
         body = json.dumps(payload).encode("ascii")
         if script.applies("bom", notification, number):
             body = codecs.BOM_UTF8 + body
+        record.body = body
         is_delayed = script.applies("delayed", notification, number)
         share = script.roll("delay", notification, number) if is_delayed else 0.0
         due = now + timedelta(seconds=script.delay_seconds * share)
         is_duplicated = script.applies("duplicated", notification, number)
         for _ in range(2 if is_duplicated else 1):
             webhook = QueuedWebhook(
-                notification=notification, body=body, due=due, may_be_overtaken=is_delayed
+                record=record,
+                notification=notification,
+                body=body,
+                due=due,
+                may_be_overtaken=is_delayed,
             )
             self._queued.append(webhook)
+
+    def record(self, number: int) -> WebhookRecord | None:
+        """Return a webhook by its number; None if there is none, or it isn't kept any more."""
+        place = number - self.records[0].number if self.records else -1
+        return self.records[place] if 0 <= place < len(self.records) else None
+
+    def send_again(self, record: WebhookRecord, now: datetime) -> None:
+        """Add another copy of a webhook, with the same bytes, to be sent now."""
+        if record.body is None:
+            record.body = json.dumps(record.notification.body).encode("ascii")
+        record.state = WebhookState.WAITING
+        webhook = QueuedWebhook(
+            record=record,
+            notification=record.notification,
+            body=record.body,
+            due=now,
+            may_be_overtaken=True,
+        )
+        self._queued.append(webhook)
 
     def take(self, now: datetime) -> list[QueuedWebhook]:
         """Return the webhooks to send now; call `done` for each after its attempt."""
@@ -167,14 +234,18 @@ class WebhookQueue:
             attempt=webhook.attempts,
             http_status=http_status,
             time=sent,
+            webhook=webhook.record.number,
         )
         self.deliveries.append(delivery)
+        webhook.record.deliveries.append(delivery)
         pause = min(self.script.retry_seconds * 2.0 ** (webhook.attempts - 1), _MAX_PAUSE_SECONDS)
         webhook.due = now + timedelta(seconds=pause)
         is_over = webhook.due > (webhook.first_sent or sent) + _GIVE_UP
         is_given_up = is_over and not self.script.never_gives_up
         if http_status == DELIVERED or is_given_up:
             self._queued.remove(webhook)
+            is_delivered = http_status == DELIVERED
+            webhook.record.state = WebhookState.DELIVERED if is_delivered else WebhookState.GIVEN_UP
 
     @property
     def next_due(self) -> datetime | None:

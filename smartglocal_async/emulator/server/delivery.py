@@ -95,7 +95,7 @@ class WebhookDelivery:
         return webhooks, url, _sleep([time for time in times if time is not None], now)
 
     async def _send(self, session: aiohttp.ClientSession, url: str, webhook: QueuedWebhook) -> None:
-        sent = self.dispatcher.clock()
+        sent = self.dispatcher.now()
         status: int | None = None
         headers = {
             "Content-Type": "application/json",
@@ -108,7 +108,7 @@ class WebhookDelivery:
             ) as response:
                 status = response.status
         with self.dispatcher.lock:
-            self.dispatcher.webhook_queue.done(webhook, status, sent, self.dispatcher.clock())
+            self.dispatcher.webhook_queue.done(webhook, status, sent, self.dispatcher.now())
         self._wake.set()
 
 

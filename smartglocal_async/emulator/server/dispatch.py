@@ -8,8 +8,8 @@ import contextlib
 import json
 import math
 import threading
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from functools import partial
 from hashlib import sha256
 from typing import Final
@@ -36,6 +36,7 @@ from ..bank.wrong_answers import Foreign
 from ..faults import Fault, FaultKind, FaultPicker, TwiceAnswer
 from ..settings import Permission, Reaction
 from .faulty_responses import FaultContext, HttpResponse, apply_fault, envelope
+from .request_log import IncomingRequest, RequestLog
 
 _PROJECT: Final = "X-PARTNER-PROJECT"
 _SIGNATURE: Final = "X-PARTNER-SIGN"
@@ -57,16 +58,6 @@ _NO_SUCH_CALL: Final = refusal(INVALID_REQUEST, "there is no such method")
 _PLACEHOLDER: Final = HttpResponse(status=200, body=b"")
 """Stays in place of a response if the call isn't carried out now: the fault replaces it, or closes
 the connection before it is sent."""
-
-
-@frozen(kw_only=True)
-class IncomingRequest:
-    """A request as it arrived; the names in ``headers`` must be case-insensitive."""
-
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    body: bytes = field(repr=False)
 
 
 @frozen(kw_only=True)
@@ -92,6 +83,9 @@ class Dispatcher:
     project: str
     clock: Callable[[], datetime]
     lock: threading.Lock = field(factory=threading.Lock, init=False)
+    passed: timedelta = field(factory=timedelta, init=False)
+    """The time that was made to pass, on top of ``clock``."""
+    log: RequestLog = field(factory=RequestLog, init=False)
     on_webhook_due: Callable[[], object] | None = field(default=None, init=False)
     """Wakes the delivery of webhooks from any thread; None while it doesn't run."""
 
@@ -100,7 +94,7 @@ class Dispatcher:
 
         Any problem with a request is answered with an error envelope; this never raises.
         """
-        now = self.clock()
+        now = self.now()
         checked = self._check(request)
         if isinstance(checked, Answer):
             return self._reject(request, now, checked)
@@ -126,7 +120,8 @@ class Dispatcher:
                 )
             # Webhooks about what happened are delivered by a task of their own.
             self.queue_webhooks(now)
-        record = _record_of(call, attempt, fault, answer, response.status, now)
+            record = _record_of(call, attempt, fault, answer, response.status, now)
+            self.log.add(request, record, response.body)
         return Handled(response=response, record=record, fault=fault)
 
     def _check(self, request: IncomingRequest) -> ApiCall | Answer:
@@ -175,13 +170,15 @@ class Dispatcher:
                 self.bank.bad_signatures += 1
             else:
                 self.bank.refused += 1
-        operation, _ = route(request.path) or (request.path, 0)
-        if operation in WITHOUT_STATUS:
-            answer = evolve(answer, body={"error": answer.body["error"]})
-        record = RequestRecord(
-            time=now, operation=operation, http_status=status, error_code=answer.error_code
-        )
-        return Handled(response=envelope(answer, status), record=record)
+            operation, _ = route(request.path) or (request.path, 0)
+            if operation in WITHOUT_STATUS:
+                answer = evolve(answer, body={"error": answer.body["error"]})
+            record = RequestRecord(
+                time=now, operation=operation, http_status=status, error_code=answer.error_code
+            )
+            response = envelope(answer, status)
+            self.log.add(request, record, response.body)
+        return Handled(response=response, record=record)
 
     def _count_attempt(self, request: IncomingRequest, call: ApiCall) -> int:
         """Count a request; return its number, from 1, among those of this call and key."""
@@ -245,6 +242,10 @@ class Dispatcher:
         version, own = self.bank.rules.webhook_version, notification.session_id
         return self.bank.other_session(version, own, Foreign.OTHER, number, now)
 
+    def now(self) -> datetime:
+        """Return the clock's time, with what was made to pass."""
+        return self.clock() + self.passed
+
     @property
     def webhooks_may_be_due(self) -> bool:
         """Whether a webhook may be due before the next call; needs no lock."""
@@ -261,7 +262,7 @@ class Dispatcher:
 
     def advance(self) -> datetime:
         """Do what is due by the clock, and return the clock's time; the caller holds the lock."""
-        now = self.clock()
+        now = self.now()
         self.bank.advance(now)
         self.queue_webhooks(now)
         return now

@@ -16,7 +16,8 @@ from ..bank.statistics import RequestRecord
 from ..faults import FaultKind
 from .addresses import is_loopback, local_url, url_of
 from .admin import answer_page, is_page
-from .dispatch import Dispatcher, Handled, IncomingRequest
+from .dispatch import Dispatcher, Handled
+from .request_log import IncomingRequest
 
 _HANG_SECONDS: Final = 60.0
 _CONTINUES: Final = "100-continue"
