@@ -22,11 +22,12 @@ from .bank.webhooks import WebhookQueue, WebhookScript
 from .bank.wrong_answers import Foreign
 from .faults import Fault, FaultKind, FaultPicker, FaultScript, TwiceAnswer
 from .provider import Provider
-from .server.addresses import local_url, outside_urls
-from .server.admin import NOTICE
+from .server.addresses import local_url, outside_urls, page_url
+from .server.admin.actions import AdminActions
 from .server.delivery import WebhookDelivery, WebhookSigner
 from .server.dispatch import Dispatcher
 from .server.http import serving
+from .server.pages import NOTICE
 from .settings import (
     Capture,
     Confirmation,
@@ -76,6 +77,7 @@ __all__ = [
     "WebhookScript",
     "local_url",
     "outside_urls",
+    "page_url",
     "run",
     "run_in_thread",
 ]
@@ -131,8 +133,9 @@ async def run(  # noqa: PLR0913  # settings of one server, all named, all with a
         clock=clock,
     )
     signer = WebhookSigner(webhook_key)
+    actions = AdminActions(dispatcher)
     served = serving(
-        dispatcher,
+        actions,
         host=host,
         port=port,
         keepalive_seconds=keepalive_seconds,
@@ -143,7 +146,7 @@ async def run(  # noqa: PLR0913  # settings of one server, all named, all with a
             url=url,
             project=project,
             private_key=private,
-            dispatcher=dispatcher,
+            actions=actions,
             signer=signer,
         )
 

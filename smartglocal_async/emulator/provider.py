@@ -9,7 +9,9 @@ from attrs import field, frozen
 from ..errors import InvalidRequest
 from ..keys import PrivateKey, PublicKey
 from .bank.statistics import Delivery, Movement, Order, Report
-from .faults import Fault, FaultPicker, FaultScript
+from .faults import Fault, FaultScript
+from .server.addresses import page_url
+from .server.admin.actions import AdminActions
 from .server.delivery import WebhookSigner
 from .server.dispatch import Dispatcher
 
@@ -23,8 +25,17 @@ class Provider:
     project: str
     private_key: PrivateKey | None
     """The key that signs calls, if the emulator generated the pair, or was run with it."""
-    _dispatcher: Dispatcher = field(alias="dispatcher", repr=False)
+    _actions: AdminActions = field(alias="actions", repr=False)
     _signer: WebhookSigner = field(alias="signer", repr=False)
+
+    @property
+    def _dispatcher(self) -> Dispatcher:
+        return self._actions.dispatcher
+
+    @property
+    def page_url(self) -> str | None:
+        """The address of the page that shows what happens; None if it has no loopback address."""
+        return page_url(self.url)
 
     @property
     def webhook_key(self) -> PublicKey:
@@ -33,9 +44,7 @@ class Provider:
 
     def deliver_to(self, url: str | None) -> None:
         """Send webhooks about what happens from now on to ``url``; None: send none."""
-        with self._dispatcher.lock:
-            self._dispatcher.webhook_queue.url = url
-        self._dispatcher.wake_delivery()
+        self._actions.deliver_to(url)
 
     @contextmanager
     def inject(self, *faults: Fault, seed: int = 0) -> Generator[None, None, None]:
@@ -48,16 +57,12 @@ class Provider:
                 run it with ``keeps_history``.
 
         """
-        script, dispatcher = FaultScript(faults, seed), self._dispatcher
-        if script.needs_history and not dispatcher.bank.keeps_history:
-            raise InvalidRequest("faults", "`stale` needs an emulator with keeps_history=True")
-        with dispatcher.lock:
-            before, dispatcher.faults = dispatcher.faults, FaultPicker(script)
+        before = self._actions.replace_faults(FaultScript(faults, seed))
         try:
             yield
         finally:
-            with dispatcher.lock:
-                dispatcher.faults = before
+            with self._dispatcher.lock:
+                self._dispatcher.faults = before
 
     @property
     def deliveries(self) -> tuple[Delivery, ...]:
@@ -98,13 +103,7 @@ class Provider:
             InvalidRequest: there is no money of a payment left there.
 
         """
-        with self._dispatcher.lock:
-            now = self._dispatcher.advance()
-            done = self._dispatcher.bank.charge_back(id_, now)
-            self._dispatcher.queue_webhooks(now)
-        if not done:
-            raise InvalidRequest("id_", "there is nothing to charge back")
-        self._dispatcher.wake_delivery()
+        self._actions.chargeback(id_)
 
     def return_payout(self, id_: str) -> None:
         """Return a payout that succeeded, as the recipient's bank may; ``id_`` as elsewhere.
@@ -113,13 +112,58 @@ class Provider:
             InvalidRequest: no payout succeeded there, or it was returned before.
 
         """
-        with self._dispatcher.lock:
-            now = self._dispatcher.advance()
-            done = self._dispatcher.bank.return_payout(id_, now)
-            self._dispatcher.queue_webhooks(now)
-        if not done:
-            raise InvalidRequest("id_", "there is no payout to return")
-        self._dispatcher.wake_delivery()
+        self._actions.return_payout(id_)
+
+    def confirm(self, id_: str) -> None:
+        """Confirm a session as the partner's call does, without a request.
+
+        Raises:
+            InvalidRequest: nothing waits for a confirm there.
+
+        """
+        self._actions.confirm(id_)
+
+    def succeed(self, id_: str) -> None:
+        """Have a payout or payment succeed that is under way, stuck, or failed and not final.
+
+        Raises:
+            InvalidRequest: it is settled, or the wallet has too little money.
+
+        """
+        self._actions.succeed(id_)
+
+    def decline(self, id_: str, code: str | None = None) -> None:
+        """Decline a payout or payment; one that waits for a confirm is declined once confirmed.
+
+        ``code`` is the code of its error; by default one of the outcomes' table.
+
+        Raises:
+            InvalidRequest: it is settled already.
+
+        """
+        self._actions.decline(id_, code)
+
+    def send_again(self, webhook: int) -> None:
+        """Send a webhook again, with the same bytes; `Delivery.webhook` is its number.
+
+        Raises:
+            InvalidRequest: it isn't among the latest 10,000, or there is no address to send it to.
+
+        """
+        self._actions.send_again(webhook)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass for the emulator, on top of its clock: what is due by then is done.
+
+        Raises:
+            InvalidRequest: the seconds aren't above zero, or are more than a year.
+
+        """
+        self._actions.pass_time(seconds)
+
+    def reset(self) -> None:
+        """Forget sessions, money, requests and webhooks; faults and rules stay."""
+        self._actions.reset()
 
     def top_up(self, amount: int, currency: str) -> None:
         """Add money to the wallet of a currency: ``amount`` in minor units, such as 100_00 usd.
@@ -128,10 +172,7 @@ class Provider:
             InvalidRequest: the amount isn't above zero.
 
         """
-        if amount <= 0:
-            raise InvalidRequest("amount", "must be above zero")
-        with self._dispatcher.lock:
-            self._dispatcher.bank.top_up(amount, currency.lower())
+        self._actions.top_up(amount, currency)
 
     def report(self) -> Report:
         """Return the counts so far, after doing what is due by the clock."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..webhooks import WebhookVerifier
     from .clock import Clock
     from .deliveries import DeliverWebhook
+    from .emulator_admin import EmulatorAdmin
 
 _Scope = Literal["session", "package", "module", "class", "function"]
 _SCOPES: Final[tuple[_Scope, ...]] = ("function", "class", "module", "package", "session")
@@ -113,6 +114,14 @@ def smartglocal_emulator(
     ) as provider:
         _smartglocal_time.on_advance(provider.tick)
         yield provider
+
+
+@pytest.fixture(scope=_scope)
+def smartglocal_admin(smartglocal_emulator: "Provider") -> "EmulatorAdmin":
+    """A client of the emulator's admin API."""
+    from .emulator_admin import EmulatorAdmin  # noqa: PLC0415
+
+    return EmulatorAdmin(smartglocal_emulator.url)
 
 
 @pytest.fixture(scope=_scope)

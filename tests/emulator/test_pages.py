@@ -130,7 +130,7 @@ async def test_the_api_has_signatures_and_any_name() -> None:
 async def test_bound_to_all_addresses_any_name_is_right() -> None:
     """Other machines may use any name."""
     async with run(public_key=KEY.public, host="0.0.0.0") as provider:  # noqa: S104
-        status, body = await visit(provider, "/emulator/", "emulator.test:PORT")
+        status, body = await visit(provider, "/", "emulator.test:PORT")
 
     assert status == 200
     assert NOTICE in body

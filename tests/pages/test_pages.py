@@ -50,7 +50,7 @@ def test_values_are_escaped():
     assert "<b>" not in text
     assert "<title>&lt;b&gt;&#39;&amp;</title>" in text
     assert 'data-label="Key">&lt;b&gt;&#39;&amp;</th>' in text
-    assert '<span class="badge open">a &amp; b</span></td>' in text
+    assert '<span class="badge open">a &amp; b</span></span></td>' in text
 
 
 def test_no_handler_is_inline():

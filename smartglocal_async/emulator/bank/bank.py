@@ -13,6 +13,7 @@ from ..settings import KeyScope, Reaction, Rules
 from .calls import ProjectCalls, SessionService
 from .ledger import Account, Ledger, Transfers
 from .messages import (
+    CANCEL,
     CONFIRM,
     CREATE,
     EXCHANGE_RATE,
@@ -60,6 +61,7 @@ class EmulatedBank:
     _used: set[tuple[str, str]] = field(factory=set[tuple[str, str]], init=False)
     _ledger: Ledger = field(init=False)
     _session_service: SessionService = field(init=False)
+    _project_calls: ProjectCalls = field(init=False)
     _session_operations: Mapping[str, Callable[[ApiCall, datetime], EmulatedSession]] = field(
         init=False
     )
@@ -78,7 +80,9 @@ class EmulatedBank:
             keeps_history=self.keeps_history or self.rules.status_lag_seconds > 0,
         )
         self._session_service = session_service = SessionService(processing, self._counts)
-        project_calls = ProjectCalls(self._ledger, tokens, session_service.sessions, self.rules)
+        self._project_calls = project_calls = ProjectCalls(
+            self._ledger, tokens, session_service.sessions, self.rules
+        )
         self._session_operations = _operations_on_sessions(session_service)
         self._project_operations = {
             "wallet/balance": project_calls.balance,
@@ -213,6 +217,71 @@ class EmulatedBank:
         found = self._session_service.item(id_)
         return found is not None and self._session_service.processing.return_payout(*found, now)
 
+    def confirm(self, id_: str, now: datetime) -> bool:
+        """Confirm what waits for it, as the partner's call does; False if nothing does."""
+        return self._carry_out(CONFIRM, id_, now)
+
+    def cancel(self, id_: str, now: datetime) -> bool:
+        """Cancel a session, as the partner's call does; False if it can't be."""
+        return self._carry_out(CANCEL, id_, now)
+
+    def settle(self, id_: str, now: datetime, *, succeed: bool, code: str | None = None) -> bool:
+        """Have an operation succeed, or decline it with a code; False if it can't be any more."""
+        self.advance(now)
+        found = self._session_service.item(id_)
+        if found is None:
+            return False
+        done = self._session_service.processing.settle(*found, now, succeed=succeed, code=code)
+        self.advance(now)
+        return done
+
+    def _carry_out(self, operation: str, id_: str, now: datetime) -> bool:
+        self.advance(now)
+        found = self._session_service.item(id_)
+        session_id = found[0].id if found else id_
+        call = ApiCall(operation=operation, params={"session_id": session_id})
+        try:
+            _ = self._session_operations[operation](call, now)
+        except CallRefused:
+            return False
+        self.advance(now)
+        return True
+
+    def change_rules(self, rules: Rules) -> None:
+        """Replace the rules from now on; what is due already stays due when it was."""
+        self.rules = rules
+        self._project_calls.rules = rules
+        self._session_service.processing.change_rules(rules)
+
+    @property
+    def views(self) -> Views:
+        """What shows sessions as the API does."""
+        return self._session_service.processing.views
+
+    @property
+    def changes(self) -> int:
+        """How often a session changed."""
+        return self._session_service.processing.changes
+
+    @property
+    def moved(self) -> int:
+        """Payouts and payments that were executed."""
+        return self._counts.moved
+
+    def balances(self) -> Mapping[str, Mapping[str, int]]:
+        """Return the balances of all accounts by currency, in minor units."""
+        return self._ledger.balances()
+
+    @property
+    def sessions(self) -> dict[str, EmulatedSession]:
+        """All sessions by id, oldest first."""
+        return self._session_service.sessions
+
+    def session(self, id_: str) -> EmulatedSession | None:
+        """Return the session of an id, or of the id of one of its operations."""
+        found = self._session_service.item(id_)
+        return found[0] if found else self._session_service.sessions.get(id_)
+
     @property
     def session_ids(self) -> tuple[str, ...]:
         """All sessions, oldest first."""
@@ -312,8 +381,8 @@ def _operations_on_sessions(
         "session/start/payment": partial(session_service.start, ItemKind.PAYMENT),
         "session/init/payout": partial(session_service.init, ItemKind.PAYOUT),
         "session/init/payment": partial(session_service.init, ItemKind.PAYMENT),
-        "session/confirm": session_service.confirm,
-        "session/cancel": session_service.cancel,
+        CONFIRM: session_service.confirm,
+        CANCEL: session_service.cancel,
         "session/capture": session_service.capture,
         "session/refund": session_service.refund,
         _STATUS: lambda call, _: session_service.find(call),

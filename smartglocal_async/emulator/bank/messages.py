@@ -112,6 +112,7 @@ STARTS: Final = frozenset(
     }
 )
 CONFIRM: Final = "session/confirm"
+CANCEL: Final = "session/cancel"
 SET_AMOUNTS: Final = STARTS | {CREATE, CONFIRM}
 """The calls that set how much is paid, or are the last before it is."""
 _VERSIONS: Final[Mapping[str, tuple[str, int]]] = MappingProxyType(

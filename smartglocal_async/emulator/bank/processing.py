@@ -244,6 +244,44 @@ class Processing:
             item.fate, item.code = Fate.SUCCEED, None
         self.step(session, item, passed if succeed else StageEvent.FAIL, now)
 
+    def settle(
+        self,
+        session: EmulatedSession,
+        item: Item,
+        now: datetime,
+        *,
+        succeed: bool,
+        code: str | None = None,
+    ) -> bool:
+        """Have an item succeed, or decline it with a code; False if it can't be any more.
+
+        One that isn't confirmed yet ends so once it is.
+        """
+        if succeed and item.stage in _PAID_FROM and self._lacks_money(item):
+            return False
+        if item.stage not in _SETTLED_FROM:
+            return False
+        if item.stage is ItemStage.ACTING:
+            self.act(session, item, now, succeed=succeed)
+        else:
+            item.fate = Fate.SUCCEED if succeed else Fate.DECLINE
+            item.code = None if succeed else code or _DECLINE_CODES[item.kind]
+            event = StageEvent.SUCCEED if succeed else StageEvent.DECLINE
+            if item.stage is ItemStage.CONFIRMED:
+                event = self._outcome_event(item)  # The money of a payment may be held first.
+            self.step(session, item, event, now)
+        self.mark_changed(session, now)
+        return True
+
+    @staticmethod
+    def _lacks_money(item: Item) -> bool:
+        return item.kind is ItemKind.PAYOUT and item.reserved < item.amount
+
+    def change_rules(self, rules: Rules) -> None:
+        """Replace the rules from now on."""
+        self.rules, self.steps = rules, steps_of(rules)
+        self.views = Views(rules, self.tokens)
+
     def charge_back(self, session: EmulatedSession, item: Item, now: datetime) -> bool:
         """Charge back what is left of a payment; False if nothing is left."""
         is_legal = (item.stage, StageEvent.CHARGE_BACK) in self.steps
@@ -296,6 +334,16 @@ class Processing:
     def _fail(self, item: Item, code: str, now: datetime) -> None:
         item.finished_at = now
         item.error = {"code": code, "description": code.replace("_", " ")}
+
+
+_PAID_FROM: Final = frozenset({ItemStage.CONFIRMED, ItemStage.STUCK, ItemStage.BROKEN})
+_SETTLED_FROM: Final = _PAID_FROM | {ItemStage.STARTED, ItemStage.READY, ItemStage.ACTING}
+# Those that the table of outcomes has for a payout and a payment.
+_DECLINE_CODES: Final[Mapping[ItemKind, str]] = {
+    ItemKind.PAYOUT: "account_not_found",
+    ItemKind.PAYMENT: "activity_count_exceeded",
+    ItemKind.VERIFICATION: "account_not_found",
+}
 
 
 _OnEntry: TypeAlias = Callable[[Processing, EmulatedSession, Item, datetime], None]

@@ -26,6 +26,15 @@ def local_url(url: str) -> str:
     return url_of(_LOOPBACK[address.version], port)
 
 
+def page_url(url: str) -> str | None:
+    """Return the address of a server's page, for this machine; None if it has no loopback address.
+
+    The page is for this machine only.
+    """
+    here = local_url(url)
+    return f"{here}/emulator/" if is_loopback(here) else None
+
+
 def outside_urls(url: str) -> tuple[str, ...]:
     """Return the addresses that other machines may reach a server at; none on loopback."""
     host, port = _parts(url)

@@ -39,10 +39,10 @@ from .faulty_responses import FaultContext, HttpResponse, apply_fault, envelope
 from .request_log import IncomingRequest, RequestLog
 
 _PROJECT: Final = "X-PARTNER-PROJECT"
-_SIGNATURE: Final = "X-PARTNER-SIGN"
+SIGNATURE_HEADER: Final = "X-PARTNER-SIGN"
 _SUBMERCHANT: Final = "X-PARTNER-SUBMERCHANT"
 # Known only from third-party code; the provider doesn't document it.
-_KEY: Final = "X-PARTNER-IDEMPOTENCY-KEY"
+KEY_HEADER: Final = "X-PARTNER-IDEMPOTENCY-KEY"
 _NOT_FOUND: Final = 404
 # The first two codes are the sister platform's (documented there).
 _UNKNOWN_PROJECT: Final = refusal(
@@ -129,7 +129,7 @@ class Dispatcher:
         headers = request.headers
         if headers.get(_PROJECT) != self.project:
             return _UNKNOWN_PROJECT
-        if not self.public_key.verifies(request.body, headers.get(_SIGNATURE, "")):
+        if not self.public_key.verifies(request.body, headers.get(SIGNATURE_HEADER, "")):
             return _BAD_SIGNATURE
         if not self._accepts_type(request):
             return _WRONG_TYPE
@@ -146,7 +146,7 @@ class Dispatcher:
             operation=operation,
             params=params,
             version=version,
-            header_key=headers.get(_KEY),
+            header_key=headers.get(KEY_HEADER),
             submerchant=headers.get(_SUBMERCHANT),
         )
 
@@ -189,7 +189,7 @@ class Dispatcher:
             call.operation,
             session_id if isinstance(session_id, str) else None,
             digest=sha256(request.body).hexdigest(),
-            signature=sha256(request.headers[_SIGNATURE].encode("ascii")).hexdigest(),
+            signature=sha256(request.headers[SIGNATURE_HEADER].encode("ascii")).hexdigest(),
         )
 
     def _carry_out(self, call: ApiCall, fault: Fault | None, now: datetime) -> Answer | None:

@@ -15,8 +15,10 @@ from attrs import define, field, frozen
 from ..bank.statistics import RequestRecord
 from ..faults import FaultKind
 from .addresses import is_loopback, local_url, url_of
-from .admin import answer_page, is_page
+from .admin.actions import AdminActions
+from .admin.api import AdminApi
 from .dispatch import Dispatcher, Handled
+from .pages import answer_page, is_page
 from .request_log import IncomingRequest
 
 _HANG_SECONDS: Final = 60.0
@@ -56,6 +58,7 @@ class _Exchange:
 @define(eq=False)
 class _Handler:
     dispatcher: Dispatcher
+    admin: AdminApi
     on_request: Callable[[RequestRecord], None]
     closing: asyncio.Event = field(factory=asyncio.Event)
     is_private: bool = True
@@ -69,6 +72,8 @@ class _Handler:
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if is_page(request.path):
+            if (answer := await self.admin.answer(request)) is not None:
+                return answer
             page = await answer_page(self.dispatcher, request, is_private=self.is_private)
             if page is not None:
                 self.dispatcher.wake_delivery()
@@ -97,7 +102,7 @@ class _Handler:
 
 @contextlib.asynccontextmanager
 async def serving(
-    dispatcher: Dispatcher,
+    actions: AdminActions,
     *,
     host: str,
     port: int,
@@ -105,7 +110,8 @@ async def serving(
     on_request: Callable[[RequestRecord], None],
 ) -> AsyncGenerator[str, None]:
     """Serve until the block ends; yields the address, such as ``http://127.0.0.1:8080``."""
-    handler = _Handler(dispatcher, on_request)
+    dispatcher = actions.dispatcher
+    handler = _Handler(dispatcher, AdminApi(actions), on_request)
     runner = _runner(handler, keepalive_seconds)
     await runner.setup()
     try:

@@ -103,8 +103,10 @@ class SignatureVerdict(enum.Enum):
     OTHER_HASH = "other hash"
     OTHER_BYTES = "other bytes"
     """The partner's key made it over bytes that aren't the body."""
-    NOT_KEPT = "not kept"
-    """The body is too long to be kept, and so to be compared."""
+    WRONG = "wrong"
+    """In a list, where it isn't found out what it is over."""
+    UNCHECKED = "unchecked"
+    """The project was unknown, so that it wasn't checked."""
 
 
 @frozen(kw_only=True)

@@ -1,4 +1,4 @@
-"""The emulator's own pages: its counts, and a payer's 3-D Secure."""
+"""The pages that other machines may read: the counts, and a payer's 3-D Secure."""
 
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -28,6 +28,7 @@ def start_page(project: str) -> str:
     links = "".join(
         f'<li><a href="/emulator/{path}">{text}</a></li>'
         for path, text in (
+            ("", "the page: sessions, requests and webhooks as they happen"),
             ("report", "counts since the start"),
             ("orders", "money that moved, by key"),
             ("marks", "money that moved, by journal and key of the payout"),
@@ -111,7 +112,7 @@ async def answer_page(
     """
     if is_private and not names_this_machine(request.headers.get("Host", "")):
         return _html(misdirected_page(), _MISDIRECTED)
-    if request.method == "GET" and request.path in {"/", START_PATH}:
+    if request.method == "GET" and request.path == "/":
         return _html(start_page(dispatcher.project), 200)
     if request.method == "GET" and (counts := _COUNTS.get(request.path)) is not None:
         with dispatcher.lock:
