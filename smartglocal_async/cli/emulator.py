@@ -86,12 +86,13 @@ def address_lines(url: str) -> Generator[str, None, None]:
     here, outside = library.local_url(url), library.outside_urls(url)
     if not outside and here == url:
         yield f"It listens on {url}, for this machine only; Ctrl-C stops it."
-        return
-    if here == url:
+    elif here == url:
         yield f"It listens on {url}, for other machines too; Ctrl-C stops it."
-        return
-    yield f"It listens on {url}, every address of this machine; Ctrl-C stops it."
-    yield f"Reach it at {here} from this machine{_from_others(outside)}."
+    else:
+        yield f"It listens on {url}, every address of this machine; Ctrl-C stops it."
+        yield f"Reach it at {here} from this machine{_from_others(outside)}."
+    if (page := library.page_url(url)) is not None:
+        yield f"See requests, sessions and webhooks at {page}"
 
 
 def _from_others(urls: tuple[str, ...]) -> str:
@@ -185,6 +186,7 @@ class EmulatorOutput:
                 "notice": library.NOTICE,
                 "url": library.local_url(url),
                 "listens_on": url,
+                "page": library.page_url(url),
                 "other_machines": list(library.outside_urls(url)),
                 "environment": environment,
                 "env_file": plan.env_file and str(plan.env_file.absolute()),

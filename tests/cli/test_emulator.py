@@ -452,11 +452,17 @@ NOTICE = (
     [
         (
             "http://127.0.0.1:8080",
-            ["It listens on http://127.0.0.1:8080, for this machine only; Ctrl-C stops it."],
+            [
+                "It listens on http://127.0.0.1:8080, for this machine only; Ctrl-C stops it.",
+                "See requests, sessions and webhooks at http://127.0.0.1:8080/emulator/",
+            ],
         ),
         (
             "http://[::1]:8080",
-            ["It listens on http://[::1]:8080, for this machine only; Ctrl-C stops it."],
+            [
+                "It listens on http://[::1]:8080, for this machine only; Ctrl-C stops it.",
+                "See requests, sessions and webhooks at http://[::1]:8080/emulator/",
+            ],
         ),
         (
             "http://192.0.2.7:8080",
@@ -491,4 +497,8 @@ def test_everywhere_is_called_everywhere():
     )
     others = " or ".join(started["other_machines"])
     tail = f", and at {others} from others" if others else ""
-    assert lines[2:] == [f"Reach it at http://127.0.0.1:{port} from this machine{tail}."]
+    assert lines[2:] == [
+        f"Reach it at http://127.0.0.1:{port} from this machine{tail}.",
+        f"See requests, sessions and webhooks at {started['page']}",
+    ]
+    assert started["page"] == f"http://127.0.0.1:{port}/emulator/"

@@ -124,8 +124,9 @@ class BatchResult:
 
 @frozen(kw_only=True)
 class BatchWatcher:
-    """Functions that are called when a worker starts, is killed, or has paid more."""
+    """Functions that are called when the emulator or a worker starts, is killed, or pays more."""
 
+    serving: Callable[[str], None]
     started: Callable[[int], None]
     killed: Callable[[int, int], None]
     paid: Callable[[int], None]
@@ -253,6 +254,7 @@ def play_batch(plan: BatchPlan, watcher: BatchWatcher) -> BatchResult:
         batch = KilledBatch(plan=plan, folder=Path(folder), provider=provider, watcher=watcher)
         _ = batch.key.write_bytes(key.pem())
         batch.write()
+        watcher.serving(provider.page_url or provider.url)
         started = time.perf_counter()
         kills = batch.pay()
         seconds = time.perf_counter() - started
@@ -289,7 +291,7 @@ _CURRENCY: Final = "usd"
 def watching(screen: Console, plan: BatchPlan, *, is_silent: bool) -> Generator[BatchWatcher]:
     """Yield a watcher that prints what happens, with a progress bar on a terminal."""
     if is_silent:
-        yield BatchWatcher(started=_ignore, killed=_ignore_two, paid=_ignore)
+        yield BatchWatcher(serving=_ignore, started=_ignore, killed=_ignore_two, paid=_ignore)
         return
     share = f"{plan.faults * 100:g}% faults"
     screen.print(cell(f"A file of {counted(plan.payouts, 'payout')}, {share}", "bold"))
@@ -307,6 +309,7 @@ def watching(screen: Console, plan: BatchPlan, *, is_silent: bool) -> Generator[
             progress.console.print(cell(text, style), soft_wrap=True)
 
         yield BatchWatcher(
+            serving=lambda url: say(f"  the emulator's page: {url}"),
             started=lambda number: say(f"  worker {number}: smartglocal payouts pay payouts.csv"),
             killed=lambda number, moved: say(
                 f"  worker {number}: killed by SIGKILL after {moved:,} of {plan.payouts:,} payouts",
@@ -355,7 +358,7 @@ def _text(value: int | str) -> str:
     return f"{value:,}" if isinstance(value, int) else value
 
 
-def _ignore(_: int) -> None:
+def _ignore(_: object) -> None:
     pass
 
 

@@ -1,6 +1,7 @@
 """``demo``: many orders, a batch of payouts, or one payout or payment, seen from both sides."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from types import MappingProxyType
 from typing import Final
@@ -12,7 +13,7 @@ from ..app import DemoOptions
 from ..errors import ExitCode
 from ..output import write_json
 from ..signals import run_async
-from ..tables import console
+from ..tables import cell, console
 from .batch import BatchPlan, BatchResult, play_batch, show_batch, watching
 from .payment_story import play_payment
 from .payout_story import play_payout
@@ -97,10 +98,12 @@ async def _create_orders(plan: OrdersPlan, *, as_json: bool) -> OrdersResult:
         first = await create_one(provider, key)
     if not as_json:
         show_first(screen, first)
-    with (
-        emulator.run_in_thread(public_key=key.public, project=PROJECT, faults=script) as provider,
-        progress_bar(screen, plan, is_silent=as_json) as advance,
-    ):
+    with ExitStack() as stack:
+        served = emulator.run_in_thread(public_key=key.public, project=PROJECT, faults=script)
+        provider = stack.enter_context(served)
+        if not as_json:
+            screen.print(cell(f"The emulator's page: {provider.page_url}"), soft_wrap=True)
+        advance = stack.enter_context(progress_bar(screen, plan, is_silent=as_json))
         result = await create_many(plan, provider, key, advance)
     if as_json:
         write_json({"first": first_call_facts(first), **result.as_dict()})

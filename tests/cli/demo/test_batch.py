@@ -95,6 +95,11 @@ def test_a_worker_that_ends_in_another_way(monkeypatch):
     """The output of the process is shown."""
     monkeypatch.setattr(batch, "_COLUMNS", ("key", "amount", "currency", *"abcd"))
     plan = BatchPlan(payouts=4, faults=0.0, seed=7, concurrency=2)
-    watcher = BatchWatcher(started=lambda _: None, killed=lambda _, __: None, paid=lambda _: None)
+    watcher = BatchWatcher(
+        serving=lambda _: None,
+        started=lambda _: None,
+        killed=lambda _, __: None,
+        paid=lambda _: None,
+    )
     with pytest.raises(batch.BatchHalted, match="worker 1 ended with exit code 1"):
         batch.play_batch(plan, watcher)
