@@ -40,13 +40,16 @@
     }
   };
 
+  // Without the head: the policy of this page would refuse the style of the other one.
+  const parsed = (html) =>
+    new DOMParser().parseFromString(html.slice(html.indexOf("<body")), "text/html");
+
   const show = (html) => {
-    const page = new DOMParser().parseFromString(html, "text/html");
+    const page = parsed(html);
     for (const part of document.querySelectorAll("[data-part][id]")) {
       const fresh = page.getElementById(part.id);
       if (fresh) replace(part, fresh);
     }
-    return page;
   };
 
   const refresh = async () => {
@@ -76,8 +79,7 @@
       const response = await fetch(form.action, { method: "POST", body });
       const text = await response.text();
       if (!response.ok) {
-        const page = new DOMParser().parseFromString(text, "text/html");
-        notify(page.getElementById("problem")?.textContent ?? "The server refused this.", true);
+        notify(parsed(text).getElementById("problem")?.textContent ?? "The server refused this.", true);
       } else if (new URL(response.url).pathname === location.pathname) {
         show(text);
         notify(button?.dataset.done ?? form.dataset.done ?? "Done.");

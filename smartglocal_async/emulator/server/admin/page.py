@@ -59,6 +59,16 @@ _VERDICTS: Final[Mapping[str, tuple[str, str]]] = {
     "missing": ("Missing", "failed"),
     "unchecked": ("Not checked", "unknown"),
 }
+_HEADINGS: Final[Mapping[str, str]] = {
+    "valid": "Valid signature",
+    "missing": "No signature",
+    "unchecked": "The signature wasn't checked",
+    "not base64": "Wrong signature: no Base64",
+    "other encoding": "Wrong encoding of the signature",
+    "other key": "Wrong signature: another key",
+    "other hash": "Wrong signature: another hash",
+    "other bytes": "Wrong signature: other bytes were signed",
+}
 _WEBHOOK_STATES: Final[Mapping[str, tuple[str, str]]] = {
     "waiting": ("Waiting", "open"),
     "delivered": ("Delivered", "succeeded"),
@@ -142,6 +152,7 @@ class AdminPage:
             "notice": NOTICE,
             "stages": STAGES,
             "verdicts": _VERDICTS,
+            "headings": _HEADINGS,
             "webhook_states": _WEBHOOK_STATES,
             "session_actions": _ACTIONS,
             "rest": _REST,
