@@ -40,6 +40,11 @@ class TestSessions:
             waits = await looked.admin.session(id_)
             paid = await looked.admin.confirm(id_)
             returned = await looked.admin.return_payout(id_)
+            _ = await looked.call("session/create", {})
+            listed = {
+                only: [one["id"] for one in (await looked.admin.sessions(only=only))["items"]]
+                for only in ("payout", "payment", "refunded", "created")
+            }
 
         assert (waits["key"], waits["stage"], waits["status"]) == ("k1", "ready", "in_progress")
         assert waits["money"] == {"amount": 10_000, "currency": "usd", "text": "100.00 USD"}
@@ -49,6 +54,9 @@ class TestSessions:
         assert paid["actions"] == ["return"]
         assert life(returned)[-1] == "return"
         assert returned["actions"] == []
+        [back] = returned["items"][0]["refunds"]
+        assert (back["kind"], back["money"]["text"]) == ("return", "100.00 USD")
+        assert listed == {"payout": [id_], "payment": [], "refunded": [id_], "created": ["ps_2"]}
         times = [datetime.fromisoformat(step["time"]) for step in waits["items"][0]["life"]]
         assert times == sorted(times)
 

@@ -16,14 +16,14 @@ from ....errors import Misuse
 from ....pages import environment, new_nonce
 from ....pages.serving import html_response
 from ...bank.messages import OPERATIONS
-from ...bank.sessions import ItemStage
+from ...bank.sessions import ItemKind, ItemStage
 from ...bank.validation import JsonObject
 from ...bank.webhooks import WebhookScript, WebhookState
 from ...faults import FaultKind
 from ...settings import Rules
 from ..pages import NOTICE
 from .actions import FIXED_RULES
-from .views import AdminViews, ListQuery
+from .views import REFUNDED, AdminViews, ListQuery
 
 _PACKAGE: Final = "smartglocal_async.emulator.server.admin"
 _EVENTS: Final = "/emulator/events"
@@ -156,7 +156,11 @@ class AdminPage:
             "webhook_states": _WEBHOOK_STATES,
             "session_actions": _ACTIONS,
             "rest": _REST,
-            "stage_names": [stage.value for stage in ItemStage],
+            "session_sorts": [
+                *(kind.value for kind in ItemKind),
+                REFUNDED,
+                *(stage.value for stage in ItemStage),
+            ],
             "webhook_state_names": [state.value for state in WebhookState],
             "fault_kinds": [kind.value for kind in FaultKind],
             "operations": OPERATIONS,

@@ -38,6 +38,8 @@ MAX_LIMIT: Final = 200
 DEFAULT_LIMIT: Final = 50
 MASK_LETTER: Final = "\N{BULLET}"
 _CONTEXT: Final = 24
+REFUNDED: Final = "refunded"
+"""Sessions of which money was returned: by a refund, a chargeback or a bank."""
 _SIGNATURE_ERROR: Final = "authentication_error"
 _PROJECT_ERROR: Final = "identification_error"
 
@@ -51,7 +53,7 @@ class ListQuery:
     text: str = ""
     """A part of the key, or of the id of the session."""
     only: str = ""
-    """A stage of sessions, ``refused`` for requests, a state of webhooks."""
+    """A stage of sessions, what is in them, ``refused`` for requests, a state of webhooks."""
     session: str = ""
     """The id of the only session."""
 
@@ -364,9 +366,18 @@ def _delivery(delivery: Delivery) -> JsonObject:
 
 
 def _is_wanted_session(query: ListQuery, session: EmulatedSession) -> bool:
-    if query.only and session.stage.value != query.only:
+    if query.only and query.only not in _sorts_of(session):
         return False
     return not query.text or query.text in session.id or query.text in (session.name.text or "")
+
+
+def _sorts_of(session: EmulatedSession) -> Iterator[str]:
+    """Yield the words by which sessions can be listed: the stage, and what is in it."""
+    yield session.stage.value
+    for item in session.items:
+        yield item.kind.value
+        if item.refunds:
+            yield REFUNDED
 
 
 def _keys_of(id_: str, sessions: Mapping[str, EmulatedSession]) -> frozenset[str | None]:
