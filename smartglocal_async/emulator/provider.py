@@ -61,8 +61,7 @@ class Provider:
         try:
             yield
         finally:
-            with self._dispatcher.lock:
-                self._dispatcher.faults = before
+            self._actions.restore_faults(before)
 
     @property
     def deliveries(self) -> tuple[Delivery, ...]:

@@ -80,7 +80,8 @@ def return_url(bank: EmulatedBank, id_: str) -> str | None:
 
 def _page(title: str, body: str) -> str:
     return (
-        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>'
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
+        f'<link rel="icon" href="data:,"><title>{title}</title></head>'
         f"<body><h1>{title}</h1>{body}<p><small>{escape(NOTICE)}</small></p></body></html>"
     )
 

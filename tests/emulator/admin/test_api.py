@@ -11,7 +11,8 @@ from typing import Any, Final
 import pytest
 from looking import KEY, LookedInto, looked_into
 
-from smartglocal_async.emulator import Capture, Confirmation, Rules
+from smartglocal_async.emulator import Capture, Confirmation, Fault, FaultKind, Rules, outside_urls
+from smartglocal_async.emulator.bank.messages import ApiCall, Name
 from smartglocal_async.errors import InvalidRequest, Misuse
 
 CARD: Final = "4000000000003220"
@@ -214,6 +215,18 @@ class TestRequests:
         assert "\N{BULLET}" in masked
         assert "Anna Nagy" in shown["body"]
 
+    async def test_credentials_in_headers_are_masked(self):
+        """Those that a proxy, for example, put there."""
+        async with looked_into() as looked:
+            headers = {"Authorization": "Bearer abc", "X-Own": "abc"}
+            async with looked.http.post(f"{looked.provider.url}/x", data=b"", headers=headers):
+                pass
+            masked = dict((await looked.admin.request(1))["headers"])
+            _ = await looked.admin.show_values(shows=True)
+            shown = dict((await looked.admin.request(1))["headers"])
+        assert (masked["Authorization"], masked["X-Own"]) == ("\N{BULLET}" * 10, "abc")
+        assert shown["Authorization"] == "Bearer abc"
+
     async def test_a_body_that_is_no_json_is_masked(self):
         """As a whole."""
         async with looked_into() as looked:
@@ -338,6 +351,18 @@ class TestSettings:
         assert (settings["seed"], settings["fault"]) == (7, [fault])
         assert status == 503
         assert none["fault"] == []
+
+    async def test_injected_faults_are_a_change(self):
+        """They are shown while they apply, and those of before after that."""
+        async with looked_into() as looked:
+            versions = [looked.provider._actions.version()]
+            with looked.provider.inject(Fault(FaultKind.SLOW, nth=(9,))):
+                versions.append(looked.provider._actions.version())
+                shown = (await looked.admin.settings())["fault"]
+            versions.append(looked.provider._actions.version())
+            after = (await looked.admin.settings())["fault"]
+        assert len(set(versions)) == 3
+        assert (shown, after) == ([{"kind": "slow", "nth": [9]}], [])
 
     async def test_rules_are_changed_while_it_runs(self):
         """Each part of the bank uses them; some are fixed."""
@@ -466,7 +491,7 @@ class TestAddresses:
         """An address of this machine that isn't loopback is that of another one, for example."""
         async with looked_into(host="0.0.0.0") as looked:  # noqa: S104
             port = looked.provider.url.rpartition(":")[2]
-            own = [url for url in outside(looked.provider.url) if url.endswith(port)]
+            own = outside_urls(looked.provider.url)
             if not own:
                 pytest.skip("this machine has loopback addresses only")
             for path in ("", "api/overview", "events"):
@@ -475,13 +500,6 @@ class TestAddresses:
                     assert (answer.status, "demo" in await answer.text()) == (403, False)
             async with looked.http.get(f"http://127.0.0.1:{port}/emulator/api/overview") as answer:
                 assert answer.status == 200
-
-
-def outside(url: str) -> tuple[str, ...]:
-    """Return the addresses of this machine that aren't loopback."""
-    from smartglocal_async.emulator import outside_urls  # noqa: PLC0415
-
-    return outside_urls(url)
 
 
 async def test_a_change_is_an_event():
@@ -510,8 +528,6 @@ async def calls_for_a_page(sessions: int) -> int:
     """Return how many functions are called to show the newest 50 sessions."""
     async with looked_into() as looked:
         body = b'{"metadata": {"idempotency_key": "k%d"}}'
-        from smartglocal_async.emulator.bank.messages import ApiCall, Name  # noqa: PLC0415
-
         bank, now = looked.provider._dispatcher.bank, looked.provider._dispatcher.now()
         for number in range(sessions):
             params = json.loads(body % number)

@@ -116,6 +116,12 @@ class AdminActions:
         self._changed()
         return before
 
+    def restore_faults(self, before: FaultPicker) -> None:
+        """Apply the faults again that `replace_faults` returned, with what they counted."""
+        with self.dispatcher.lock:
+            self.dispatcher.faults = before
+        self._changed()
+
     def add_fault(self, fault: Fault) -> None:
         """Apply one more fault, after those that there are."""
         script = self.dispatcher.faults.script
@@ -179,10 +185,17 @@ class AdminActions:
         with dispatcher.lock:
             _ = dispatcher.advance()
             queue = dispatcher.webhook_queue
-            return (
+            version = (
                 *(self.count, dispatcher.log.count, dispatcher.bank.changes),
                 *(queue.count, len(queue.deliveries)),
             )
+        self.wake_delivery()
+        return version
+
+    def wake_delivery(self) -> None:
+        """Have the webhooks sent that may be due."""
+        if self.dispatcher.webhooks_may_be_due:
+            self.dispatcher.wake_delivery()
 
     def _act(self, act: Callable[[EmulatedBank, datetime], bool], name: str, problem: str) -> None:
         with self.dispatcher.lock:

@@ -114,6 +114,7 @@ class AdminApi:
         with self.actions.dispatcher.lock:
             _ = self.actions.dispatcher.advance()
             names = self.page.names(request.path, self.views, query)
+        self.actions.wake_delivery()
         return self.page.response(request.path_qs, names)
 
     def _call(self, method: str, path: str, fields: Fields) -> JsonObject:
@@ -157,6 +158,7 @@ class AdminApi:
         with self.actions.dispatcher.lock:
             _ = self.actions.dispatcher.advance()
             found = view(self.views)
+        self.actions.wake_delivery()
         if found is None:
             raise HttpProblem(404, "there is no such entry, or it isn't kept any more")
         return found

@@ -41,6 +41,7 @@ _CONTEXT: Final = 24
 REFUNDED: Final = "refunded"
 """Sessions of which money was returned: by a refund, a chargeback or a bank."""
 _SIGNATURE_ERROR: Final = "authentication_error"
+_SECRET_HEADERS: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
 _PROJECT_ERROR: Final = "identification_error"
 
 
@@ -128,7 +129,9 @@ class AdminViews:
         is_cut = logged.size > len(request.body)
         return {
             **_request_row(logged),
-            "headers": [list(pair) for pair in request.headers.items()],
+            "headers": [
+                [name, self._masked_header(name, value)] for name, value in request.headers.items()
+            ],
             "size": logged.size,
             "is_cut": is_cut,
             "body": self._masked(body),
@@ -204,6 +207,10 @@ class AdminViews:
 
     def _masked(self, text: str) -> str:
         return text if self.shows_values else masked_json(text)
+
+    def _masked_header(self, name: str, value: str) -> str:
+        is_shown = self.shows_values or name.lower() not in _SECRET_HEADERS
+        return value if is_shown else MASK_LETTER * len(value)
 
     def _session_row(self, session: EmulatedSession) -> JsonObject:
         item = session.items[-1] if session.items else None
