@@ -482,7 +482,7 @@ def test_everywhere_is_called_everywhere():
         port = started["listens_on"].rpartition(":")[2]
         pages = {
             url: urlopen(url).read().decode()  # noqa: S310 - the emulator's
-            for url in (started["url"], *started["other_machines"])
+            for url in (started["url"], started["page"], *started["other_machines"])
         }
         running.terminate()
         running.communicate()

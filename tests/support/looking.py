@@ -1,5 +1,6 @@
 """A running emulator to look into: a client's calls, a receiver of webhooks, and the admin API."""
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncGenerator
@@ -27,6 +28,11 @@ class LookedInto:
     admin: EmulatorAdmin
     received: list[bytes] = field(factory=list[bytes])
     """The webhooks that arrived."""
+    answers: asyncio.Event = field(factory=asyncio.Event)
+    """Whether the receiver answers now; clear it to have it wait."""
+
+    def __attrs_post_init__(self) -> None:
+        self.answers.set()
 
     async def call(
         self,
@@ -67,10 +73,12 @@ class LookedInto:
 @contextlib.asynccontextmanager
 async def looked_into(*, has_receiver: bool = False, **options: Any) -> AsyncGenerator[LookedInto]:
     """Run an emulator, perhaps with a receiver of webhooks that answers 200."""
-    received: list[bytes] = []
+    made: list[LookedInto] = []
 
     async def receive(request: web.BaseRequest) -> web.Response:
-        received.append(await request.read())
+        [looked] = made
+        looked.received.append(await request.read())
+        _ = await looked.answers.wait()
         return web.Response()
 
     async with contextlib.AsyncExitStack() as stack:
@@ -85,4 +93,5 @@ async def looked_into(*, has_receiver: bool = False, **options: Any) -> AsyncGen
             run(public_key=KEY.public, webhook_key=HOOK, **options)
         )
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        yield LookedInto(provider, http, EmulatorAdmin(provider.url), received)
+        made.append(LookedInto(provider, http, EmulatorAdmin(provider.url)))
+        yield made[0]

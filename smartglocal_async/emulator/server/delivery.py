@@ -12,7 +12,7 @@ import aiohttp
 from attrs import define, field
 
 from ...keys import PrivateKey
-from ..bank.webhooks import QueuedWebhook
+from ..bank.webhooks import QueuedWebhook, WebhookQueue
 from .dispatch import Dispatcher
 
 _RESPONSE_SECONDS: Final = 10.0  # The provider's own limit is unknown.
@@ -75,26 +75,33 @@ class WebhookDelivery:
         ):
             while True:
                 self._wake.clear()
-                webhooks, url, seconds = self._take_due()
+                queue, url, webhooks, seconds = self._take_due()
                 for webhook in webhooks:
-                    _ = tasks.create_task(self._send(session, url, webhook))
+                    _ = tasks.create_task(self._send(session, queue, url, webhook))
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(seconds):
                         _ = await self._wake.wait()
 
-    def _take_due(self) -> tuple[list[QueuedWebhook], str, float | None]:
-        """Return the webhooks to send now, their URL, and the seconds until the next is due."""
+    def _take_due(self) -> tuple[WebhookQueue, str, list[QueuedWebhook], float | None]:
+        """Return the queue, its URL, what to send now, and the seconds until the next is due."""
         dispatcher = self.dispatcher
         with dispatcher.lock:
             now = dispatcher.advance()
-            url = dispatcher.webhook_queue.url
+            queue = dispatcher.webhook_queue
+            url = queue.url
             if url is None:
-                return [], "", None
-            webhooks = dispatcher.webhook_queue.take(now)
-            times = [dispatcher.webhook_queue.next_due, dispatcher.bank.next_due]
-        return webhooks, url, _sleep([time for time in times if time is not None], now)
+                return queue, "", [], None
+            webhooks = queue.take(now)
+            times = [queue.next_due, dispatcher.bank.next_due]
+        return queue, url, webhooks, _sleep([time for time in times if time is not None], now)
 
-    async def _send(self, session: aiohttp.ClientSession, url: str, webhook: QueuedWebhook) -> None:
+    async def _send(
+        self,
+        session: aiohttp.ClientSession,
+        queue: WebhookQueue,
+        url: str,
+        webhook: QueuedWebhook,
+    ) -> None:
         sent = self.dispatcher.now()
         status: int | None = None
         headers = {
@@ -108,7 +115,8 @@ class WebhookDelivery:
             ) as response:
                 status = response.status
         with self.dispatcher.lock:
-            self.dispatcher.webhook_queue.done(webhook, status, sent, self.dispatcher.now())
+            # After a reset the dispatcher has another queue.
+            queue.done(webhook, status, sent, self.dispatcher.now())
         self._wake.set()
 
 

@@ -403,6 +403,22 @@ class TestSettings:
         assert settings["fault"] == [{"kind": "slow", "nth": [5]}]
         assert settings["wallets"] == []
 
+    async def test_a_reset_while_a_webhook_is_sent(self):
+        """The one that is under way belongs to what is forgotten; later ones are delivered."""
+        async with looked_into(has_receiver=True) as looked:
+            looked.answers.clear()
+            _ = await looked.pays_out()
+            async with asyncio.timeout(20):
+                while not looked.received:  # noqa: ASYNC110 - of the server's task
+                    await asyncio.sleep(0.001)
+            _ = await looked.admin.reset()
+            looked.answers.set()
+            _ = await looked.pays_out()
+            await until_webhooks(looked, 1)
+            [one] = (await looked.admin.webhooks())["items"]
+        assert (one["number"], one["state"], one["attempts"]) == (1, "delivered", 1)
+        assert len(looked.received) == 2
+
     async def test_the_provider_object_does_the_same(self):
         """Without HTTP, in the process of the emulator."""
         async with looked_into(has_receiver=True) as looked:

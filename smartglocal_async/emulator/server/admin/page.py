@@ -14,7 +14,7 @@ from attrs import define
 
 from ....errors import Misuse
 from ....pages import environment, new_nonce
-from ....pages.serving import html_response
+from ....pages.serving import html_response, page_headers
 from ...bank.messages import OPERATIONS
 from ...bank.sessions import ItemKind, ItemStage
 from ...bank.validation import JsonObject
@@ -140,7 +140,7 @@ class AdminPage:
             found = self._environment.get_template(f"templates/{template}")
         except Misuse as error:
             words = f"{error}\nThe API under /emulator/api/ works without it.\n"
-            return web.Response(status=_NOT_IMPLEMENTED, text=words)
+            return web.Response(status=_NOT_IMPLEMENTED, text=words, headers=page_headers())
         text: str = found.render(names, nonce=nonce, events=_EVENTS)
         return html_response(text, nonce, status)
 
