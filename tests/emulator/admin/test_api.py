@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import sys
 from datetime import datetime
@@ -9,6 +10,11 @@ from io import BytesIO
 from typing import Any, Final
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_public_key,
+)
 from looking import KEY, LookedInto, looked_into
 
 from smartglocal_async.emulator import Capture, Confirmation, Fault, FaultKind, Rules, outside_urls
@@ -174,6 +180,10 @@ class TestRequests:
         assert (difference["offset"], difference["signed"]["at"]) == (2, "a")
         assert difference["received"]["at"] == "b"
         assert signature["signed_sha256"] != signature["received_sha256"]
+        der = load_pem_public_key(KEY.public.pem()).public_bytes(
+            Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+        )
+        assert signature["key_sha256"] == hashlib.sha256(der).hexdigest()
 
     async def test_all_that_arrived(self):
         """Headers, body, answer, key and session; a valid signature."""

@@ -4,6 +4,7 @@ A list is read from the newest entry on, and never further than one page needs. 
 dispatcher's lock.
 """
 
+import base64
 import enum
 import json
 import re
@@ -16,6 +17,7 @@ from typing import Any, Final, TypeVar, cast
 import attrs
 from attrs import define, frozen
 
+from ....keys import PublicKey
 from ....models.money import Amount
 from ...bank.sessions import EmulatedSession, Item, ItemRefund, ItemStage
 from ...bank.statistics import Delivery
@@ -142,6 +144,7 @@ class AdminViews:
                 "signed_sha256": found.digest,
                 "received_sha256": None if is_cut else sha256(request.body).hexdigest(),
                 "difference": self._difference(found, request.body),
+                "key_sha256": _fingerprint(self.dispatcher.public_key),
             },
         }
 
@@ -281,6 +284,12 @@ def verdict_of(logged: LoggedRequest) -> SignatureVerdict:
         return SignatureVerdict.WRONG if has_one else SignatureVerdict.MISSING
     is_unchecked = logged.record.error_code == _PROJECT_ERROR
     return SignatureVerdict.UNCHECKED if is_unchecked else SignatureVerdict.VALID
+
+
+def _fingerprint(key: PublicKey) -> str:
+    """Return the SHA-256 of a public key as DER, in hexadecimal."""
+    lines = key.pem().splitlines()[1:-1]
+    return sha256(base64.b64decode(b"".join(lines))).hexdigest()
 
 
 def fault_view(fault: Fault) -> JsonObject:
