@@ -38,7 +38,9 @@ ONE_CHANGE = "smartglocal_async.recovery.x_of_confirm__mutmut_1"
 WHOLE = {"SMARTGLOCAL_LARGE_SEARCH": "1", "SMARTGLOCAL_EVERY_POINT": "1"}
 
 nox.needs_version = ">=2025.10"
-nox.options.sessions = ("format", "lint", "layers", "types", "docs", "bench", "lowest", "newest")
+nox.options.sessions = (
+    *("format", "lint", "layers", "types", "docs", "bench", "frameworks", "lowest", "newest"),
+)
 # A missing interpreter is skipped with a message, in CI too.
 nox.options.error_on_missing_interpreters = False
 nox.options.download_python = "never"
@@ -143,6 +145,13 @@ def bench(session: nox.Session) -> None:
     pins = [f"{name}=={version}" for name, version in figures["libraries"].items()]
     session.install(".", *pins)
     session.run("python", "-m", "benchmarks.instructions")
+
+
+@nox.session
+def frameworks(session: nox.Session) -> None:
+    """Test the documentation's examples for Litestar and Django with these frameworks."""
+    session.install("-e", ".[dev]", "litestar>=2.18", "django>=5.2")
+    session.run("pytest", "-n", "0", "-m", "slow", "tests/integrations/test_frameworks.py")
 
 
 @nox.session

@@ -44,7 +44,7 @@ _SUBMERCHANT: Final = "X-PARTNER-SUBMERCHANT"
 # Known only from third-party code; the provider doesn't document it.
 KEY_HEADER: Final = "X-PARTNER-IDEMPOTENCY-KEY"
 _NOT_FOUND: Final = 404
-# The first two codes are the sister platform's (documented there).
+# The first two codes are those of the sister platform, Bank 131 (its page reference/errors).
 _UNKNOWN_PROJECT: Final = refusal(
     "identification_error", "X-PARTNER-PROJECT names no known project"
 )
@@ -94,23 +94,24 @@ class Dispatcher:
 
         Any problem with a request is answered with an error envelope; this never raises.
         """
-        now = self.now()
         checked = self._check(request)
         if isinstance(checked, Answer):
-            return self._reject(request, now, checked)
+            return self._reject(request, checked)
         with self.lock:
+            # The clock is read under the lock: no request comes with an earlier time than the last.
+            now = self.now()
             # Steps that are due by the clock come first, so that the call sees them done.
             self.bank.advance(now)
             name = self.bank.name_of(checked.params, checked.header_key)
             call = evolve(checked, name=name)
-            # The name, which is its key if it has one, and its number decide which fault applies.
+            # Which fault applies depends on the call's name (its key, if it has one) and number.
             attempt = self._count_attempt(request, call)
             fault = self.faults.pick(call.name.text, attempt, call.operation)
-            # The bank carries the call out: once, or as the fault says twice, later or never.
+            # The bank carries the call out once; a fault may make that twice, later or never.
             answer = self._carry_out(call, fault, now)
             response = self._respond(answer)
             if fault is not None:
-                # What the client reads is changed here; how it is sent, in `http`.
+                # What the client reads is changed here; `http` changes how it is sent.
                 self.bank.fault_counts[fault.kind.value] += 1
                 if answer is not None and fault.kind is FaultKind.SWAPPED:
                     response = self._respond_about_another(call, answer, fault, attempt, now)
@@ -160,11 +161,12 @@ class Dispatcher:
             return params
         return with_numbers(params)
 
-    def _reject(self, request: IncomingRequest, now: datetime, answer: Answer) -> Handled:
-        """Count a request that failed a check, as a bad signature or as refused, and answer it."""
+    def _reject(self, request: IncomingRequest, answer: Answer) -> Handled:
+        """Answer a request that failed a check; count it in ``bad_signatures`` or ``refused``."""
         is_unknown = answer is _NO_SUCH_CALL
         status = _NOT_FOUND if is_unknown else self.bank.rules.error_http_status
         with self.lock:
+            now = self.now()
             self.bank.requests += 1
             if answer is _BAD_SIGNATURE:
                 self.bank.bad_signatures += 1
@@ -181,7 +183,7 @@ class Dispatcher:
         return Handled(response=response, record=record)
 
     def _count_attempt(self, request: IncomingRequest, call: ApiCall) -> int:
-        """Count a request; return its number, from 1, among those of this call and key."""
+        """Count a request; return its number, from 1, among those with this name and operation."""
         self.bank.requests += 1
         session_id = call.params.get("session_id")
         return self.bank.count_request(
@@ -193,7 +195,7 @@ class Dispatcher:
         )
 
     def _carry_out(self, call: ApiCall, fault: Fault | None, now: datetime) -> Answer | None:
-        """Carry a call out as often as the fault says; None if it isn't carried out now."""
+        """Carry a call out; None if the fault has it carried out later, or never."""
         if fault is None:
             return self.bank.answer(call, now)
         if fault.kind is FaultKind.LATE:
@@ -214,7 +216,7 @@ class Dispatcher:
         if fault.kind is FaultKind.TWICE and fault.seconds:
             self.bank.answer_later(call, fault.seconds, now)
             return first
-        # At once: the second request was on its way together with the first.
+        # Both requests were on their way together, so the second one runs without a delay.
         second = self.bank.answer_at_once(call, now)
         return second if fault.answer is TwiceAnswer.SECOND else first
 
@@ -248,7 +250,7 @@ class Dispatcher:
 
     @property
     def webhooks_may_be_due(self) -> bool:
-        """Whether a webhook may be due before the next call; needs no lock."""
+        """Whether the delivery has to look again; without the lock, it may be true too early."""
         has_url = self.webhook_queue.url is not None
         return has_url and (self.bank.next_due is not None or bool(self.webhook_queue))
 
@@ -310,7 +312,7 @@ def parse(body: bytes) -> JsonObject | None:
 
 
 def _finite(text: str) -> float:
-    # JSON can't carry an infinity, but Python parses both 1e999 and Infinity as one.
+    # JSON has no infinity and no NaN, but Python accepts both, and reads 1e999 as infinity.
     number = float(text)
     if not math.isfinite(number):
         raise ValueError
