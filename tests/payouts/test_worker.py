@@ -130,6 +130,18 @@ async def test_what_is_kept_of_a_payment(setup) -> None:
     assert (entry.code, entry.reason) == (None, None)
 
 
+async def test_a_payment_clears_an_earlier_failure(setup) -> None:
+    """The code and the reason in the journal were about a payout that wasn't paid."""
+    where = await setup(STARTED)
+    journal = where.context.journal
+    changes = Changes(code="busy", reason="it was busy")
+    before = await journal.advance(where.entry, Event.CONFIRM_INTENDED, changes)
+    assert before.code == "busy"
+    reply = reply_showing(SessionView.PAID, session(payout(where)))
+    entry = await evolve(where, entry=before).worker(reply=reply).work()
+    assert (entry.step, entry.code, entry.reason) == (Step.SUCCEEDED, None, None)
+
+
 async def test_nothing_is_kept_of_a_payout_that_was_declined(setup) -> None:
     """A proof is that of a payment."""
     where = await setup(STARTED)
@@ -779,6 +791,30 @@ async def test_the_pauses(setup, clock, checks, lease, seconds, waits) -> None: 
     assert clock.waits[: len(waits)] == waits
 
 
+async def test_the_pauses_between_creates_grow(setup, clock) -> None:
+    """Each of them is written anew, and the pause isn't that of a new step."""
+    checks = StatusChecks(initial_delay_seconds=1, max_delay_seconds=100)
+    where = await setup((), Provider(session_create=[LOST] * 4), status_checks=checks)
+    _ = await where.worker(8.0).work()
+    assert clock.waits[:3] == [0.75, 1.5, 3.0]
+
+
+async def test_the_number_of_checks_is_that_of_a_step(setup) -> None:
+    """After a session was left, the next one is checked as often before it is left, too."""
+    empty = [session_answer("created", id=id_) for id_ in ("ps_1", "ps_1", "ps_2", "ps_2")]
+    provider = Provider(
+        session_create=[session_answer("created", id="ps_2"), LOST],
+        session_start_payout=[LOST],
+        session_status=empty,
+        session_cancel=[session_answer("cancelled", id=id_) for id_ in ("ps_1", "ps_2")],
+    )
+    checks = StatusChecks(initial_delay_seconds=0.1, max_delay_seconds=0.1, before_leaving=2)
+    where = await setup(CHOSEN, provider, status_checks=checks)
+    _ = await where.worker(2.0).work()
+    checked = [body["session_id"] for body in provider.bodies[STATUS]]
+    assert checked == ["ps_1", "ps_1", "ps_2", "ps_2"]
+
+
 async def test_status_check_with_news_ends_the_pause(setup) -> None:
     """The next worker needn't wait."""
     where = await setup(CHOSEN)
@@ -957,6 +993,17 @@ async def test_a_halt_by_another_process(setup, writes) -> None:
     else:
         await worker._check_halt(PayoutCall.CONFIRM, confirm)
     await worker._check_halt(PayoutCall.CANCEL, Decision(NextStep.SEND, PayoutCall.CANCEL))
+
+
+async def test_a_halt_before_a_repeated_call(setup) -> None:
+    """A confirm that is sent again writes no event, so the halt is looked up first."""
+    provider = Provider()
+    where = await setup(CONFIRMING, provider)
+    await where.context.journal.halt(Halt(kind=HaltKind.CONFLICT, reason="another process"))
+    reply = reply_showing(SessionView.AWAITS_CONFIRM, session(payout(where, "pending")))
+    with pytest.raises(sg.PayoutConflict):
+        await where.worker(10.0, reply).work()
+    assert provider.seen == []
 
 
 async def test_which_calls_wait(setup) -> None:
