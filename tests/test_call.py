@@ -12,6 +12,8 @@ from rawserver import Peer, answer, serve
 from scripted import LOST, FakeSigner, Provider, refused, session_answer
 
 import smartglocal_async as sg
+from smartglocal_async.operations import SESSION_START_PAYOUT
+from smartglocal_async.request import CallOptions
 
 USD: Final = sg.AmountDetails(10_000, "usd")
 CARD: Final = sg.EncryptedCard(number_hash="hash")
@@ -287,6 +289,22 @@ class TestTheSameKeyAgain:
         first, second = await meet(provider, twice)
         assert first == second
         assert provider.seen == ["session/start/payout", STATUS]
+
+    async def test_what_the_result_of_an_earlier_call_has(self, clock) -> None:
+        """The session, the key, the time that the check took; nothing was sent of the call."""
+        provider = Provider(session_start_payout=[LOST], session_status=[LOST, LOST, LOST, OURS])
+        settings = sg.Settings(timing=clock.timing())
+        with serve(provider) as server:
+            async with sg.SmartGlocal("demo", FakeSigner(), server.url, settings=settings) as api:
+                with pytest.raises(sg.OutcomeUnknown):
+                    await start(api)
+                clock.now += 5.0
+                request = sg.StartPayout(session_id="ps_1", payment_method=CARD, amount_details=USD)
+                options = CallOptions(key="p-1")
+                result = await api._caller.call(SESSION_START_PAYOUT, request, options)
+        assert (result.answer.id, result.key, result.attempts) == ("ps_1", "p-1", 0)
+        assert result.elapsed_seconds == 0.0
+        assert provider.seen.count("session/start/payout") == 1
 
     async def test_a_start_that_was_cancelled_by_its_caller(self, meet) -> None:
         """A cancelled start may have arrived: the second call checks it and doesn't pay twice."""

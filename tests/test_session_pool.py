@@ -47,6 +47,14 @@ def client(url: str, **options: Any) -> sg.SmartGlocal:
     return sg.SmartGlocal("demo", FakeSigner(), url, **options)
 
 
+async def caught(call: Any) -> Any:
+    """Return the error of a call, or its answer."""
+    try:
+        return await call
+    except sg.CallFailed as error:
+        return error
+
+
 def run(new_loop: Callable[[], Any], work: Any) -> Any:
     """Do what ``asyncio.run`` does, on a loop of that kind."""
     with asyncio.Runner(loop_factory=new_loop) as runner:
@@ -234,12 +242,50 @@ class TestLimit:
                 first = group.create_task(api.session.create(REQUEST))
                 await gate.all_arrived(1)
                 with pytest.raises(sg.NotSent, match="no connection came free") as failed:
-                    await api.session.create(REQUEST, deadline=0.05)
+                    await api.session.create(REQUEST, deadline=1.0)
                 assert failed.value.stopped_by in {"deadline", "attempts"}
                 assert (pool.stats().sending, pool.stats().waiting) == (1, 0)
                 gate.go_on.set()
                 await first
         assert len(server.requests) == 1
+
+    async def test_a_slot_that_comes_after_the_deadline(self, clock) -> None:
+        """The call isn't sent, and names the deadline."""
+        async with SessionPool(1) as pool:
+            loop_state = await pool.enter()
+            await loop_state.take_slot(10.0)
+            settings = sg.Settings(timing=clock.timing())
+            api = client("http://127.0.0.1:9", pool=pool, settings=settings)
+            async with asyncio.TaskGroup() as group:
+                call = group.create_task(caught(api.session.create(REQUEST, deadline=30.0)))
+                while not pool.stats().waiting:  # noqa: ASYNC110 - a count
+                    await asyncio.sleep(0)
+                clock.now += 31.0
+                loop_state.free_slot()
+            failed = call.result()
+            assert isinstance(failed, sg.NotSent)
+            assert (failed.cause, failed.stopped_by) == (
+                "its turn came after the deadline",
+                "deadline",
+            )
+            assert failed.attempts == 0
+
+    async def test_a_slot_that_comes_when_the_pool_is_closed(self) -> None:
+        """The call isn't sent, and names the pool."""
+        async with SessionPool(1) as pool:
+            loop_state = await pool.enter()
+            await loop_state.take_slot(10.0)
+            api = client("http://127.0.0.1:9", pool=pool)
+            async with asyncio.TaskGroup() as group:
+                call = group.create_task(caught(api.session.create(REQUEST)))
+                while not pool.stats().waiting:  # noqa: ASYNC110 - a count
+                    await asyncio.sleep(0)
+                loop_state.is_closed = True
+                loop_state.free_slot()
+            failed = call.result()
+            assert isinstance(failed, sg.NotSent)
+            assert failed.cause == "the session pool was closed"
+            assert failed.is_misconfigured
 
 
 class TestWarmUp:

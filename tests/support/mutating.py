@@ -37,7 +37,13 @@ FIRST_TESTS: Final = 20
 MOST_TESTS: Final = 120
 """A change that this many tests don't find counts as survived, even if others might find it."""
 OWN_TESTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "call": ("test_one_key", "test_client", "test_cancellation"),
+    "call": (
+        "test_one_key",
+        "test_session_pool",
+        "test_client",
+        "test_cancellation",
+        "test_delivery",
+    ),
     "envelope": ("test_transport",),
     "payouts.calls": ("test_sending", "test_wire", "test_truth"),
     "payouts.worker": ("test_truth", "test_halts", "test_webhook_hints"),
