@@ -2,12 +2,14 @@ from .entries import Attempt as Attempt
 from .entries import Batch as Batch
 from .entries import BatchRules as BatchRules
 from .entries import BatchState as BatchState
+from .entries import BatchTotal as BatchTotal
 from .entries import Changes as Changes
 from .entries import Entry as Entry
 from .entries import Halt as Halt
 from .entries import HaltKind as HaltKind
 from .entries import NewEntry as NewEntry
 from .entries import OpenClaims as OpenClaims
+from .entries import OperatorAction as OperatorAction
 from .entries import PendingEvent as PendingEvent
 from .entries import SamePayment as SamePayment
 from .journal import Journal as Journal

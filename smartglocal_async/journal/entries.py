@@ -146,6 +146,35 @@ class Attempt:
     at: float
 
 
+@frozen
+class BatchTotal:
+    """How many payouts of a batch are at a step, and their sum."""
+
+    batch: str | None
+    step: Step
+    currency: str | None
+    count: int
+    amount: int
+    """In minor units."""
+
+
+@frozen(kw_only=True)
+class OperatorAction:
+    """What an operator changed, when and under which name; written in the commit of the change."""
+
+    at: float
+    """In seconds since 1970."""
+    operator: str
+    """The name that the operator's program had for them."""
+    action: str
+    """`Event` of a payout, or `BatchState` of a batch, by its value; or ``limits``."""
+    batch: str | None = None
+    key: str | None = None
+    """The payout; None for a batch, and for limits."""
+    detail: str | None = None
+    """The reason for a batch, or the new limits; the reason for a payout is in its log."""
+
+
 class HaltKind(enum.Enum):
     """Why payouts are halted."""
 

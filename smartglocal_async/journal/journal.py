@@ -28,6 +28,7 @@ from .entries import (
     Kept,
     NewEntry,
     OpenClaims,
+    OperatorAction,
     PendingEvent,
     SamePayment,
 )
@@ -151,10 +152,12 @@ class Journal(Protocol):
         changes: Changes = NO_CHANGES,
         *,
         pending: PendingEvent | None = None,
+        operator: str | None = None,
     ) -> Entry:
         """Write an event and its line of the log; a final step ends the lease.
 
-        ``pending`` is written before it, in the same commit, with its own line.
+        ``pending`` is written before it, in the same commit, with its own line. With ``operator``,
+        the name of a person, an `OperatorAction` is written, too.
 
         `Event.SESSION_CHOSEN` needs ``changes.session_id``. `Event.SESSION_LEFT` clears the
         session and the item, and counts the session as left. Otherwise a session can be named only
@@ -250,9 +253,16 @@ class Journal(Protocol):
         ...
 
     async def set_batch_state(
-        self, name: str, state: BatchState, reason: str | None = None
+        self,
+        name: str,
+        state: BatchState,
+        reason: str | None = None,
+        *,
+        operator: str | None = None,
     ) -> Batch:
         """Set whether `claim_open` returns payouts of a batch.
+
+        With ``operator``, the name of a person, an `OperatorAction` is written in the same commit.
 
         Raises:
             Misuse: there is no such batch, or it was cancelled, which is final.
@@ -331,6 +341,15 @@ class Journal(Protocol):
 
     async def history(self, key: str) -> tuple[Attempt, ...]:
         """Return the log of an entry, the oldest line first."""
+        ...
+
+    async def actions(
+        self, limit: int, *, batch: str | None = None, key: str | None = None
+    ) -> tuple[OperatorAction, ...]:
+        """Return what operators changed, the newest first: all, or that of a batch or a payout.
+
+        Only changes that were made with the name of an operator.
+        """
         ...
 
 

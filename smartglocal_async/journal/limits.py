@@ -49,6 +49,11 @@ class Limits:
     concurrency: int | None = field(default=None, validator=_count)
     """Payouts in flight at once."""
 
+    def __str__(self) -> str:
+        rate = "any number" if self.rate is None else f"{self.rate:g}"
+        at_once = "any number" if self.concurrency is None else f"{self.concurrency:,}"
+        return f"{rate} per second, {at_once} at a time"
+
 
 @frozen
 class WorkerInfo:

@@ -26,6 +26,7 @@ from .entries import (
     Kept,
     NewEntry,
     OpenClaims,
+    OperatorAction,
     PendingEvent,
     SamePayment,
 )
@@ -46,6 +47,7 @@ class _MemoryRows:
     lines: list[Attempt] = field(factory=list[Attempt])
     batches: dict[str, Batch] = field(factory=dict[str, Batch])
     brake: Halt | None = None
+    actions: list[OperatorAction] = field(factory=list[OperatorAction])
 
     @property
     def wait_seconds(self) -> float | None:
@@ -68,6 +70,9 @@ class _MemoryRows:
 
     def log(self, attempt: Attempt) -> None:
         self.lines.append(attempt)
+
+    def add_action(self, action: OperatorAction) -> None:
+        self.actions.append(action)
 
     def halt(self) -> Halt | None:
         return self.brake
@@ -196,10 +201,11 @@ class MemoryJournal:
         changes: Changes = NO_CHANGES,
         *,
         pending: PendingEvent | None = None,
+        operator: str | None = None,
     ) -> Entry:
         """Write an event, and its line of the log."""
         with self._write() as transitions:
-            return transitions.advance(entry, event, changes, pending)
+            return transitions.advance(entry, event, changes, pending, operator)
 
     async def retry(self, entry: Entry) -> Entry:
         """Take a failed entry up again."""
@@ -275,11 +281,16 @@ class MemoryJournal:
             return transitions.put_batch(batch)
 
     async def set_batch_state(
-        self, name: str, state: BatchState, reason: str | None = None
+        self,
+        name: str,
+        state: BatchState,
+        reason: str | None = None,
+        *,
+        operator: str | None = None,
     ) -> Batch:
         """Set whether `claim_open` returns payouts of a batch."""
         with self._write() as transitions:
-            return transitions.set_batch_state(name, state, reason)
+            return transitions.set_batch_state(name, state, reason, operator)
 
     async def cover(self, name: str, cover: Mapping[str, int]) -> Batch:
         """Store how much of a batch the wallets cover, if the batch stops on a low balance."""
@@ -351,6 +362,18 @@ class MemoryJournal:
         """Return the log of an entry, the oldest line first."""
         with self._read() as rows:
             return tuple(line for line in rows.lines if line.key == key)
+
+    async def actions(
+        self, limit: int, *, batch: str | None = None, key: str | None = None
+    ) -> tuple[OperatorAction, ...]:
+        """Return what operators changed, the newest first."""
+        with self._read() as rows:
+            found = (
+                one
+                for one in reversed(rows.actions)
+                if batch in {None, one.batch} and key in {None, one.key}
+            )
+            return tuple(islice(found, max(0, limit)))
 
     @contextmanager
     def _read(self) -> Generator[_MemoryRows]:

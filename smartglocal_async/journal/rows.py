@@ -21,6 +21,7 @@ from .entries import (
     Halt,
     HaltKind,
     NewEntry,
+    OperatorAction,
     SamePayment,
 )
 from .fingerprints import packed, unpacked
@@ -37,6 +38,10 @@ BATCH: Final = tuple(one.name for one in fields(Batch))
 """The columns of a batch, in the order of `batch_of`."""
 LINE: Final = tuple(one.name for one in fields(Attempt))
 """The columns of a line of the log, in the order of `attempt_of`."""
+ACTION: Final = tuple(one.name for one in fields(OperatorAction))
+"""The columns of an operator's action, in the order of its fields."""
+NOT_PAID: Final = frozenset({Step.UNKNOWN, Step.FAILED, Step.CANCELLED})
+"""The steps of which a journal has an index: few payouts of a batch are at one of them."""
 
 
 def _frozen(steps: Collection[Step]) -> frozenset[Step]:
@@ -51,6 +56,11 @@ class Page:
     after: str | None
     steps: frozenset[Step] = field(converter=_frozen)
     batch: str | None
+
+    @property
+    def rare_step(self) -> Step | None:
+        """The only step of the page, if it is one of `NOT_PAID`: their index finds its rows."""
+        return next(iter(self.steps)) if len(self.steps) == 1 and self.steps <= NOT_PAID else None
 
 
 def kinds_of(record: type[Any]) -> Mapping[str, type[int | float | str | bytes]]:
@@ -151,6 +161,16 @@ def batch_row(batch: Batch) -> list[Any]:
 def batch_of(row: Iterable[Any]) -> Batch:
     """Return the batch of a row."""
     return Batch(**_values(row, BATCH, _READ_BATCH))
+
+
+def action_row(action: OperatorAction) -> list[Any]:
+    """Return the values of an action's columns."""
+    return [getattr(action, name) for name in ACTION]
+
+
+def action_of(row: Iterable[Any]) -> OperatorAction:
+    """Return the action of a row."""
+    return OperatorAction(**dict(zip(ACTION, row, strict=True)))
 
 
 def same_payment_of(row: Iterable[Any]) -> SamePayment:

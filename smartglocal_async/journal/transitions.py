@@ -32,6 +32,7 @@ from .entries import (
     Kept,
     NewEntry,
     OpenClaims,
+    OperatorAction,
     PendingEvent,
 )
 from .fingerprints import differing
@@ -112,6 +113,10 @@ class JournalRows(Protocol):
 
     def log(self, attempt: Attempt) -> None:
         """Add a line to the log."""
+        ...
+
+    def add_action(self, action: OperatorAction) -> None:
+        """Add what an operator changed."""
         ...
 
     def halt(self) -> Halt | None:
@@ -264,7 +269,12 @@ class Transitions:
         return evolve(found, fence=found.fence + 1, owner=owner, leased_until=until)
 
     def advance(
-        self, entry: Entry, event: Event, changes: Changes, pending: PendingEvent | None = None
+        self,
+        entry: Entry,
+        event: Event,
+        changes: Changes,
+        pending: PendingEvent | None = None,
+        operator: str | None = None,
     ) -> Entry:
         """Write an event and its line of the log, after ``pending`` and its line."""
         if event is Event.RETRIED:
@@ -282,6 +292,8 @@ class Transitions:
         if pending is not None:
             self.rows.log(_line(found, known, pending.event, pending.changes))
         self.rows.log(_line(known, after, event, changes))
+        if operator is not None:
+            self._add_action(operator, event.value, batch=found.batch, key=found.key)
         if event in COUNTED and (batch := self._batch_with_rules(after)) is not None:
             self.rows.set_batch(with_settled(batch, after, known.step))
         return self._replace(found, after)
@@ -328,14 +340,34 @@ class Transitions:
         self.rows.set_batch(written)
         return written
 
-    def set_batch_state(self, name: str, state: BatchState, reason: str | None) -> Batch:
+    def set_batch_state(
+        self, name: str, state: BatchState, reason: str | None, operator: str | None = None
+    ) -> Batch:
         """Set whether payouts of a batch are claimed."""
         found = self._batch(name)
         if BatchState.CANCELLED is found.state is not state:
             raise Misuse(f"the batch {name!r} was cancelled, and can't change")
         written = set_to(found, state, reason)
         self.rows.set_batch(written)
+        if operator is not None:
+            self._add_action(operator, state.value, batch=name, detail=reason)
         return written
+
+    def _add_action(
+        self,
+        operator: str,
+        action: str,
+        *,
+        batch: str | None,
+        key: str | None = None,
+        detail: str | None = None,
+    ) -> None:
+        at = self.clock()
+        self.rows.add_action(
+            OperatorAction(
+                at=at, operator=operator, action=action, batch=batch, key=key, detail=detail
+            )
+        )
 
     def cover(self, name: str, cover: Mapping[str, int]) -> Batch:
         """Store how much of a batch is covered."""

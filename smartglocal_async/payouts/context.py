@@ -141,14 +141,21 @@ class WorkerContext:
         return taken
 
     async def write(
-        self, entry: Entry, event: Event, changes: Changes, pending: PendingEvent | None = None
+        self,
+        entry: Entry,
+        event: Event,
+        changes: Changes,
+        pending: PendingEvent | None = None,
+        operator: str | None = None,
     ) -> Entry:
         """Write an event, after a pending one; both are durable when this returns."""
         self.fault_point(f"before writing {event.value}")
         before = None if pending is None else pending.event.value
         commit = _Commit(self, entry.key, event.value, before, entry.step.name)
         with commit:
-            written = await self.journal.advance(entry, event, changes, pending=pending)
+            written = await self.journal.advance(
+                entry, event, changes, pending=pending, operator=operator
+            )
             commit.entry = written
         self.fault_point(f"after writing {event.value}")
         return written

@@ -362,15 +362,21 @@ class Payouts(SharedBatches):
         """Yield the payouts that no call can settle, and those open for more than a day."""
         return review.needing_review_now(self._open().context, batch)
 
-    async def decide(self, key: str, *, is_paid: bool, reason: str) -> PayoutOutcome:
+    async def decide(
+        self, key: str, *, is_paid: bool, reason: str, operator: str | None = None
+    ) -> PayoutOutcome:
         """Settle a payout by what an operator found out; the reason is stored with it.
+
+        So is the name of the operator, if it is given: see `Journal.actions`.
 
         Raises:
             InProgress: another process works on it.
             Misuse: the key is unknown, the payout is settled, or nothing was started for it.
 
         """
-        return await review.decide(self._open().context, key, reason, is_paid=is_paid)
+        return await review.decide(
+            self._open().context, key, reason, is_paid=is_paid, operator=operator
+        )
 
     async def cancel(self, key: str, *, reason: str) -> PayoutOutcome:
         """Cancel a payout for which nothing is in flight; to pay it later, use another key.

@@ -143,9 +143,12 @@ def needing_review_now(context: WorkerContext, batch: str | None) -> AsyncGenera
     return needing_review(context.journal, batch, context.timing.now())
 
 
-async def decide(context: WorkerContext, key: str, reason: str, *, is_paid: bool) -> PayoutOutcome:
+async def decide(
+    context: WorkerContext, key: str, reason: str, *, is_paid: bool, operator: str | None = None
+) -> PayoutOutcome:
     """Write what an operator found out."""
-    return await _write(context, key, Event.PAID if is_paid else Event.NOT_PAID, reason)
+    event = Event.PAID if is_paid else Event.NOT_PAID
+    return await _write(context, key, event, reason, operator)
 
 
 def _event_to_write(entry: Entry, event: Event) -> Event:
@@ -159,7 +162,9 @@ async def cancel(context: WorkerContext, key: str, reason: str) -> PayoutOutcome
     return await _write(context, key, Event.WITHDRAWN, reason)
 
 
-async def _write(context: WorkerContext, key: str, event: Event, reason: str) -> PayoutOutcome:
+async def _write(
+    context: WorkerContext, key: str, event: Event, reason: str, operator: str | None = None
+) -> PayoutOutcome:
     if not 0 < len(reason.strip()) <= _MAX_REASON:
         raise InvalidRequest("reason", f"expected text of 1 to {_MAX_REASON} characters")
     if key in context.wakeups:
@@ -176,7 +181,7 @@ async def _write(context: WorkerContext, key: str, event: Event, reason: str) ->
             raise Misuse(_impossible(entry, event))
         is_paid = STEPS[entry.step, event] is Step.SUCCEEDED
         changes = Changes(code=None if is_paid else KEEP, reason=reason.strip())
-        after = await context.write(entry, event, changes)
+        after = await context.write(entry, event, changes, operator=operator)
     finally:
         await context.journal.release(entry)
     return outcome_of(after)

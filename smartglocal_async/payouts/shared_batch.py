@@ -259,9 +259,13 @@ class ChunkRun:
         return self.claimer.context.timing.monotonic()
 
 
-async def cancel_batch(context: WorkerContext, batch: str, reason: str) -> int:
+async def cancel_batch(
+    context: WorkerContext, batch: str, reason: str, operator: str | None
+) -> int:
     """Cancel a batch and its payouts that weren't begun; return how many those are."""
-    _ = await context.journal.set_batch_state(batch, BatchState.CANCELLED, reason)
+    _ = await context.journal.set_batch_state(
+        batch, BatchState.CANCELLED, reason, operator=operator
+    )
     steps, cancelled = frozenset({Step.NEW, Step.CREATING}), 0
     found = each(
         lambda after: context.journal.open_entries(
@@ -345,34 +349,39 @@ class SharedBatches(ABC):
         above_zero("deadline", deadline)
         return ChunkRun(self._open(), batch, deadline, places).run(limit, concurrency)
 
-    async def pause_batch(self, batch: str, *, reason: str) -> Batch:
+    async def pause_batch(self, batch: str, *, reason: str, operator: str | None = None) -> Batch:
         """Pause a batch: no `run_chunk`, in any process, begins more of its payouts.
 
-        Payouts in flight are finished. `resume_batch` ends the pause.
+        Payouts in flight are finished. `resume_batch` ends the pause. With ``operator``, the name
+        of a person is stored with the change: see `Journal.actions`.
 
         Raises:
             Misuse: there is no such batch, or it was cancelled.
 
         """
-        return await self._open().context.journal.set_batch_state(batch, BatchState.PAUSED, reason)
+        return await self._open().context.journal.set_batch_state(
+            batch, BatchState.PAUSED, reason, operator=operator
+        )
 
-    async def resume_batch(self, batch: str) -> Batch:
-        """End the pause of a batch; raises what `pause_batch` does.
+    async def resume_batch(self, batch: str, *, operator: str | None = None) -> Batch:
+        """End the pause of a batch; stores and raises what `pause_batch` does.
 
         Its rules still apply: a spending limit that was reached pauses it again at the next payout
         that would pass it. To raise the limit, `submit` the batch again with another one.
         """
-        return await self._open().context.journal.set_batch_state(batch, BatchState.RUNNING)
+        return await self._open().context.journal.set_batch_state(
+            batch, BatchState.RUNNING, operator=operator
+        )
 
-    async def cancel_batch(self, batch: str, *, reason: str) -> int:
+    async def cancel_batch(self, batch: str, *, reason: str, operator: str | None = None) -> int:
         """Cancel a batch for good; return how many of its payouts were cancelled.
 
         Those are the payouts that weren't begun. Payouts in flight are finished; `settle` goes on
         with what is left open. A cancelled payout is never paid under its key, in another batch
-        either: submit it under a new key.
+        either: submit it under a new key. ``operator`` is stored as in `pause_batch`.
 
         Raises:
             Misuse: there is no such batch.
 
         """
-        return await cancel_batch(self._open().context, batch, reason)
+        return await cancel_batch(self._open().context, batch, reason, operator)

@@ -63,7 +63,8 @@ def use_all(schema, role, run_provider, connect):
             assert len(await journal.history("a")) > 3
             _ = await payouts.submit([order("c")], batch="night")
             _ = await journal.batches()
-            await journal.set_limits(sg.journal.Limits(rate=5.0))
+            await journal.set_limits(sg.journal.Limits(rate=5.0), operator="ann")
+            assert [one.operator for one in await journal.actions(9)] == ["ann"]
             assert (await journal.limits()).rate == 5.0
             await payouts.quarantine()
             assert await payouts.forget(before=FUTURE) == 1

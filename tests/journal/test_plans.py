@@ -78,6 +78,49 @@ async def test_of_postgres(schema, mode) -> None:
     assert "Sort" not in plan
 
 
+@pytest.mark.parametrize("batch", ["b", None])
+@pytest.mark.parametrize("step", [sg.journal.Step.FAILED, sg.journal.Step.NEW])
+async def test_pages_of_sqlite(tmp_path, batch, step) -> None:
+    """Only rows of the step, or the open ones, are read, however many others there are."""
+    journal = sg.SQLiteJournal(tmp_path / "j.db")
+    await journal.open(SCOPE)
+    await journal.close()
+    asked = Page(limit=9, after="k", steps=[step], batch=batch)
+    with contextlib.closing(sqlite3.connect(journal.path)) as database:
+        table = SQLiteRows(database, lambda: 0.0)
+        values = dict.fromkeys(("after", "first", "steps", "limit", "batch", "step"), 0)
+        rows = database.execute(f"EXPLAIN QUERY PLAN {table.page_statement(asked)}", values)
+        steps = [row[3] for row in rows]
+    name = "not_paid" if step is sg.journal.Step.FAILED else "open"
+    index = f"entry_batch_{name}" if batch else f"entry_{name}"
+    assert any(f"SEARCH entry USING INDEX {index} (" in line for line in steps)
+    assert not any("TEMP B-TREE" in line or line.startswith("SCAN entry") for line in steps)
+
+
+@needs_postgres
+@pytest.mark.parametrize(
+    ("batch", "index"), [("'b'", "entry_batch_not_paid"), ("NULL", "entry_not_paid")]
+)
+async def test_pages_of_postgres(schema, batch, index) -> None:
+    """The same, though all rows before are of the same batch."""
+    async with opened(schema):
+        pass
+    name = None if batch == "NULL" else "b"
+    asked = Page(limit=9, after=None, steps=[sg.journal.Step.FAILED], batch=name)
+    statement = Queries(schema).page_statement(asked, "", "")
+    front = FRONT.format(
+        table=f"{schema}.entry", nothing=r"'\x03'", numbers="generate_series(1, 20000) AS n"
+    )
+    async with connected() as connection:
+        await connection.execute(front)
+        await connection.execute(f"ANALYZE {schema}.entry")
+        await connection.execute(f"PREPARE page AS {statement}")
+        rows = await connection.fetch(f"EXPLAIN EXECUTE page (NULL, '{{81}}', 9, {batch})")
+    plan = "\n".join(row[0] for row in rows)
+    assert f"Index Scan using {index} on entry" in plan
+    assert "Sort" not in plan
+
+
 @needs_postgres
 async def test_claims_of_batches_stay_apart(schema) -> None:
     """A batch whose name starts with another's, or sorts after it, is another batch."""

@@ -47,6 +47,9 @@ async def same_answers(reader: SQLiteReader, journal: sg.journal.Journal) -> lis
         await reader.batch("b") == await journal.batch("b"),
         await reader.halted() == await journal.halted(),
         await reader.history("k-1") == await journal.history("k-1"),
+        await reader.find("k-2") == await journal.find("k-2"),
+        await reader.by_session("ps_1") == await journal.by_session("ps_1"),
+        await reader.actions(9) == await journal.actions(9),
     ]
 
 

@@ -518,7 +518,7 @@ async def test_a_newer_version(path) -> None:
         pass
     with contextlib.closing(sqlite3.connect(path)) as other:
         _ = other.execute("PRAGMA user_version = 9")
-    assert "is of version 9, and this release knows 2" in await refusal(path)
+    assert "is of version 9, and this release knows 3" in await refusal(path)
 
 
 @pytest.mark.parametrize("cut", [False, True])

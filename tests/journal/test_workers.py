@@ -83,7 +83,7 @@ async def test_a_journal_of_an_older_release(schema):
         assert [worker.owner for worker in await journal.workers()] == ["w"]
         assert await journal.find("k") is not None
     async with connected() as connection:
-        assert await connection.fetchval(f"SELECT version FROM {schema}.meta") == 3  # noqa: S608
+        assert await connection.fetchval(f"SELECT version FROM {schema}.meta") == 4  # noqa: S608
 
 
 @pytest.fixture

@@ -195,6 +195,7 @@ class JournalConformance:
             journal.sums,
             journal.counts,
             lambda: journal.history("k"),
+            lambda: journal.actions(1),
         ]
         for call in calls:
             with pytest.raises(sg.Misuse, match=r"open|closed"):
@@ -870,6 +871,55 @@ class JournalConformance:
         assert (await journal.set_batch_state("may", done, "twice")).reason == "twice"
         with pytest.raises(sg.Misuse, match="was cancelled, and can't change"):
             await journal.set_batch_state("may", sg.journal.BatchState.RUNNING)
+
+    async def test_actions_of_operators(self, journal, journals) -> None:
+        """Who changed a batch or decided about a payout is there, the newest first."""
+        paused, running = sg.journal.BatchState.PAUSED, sg.journal.BatchState.RUNNING
+        for name in ("may", "june"):
+            await journal.put_batch(sg.journal.Batch(name=name))
+        await journal.set_batch_state("may", paused, "a look", operator="ann")
+        await journal.set_batch_state("may", running)
+        await journal.set_batch_state("june", paused, operator="bob")
+        entry = await bring_to(journal, Step.UNKNOWN, "a", batch="may")
+        at = journals.clock.now = journals.clock.now + 1
+        await journal.advance(entry, Event.PAID, Changes(reason="seen"), operator="ann")
+        with pytest.raises(sg.errors.LostLease):
+            await journal.advance(entry, Event.PAID, operator="bob")
+        journal = await journals.reopen(journal)
+        await journal.open(SCOPE)
+        decided, other, first = await journal.actions(9)
+        assert decided == sg.journal.OperatorAction(
+            at=at, operator="ann", action="paid", batch="may", key="a"
+        )
+        assert (other.operator, other.action, other.batch, other.detail, other.key) == (
+            *("bob", "paused", "june", None, None),
+        )
+        assert (first.action, first.batch, first.detail, first.at) == (
+            *("paused", "may", "a look", at - 1),
+        )
+        assert await journal.actions(1) == (decided,)
+        assert await journal.actions(9, batch="may") == (decided, first)
+        assert await journal.actions(9, key="a") == (decided,)
+
+    async def test_pages_of_rare_steps(self, journal) -> None:
+        """Entries at a step that few have are paged in the order of acceptance, by batch or all."""
+        steps = [Step.FAILED, Step.UNKNOWN, Step.FAILED, Step.NEW, Step.FAILED, Step.CANCELLED]
+        for number, step in enumerate([*steps, Step.FAILED]):
+            await bring_to(journal, step, f"k{number}", batch="ab"[number % 2])
+        for step, batch, keys in (
+            (Step.FAILED, None, ["k0", "k2", "k4", "k6"]),
+            (Step.FAILED, "a", ["k0", "k2", "k4", "k6"]),
+            (Step.FAILED, "b", []),
+            (Step.UNKNOWN, None, ["k1"]),
+            (Step.CANCELLED, "b", ["k5"]),
+        ):
+            found, after = [], None
+            while page := await journal.entries(2, after=after, steps=[step], batch=batch):
+                found += [entry.key for entry in page]
+                after = found[-1]
+            assert found == keys
+        unsettled = await journal.entries(9, steps=OPEN, batch="b")
+        assert [entry.key for entry in unsettled] == ["k1", "k3"]
 
     async def test_spending_limit(self, journal, journals) -> None:
         """Started payouts count until they are known not to be paid; nothing exceeds the limit."""

@@ -373,9 +373,7 @@ def limits(options: LimitsOptions) -> None:
             if options.as_json:
                 write_json({"rate": found.rate, "concurrency": found.concurrency})
             else:
-                per_second = "any number" if found.rate is None else f"{found.rate:g}"
-                at_once = "any number" if found.concurrency is None else f"{found.concurrency:,}"
-                write_line(f"all workers together: {per_second} per second, {at_once} at a time")
+                write_line(f"all workers together: {found}")
 
 
 def _number(option: str, text: str | None, kind: Callable[[str], N]) -> N | None:

@@ -21,6 +21,7 @@ RIGHTS: Final[Mapping[str, tuple[str, ...]]] = {
     "fleet": ("SELECT", "UPDATE"),
     "writer": ("SELECT", "INSERT", "UPDATE"),
     "worker": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "operator_action": ("SELECT", "INSERT"),
 }
 """Table -> what a worker does with its rows; ``DELETE`` on ``attempt`` is for forgetting."""
 _QUEUE: Final = ("pgqueuer", "pgqueuer_log", "pgqueuer_statistics", "pgqueuer_schedules")

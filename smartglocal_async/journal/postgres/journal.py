@@ -20,12 +20,14 @@ from ..entries import (
     Attempt,
     Batch,
     BatchState,
+    BatchTotal,
     Changes,
     Entry,
     Halt,
     Kept,
     NewEntry,
     OpenClaims,
+    OperatorAction,
     PendingEvent,
     SamePayment,
 )
@@ -214,6 +216,7 @@ class PostgresJournal:
         changes: Changes = NO_CHANGES,
         *,
         pending: PendingEvent | None = None,
+        operator: str | None = None,
     ) -> Entry:
         """Write an event, and its line of the log."""
         named = changes.session_id
@@ -222,7 +225,7 @@ class PostgresJournal:
         counted = keys if event in COUNTED else frozenset[str]()
         needs = Needs(keys=keys, sessions=sessions, counted=counted)
         return await self._write(
-            needs, lambda transitions: transitions.advance(entry, event, changes, pending)
+            needs, lambda transitions: transitions.advance(entry, event, changes, pending, operator)
         )
 
     async def retry(self, entry: Entry) -> Entry:
@@ -289,6 +292,10 @@ class PostgresJournal:
         """Count the entries of each batch by step; those of no batch under None."""
         return await self._read(self._queries.counts_by_batch)
 
+    async def totals(self) -> tuple[BatchTotal, ...]:
+        """Count and add up the entries by batch, step and currency, in one pass over all."""
+        return await self._read(self._queries.totals)
+
     async def sums(self, *, batch: str | None = None) -> Mapping[tuple[Step, str], int]:
         """Add up the amounts by step and currency."""
         return await self._read(lambda connection: self._queries.sums(connection, batch))
@@ -299,12 +306,17 @@ class PostgresJournal:
         return await self._write(needs, lambda transitions: transitions.put_batch(batch))
 
     async def set_batch_state(
-        self, name: str, state: BatchState, reason: str | None = None
+        self,
+        name: str,
+        state: BatchState,
+        reason: str | None = None,
+        *,
+        operator: str | None = None,
     ) -> Batch:
         """Set whether `claim_open` returns payouts of a batch."""
         return await self._write(
             Needs(batches=frozenset({name})),
-            lambda transitions: transitions.set_batch_state(name, state, reason),
+            lambda transitions: transitions.set_batch_state(name, state, reason, operator),
         )
 
     async def cover(self, name: str, cover: Mapping[str, int]) -> Batch:
@@ -382,13 +394,28 @@ class PostgresJournal:
         """Return the log of an entry, the oldest line first."""
         return await self._read(lambda connection: self._queries.history(connection, key))
 
+    async def actions(
+        self, limit: int, *, batch: str | None = None, key: str | None = None
+    ) -> tuple[OperatorAction, ...]:
+        """Return what operators changed, the newest first."""
+        return await self._read(
+            lambda connection: self._queries.actions(connection, limit, batch, key)
+        )
+
+    async def revision(self) -> int:
+        """Return a number that changes with each commit of payouts or batches."""
+        return await self._read(self._queries.revision)
+
     async def limits(self) -> Limits:
         """Return the limits that all `Payouts.run_chunk` of this journal share."""
         return await self._read(self._workers.limits)
 
-    async def set_limits(self, limits: Limits) -> None:
-        """Change these limits, for all processes from now on."""
-        await self._read(lambda connection: self._workers.set_limits(connection, limits))
+    async def set_limits(self, limits: Limits, *, operator: str | None = None) -> None:
+        """Change these limits, for all processes from now on.
+
+        With ``operator``, the name of a person, an `OperatorAction` is written in the same commit.
+        """
+        await self._read(lambda connection: self._workers.set_limits(connection, limits, operator))
 
     async def slow_down(self, seconds: float) -> None:
         """Stop all processes from claiming payouts for this long, such as after an HTTP 429."""

@@ -5,13 +5,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
-from ..entries import Attempt, Batch, Entry, Halt, SamePayment
+from ..entries import Attempt, Batch, BatchTotal, Entry, Halt, OperatorAction, SamePayment
 from ..limits import MAX_LEASE_SECONDS
 from ..rows import (
+    ACTION,
     BATCH,
     COLUMNS,
     LINE,
+    NOT_PAID,
     Page,
+    action_of,
     attempt_of,
     batch_of,
     entry_of,
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from asyncpg import Connection
 
 _BEHIND_ALL: Final = 2**63 - 1
+_NOT_PAID: Final = ", ".join(str(int(step)) for step in sorted(NOT_PAID))
 
 
 # All names are constants, the schema's was checked, and values are bound.
@@ -107,7 +111,19 @@ class Queries:
         """
         last = 0 if page.after is None else _BEHIND_ALL
         after = f"coalesce((SELECT number FROM {self.schema}.entry WHERE key = $1), {last})"
-        if page.batch is None:
+        if page.rare_step is not None:
+            # Compared with its index from the first row on, for the same reason.
+            columns, begin = "step, number", f"{page.rare_step:d}"
+            if page.batch is not None:
+                columns, begin = f"batch, {columns}", f"$4::text, {begin}"
+            within = (
+                f"({columns}) > ({begin}, {after}) AND ({columns}) < ({begin}, {_BEHIND_ALL}) "
+                f"AND step IN ({_NOT_PAID})"
+            )
+            if page.batch is None:
+                within += " AND $4::text IS NULL"
+            order = columns
+        elif page.batch is None:
             within, order = f"number > {after} AND $4::text IS NULL", "number"
         else:
             within = (
@@ -146,6 +162,38 @@ class Queries:
         for batch, step, count in rows:
             counts.setdefault(batch, {})[Step(step)] = count
         return counts
+
+    async def totals(self, connection: "Connection[Any]") -> tuple[BatchTotal, ...]:
+        """Count and add up the entries by batch, step and currency."""
+        rows = await connection.fetch(
+            "SELECT batch, step, currency, count(*), coalesce(sum(amount), 0) "
+            f"FROM {self.schema}.entry GROUP BY batch, step, currency"
+        )
+        return tuple(
+            BatchTotal(batch, Step(step), currency, count, int(amount))
+            for batch, step, currency, count, amount in rows
+        )
+
+    async def revision(self, connection: "Connection[Any]") -> int:
+        """Return a number that changes with each commit of payouts or batches."""
+        found: int = await connection.fetchval(
+            f"SELECT coalesce(sum(commits), 0)::bigint FROM {self.schema}.writer"
+        )
+        return found
+
+    async def actions(
+        self, connection: "Connection[Any]", limit: int, batch: str | None, key: str | None
+    ) -> tuple[OperatorAction, ...]:
+        """Return what operators changed, the newest first."""
+        rows = await connection.fetch(
+            f"SELECT {', '.join(ACTION)} FROM {self.schema}.operator_action "
+            "WHERE ($2::text IS NULL OR batch = $2) AND ($3::text IS NULL OR key = $3) "
+            "ORDER BY number DESC LIMIT $1",
+            max(0, limit),
+            batch,
+            key,
+        )
+        return tuple(map(action_of, rows))
 
     async def sums(
         self, connection: "Connection[Any]", batch: str | None

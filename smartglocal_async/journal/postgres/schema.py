@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 CLOCK: Final = "extract(epoch FROM clock_timestamp())::float8"
 """The database's time, in seconds since 1970."""
-_VERSION: Final = 3
+_VERSION: Final = 4
 _OLDEST_SERVER: Final = 13
 _KEPT: Final = frozenset({"on", "remote_apply"})
 # The fill factor leaves room for updates on the same page. There is no foreign key: its check would
@@ -55,6 +55,15 @@ CREATE TABLE {schema}.fleet (
 INSERT INTO {schema}.fleet DEFAULT VALUES;
 CREATE TABLE {schema}.writer (id text PRIMARY KEY, commits bigint NOT NULL);
 """
+_ACTIONS: Final = """
+CREATE TABLE {schema}.operator_action (
+    number bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY, at float8 NOT NULL,
+    operator text NOT NULL, action text NOT NULL, batch text, key text, detail text);
+CREATE INDEX entry_not_paid ON {schema}.entry (step, number)
+    WHERE step IN (70, 81, 82);
+CREATE INDEX entry_batch_not_paid ON {schema}.entry (batch, step, number)
+    WHERE step IN (70, 81, 82);
+"""
 _MIGRATIONS: Final[Mapping[int, str]] = {
     1: """
 ALTER TABLE {schema}.meta ADD COLUMN system_identifier text, ADD COLUMN timeline integer,
@@ -64,6 +73,7 @@ CREATE INDEX entry_batch_open ON {schema}.entry (batch, number) WHERE step < 80;
 CREATE INDEX entry_payment ON {schema}.entry (payment) WHERE payment IS NOT NULL;
 """,
     2: "ALTER TABLE {schema}.meta DROP COLUMN is_guaranteed, ADD COLUMN tables text;",
+    3: _ACTIONS,
 }
 """The version of the tables -> the statements that bring them to the next version."""
 _LATER: Final = "CREATE TABLE {schema}.worker (owner text PRIMARY KEY, seen_at float8 NOT NULL)"
@@ -72,7 +82,10 @@ _LACKS_LATER: Final = """
 SELECT to_regclass($1 || '.worker') IS NULL AND has_schema_privilege($1, 'CREATE')
     AND current_setting('transaction_read_only') = 'off'
 """
-_OWN: Final = ("meta", "entry", "session", "attempt", "batch", "fleet", "writer", "worker")
+_OWN: Final = (
+    *("meta", "entry", "session", "attempt", "batch", "fleet", "writer", "worker"),
+    "operator_action",
+)
 # Of a trigger's type, 1 is FOR EACH ROW and 2 is BEFORE: such a one may discard a row.
 _UNFIT: Final = """
 SELECT relname, relkind NOT IN ('r', 'p') AS is_no_table, relpersistence <> 'p' AS is_volatile,
@@ -234,7 +247,7 @@ async def _is_there(connection: "Connection[Any]", schema: str) -> bool:
 async def _make(connection: "Connection[Any]", schema: str, scope: str) -> None:
     if not await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", schema):
         _ = await connection.execute(f"CREATE SCHEMA {schema}")
-    _ = await connection.execute(_TABLES.format(schema=schema))
+    _ = await connection.execute((_TABLES + _ACTIONS).format(schema=schema))
     _ = await connection.execute(
         f"INSERT INTO {schema}.meta (version, scope, journal_id, secret) "  # noqa: S608
         "VALUES ($1, $2, $3, $4)",

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import define, evolve, field, frozen
 
 from ...idempotency import Fingerprint
-from ..entries import Attempt, Batch, Entry, Halt
+from ..entries import Attempt, Batch, Entry, Halt, OperatorAction
 from ..limits import is_leased
 from ..rows import (
+    ACTION,
     BATCH,
     COLUMNS,
     LINE,
     MOVING,
     Page,
+    action_row,
     attempt_row,
     batch_of,
     batch_row,
@@ -180,6 +182,7 @@ class LockedRows:
     old_batches: frozenset[str] = field(init=False)
     set_batches: set[str] = field(factory=set[str], init=False)
     is_halt_set: bool = field(default=False, init=False)
+    actions: list[OperatorAction] = field(factory=list[OperatorAction], init=False)
 
     def __attrs_post_init__(self) -> None:
         self.old_batches = frozenset(self.batches)
@@ -221,6 +224,10 @@ class LockedRows:
     def log(self, attempt: Attempt) -> None:
         """Add a line to the log."""
         self.lines.append(attempt)
+
+    def add_action(self, action: OperatorAction) -> None:
+        """Add what an operator changed."""
+        self.actions.append(action)
 
     def halt(self) -> Halt | None:
         """Return the halt that was written last."""
@@ -378,6 +385,8 @@ class StatementBuilder:
             await connection.executemany(self._update, changed)
         if rows.is_halt_set:
             await self.put_halt(connection, rows.halted)
+        for action in rows.actions:
+            await self.add_action(connection, action)
         for name in sorted(rows.set_batches & rows.old_batches):
             _ = await connection.execute(self._update_batch, *batch_row(rows.batches[name]))
         # Always in the same order, so that no deadlock can occur.
@@ -409,6 +418,14 @@ class StatementBuilder:
         name, *others = BATCH
         places = ", ".join(f"{one} = ${number}" for number, one in enumerate(others, 2))
         return f"UPDATE {self.schema}.batch SET {places} WHERE {name} = $1"
+
+    async def add_action(self, connection: "Connection[Any]", action: OperatorAction) -> None:
+        """Insert what an operator changed."""
+        places = ", ".join(f"${number}" for number in range(1, len(ACTION) + 1))
+        _ = await connection.execute(
+            f"INSERT INTO {self.schema}.operator_action ({', '.join(ACTION)}) VALUES ({places})",
+            *action_row(action),
+        )
 
     async def put_halt(self, connection: "Connection[Any]", halt: Halt | None) -> None:
         """Replace the last halt."""

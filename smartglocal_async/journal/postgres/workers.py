@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import frozen
 
 from ..limits import MAX_LEASE_SECONDS, Limits, RemainingLimits, WorkerInfo
-from .schema import CLOCK
+from .schema import CLOCK, commit_level
 from .transaction import transaction
 
 if TYPE_CHECKING:
@@ -65,13 +65,24 @@ class WorkerTable:
         assert row is not None  # noqa: S101 - it was there when the schema was made
         return Limits(rate=row[0], concurrency=row[1])
 
-    async def set_limits(self, connection: "Connection[Any]", limits: Limits) -> None:
-        """Replace the limits."""
-        _ = await connection.execute(
-            f"UPDATE {self.schema}.fleet SET rate = $1, concurrency = $2",
-            limits.rate,
-            limits.concurrency,
-        )
+    async def set_limits(
+        self, connection: "Connection[Any]", limits: Limits, operator: str | None
+    ) -> None:
+        """Replace the limits, and write which operator did."""
+        async with transaction(connection, await commit_level(connection)):
+            _ = await connection.execute(
+                f"UPDATE {self.schema}.fleet SET rate = $1, concurrency = $2",
+                limits.rate,
+                limits.concurrency,
+            )
+            if operator is not None:
+                _ = await connection.execute(
+                    f"INSERT INTO {self.schema}.operator_action (at, operator, action, detail) "
+                    "VALUES ($1, $2, 'limits', $3)",
+                    await self._now(connection),
+                    operator,
+                    str(limits),
+                )
 
     async def slow_down(self, connection: "Connection[Any]", seconds: float) -> None:
         """Stop all processes from claiming for some time; the longest pause counts."""

@@ -53,7 +53,7 @@ def unusable(path: Path, error: BaseException) -> JournalUnusable:
 
 
 _APPLICATION: Final = 0x53474C31
-_SCHEMA: Final = 2
+_SCHEMA: Final = 3
 _BUSY_MS: Final = 5000
 # Checking a large file would block it for seconds. Damage in it is still reported when it is read.
 _MAX_CHECKED_BYTES: Final = 64 * 2**20
@@ -92,6 +92,13 @@ CREATE TABLE batch (
     begun_at REAL NOT NULL, state TEXT NOT NULL, reason TEXT, rules TEXT, bound TEXT NOT NULL,
     paid TEXT NOT NULL, failures INTEGER NOT NULL, cover TEXT, cover_at REAL) WITHOUT ROWID;
 """
+_ACTIONS: Final = """
+CREATE TABLE operator_action (
+    number INTEGER PRIMARY KEY, at REAL NOT NULL, operator TEXT NOT NULL, action TEXT NOT NULL,
+    batch TEXT, key TEXT, detail TEXT);
+CREATE INDEX entry_not_paid ON entry (step, number) WHERE step IN (70, 81, 82);
+CREATE INDEX entry_batch_not_paid ON entry (batch, step, number) WHERE step IN (70, 81, 82);
+"""
 _MIGRATIONS: Final[Mapping[int, str]] = {
     1: """
 ALTER TABLE entry ADD COLUMN summary BLOB;
@@ -100,6 +107,7 @@ CREATE INDEX entry_batch_open ON entry (batch, number) WHERE step < 80;
 CREATE INDEX entry_payment ON entry (payment) WHERE payment IS NOT NULL;
 INSERT INTO meta SELECT 'commits', coalesce(max(number), 0) FROM attempt;
 """,
+    2: _ACTIONS,
 }
 """The version of a file -> the statements that bring it to the next version."""
 _SYNC_SECONDS: Final = 1.0
@@ -418,7 +426,7 @@ def _set(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _create_tables(connection: sqlite3.Connection, scope: str) -> None:
-    for statement in _TABLES.split(";"):
+    for statement in (_TABLES + _ACTIONS).split(";"):
         _ = connection.execute(statement)
     _ = connection.execute(f"PRAGMA application_id = {_APPLICATION}")
     _ = connection.execute(f"PRAGMA user_version = {_SCHEMA}")

@@ -28,6 +28,7 @@ from ..entries import (
     Kept,
     NewEntry,
     OpenClaims,
+    OperatorAction,
     PendingEvent,
     SamePayment,
 )
@@ -180,10 +181,11 @@ class SQLiteJournal:
         changes: Changes = NO_CHANGES,
         *,
         pending: PendingEvent | None = None,
+        operator: str | None = None,
     ) -> Entry:
         """Write an event, and its line of the log."""
         return await self._write(
-            lambda transitions: transitions.advance(entry, event, changes, pending)
+            lambda transitions: transitions.advance(entry, event, changes, pending, operator)
         )
 
     async def retry(self, entry: Entry) -> Entry:
@@ -246,11 +248,16 @@ class SQLiteJournal:
         return await self._write(lambda transitions: transitions.put_batch(batch))
 
     async def set_batch_state(
-        self, name: str, state: BatchState, reason: str | None = None
+        self,
+        name: str,
+        state: BatchState,
+        reason: str | None = None,
+        *,
+        operator: str | None = None,
     ) -> Batch:
         """Set whether `claim_open` returns payouts of a batch."""
         return await self._write(
-            lambda transitions: transitions.set_batch_state(name, state, reason)
+            lambda transitions: transitions.set_batch_state(name, state, reason, operator)
         )
 
     async def cover(self, name: str, cover: Mapping[str, int]) -> Batch:
@@ -310,6 +317,12 @@ class SQLiteJournal:
     async def history(self, key: str) -> tuple[Attempt, ...]:
         """Return the log of an entry, the oldest line first."""
         return await self._read(lambda rows: rows.history(key))
+
+    async def actions(
+        self, limit: int, *, batch: str | None = None, key: str | None = None
+    ) -> tuple[OperatorAction, ...]:
+        """Return what operators changed, the newest first."""
+        return await self._read(lambda rows: rows.actions(limit, batch, key))
 
     async def _write(self, act: Callable[[Transitions], T]) -> T:
         return await self._read(lambda rows: act(Transitions(rows, self.clock)))

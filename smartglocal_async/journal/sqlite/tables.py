@@ -15,16 +15,29 @@ from urllib.parse import quote
 from attrs import define, field
 
 from ...errors import Misuse
-from ..entries import EVERY_STEP, Attempt, Batch, Entry, Halt, SamePayment
+from ..entries import (
+    EVERY_STEP,
+    Attempt,
+    Batch,
+    BatchTotal,
+    Entry,
+    Halt,
+    OperatorAction,
+    SamePayment,
+)
 from ..fingerprints import SHORT, shortened
 from ..limits import MAX_LEASE_SECONDS
 from ..rows import (
+    ACTION,
     BATCH,
     COLUMNS,
     FORGETS,
     LINE,
     MOVING,
+    NOT_PAID,
     Page,
+    action_of,
+    action_row,
     attempt_of,
     attempt_row,
     batch_of,
@@ -61,6 +74,19 @@ _SUMS: Final = """
 SELECT step, currency, sum(amount >> 32), sum(amount & 0xffffffff) FROM entry
 WHERE currency IS NOT NULL AND (:batch IS NULL OR batch = :batch) GROUP BY step, currency
 """
+_TOTALS: Final = """
+SELECT batch, step, currency, count(*), coalesce(sum(amount >> 32), 0),
+coalesce(sum(amount & 0xffffffff), 0) FROM entry GROUP BY batch, step, currency
+"""
+_ADD_ACTION: Final = _insert("operator_action", ACTION)
+_ACTIONS: Final = f"""
+SELECT {", ".join(ACTION)} FROM operator_action
+WHERE (:batch IS NULL OR batch = :batch) AND (:key IS NULL OR key = :key)
+ORDER BY number DESC LIMIT :limit
+"""  # noqa: S608
+_RARE: Final = (
+    f"AND step = :step AND step IN ({', '.join(str(int(one)) for one in sorted(NOT_PAID))})"
+)
 _PAGE: Final = """
 number > coalesce((SELECT number FROM entry WHERE key = :after), :first)
 AND step IN (SELECT value FROM json_each(:steps)) {of_batch} ORDER BY number LIMIT :limit
@@ -102,6 +128,7 @@ def _update(columns: tuple[str, ...]) -> str:
 def _values(page: Page) -> dict[str, object]:
     of_batch = {} if page.batch is None else {"batch": page.batch}
     return {
+        "step": page.rare_step,
         "after": page.after,
         "first": _BEFORE_ALL if page.after is None else _BEHIND_ALL,
         "steps": json.dumps([int(step) for step in page.steps]),
@@ -126,8 +153,14 @@ class SQLiteRows:
     _recent: dict[str, Entry] = field(factory=dict[str, Entry], init=False, repr=False)
     _entry: str = field(init=False, repr=False)
     """Selects entries; columns that a file of an older release lacks are NULL."""
+    _has_actions: bool = field(init=False, repr=False)
+    """Whether the file has the table of actions and the indexes that are as old."""
 
     def __attrs_post_init__(self) -> None:
+        found = self.connection.execute(
+            "SELECT count(*) FROM sqlite_master WHERE name = 'operator_action'"
+        )
+        self._has_actions = bool(found.fetchone()[0])
         rows = self.connection.execute("SELECT name FROM pragma_table_info('entry')")
         there = {name for (name,) in rows}
         names = (name if name in there else f"NULL AS {name}" for name in COLUMNS)
@@ -187,6 +220,29 @@ class SQLiteRows:
         """Add a line to the log."""
         _ = self.connection.execute(_LOG, attempt_row(attempt))
 
+    def add_action(self, action: OperatorAction) -> None:
+        """Add what an operator changed."""
+        _ = self.connection.execute(_ADD_ACTION, action_row(action))
+
+    def actions(self, limit: int, batch: str | None, key: str | None) -> tuple[OperatorAction, ...]:
+        """Return what operators changed, the newest first."""
+        if not self._has_actions:
+            return ()
+        values = {"batch": batch, "key": key, "limit": max(0, limit)}
+        return tuple(map(action_of, self.connection.execute(_ACTIONS, values)))
+
+    def totals(self) -> tuple[BatchTotal, ...]:
+        """Count and add up the entries by batch, step and currency."""
+        return tuple(
+            BatchTotal(batch, Step(step), currency, count, (high << 32) + low)
+            for batch, step, currency, count, high, low in self.connection.execute(_TOTALS)
+        )
+
+    def revision(self) -> int:
+        """Return a number that changes with each commit of another connection."""
+        found: int = self.connection.execute("PRAGMA data_version").fetchone()[0]
+        return found
+
     def halt(self) -> Halt | None:
         """Return the halt that was written last."""
         return stored_halt(self.connection)
@@ -217,8 +273,23 @@ class SQLiteRows:
 
     def entries(self, page: Page) -> tuple[Entry, ...]:
         """Return a page of all entries in the order of acceptance."""
-        statement = f"{self._entry} WHERE {_PAGE.format(of_batch=_of_batch(page))}"
-        return tuple(map(entry_of, self.connection.execute(statement, _values(page))))
+        rows = self.connection.execute(self.page_statement(page), _values(page))
+        return tuple(map(entry_of, rows))
+
+    def page_statement(self, page: Page) -> str:
+        """Return the statement for a page of all entries.
+
+        It names the index by which only rows of its steps are read, if there is one.
+        """
+        index, more = "", _of_batch(page)
+        of_batch = "" if page.batch is None else "batch_"
+        if page.rare_step is not None and self._has_actions:
+            index, more = f"INDEXED BY entry_{of_batch}not_paid", f"{more} {_RARE}"
+        elif page.steps and all(step < Step.SUCCEEDED for step in page.steps):
+            # A file of the first release has no index of a batch's open rows.
+            index = f"INDEXED BY entry_{of_batch if self._has_actions else ''}open"
+            more = f"{more} AND step < 80"
+        return f"{self._entry} {index} WHERE {_PAGE.format(of_batch=more)}"
 
     def free(self, page: Page, *, is_due: bool, is_running: bool) -> tuple[Entry, ...]:
         """Return a page of the entries that can be worked on now."""
@@ -358,6 +429,28 @@ class SQLiteReader:
     async def counts_by_batch(self) -> Mapping[str | None, Mapping[Step, int]]:
         """Count the entries of each batch by step; those of no batch under None."""
         return await self._read(lambda rows: rows.counts_by_batch())
+
+    async def totals(self) -> tuple[BatchTotal, ...]:
+        """Count and add up the entries by batch, step and currency, in one pass over all."""
+        return await self._read(lambda rows: rows.totals())
+
+    async def revision(self) -> int:
+        """Return a number that changes with each commit of another process."""
+        return await self._read(lambda rows: rows.revision())
+
+    async def find(self, key: str) -> Entry | None:
+        """Return the entry of a key."""
+        return await self._read(lambda rows: rows.find(key))
+
+    async def by_session(self, session_id: str) -> Entry | None:
+        """Return the entry that uses this session, or used it before."""
+        return await self._read(lambda rows: rows.by_session(session_id))
+
+    async def actions(
+        self, limit: int, *, batch: str | None = None, key: str | None = None
+    ) -> tuple[OperatorAction, ...]:
+        """Return what operators changed, the newest first."""
+        return await self._read(lambda rows: rows.actions(limit, batch, key))
 
     async def halted(self) -> Halt | None:
         """Return the halt that is in force now."""
