@@ -21,6 +21,7 @@ from .options import (
 )
 from .output import version_of, write_line
 from .payouts.commands import payouts
+from .payouts.page import options as _page  # noqa: F401  # pyright: ignore[reportUnusedImport] - adds its command
 
 MIN_KEY_BITS: Final = 2048
 _MAX_KEY_BITS: Final = 8192

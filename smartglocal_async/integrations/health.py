@@ -12,15 +12,12 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import ClassVar, Final, Protocol
 
 from aiohttp import web
 
 from ..errors import InvalidRequest, SmartGlocalError
 from ..journal.journal import Journal
-
-if TYPE_CHECKING:
-    from .prometheus import PrometheusObserver
 
 _CHECK_SECONDS: Final = 5.0
 _GRACE_SECONDS: Final = 1.0
@@ -29,6 +26,18 @@ _NOT_IMPLEMENTED: Final = 501
 _LOCAL: Final = "127.0.0.1"
 _MAX_PORT: Final = 65_535
 _NO_METRICS: Final = "metrics need: pip install 'smartglocal-async[prometheus]'\n"
+
+
+class Exposition(Protocol):
+    """Metrics in Prometheus's text format, such as those of a `PrometheusObserver`."""
+
+    content_type: ClassVar[str]
+    """The media type of what `exposition` returns."""
+
+    def exposition(self) -> bytes:
+        """Return the metrics."""
+        ...
+
 
 NotReady = Mapping[str, str]
 """What isn't ready, each with the reason in words; empty: everything is."""
@@ -47,14 +56,14 @@ async def journal_problems(journal: Journal) -> NotReady:
 async def health_endpoints(
     address: str,
     problems: Callable[[], Awaitable[NotReady]],
-    metrics: "PrometheusObserver | None" = None,
+    metrics: Exposition | None = None,
 ) -> AsyncGenerator[str]:
     """Serve the three paths at ``[HOST:]PORT`` until the block ends; yields the server's address.
 
     Without a host only this machine can reach them; port 0 takes a free one. ``/healthz`` answers
     200 as long as the event loop runs. ``/readyz`` answers 200 if ``problems`` returns none within
-    5 s, else 503 with the problems as JSON. ``/metrics`` has those of the
-    observer, or answers 501 without one.
+    5 s, else 503 with the problems as JSON. ``/metrics`` has the ``metrics``, or answers 501
+    without them.
 
     Raises:
         InvalidRequest: the address isn't valid, or can't be used.
@@ -114,7 +123,7 @@ def _readyz(
 
 
 def _metrics(
-    observer: "PrometheusObserver | None",
+    observer: Exposition | None,
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def metrics(_request: web.Request) -> web.Response:
         if observer is None:

@@ -9,8 +9,10 @@ The metrics are in the registry of `prometheus_client`, which your program expos
 ``prometheus_client.start_http_server(9000)``, or ``make_asgi_app()``.
 """
 
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import ClassVar
 
+from attrs import frozen
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -21,8 +23,9 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.registry import REGISTRY
+from prometheus_client.registry import REGISTRY, Collector
 
 from ..observer.events import ObserverEvent
 from ..observer.measurements import METRICS, Metric, MetricKind, measurements
@@ -34,7 +37,7 @@ class PrometheusObserver:
     Make one for a registry, and share it between the clients and the `Webhooks` of a program.
     """
 
-    content_type: Final = CONTENT_TYPE_LATEST
+    content_type: ClassVar[str] = CONTENT_TYPE_LATEST
     """The media type of what `exposition` returns."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
@@ -56,6 +59,40 @@ class PrometheusObserver:
     def exposition(self) -> bytes:
         """Return the metrics of the registry in Prometheus's text format."""
         return generate_latest(self.registry)
+
+
+@frozen
+class GaugeValues:
+    """A gauge with its values, by the values of its labels."""
+
+    name: str
+    description: str
+    labels: tuple[str, ...]
+    values: Mapping[tuple[str, ...], float]
+
+
+class GaugeReader(Collector):
+    """Gauges that are read when they are asked for, with the metrics of the process."""
+
+    content_type: ClassVar[str] = CONTENT_TYPE_LATEST
+    """The media type of what `exposition` returns."""
+
+    def __init__(self, read: Callable[[], Iterable[GaugeValues]]) -> None:
+        self._read = read
+        self._registry = own_registry()
+        self._registry.register(self)
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the gauges."""
+        for gauge in self._read():
+            family = GaugeMetricFamily(gauge.name, gauge.description, labels=gauge.labels)
+            for labels, value in gauge.values.items():
+                family.add_metric(labels, value)
+            yield family
+
+    def exposition(self) -> bytes:
+        """Return the metrics in Prometheus's text format."""
+        return generate_latest(self._registry)
 
 
 def own_registry() -> CollectorRegistry:

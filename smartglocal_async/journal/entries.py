@@ -156,6 +156,8 @@ class BatchTotal:
     count: int
     amount: int
     """In minor units."""
+    late: int
+    """How many of them are open, with their last step before the time that was asked for."""
 
 
 @frozen(kw_only=True)

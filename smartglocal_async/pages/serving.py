@@ -58,14 +58,15 @@ def why_refused(request: web.BaseRequest) -> str | None:
     host = request.headers.get("Host", "")
     if not names_this_machine(host):
         return "this page is for this machine only: open it as localhost or 127.0.0.1"
-    return "a page of another site can't use this page" if _is_foreign(request, host) else None
+    is_foreign = is_of_other_site(request, f"{request.scheme}://{host}")
+    return "a page of another site can't use this page" if is_foreign else None
 
 
-def _is_foreign(request: web.BaseRequest, host: str) -> bool:
-    """Whether a browser sends a request for a page of another site."""
+def is_of_other_site(request: web.BaseRequest, own_origin: str) -> bool:
+    """Whether a browser sends a request for a page of another site than the one of this origin."""
     headers: Mapping[str, str] = request.headers
     origin = headers.get("Origin")
-    if origin is not None and origin.lower() != f"{request.scheme}://{host}".lower():
+    if origin is not None and origin.lower() != own_origin.lower():
         return True
     if headers.get("Sec-Fetch-Site", "none") in _OWN_SITES:
         return False

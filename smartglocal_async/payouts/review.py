@@ -35,7 +35,8 @@ from .session_view import has_moved_money
 from .worker import describe_conflict
 
 _MAX_REASON: Final = 500
-_OLD_SECONDS: Final = 24 * 3600.0
+OLD_SECONDS: Final = 24 * 3600.0
+"""How long a payout may be open before it needs a review."""
 _WATCHED: Final = WORKABLE | {Step.UNKNOWN}
 
 
@@ -132,7 +133,7 @@ async def needing_review(
 
 async def review_of(reader: JournalReader, entry: Entry, now: datetime) -> NeedsReview | None:
     """Return the review that an entry needs: it is unknown, or open for more than a day."""
-    is_late = entry.updated_at < now.timestamp() - _OLD_SECONDS
+    is_late = entry.updated_at < now.timestamp() - OLD_SECONDS
     if entry.step is Step.UNKNOWN or (is_late and not entry.step.is_final):
         return NeedsReview(entry=entry, history=await reader.history(entry.key))
     return None

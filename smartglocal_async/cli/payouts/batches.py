@@ -44,6 +44,7 @@ from .journals import (
     keyless,
     opened,
     payouts_of,
+    shared,
     shown,
 )
 
@@ -577,7 +578,7 @@ async def reading(journal: str, server: str | None = None) -> AsyncGenerator[Sto
 
     """
     if is_address(journal):
-        book = journal_of(journal, may_make=False)
+        book = shared(journal, may_make=False)
         async with keyless(book, server):
             yield book
     else:

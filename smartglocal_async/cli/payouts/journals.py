@@ -19,7 +19,7 @@ from ...client import SmartGlocal
 from ...encryption import KEY_VARIABLE, RequestCipher
 from ...envelope import AttemptResult
 from ...errors import InvalidCredentials, InvalidRequest, JournalBusy, Misuse
-from ...journal.entries import Batch
+from ...journal.entries import Batch, BatchTotal, Entry, OperatorAction
 from ...journal.journal import Journal
 from ...journal.postgres.address import without_secrets
 from ...journal.postgres.journal import PostgresJournal
@@ -61,6 +61,28 @@ class StoredJournal(Journal, BatchLister, Protocol):
 
 class StoredBook(JournalReader, BatchLister, Protocol):
     """A journal of the command line, opened for reading."""
+
+    async def totals(self, late_before: float) -> tuple[BatchTotal, ...]:
+        """Count and add up the entries by batch, step and currency, in one pass over all."""
+        ...
+
+    async def revision(self) -> int:
+        """Return a number that changes with each commit of another process."""
+        ...
+
+    async def find(self, key: str) -> Entry | None:
+        """Return the entry of a key."""
+        ...
+
+    async def by_session(self, session_id: str) -> Entry | None:
+        """Return the entry that uses this session, or used it before."""
+        ...
+
+    async def actions(
+        self, limit: int, *, batch: str | None = None, key: str | None = None
+    ) -> tuple[OperatorAction, ...]:
+        """Return what operators changed, the newest first."""
+        ...
 
 
 def is_address(text: str) -> bool:
@@ -514,6 +536,13 @@ def journal_options(journal: str, server: str | None) -> list[str]:
     if not is_address(journal) and Path(journal) == default_journal(server):
         return []
     return [OPTION, shown(journal)]
+
+
+def page_words(journal: str, server: str | None) -> str:
+    """Return how to open the page over a journal, on one line."""
+    words = ["smartglocal", "payouts", "serve", shown(journal)]
+    words += ["--server", server] if server is not None else []
+    return f"in the browser: {shlex.join(words)}"
 
 
 def next_command(  # noqa: PLR0913 - the options that a next command may need

@@ -28,6 +28,8 @@ payout was found.
 After an interruption, run `pay` again: it also finishes open payouts. If some stay open or unknown:
 first `status`, then `settle`, then `reconcile` with the provider's report of the day, and last
 `decide` for each payout that is still unknown.
+
+To watch a batch in the browser: `smartglocal payouts serve`.
 """
 
 File = Annotated[

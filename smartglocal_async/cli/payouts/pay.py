@@ -62,6 +62,7 @@ from .journals import (
     make_folder,
     next_command,
     opened,
+    page_words,
     payouts_of,
     place_of,
     server_of,
@@ -144,7 +145,8 @@ class Run:
     async def _take_all(
         self, outcomes: AsyncGenerator[PayoutOutcome]
     ) -> SmartGlocalError | OSError | None:
-        with on_signals(ending_signals(), self._stop), progress_bar(self.totals) as advance:
+        page = page_words(self.journal_name, self.server)
+        with on_signals(ending_signals(), self._stop), progress_bar(self.totals, page) as advance:
             try:
                 async with aclosing(outcomes) as settled:
                     async for outcome in settled:

@@ -354,11 +354,15 @@ def advice_listed_once() -> Generator[None]:
 
 
 @contextmanager
-def progress_bar(totals: RunTotals) -> Generator[Callable[[], None]]:
-    """Show a progress bar on a terminal; yields the function to call after each outcome."""
+def progress_bar(totals: RunTotals, page: str) -> Generator[Callable[[], None]]:
+    """Show a progress bar on a terminal; yields the function to call after each outcome.
+
+    The line ``page``, above it, says how to see more.
+    """
     if not is_lively(sys.stderr):
         yield _nothing
         return
+    remark(printable(page))
     with Progress(
         TextColumn("settled"),
         BarColumn(),

@@ -32,7 +32,7 @@ from .batches import (
     reading,
     table_of_batches,
 )
-from .journals import shown
+from .journals import page_words, shown
 
 _MAX_SAMPLES: Final = 16
 """The rate is that of this many samples: half a minute, at the default interval."""
@@ -199,14 +199,15 @@ class JournalWatcher:
     async def _row(self, name: str | None, limits: Limits | None, halt: Halt | None) -> WatchRow:
         counts = counted_by_state(await self.book.counts(batch=name))
         batch = None if name is None else await self.book.batch(name)
-        held = _held(batch, halt)
+        held = held_word(batch, halt)
         settled = sum(counts[state] for state in SETTLED)
         rate = self._rates.setdefault(name, RateWindow()).rate((held, limits), settled)
         rate = rate if held is None else None
         return WatchRow(name=name, batch=batch, counts=counts, held=held, rate=rate)
 
 
-def _held(batch: Batch | None, halt: Halt | None) -> str | None:
+def held_word(batch: Batch | None, halt: Halt | None) -> str | None:
+    """Return why a batch isn't paid, in one word; None if it is."""
     if halt is not None:
         return "halted"
     state = BatchState.RUNNING if batch is None else batch.state
@@ -229,7 +230,7 @@ async def watch(
         name = await choice.name_in(book)
         _ = await find_batch(book, name, journal)
         watcher = JournalWatcher(book, name)
-        with _display(journal, as_json=as_json) as display:
+        with _display(journal, server, as_json=as_json) as display:
             while True:
                 started = time.monotonic()
                 snapshot = await watcher.read()
@@ -241,7 +242,9 @@ async def watch(
 
 
 @contextmanager
-def _display(journal: str, *, as_json: bool) -> Generator[Callable[[Snapshot], None]]:
+def _display(
+    journal: str, server: str | None, *, as_json: bool
+) -> Generator[Callable[[Snapshot], None]]:
     """Yield a function that shows a snapshot: as JSON, as a live table, or as one table each."""
     if as_json:
         yield lambda snapshot: write_json(_facts(journal, snapshot))
@@ -250,6 +253,7 @@ def _display(journal: str, *, as_json: bool) -> Generator[Callable[[Snapshot], N
     if not screen.is_terminal:
         yield lambda snapshot: show(screen, _drawn(journal, snapshot))
         return
+    screen.print(cell(page_words(journal, server)), soft_wrap=True)
     with Live(console=screen, auto_refresh=False) as live:
         yield lambda snapshot: live.update(_drawn(journal, snapshot), refresh=True)
 

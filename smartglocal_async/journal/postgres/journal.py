@@ -292,9 +292,9 @@ class PostgresJournal:
         """Count the entries of each batch by step; those of no batch under None."""
         return await self._read(self._queries.counts_by_batch)
 
-    async def totals(self) -> tuple[BatchTotal, ...]:
+    async def totals(self, late_before: float) -> tuple[BatchTotal, ...]:
         """Count and add up the entries by batch, step and currency, in one pass over all."""
-        return await self._read(self._queries.totals)
+        return await self._read(lambda connection: self._queries.totals(connection, late_before))
 
     async def sums(self, *, batch: str | None = None) -> Mapping[tuple[Step, str], int]:
         """Add up the amounts by step and currency."""

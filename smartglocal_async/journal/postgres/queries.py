@@ -163,15 +163,19 @@ class Queries:
             counts.setdefault(batch, {})[Step(step)] = count
         return counts
 
-    async def totals(self, connection: "Connection[Any]") -> tuple[BatchTotal, ...]:
+    async def totals(
+        self, connection: "Connection[Any]", late_before: float
+    ) -> tuple[BatchTotal, ...]:
         """Count and add up the entries by batch, step and currency."""
         rows = await connection.fetch(
-            "SELECT batch, step, currency, count(*), coalesce(sum(amount), 0) "
-            f"FROM {self.schema}.entry GROUP BY batch, step, currency"
+            "SELECT batch, step, currency, count(*), coalesce(sum(amount), 0), "
+            "count(*) FILTER (WHERE step < 70 AND updated_at < $1) "
+            f"FROM {self.schema}.entry GROUP BY batch, step, currency",
+            late_before,
         )
         return tuple(
-            BatchTotal(batch, Step(step), currency, count, int(amount))
-            for batch, step, currency, count, amount in rows
+            BatchTotal(batch, Step(step), currency, count, int(amount), late)
+            for batch, step, currency, count, amount, late in rows
         )
 
     async def revision(self, connection: "Connection[Any]") -> int:

@@ -76,7 +76,8 @@ WHERE currency IS NOT NULL AND (:batch IS NULL OR batch = :batch) GROUP BY step,
 """
 _TOTALS: Final = """
 SELECT batch, step, currency, count(*), coalesce(sum(amount >> 32), 0),
-coalesce(sum(amount & 0xffffffff), 0) FROM entry GROUP BY batch, step, currency
+coalesce(sum(amount & 0xffffffff), 0), sum(step < 70 AND updated_at < ?)
+FROM entry GROUP BY batch, step, currency
 """
 _ADD_ACTION: Final = _insert("operator_action", ACTION)
 _ACTIONS: Final = f"""
@@ -231,11 +232,12 @@ class SQLiteRows:
         values = {"batch": batch, "key": key, "limit": max(0, limit)}
         return tuple(map(action_of, self.connection.execute(_ACTIONS, values)))
 
-    def totals(self) -> tuple[BatchTotal, ...]:
+    def totals(self, late_before: float) -> tuple[BatchTotal, ...]:
         """Count and add up the entries by batch, step and currency."""
+        rows = self.connection.execute(_TOTALS, (late_before,))
         return tuple(
-            BatchTotal(batch, Step(step), currency, count, (high << 32) + low)
-            for batch, step, currency, count, high, low in self.connection.execute(_TOTALS)
+            BatchTotal(batch, Step(step), currency, count, (high << 32) + low, late)
+            for batch, step, currency, count, high, low, late in rows
         )
 
     def revision(self) -> int:
@@ -430,9 +432,9 @@ class SQLiteReader:
         """Count the entries of each batch by step; those of no batch under None."""
         return await self._read(lambda rows: rows.counts_by_batch())
 
-    async def totals(self) -> tuple[BatchTotal, ...]:
+    async def totals(self, late_before: float) -> tuple[BatchTotal, ...]:
         """Count and add up the entries by batch, step and currency, in one pass over all."""
-        return await self._read(lambda rows: rows.totals())
+        return await self._read(lambda rows: rows.totals(late_before))
 
     async def revision(self) -> int:
         """Return a number that changes with each commit of another process."""
