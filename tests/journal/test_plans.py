@@ -9,7 +9,7 @@ from journal_conformance import LEASE, SCOPE, new
 from postgres_schemas import connected, needs_postgres, opened
 
 import smartglocal_async as sg
-from smartglocal_async.journal.postgres.queries import Queries, _free
+from smartglocal_async.journal.postgres.queries import Queries, _free, entry_conditions
 from smartglocal_async.journal.rows import Page
 from smartglocal_async.journal.sqlite.tables import SQLiteRows
 
@@ -17,7 +17,8 @@ FRONT: Final = """
 INSERT INTO {table} (key, mode, fingerprint, step, session_no, fence, attempts, batch, created_at,
 updated_at) SELECT 'front-' || n, 'manual', {nothing}, 0, 0, 0, 0, 'a', 0, 0 FROM {numbers}
 """
-WORKABLE: Final = [sg.journal.Step.NEW, sg.journal.Step.CREATING, sg.journal.Step.STARTING]
+Step = sg.journal.Step
+WORKABLE: Final = [Step.NEW, Step.CREATING, Step.STARTING]
 
 
 def page(batch: str | None) -> Page:
@@ -99,23 +100,32 @@ async def test_pages_of_sqlite(tmp_path, batch, step) -> None:
 
 @needs_postgres
 @pytest.mark.parametrize(
-    ("batch", "index"), [("'b'", "entry_batch_not_paid"), ("NULL", "entry_not_paid")]
+    ("batch", "steps", "index"),
+    [
+        ("'b'", [Step.FAILED], "entry_batch_not_paid"),
+        ("NULL", [Step.FAILED], "entry_not_paid"),
+        ("'b'", list(Step), "entry_batch"),
+        ("NULL", list(Step), "entry_pkey"),
+        ("'b'", WORKABLE, "entry_batch_open"),
+    ],
 )
-async def test_pages_of_postgres(schema, batch, index) -> None:
+async def test_pages_of_postgres(schema, batch, steps, index) -> None:
     """The same, though all rows before are of the same batch."""
     async with opened(schema):
         pass
     name = None if batch == "NULL" else "b"
-    asked = Page(limit=9, after=None, steps=[sg.journal.Step.FAILED], batch=name)
-    statement = Queries(schema).page_statement(asked, "", "")
+    asked = Page(limit=9, after=None, steps=steps, batch=name)
+    statement = Queries(schema).page_statement(asked, entry_conditions(asked), "")
     front = FRONT.format(
         table=f"{schema}.entry", nothing=r"'\x03'", numbers="generate_series(1, 20000) AS n"
     )
     async with connected() as connection:
-        await connection.execute(front)
+        await connection.execute(front.replace("'a'", "'b'"))
         await connection.execute(f"ANALYZE {schema}.entry")
+        await connection.execute("SET plan_cache_mode = force_custom_plan")
         await connection.execute(f"PREPARE page AS {statement}")
-        rows = await connection.fetch(f"EXPLAIN EXECUTE page (NULL, '{{81}}', 9, {batch})")
+        numbers = "{" + ", ".join(str(int(step)) for step in steps) + "}"
+        rows = await connection.fetch(f"EXPLAIN EXECUTE page (NULL, '{numbers}', 9, {batch})")
     plan = "\n".join(row[0] for row in rows)
     assert f"Index Scan using {index} on entry" in plan
     assert "Sort" not in plan

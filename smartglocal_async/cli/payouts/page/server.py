@@ -47,7 +47,7 @@ from .views import (
 _PACKAGE: Final = "smartglocal_async.cli.payouts.page"
 _ROWS: Final = 50
 _SCANNED_PAGE: Final = 500
-_MAX_SCANNED: Final = 1_500
+_MAX_SCANNED: Final = 3_000
 """How many payouts one request looks at: decrypting their payees takes most of its time."""
 _MAX_BATCHES: Final = 50
 _MAX_ACTIONS: Final = 10
