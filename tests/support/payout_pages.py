@@ -128,7 +128,7 @@ class Browser:
 
     async def change(self, action: str, **fields: str) -> tuple[int, str]:
         """Ask for a change; returns the status and the words of the page."""
-        status, text, _ = await self.post("/change", {"action": action, **fields})
+        status, text, _ = await self.post("/change", {"change": action, **fields})
         return status, words_of(text)
 
 

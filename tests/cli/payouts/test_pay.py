@@ -12,7 +12,7 @@ import pytest
 from attrs import evolve
 from places import ROOT
 from postgres_schemas import DSN, execute, needs_postgres
-from terminal import open_terminal
+from terminal import in_terminal, open_terminal
 from till import DECLINED, HEADER, STUCK, rows, session_calls
 
 import smartglocal_async as sg
@@ -227,6 +227,13 @@ def test_a_person_is_asked(till, answer, code, moved):
     assert ("not confirmed; nothing was done" in said) == (code == 1)
     assert provider.report().moved == moved
     assert till.state.exists() == (code == 0)
+
+
+def test_the_progress_bar_names_the_page(till):
+    """On a terminal, a line above it says how to see more in the browser."""
+    till.opens()
+    shown = in_terminal("payouts", "pay", str(till.has(rows(2))), "--yes", columns=300)
+    assert f"in the browser: smartglocal payouts serve {till.journal}" in shown
 
 
 def test_the_question_tells_what_was_begun_before(till):

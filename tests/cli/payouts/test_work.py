@@ -1010,6 +1010,7 @@ def test_a_live_table(shop):
     assert "\x1b[" in shown
     assert "p.csv" in shown
     assert "0 workers alive" in shown
+    assert shown.count(f"in the browser: smartglocal payouts serve '{at}'") == 1
 
 
 def test_watching_is_interrupted(shop):

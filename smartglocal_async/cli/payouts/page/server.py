@@ -324,7 +324,7 @@ class PageServer:
         if not self.access.is_signed_in(request):
             raise Refusal(401, "sign in with the token that was printed when this page was started")
         given = await request.post()
-        change = _Change(*(_text(given, name) for name in ("action", "batch", "key", "reason")))
+        change = _Change(*(_text(given, name) for name in ("change", "batch", "key", "reason")))
         if change.action == "limits":
             await self._set_limits(_text(given, "rate"), _text(given, "concurrency"))
         else:

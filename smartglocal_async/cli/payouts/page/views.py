@@ -238,6 +238,7 @@ def payout_view(entry: Entry, case: NeedsReview | None, views: EntryViews) -> Vi
     )
     return {
         **row,
+        "batch_link": link("/batch", name=entry.batch),
         "facts": [(name, value) for name, value in facts if value],
         "why_review": None if case is None else without_card_numbers(case.reason),
         "place": f"session {entry.session_id}"

@@ -8,7 +8,7 @@ from tls import make_certificate
 import smartglocal_async as sg
 
 URL = "https://payouts.example"
-PAUSE = {"action": "pause", "batch": "may.csv"}
+PAUSE = {"change": "pause", "batch": "may.csv"}
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ async def test_changes_only_by_post(journal):
     """A link changes nothing."""
     async with browsing(journal, allow_changes=True) as browser:
         await browser.sign_in()
-        assert (await browser.get("/change?action=pause&batch=may.csv"))[0] == 405
+        assert (await browser.get("/change?change=pause&batch=may.csv"))[0] == 405
     assert await state_of(journal) == "running"
 
 

@@ -207,7 +207,7 @@ async def test_decisions(journal, decision, step):
     async with browsing(journal, allow_changes=True, operator="bob") as browser:
         await browser.sign_in()
         _, page = await browser.get("/payout?key=k-unknown")
-        assert 'name="action" value="paid"' in page
+        assert 'name="change" value="paid"' in page
         assert (await browser.change(decision, key="k-unknown", reason=""))[0] == 400
         status, words = await browser.change(decision, key="k-unknown", reason="seen in the report")
         assert (status, "seen in the report" in words, "Needs review" in words) == (
