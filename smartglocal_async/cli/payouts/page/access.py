@@ -54,12 +54,14 @@ class PageAddress:
         if origin is None and not is_local:
             if _is_unspecified(options.host):
                 raise InvalidRequest("--url", f"required, as {options.host} is no name of a page")
+            if not options.port:
+                raise InvalidRequest("--port", "other machines have to know it: choose one")
             origin = _shown("https", options.host, options.port)
         return cls(host=options.host, port=options.port, has_tls=has_tls, origin=origin)
 
     def url(self, port: int) -> str:
         """Return the address to open, for a server that listens at this port."""
-        if self.origin is not None and self.port:
+        if self.origin is not None:
             return f"{self.origin}/"
         return f"{_shown('https' if self.has_tls else 'http', self.host, port)}/"
 

@@ -36,8 +36,8 @@ from .views import (
     EntryViews,
     action_view,
     batch_view,
-    case_history,
     figures,
+    history_view,
     link,
     moment,
     payout_view,
@@ -277,7 +277,7 @@ class PageServer:
             "payout",
             {
                 "payout": payout_view(entry, case, self._views),
-                "history": case_history(None, history),
+                "history": history_view(history),
                 "actions": [
                     action_view(one) for one in self.sampler.sample.actions if one.key == key
                 ],
@@ -399,6 +399,6 @@ def _words(error: SmartGlocalError) -> str:
         words = f"process {error.pid}{f' ({command})' if command else ''}"
         return (
             f"{words} has the journal's file open, and only one may write to it. Stop it first: "
-            "after the first Ctrl-C it finishes what is in flight"
+            "after the first Ctrl-C it finishes what is in progress"
         )
     return str(error)

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from attrs import define, frozen
 
 from ....encryption import RequestCipher
-from ....journal.entries import BatchState, Entry, OperatorAction
+from ....journal.entries import Attempt, BatchState, Entry, OperatorAction
 from ....journal.limits import WorkerInfo, left_to_spend
 from ....journal.states import Event, Step
 from ....models.money import Amount
@@ -253,9 +253,8 @@ def _lease(entry: Entry) -> str | None:
     return None if entry.owner is None or entry.leased_until is None else moment(entry.leased_until)
 
 
-def case_history(case: NeedsReview | None, lines: Iterable[Any]) -> list[View]:
+def history_view(lines: Iterable[Attempt]) -> list[View]:
     """Return the log of a payout."""
-    found = lines if case is None else case.history
     return [
         {
             "at": moment(line.at),
@@ -264,7 +263,7 @@ def case_history(case: NeedsReview | None, lines: Iterable[Any]) -> list[View]:
             "session": line.session_id or "",
             "why": without_card_numbers(": ".join(filter(None, (line.code, line.reason)))) or "",
         }
-        for line in found
+        for line in lines
     ]
 
 

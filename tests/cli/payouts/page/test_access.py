@@ -156,6 +156,7 @@ async def test_headers_of_the_page(journal):
         ({"tls_cert": "CERT"}, "goes with --tls-key"),
         ({"tls_key": "CERT"}, "goes with --tls-key"),
         ({"tls_cert": "CERT", "tls_key": "CERT", "host": "::"}, "--url: required"),
+        ({"tls_cert": "CERT", "tls_key": "CERT", "host": "10.1.2.3"}, "--port: other machines"),
         ({"tls_cert": "TEXT", "tls_key": "TEXT"}, "--tls-cert: can't be used with its key"),
         ({"operator": "\x1b[31m"}, "--as: expected"),
         ({"operator": " "}, "--as: expected"),
