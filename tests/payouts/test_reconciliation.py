@@ -112,6 +112,46 @@ async def test_a_row_with_bare_numbers(setup, steps, session_no, ids, expected) 
     assert (await at.found()).step is Step.SUCCEEDED
 
 
+@pytest.mark.parametrize(
+    ("steps", "session_no", "kind", "expected", "halt"),
+    [
+        (SECOND_PAID, 0, ReportKind.ADVICE, DiscrepancyKind.PAID_TWICE, HaltKind.CONFLICT),
+        (SECOND, 0, ReportKind.ADVICE, DiscrepancyKind.LEFT, HaltKind.CONFLICT),
+        # Not the number of a session that was left: the journal lacks this one.
+        (SECOND_PAID, 7, ReportKind.ADVICE, DiscrepancyKind.PAID_TWICE, HaltKind.FORGOT),
+        (SECOND_PAID, "0", ReportKind.ADVICE, DiscrepancyKind.PAID_TWICE, HaltKind.FORGOT),
+        (SECOND, 7, ReportKind.ADVICE, DiscrepancyKind.FORGOTTEN, HaltKind.FORGOT),
+        (SECOND_PAID, 0, ReportKind.REFUND, DiscrepancyKind.FORGOTTEN, HaltKind.FORGOT),
+    ],
+)
+async def test_bare_numbers_of_a_left_session(  # noqa: PLR0913, PLR0917
+    setup, steps, session_no, kind, expected, halt
+) -> None:
+    """The number in the metadata shows in which session the money moved."""
+    at = await setup(steps, item_id="po_1")
+    metadata = at.marks | {"payout_session": session_no}
+    row = at.row(payout_id="8177", session_id="8176", metadata=metadata, kind=kind)
+    result = await at.read(row)
+    assert [found.kind for found in result.discrepancies] == [expected]
+    assert (await at.halted() or (None,))[0] is halt
+
+
+async def test_adopted_rows_without_an_amount_are_counted(setup) -> None:
+    """Each of them; one with an amount isn't."""
+    at = await setup(None)
+    rows = [
+        at.row(
+            payout_id=f"po_{number}",
+            session_id=f"ps_{number}",
+            metadata=at.marks | {"payout_key": f"k-{number}"},
+            amount=AmountDetails(100, "usd") if number == 1 else None,
+        )
+        for number in range(3)
+    ]
+    result = await Reconciler(at.hints, adopts=True).read(rows)
+    assert (result.adopted, result.without_amount) == (3, 2)
+
+
 BAD_AMOUNT: Final = sg.InvalidRequest("r.csv, line 2", "paymentLocalAmount: expected a number")
 
 
