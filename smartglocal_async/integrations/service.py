@@ -16,6 +16,7 @@ from ..errors import (
     CallFailed,
     InProgress,
     InvalidRequest,
+    JournalMisconfigured,
     JournalUnusable,
     KeyReused,
     NotSent,
@@ -26,12 +27,16 @@ from ..errors import (
     SmartGlocalError,
     StillOpen,
     WebhookStoreUnusable,
+    WrongJournalKey,
 )
-from ..models.validators import above_zero
+from ..models.validators import above_zero, without_personal_data
+from ..observer.events import shown_code
 from ..webhooks.receiver import Webhooks
 
 _LOG: Final = logging.getLogger("smartglocal_async.service")
 _THROTTLED: Final = 503
+_MAX_RETRY_AFTER: Final = 24 * 3600.0
+"""Seconds in the header Retry-After, at most."""
 
 
 @define(eq=False)
@@ -121,22 +126,38 @@ def error_response(
     """Return the answer to an error; ``statuses`` are added to `STATUSES`, and replace its own.
 
     ``title`` is the name of the class and ``detail`` one sentence; only that of a refused request
-    or a conflict has the text of the error, which names a field and never its value. ``code`` is
-    the provider's. With `CallFailed.retry_after_seconds`, the header ``Retry-After`` is set.
+    or a conflict names fields, and never their values. ``code`` is the provider's, if it is written
+    as codes are. With `CallFailed.retry_after_seconds`, the header ``Retry-After`` is set.
     """
     table = {**STATUSES, **statuses}
     status = next(table[base] for base in type(error).__mro__ if base in table)
     if isinstance(error, Refused) and error.is_throttled and status == STATUSES[Refused]:
         status = _THROTTLED
-    shown = str(error) if isinstance(error, InvalidRequest | KeyReused) else None
     content: dict[str, Any] = {
         "title": type(error).__name__,
         "status": status,
-        "detail": shown or _DETAILS.get(status, "the request failed"),
+        "detail": _detail(error) or _DETAILS.get(status, "the request failed"),
     }
     headers = {"Content-Type": "application/problem+json"}
     if isinstance(error, CallFailed):
-        content |= {"code": error.code} if error.code is not None else {}
+        content |= {"code": shown_code(error.code)} if error.code is not None else {}
         if error.retry_after_seconds is not None:
-            headers["Retry-After"] = str(max(0, round(error.retry_after_seconds)))
+            seconds = min(max(0.0, error.retry_after_seconds), _MAX_RETRY_AFTER)
+            headers["Retry-After"] = str(round(seconds))
     return ErrorResponse(status, content, headers)
+
+
+def _detail(error: SmartGlocalError) -> str | None:
+    """Return what a caller may know of an error: names of fields, and no values."""
+    match error:
+        case InvalidRequest():
+            return without_personal_data(str(error))
+        case KeyReused():
+            fields = ", ".join(error.differing_fields) or "it can't be compared"
+            return f"the key was used with another request; these fields differ: {fields}"
+        case InProgress():
+            return "another request works on it; ask for the result in a moment"
+        case PayoutsHalted() | JournalMisconfigured() | WrongJournalKey():
+            return "an operator has to look at the payouts first; nothing was sent"
+        case _:
+            return None

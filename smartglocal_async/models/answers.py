@@ -23,7 +23,7 @@ class Redirect(Serializable):
     """Where to send the payer: with 3-D Secure, a form to be posted."""
 
     url: str = field(repr=mask)
-    base_url: str | None = None
+    base_url: str | None = field(default=None, repr=mask)
     method: str | None = None
     qs: Any = field(default=None, repr=mask, hash=False)
     params: Any = field(default=None, repr=mask, hash=False)

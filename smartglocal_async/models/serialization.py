@@ -15,7 +15,10 @@ from typing import Annotated, Any, Final, Union, cast, get_args, get_origin
 import attrs
 
 from ..errors import MASK
-from .validators import mask
+from .validators import mask, without_personal_data
+
+_FREE_TEXTS: Final = frozenset({"description", "reason", "cause"})
+"""Fields that may quote a free text of the provider."""
 
 
 class Serializable:
@@ -36,8 +39,9 @@ class Serializable:
         error has ``type``, ``message`` and its fields.
 
         Masked, as by default, a field whose value the repr hides is ``"***"``: card numbers, names,
-        accounts, phones, e-mails, tokens, metadata, and fields that have no name here. What is
-        absent or empty is shown as it is.
+        accounts, phones, e-mails, tokens, metadata, and fields that have no name here. In free
+        texts of the provider, such as the description of an error, e-mails, IBANs and long numbers
+        are masked; names in them can't be recognised. What is absent or empty is shown as it is.
         """
         return _record(self, masked=masked)
 
@@ -85,7 +89,8 @@ def as_data(value: object, *, masked: bool = True) -> Any:  # noqa: ANN401 - any
             return _collection(cast("Collection[object]", value), masked=masked)
         case BaseException():
             shown = _record(value, masked=masked) if attrs.has(value.__class__) else {}
-            return {"type": value.__class__.__name__, "message": str(value), **shown}
+            message = without_personal_data(str(value)) if masked else str(value)
+            return {"type": value.__class__.__name__, "message": message, **shown}
         case _:
             return _record(value, masked=masked)
 
@@ -102,6 +107,8 @@ def _record(record: Any, *, masked: bool) -> dict[str, Any]:  # noqa: ANN401 - a
     for name, is_secret in _shown(kind):
         value = getattr(record, name)
         hides = masked and is_secret and not _is_absent(value)
+        if masked and name in _FREE_TEXTS and isinstance(value, str):
+            value = without_personal_data(value)
         data[name] = MASK if hides else as_data(value, masked=masked)
     return data
 

@@ -27,6 +27,13 @@ _MAX_DEPTH: Final = 64
 _LOOKS_LIKE_PAN: Final = re.compile(
     r"(?<!\d)(?!(?:\d{1,3}\.){3}\d{1,3}(?![ .-]?\d))\d(?:[ .\u00a0\u202f-]?\d){11,18}(?!\d)"
 )
+_PERSONAL: Final = re.compile(
+    r"[^\s@<>,;\"']+@[^\s@<>,;\"']+\.[^\s@<>,;\"']+"
+    r"|\b[A-Za-z]{2}[0-9]{2}[A-Za-z0-9]{11,30}\b"
+    r"|\b[A-Z]{2}[0-9]{2}(?: [A-Z0-9]{4}){2,7}(?: [A-Z0-9]{1,4})?\b"
+    r"|\+?(?<![\w-])[0-9](?:[ -]?[0-9]){8,}(?![\w-])"
+)
+"""An e-mail, an IBAN, or nine digits and more: a phone or an account."""
 _MAX_INT_BITS: Final = 14_000  # Python writes 4300 digits, and refuses more.
 _MAX_OPTION: Final = 10**9
 _PLAIN: Final = {str: "text", int: "a whole number", bool: "true or false"}
@@ -40,6 +47,11 @@ def mask(value: object) -> str:
 def without_card_numbers(text: str | None) -> str | None:
     """Mask the digit runs of a text that are long enough to be a card number."""
     return None if text is None else _LOOKS_LIKE_PAN.sub(MASK, text)
+
+
+def without_personal_data(text: str) -> str:
+    """Mask the e-mails, IBANs and long numbers of a free text; a name can't be recognised."""
+    return _PERSONAL.sub(MASK, text)
 
 
 def discreet(record: type[T]) -> type[T]:

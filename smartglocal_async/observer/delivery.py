@@ -5,6 +5,7 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import Final, Protocol, TypeVar, cast
 
 from attrs import define, field, frozen
@@ -18,6 +19,8 @@ E = TypeVar("E", bound=ObserverEvent)
 _MAX_WAITING: Final = 10_000
 """How many events may wait for an asynchronous observer; more are dropped."""
 _FLUSH_SECONDS: Final = 5.0
+_ENDING: Final = (KeyboardInterrupt, SystemExit, GeneratorExit)
+"""What ends the program, and so isn't kept from it."""
 
 
 class Observer(Protocol):
@@ -45,6 +48,8 @@ class _Queue:
 
     def add(self, delivery: Awaitable[object]) -> None:
         if len(self.waiting) >= _MAX_WAITING:
+            if not self.dropped:
+                CALLS.error("an observer is too slow: events are dropped from now on")
             self.dropped += 1
             _close(delivery)
             return
@@ -58,7 +63,11 @@ class _Queue:
         while self.waiting:
             try:
                 _ = await self.waiting.popleft()
-            except Exception as error:  # noqa: BLE001 - an observer must not disturb others
+            except _ENDING:
+                raise
+            except BaseException as error:
+                if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                    raise
                 _raised(self.observer, error)
             if self.dropped:
                 CALLS.error("an observer is too slow: %d events were dropped", self.dropped)
@@ -88,22 +97,33 @@ class Observers:
         return bool(self.given) or logger.isEnabledFor(level)
 
     def emit(self, event: ObserverEvent) -> None:
-        """Log an event, and pass it to each observer. Never raises."""
-        log(event)
+        """Log an event, and pass it to each observer.
+
+        Raises nothing of theirs, nor of a handler or filter of the program's logging; only what
+        ends the program, such as KeyboardInterrupt.
+        """
+        with suppress(Exception):
+            log(event)
         for index, observer in enumerate(self.given):
             try:
                 returned = observer(event)
                 if inspect.isawaitable(returned):
                     self._queue(index, observer).add(returned)
-            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - as it promises
+            except _ENDING:
+                raise
+            except BaseException as error:  # noqa: BLE001 - such as an assertion of pytest
                 _raised(observer, error)
 
     async def flush(self) -> None:
         """Wait up to 5 s until asynchronous observers have the events of this event loop."""
         here = asyncio.get_running_loop()
         queues = [queue for queue in self._queues.values() if queue.loop is here]
-        if tasks := [queue.task for queue in queues if queue.task is not None]:
-            _ = await asyncio.wait(tasks, timeout=_FLUSH_SECONDS)
+        tasks = [queue.task for queue in queues if queue.task is not None]
+        if not tasks:
+            return
+        _ = await asyncio.wait(tasks, timeout=_FLUSH_SECONDS)
+        if left := sum(len(queue.waiting) for queue in queues):
+            CALLS.error("%d events were not delivered in %g s", left, _FLUSH_SECONDS)
 
     def _queue(self, index: int, observer: Observer) -> _Queue:
         loop = asyncio.get_running_loop()
@@ -138,6 +158,12 @@ def checked_observers(given: object, name: str = "Settings.observers") -> tuple[
     if isinstance(given, list | tuple):
         return cast("tuple[Observer, ...]", found)
     raise InvalidRequest(name, "expected a list; write observers=[observer]")
+
+
+def _is_cancelled() -> bool:
+    """Return whether the current task was cancelled, and its observer didn't raise that itself."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _close(delivery: Awaitable[object]) -> None:

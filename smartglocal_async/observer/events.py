@@ -390,11 +390,15 @@ _ALLOWED: Final = frozenset(
 )
 """Fields that are shown as they are. `facts` leaves out every other one, also a future one."""
 _SHOWN_TEXT: Final = re.compile(r"[A-Za-z0-9._:/#-]{1,100}")
-_IBAN: Final = re.compile(r"[A-Za-z]{2}[0-9]{2}[A-Za-z0-9]{11,30}")
+_IBAN: Final = re.compile(r"[A-Za-z]{2}[0-9]{2}[A-Za-z0-9]{11,40}")
+"""An IBAN, and a few characters that a payout adds to its key."""
 _SEPARATORS: Final = str.maketrans("", "", "._:/#-")
 _MAX_DIGITS: Final = 9
 """A text of more digits and nothing else may be a phone number or an account."""
-_SHOWN_CODE: Final = re.compile(r"[a-z][a-z0-9_.-]{0,63}", re.IGNORECASE)
+_SHOWN_CODE: Final = re.compile(r"(?!(?:.*[0-9]){5})[a-z][a-z0-9_]{0,63}")
+"""A code as the documented ones are written: small letters, and no number of an account."""
+_NUMBERS: Final = frozenset({"call", "for_call", "with_call", "payout", "delivery"})
+"""Numbers that connect events; 0 if the call isn't observed."""
 
 Fact = str | int | float | bool
 """A value in a log, a trace or a metric."""
@@ -405,13 +409,14 @@ def facts(event: ObserverEvent) -> dict[str, Fact]:
 
     A key or a batch name that may be personal data is ``***``: one with other characters than
     ASCII letters, digits and ``._:/#-``, one of ten or more digits and nothing else, and one in the
-    form of an IBAN. A code, or the type of a webhook, that isn't written as codes are is ``***``,
-    too. Digits that look like a card number are masked in every text.
+    form of an IBAN. A code, or the type of a webhook, that isn't written as the documented ones are
+    is ``***``, too. Digits that look like a card number are masked in every text. The number of a
+    call is left out if nothing observes the call.
     """
     found: dict[str, Fact] = {}
     for name in fields_dict(type(event)):
         value = getattr(event, name)
-        if value is None:
+        if value is None or (value == 0 and name in _NUMBERS):
             continue
         if name in _TEXTS:
             found[name] = shown_text(value)

@@ -50,6 +50,7 @@ _LEVELS: Final = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
     "warning": logging.WARNING,
+    "error": logging.ERROR,
 }
 _FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -74,10 +75,11 @@ def log(event: ObserverEvent) -> None:
 
 
 def log_to_stderr(level: str = "info") -> None:
-    """Write the lines of this package to standard error, from ``debug``, ``info`` or ``warning``.
+    """Write the lines of this package to standard error, from a level on.
 
-    A second call changes the level. A program that has set up logging keeps its handlers, and gets
-    no other one: only the level of the logger ``smartglocal_async`` is set.
+    The level is ``debug``, ``info``, ``warning`` or ``error``; a second call changes it. A program
+    that has set up logging, before or later, keeps its handlers, and its lines aren't doubled: only
+    the level of the logger ``smartglocal_async`` is set.
 
     Raises:
         InvalidRequest: an unknown level.
@@ -89,16 +91,25 @@ def log_to_stderr(level: str = "info") -> None:
     if all(isinstance(handler, logging.NullHandler) for handler in known):
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter(_FORMAT))
+        handler.addFilter(lambda _: not logging.getLogger().handlers)
         CALLS.addHandler(handler)
     CALLS.setLevel(_LEVELS[level.lower()])
 
 
 @functools.cache
 def set_up_from_environment() -> None:
-    """Call `log_to_stderr` once, if ``SMARTGLOCAL_LOG`` is set in the environment."""
+    """Call `log_to_stderr` once, if ``SMARTGLOCAL_LOG`` is set in the environment.
+
+    An unknown level is reported in the log, and ``info`` is used: it must not end the program.
+    """
     level = os.environ.get(_VARIABLE)
-    if level:
+    if not level:
+        return
+    try:
         log_to_stderr(level)
+    except InvalidRequest as error:
+        log_to_stderr("info")
+        CALLS.warning("%s; info is used", error)
 
 
 def _line(event: ObserverEvent) -> Line:

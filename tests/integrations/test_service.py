@@ -97,8 +97,35 @@ class TestErrors:
         """The nearest base class counts, and only the text of a wrong request is shown."""
         found = error_response(error)
         assert (found.status, found.content["status"]) == (status, status)
-        is_shown = isinstance(error, sg.InvalidRequest | sg.KeyReused)
+        is_shown = isinstance(error, sg.InvalidRequest)
         assert (found.content["detail"] == str(error)) is is_shown
+
+    def test_what_isnt_shown(self) -> None:
+        """No key, no name of a batch, no value that is the name of a field, no strange code."""
+        reused = sg.KeyReused("jane@roe.example", ("amount_details",), "salaries of Jane Roe")
+        words = "the key was used with another request; these fields differ: amount_details"
+        assert error_response(reused).content["detail"] == words
+        refused = sg.Refused(*CALL, code="IBAN DE89370400440532013000")
+        assert error_response(refused).content["code"] == "***"
+        named = sg.InvalidRequest("CreateSession.metadata.+447911123456", "isn't finite")
+        assert "447911" not in str(error_response(named).content)
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            sg.errors.Quarantined("restored"),
+            sg.errors.JournalMisconfigured("path", "7"),
+            sg.InProgress("key", "host:1", 3.0),
+        ],
+    )
+    def test_what_no_repeat_settles(self, error) -> None:
+        """The text doesn't advise one."""
+        assert "try again" not in error_response(error).content["detail"]
+
+    def test_a_provider_that_asks_for_years(self) -> None:
+        """The header has a day at most."""
+        late = sg.Refused(*CALL, http_status=429, retry_after_seconds=1e12)
+        assert error_response(late).headers["Retry-After"] == "86400"
 
     def test_a_table_of_your_own(self) -> None:
         """It is added to the table, and replaces its statuses."""

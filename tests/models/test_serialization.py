@@ -14,6 +14,7 @@ from seeded_records import SHOWN, records, seeded
 
 import smartglocal_async as sg
 from smartglocal_async.models.serialization import as_data
+from smartglocal_async.models.validators import without_personal_data
 from smartglocal_async.payouts.reports.discrepancies import PaymentSums, ReportKind
 
 RECORDS: Final = [
@@ -202,3 +203,23 @@ class TestFastAPI:
         made, _ = seeded(record)
         schema = content["application/json"]["schema"]
         assert set(schema["properties"]) == set(made.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("account DE89370400440532013000 is closed", "account *** is closed"),
+        ("DE89 3704 0044 0532 0130 00", "***"),
+        ("ask jane@roe.example, or +7 916 123-45-67", "ask ***, or ***"),
+        (
+            "limit of 5000 on 2026-11-30 in ps_123456789",
+            "limit of 5000 on 2026-11-30 in ps_123456789",
+        ),
+    ],
+)
+def test_free_texts_of_the_provider(text, masked) -> None:
+    """E-mails, IBANs and long numbers are masked; numbers and ids of other kinds aren't."""
+    assert without_personal_data(text) == masked
+    error = sg.models.ProviderError(code="x", description="of jane@roe.example")
+    assert error.to_dict()["description"] == "of ***"
+    assert error.to_dict(masked=False)["description"] == "of jane@roe.example"

@@ -1,6 +1,7 @@
 """Events are delivered to observers, which can't disturb a call."""
 
 import asyncio
+import logging
 
 import pytest
 from observing import attempts_into
@@ -337,6 +338,68 @@ class TestObservers:
         options = sg.Settings(observers=[cancelling])
         assert await connect(provider, settings=options).session.create(REQUEST)
 
+    @pytest.mark.parametrize("place", ["filter", "handler"])
+    async def test_logging_that_raises(self, provider, connect, caplog, place) -> None:
+        """A filter or a handler of the program's can't break a call."""
+
+        class Full(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                raise OSError(record)
+
+        def filtering(record: logging.LogRecord) -> bool:
+            raise NameError(record)
+
+        logger = logging.getLogger("smartglocal_async")
+        caplog.set_level(logging.DEBUG, "smartglocal_async")
+        handler = Full()
+        if place == "handler":
+            logger.addHandler(handler)
+        else:
+            logger.addFilter(filtering)
+        try:
+            assert await connect(provider).session.create(REQUEST)
+        finally:
+            logger.removeHandler(handler)
+            logger.removeFilter(filtering)
+
+    async def test_one_that_fails_a_test(self, provider, connect, caplog) -> None:
+        """Also what isn't an `Exception` stays out of the call, and is logged."""
+
+        def asserting(_event: ObserverEvent) -> None:
+            pytest.fail("as an observer's assertion")
+
+        options = sg.Settings(observers=[asserting])
+        assert await connect(provider, settings=options).session.create(REQUEST)
+        assert "an observer raised Failed: " in caplog.text
+
+    async def test_an_asynchronous_one_that_cancels(self, provider, connect, caplog) -> None:
+        """Its own cancellation is an error of one event; the others follow."""
+        events: list[ObserverEvent] = []
+
+        async def cancelling(event: ObserverEvent) -> None:
+            events.append(event)
+            if len(events) == 1:
+                raise asyncio.CancelledError
+
+        async with connect(provider, settings=sg.Settings(observers=[cancelling])) as api:
+            _ = await api.session.create(REQUEST)
+        assert len(events) == 5
+        assert "an observer raised CancelledError: " in caplog.text
+
+    async def test_one_that_is_stuck(self, provider, connect, caplog, monkeypatch) -> None:
+        """The log has how many events it never got."""
+        monkeypatch.setattr("smartglocal_async.observer.delivery._FLUSH_SECONDS", 1.0)
+        gate = asyncio.Event()
+
+        async def stuck(_event: ObserverEvent) -> None:
+            await gate.wait()
+
+        async with connect(provider, settings=sg.Settings(observers=[stuck])) as api:
+            _ = await api.session.create(REQUEST)
+        assert "4 events were not delivered in 1 s" in caplog.text
+        gate.set()
+        await asyncio.sleep(0)
+
     async def test_an_asynchronous_one(self, provider, connect) -> None:
         """It gets all events in their order, at the latest when the client is closed."""
         events: list[ObserverEvent] = []
@@ -413,6 +476,7 @@ class TestObservers:
             _ = await api.session.create(REQUEST)
             gate.set()
         assert len(events) < 5
+        assert "an observer is too slow: events are dropped from now on" in caplog.text
         assert f"{5 - len(events)} events were dropped" in caplog.text
 
     def test_event_loops(self, provider, key) -> None:

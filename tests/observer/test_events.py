@@ -36,6 +36,7 @@ def test_keys_that_are_shown(text) -> None:
         "Zoë",
         "DE89370400440532013000",
         "DE89-3704-0044-0532-0130-00",
+        "RU0204452560040702810412345678901:1.1",
         "40817810099910004312",
         "x" * 101,
         "",
@@ -52,13 +53,20 @@ def test_a_key_with_a_card_number() -> None:
     assert shown_text("card-4929717384915026") == "card-***"
 
 
-@pytest.mark.parametrize("code", ["invalid_request", "limit.of-day2"])
+@pytest.mark.parametrize("code", ["invalid_request", "3DS_error", "limit_of_day2", "x"])
 def test_codes_that_are_shown(code) -> None:
     """Words as codes have them."""
     assert shown_code(code) == code
 
 
-@pytest.mark.parametrize("code", ["4929717384915026", "card is unknown", "jane@example.com", "é"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("4929717384915026", "a4929717384915026", "card is unknown", "jane@example.com", "é"),
+        *("Jane.Roe", "jane.roe", "DE89370400440532013000", "de89370400440532013000"),
+        *("tok_live_51HyqZ2eZvKYlo2C", "p447911123456", "x" * 65),
+    ],
+)
 def test_codes_that_are_masked(code) -> None:
     """Anything else."""
     assert shown_code(code) == "***"

@@ -110,6 +110,7 @@ async def test_retries_without_an_observer(run_provider, connect, clock, caplog)
         "retry.scheduled",
         "call.ended",
     ]
+    assert not any(hasattr(record, "sg_call") for record in caplog.records)
     assert caplog.records[0].levelno == logging.INFO
     assert caplog.records[0].sg_happened == "may have been processed"
     assert caplog.records[2].levelno == logging.WARNING
@@ -173,8 +174,18 @@ def test_the_environment(level, lines) -> None:
 
 @pytest.mark.slow
 def test_a_level_that_is_unknown() -> None:
-    """The error names the variable."""
-    assert "SMARTGLOCAL_LOG: expected one of debug, info, warning" in run("loud")
+    """It is named, and doesn't end the program."""
+    shown = run("loud")
+    assert "SMARTGLOCAL_LOG: expected one of debug, info, warning, error; info is used" in shown
+    assert shown.count("retry of session/create") == 2
+
+
+@pytest.mark.slow
+def test_a_program_that_sets_logging_up_later() -> None:
+    """No line is written twice."""
+    later = "sg.SmartGlocal('demo', sg.PrivateKey.generate(), 'http://127.0.0.1:9')"
+    setup = f"{later}\nlogging.basicConfig(format='own %(message)s')"
+    assert run("info", setup).count("retry of session/create") == 2
 
 
 @pytest.mark.slow

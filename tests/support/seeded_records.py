@@ -85,7 +85,7 @@ SHOWN: Final[Mapping[str, str]] = {
     "ReadyToConfirm": "type",
     "Recurrent": "initiator",
     "RecurrentToken": "created_at finished_at is_active type",
-    "Redirect": "base_url method",
+    "Redirect": "method",
     "Refund": "id status created_at finished_at is_chargeback",
     "RefundPayment": "session_id",
     "RejectReason": "rule_alias list_alias expiration_date",
