@@ -18,7 +18,7 @@ from typing import Final, TypeAlias
 PACKAGE: Final = Path("smartglocal_async")
 WITH_TEXT: Final = (
     *("smartglocal_async", "tests", "examples", "benchmarks", "docs"),
-    *("noxfile.py", "README.md", "CHANGELOG.md"),
+    *("noxfile.py", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"),
 )
 MAX_MODULE_LINES: Final = 600
 MAX_FUNCTION_LINES: Final = 70
