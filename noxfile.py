@@ -96,10 +96,18 @@ def types(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation and look into its search; a broken link is an error."""
-    session.install(".[cli]", "pytest", *SITE)
+    session.install(".[cli]", "pytest", RUFF, *SITE)  # ruff formats the signatures.
     # With --quiet, mkdocs counts no warnings, and a broken link would pass.
     session.run("mkdocs", "build", "--strict", env={"NO_MKDOCS_2_WARNING": "1"})
     session.run("python", "tests/support/site_check.py", "site")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build wheel and sdist twice into dist/, compare them, and try the wheel."""
+    shutil.rmtree("dist", ignore_errors=True)
+    session.install("uv")
+    session.run("python", "tests/support/build_check.py", "dist")
 
 
 @nox.session(python=PYTHONS)
