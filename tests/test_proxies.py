@@ -1,7 +1,12 @@
 """Calls through an HTTP proxy: an address of one's own, or that of the system."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 from forward_proxy import forwarding
+from places import ROOT
 from rawserver import good, serve
 from tls import Secured
 
@@ -174,3 +179,36 @@ async def test_one_proxy_only(key) -> None:
     async with sg.SessionPool() as pool:
         with pytest.raises(sg.InvalidRequest, match=r"SessionPool\(proxy="):
             sg.SmartGlocal("demo", key, "http://127.0.0.1:1", pool=pool, proxy="http://p:1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_the_authority_in_a_variable(key, secured: Secured, tmp_path, is_trusted) -> None:
+    """`SSL_CERT_FILE` adds one for a process; without it nothing is sent, and not tried again."""
+    (tmp_path / "shop.pem").write_bytes(key.pem())
+    variables = {"SSL_CERT_FILE": str(secured.certificate)} if is_trusted else {}
+    with serve(good, tls=secured.server) as server:
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, str(tmp_path / "shop.pem"), server.url],
+            env={**os.environ, **variables},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.stdout == ("ps_1\n" if is_trusted else "True 1\n")
+
+
+PROGRAM = """
+import asyncio, sys
+import smartglocal_async as sg
+
+async def main():
+    async with sg.SmartGlocal("demo", sys.argv[1], sys.argv[2]) as api:
+        try:
+            print((await api.session.create(sg.CreateSession())).id)
+        except sg.NotSent as error:
+            print(error.is_misconfigured, error.attempts)
+
+asyncio.run(main())
+"""

@@ -12,6 +12,9 @@ import pytest
 from places import ROOT
 from site_check import indexed_text, loaded_from_elsewhere, main, messages, not_found
 
+from smartglocal_async.journal.postgres.schema import _VERSION
+from smartglocal_async.journal.sqlite.file import _SCHEMA
+
 DOCS: Final = ROOT / "docs"
 PAGES: Final = sorted(page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md"))
 LACKING: Final = [name for name in ("material", "mkdocstrings") if util.find_spec(name) is None]
@@ -66,6 +69,13 @@ def test_there_are_messages() -> None:
     """And none is listed twice."""
     assert len(messages()) > 40
     assert len(set(messages())) == len(messages())
+
+
+def test_versions_of_the_journals() -> None:
+    """The page on upgrades has those that this release writes."""
+    page = (DOCS / "reference/versions.md").read_text("utf-8")
+    assert f"| a file | {_SCHEMA} |" in page
+    assert f"| PostgreSQL | {_VERSION} |" in page
 
 
 @pytest.mark.slow
