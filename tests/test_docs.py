@@ -95,6 +95,27 @@ def test_examples_run(example, said, home):
     assert (done.stdout, done.stderr) == (said, "")
 
 
+async def test_the_notebook_runs(capsys) -> None:
+    """Its cells run one after the other, with `await` outside of functions, as in Jupyter."""
+    notebook = json.loads((ROOT / "examples/first_session.ipynb").read_text(encoding="utf-8"))
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == []
+            code = compile(
+                "".join(cell["source"]), cell["id"], "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+            )
+            if (result := eval(code, names)) is not None:  # noqa: S307 - of the notebook
+                await result
+    assert capsys.readouterr().out.splitlines() == [
+        "ps_1 created True",
+        "('amount_details',)",
+        "refund-1001 succeeded False",
+        "refund-1001 succeeded True",
+        "1 0",
+    ]
+
+
 ORDER: Final = {"amount": "100.00", "currency": "usd"}
 DONE: Final = sg.PaymentFinished(session=sg.Session(id="ps_1", status="accepted"))
 
