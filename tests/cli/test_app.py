@@ -243,7 +243,7 @@ def test_completion_has_a_script_for_each_shell(shell, line):
     [
         ("smartglocal pay", {"payouts"}),
         ("smartglocal payouts re", {"report", "reconcile", "retry"}),
-        ("smartglocal payouts s", {"submit", "settle", "status"}),
+        ("smartglocal payouts s", {"serve", "submit", "settle", "status"}),
         ("smartglocal payouts batch re", {"resume"}),
         ("smartglocal session start-payout --card", {"--card-token"}),
         ("smartglocal payouts pay --confirm man", {"manual"}),

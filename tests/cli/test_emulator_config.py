@@ -416,10 +416,10 @@ def test_the_same_environment_may_be_written_again(tmp_path):
         with subprocess.Popen(
             (*command, str(tmp_path / "port.toml"), *arguments), stdout=subprocess.PIPE, text=True
         ) as running:
-            lines = [running.stdout.readline() for _ in range(4)]
+            lines = [running.stdout.readline() for _ in range(5)]
             running.terminate()
             running.communicate()
-        assert lines[3] == f"  set -a; . {tmp_path}/.env; set +a\n"
+        assert lines[4] == f"  set -a; . {tmp_path}/.env; set +a\n"
         assert running.returncode == 0
 
 
