@@ -392,7 +392,8 @@ async def test_tables_that_were_never_compared(schema) -> None:
         await journal.accept(new())
     await execute(
         "ALTER TABLE {schema}.meta DROP COLUMN tables, ADD COLUMN is_guaranteed boolean; "
-        "UPDATE {schema}.meta SET version = 2; DROP TABLE {schema}.operator_action",
+        "UPDATE {schema}.meta SET version = 2; DROP TABLE {schema}.operator_action; "
+        "DROP INDEX {schema}.entry_not_paid, {schema}.entry_batch_not_paid",
         schema=schema,
     )
     async with opened(schema, may_make=False) as journal:
