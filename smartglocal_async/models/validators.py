@@ -8,6 +8,7 @@ import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Final, ParamSpec, TypeVar, Union, cast, get_args, get_origin
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
 from attrs import Attribute
@@ -36,6 +37,9 @@ _PERSONAL: Final = re.compile(
 """An e-mail, an IBAN, or nine digits and more: a phone or an account."""
 _MAX_INT_BITS: Final = 14_000  # Python writes 4300 digits, and refuses more.
 _MAX_OPTION: Final = 10**9
+_POSTGRES: Final = frozenset({"postgres", "postgresql"})
+_PLACE: Final = re.compile(r"(/[^:@]*|\[[0-9a-fA-F:.%]+\]|[^/:@\[\]]+)(?::([0-9]+))?")
+"""A folder of sockets, an address in brackets or a name; and a port."""
 _PLAIN: Final = {str: "text", int: "a whole number", bool: "true or false"}
 
 
@@ -167,6 +171,32 @@ def above_zero(name: str, value: object, *, whole: bool = False) -> None:
     # type() and not isinstance(), as True is an instance of int.
     if type(value) not in numbers or not 0 < cast("float", value) <= _MAX_OPTION:
         raise InvalidRequest(name, f"must be a {'whole ' if whole else ''}number above zero")
+
+
+@discreetly
+def postgres_places(name: str, dsn: str) -> list[tuple[str, str | None]]:
+    """Return the hosts of a PostgreSQL address, each with its port if it has one.
+
+    Raises:
+        InvalidRequest: the address can't be read; the message names the option, and no part of it.
+
+    """
+    try:
+        parts = urlsplit(dsn)
+    except ValueError:
+        parts = urlsplit("")
+    hosts = parts.netloc.rpartition("@")[2]
+    places = [
+        _PLACE.fullmatch(unquote(host))
+        for host in (hosts or dict(parse_qsl(parts.query)).get("host") or "localhost").split(",")
+    ]
+    if parts.scheme not in _POSTGRES or None in places:
+        raise InvalidRequest(name, "expected an address such as postgres://user@host:5432/database")
+    # An @ that isn't written as %40 ends a password too early: the rest would be shown as a host.
+    if dsn.count("@") > 1 or (dsn.count("@") == 1 and "@" not in parts.netloc):
+        words = "write /, ?, # and @ in a user, a password or a name as %2F, %3F, %23 and %40"
+        raise InvalidRequest(name, words)
+    return [(place[1], place[2]) for place in places if place]
 
 
 def plain_function(name: str, value: object) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 from attrs import define, field
 
 from ..errors import InvalidRequest, WebhookStoreUnusable
-from ..models.validators import above_zero, mask
+from ..models.validators import above_zero, discreet, mask, postgres_places
 from .store import CLAIM_SECONDS, EXPIRE_SECONDS, KEEP_SECONDS, Claim, row_key
 
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
@@ -38,6 +38,7 @@ _FORGET: Final = "DELETE FROM {table} WHERE identity = $1 AND owner = $2 AND NOT
 _EXPIRE: Final = "DELETE FROM {table} WHERE at + make_interval(secs => $1) <= clock_timestamp()"
 
 
+@discreet
 @define(eq=False)
 class PostgresStore:
     """A store in PostgreSQL, shared by processes on any number of machines; close it at the end.
@@ -46,6 +47,10 @@ class PostgresStore:
     ``claim_seconds``, by the clock of the database; until then a redelivery is answered with 503.
     A handled event is kept for ``keep_seconds``. The table ``smartglocal_webhook`` is created in
     ``schema`` if it isn't there. It works behind PgBouncer, too.
+
+    Raises:
+        InvalidRequest: an option or the address can't be used; no part of the address is shown.
+
     """
 
     dsn: str = field(repr=mask)
@@ -58,6 +63,7 @@ class PostgresStore:
     _next_expiry: float = field(default=0.0, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
+        _ = postgres_places("dsn", self.dsn)
         if not _NAME.fullmatch(self.schema):
             raise InvalidRequest("schema", "expected a name of lower-case letters, digits and _")
         above_zero("claim_seconds", self.claim_seconds)
@@ -118,6 +124,8 @@ class PostgresStore:
                 if self._pool is None:
                     self._pool = await self._open()
             return await self._pool.fetchval(self._with_table(statement), *values)
+        except ValueError as error:  # Its text may have a part of the address.
+            problem = f"{type(error).__name__}: the address or a setting in it can't be used"
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             problem = f"{type(error).__name__}: {error}"
         # Raised here, so that the driver's frames, which have the address, aren't chained.

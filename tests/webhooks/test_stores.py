@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from places import ROOT, TESTS
 from postgres_schemas import DSN, connected, missing
+from secret_search import SecretSearch
 from webhook_process import EVENT, store_of
 
 import smartglocal_async as sg
@@ -221,6 +222,24 @@ class TestFailures:
             with pytest.raises(sg.errors.WebhookStoreUnusable, match=r"Error: "):
                 await store.claim("a")
         await store.close()
+
+    @pytest.mark.parametrize(
+        "password", ["pw/marmot", "pw#marmot", "pw?marmot", "pw@marmot", "pw[marmot"]
+    )
+    def test_a_password_that_is_not_encoded(self, password) -> None:
+        """The address is refused when the store is made, and no part of the password is shown."""
+        leak_search = SecretSearch({"marmot", "pw"})
+        with pytest.raises(sg.InvalidRequest, match=r"^dsn: ") as refused:
+            sg.webhooks.PostgresStore(f"postgres://bob:{password}@127.0.0.1:1/x")
+        leak_search.search_error(refused.value)
+        assert leak_search.found == []
+
+    async def test_a_setting_that_is_unknown(self) -> None:
+        """The driver's text, which has the setting's value, isn't shown."""
+        store = sg.webhooks.PostgresStore("postgres://127.0.0.1:1/x?sslmode=pw-marmot")
+        with pytest.raises(sg.errors.WebhookStoreUnusable, match="setting") as refused:
+            await store.claim("a")
+        assert "marmot" not in str(refused.value)
 
     @pytest.mark.parametrize(
         "options", [{"schema": 'a"b'}, {"claim_seconds": 0}, {"keep_seconds": 0}]

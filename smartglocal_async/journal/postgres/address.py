@@ -5,9 +5,8 @@ from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ...errors import InvalidRequest
-from ...models.validators import discreetly
+from ...models.validators import discreetly, postgres_places
 
-_SCHEMES: Final = frozenset({"postgres", "postgresql"})
 _SCHEMA: Final = re.compile(r"[a-z_][a-z0-9_]{0,47}")
 _PORT: Final = 5432
 _DEFAULT_SCHEMA: Final = "smartglocal"
@@ -16,8 +15,6 @@ _NOT_SECRET: Final = frozenset(
     {"database", "dbname", "host", "port", "schema", "sslmode", "target_session_attrs", "user"}
 )
 """The settings of an address that identify the journal, and aren't secret."""
-_PLACE: Final = re.compile(r"(/[^:@]*|\[[0-9a-fA-F:.%]+\]|[^/:@\[\]]+)(?::([0-9]+))?")
-"""A folder of sockets, an address in brackets or a name; and a port."""
 
 
 def checked_schema(schema: str) -> str:
@@ -85,25 +82,11 @@ def name_of(dsn: str, schema: str) -> str:
         InvalidRequest: the address can't be read; the message doesn't show it.
 
     """
-    try:
-        parts = urlsplit(dsn)
-    except ValueError:
-        parts = urlsplit("")
-    hosts = parts.netloc.rpartition("@")[2]
+    places = postgres_places("PostgresJournal.dsn", dsn)
+    parts = urlsplit(dsn)
     settings = dict(parse_qsl(parts.query))
-    places = [
-        _PLACE.fullmatch(unquote(host))
-        for host in (hosts or settings.get("host") or "localhost").split(",")
-    ]
-    if parts.scheme not in _SCHEMES or None in places:
-        words = "expected an address such as postgres://user@host:5432/database"
-        raise InvalidRequest("PostgresJournal.dsn", words)
-    # An @ that isn't written as %40 ends a password too early: the rest would be shown as a host.
-    if dsn.count("@") > 1 or (dsn.count("@") == 1 and "@" not in parts.netloc):
-        words = "write /, ?, # and @ in a user, a password or a name as %2F, %3F, %23 and %40"
-        raise InvalidRequest("PostgresJournal.dsn", words)
-    port = settings.get("port") or _PORT
-    named = ",".join(f"{place[1]}:{place[2] or port}" for place in places if place)
+    default_port = settings.get("port") or _PORT
+    named = ",".join(f"{host}:{port or default_port}" for host, port in places)
     database = (
         parts.path.removeprefix("/") or settings.get("dbname") or settings.get("database", "")
     )
