@@ -1,7 +1,6 @@
 """A webhook store in PostgreSQL (extra ``postgres``), for processes on any number of machines."""
 
 import asyncio
-import os
 import re
 from contextlib import suppress
 from typing import Any, Final, Self
@@ -9,8 +8,15 @@ from typing import Any, Final, Self
 from attrs import define, field
 
 from ..errors import InvalidRequest, WebhookStoreUnusable
-from ..models.validators import above_zero, discreet, mask, postgres_places
-from .store import CLAIM_SECONDS, EXPIRE_SECONDS, KEEP_SECONDS, Claim, row_key
+from ..models.validators import discreet, mask, postgres_places
+from .store import (
+    CLAIM_SECONDS,
+    EXPIRE_SECONDS,
+    KEEP_SECONDS,
+    Claim,
+    check_durations,
+    row_key,
+)
 
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _CONNECT_SECONDS: Final = 10.0
@@ -27,7 +33,8 @@ _EXISTS: Final = "SELECT to_regclass($1) IS NOT NULL"
 _CLAIM: Final = """
 INSERT INTO {table} AS stored VALUES ($1, $2, false, clock_timestamp())
 ON CONFLICT (identity) DO UPDATE SET owner = $2, at = clock_timestamp()
-WHERE NOT stored.handled AND stored.at + make_interval(secs => $3) <= clock_timestamp()
+WHERE NOT stored.handled AND (
+    stored.owner = $2 OR stored.at + make_interval(secs => $3) <= clock_timestamp())
 RETURNING true
 """
 _HANDLED: Final = "SELECT handled FROM {table} WHERE identity = $1"
@@ -35,7 +42,10 @@ _KEEP: Final = """
 UPDATE {table} SET handled = true, at = clock_timestamp() WHERE identity = $1 AND owner = $2
 """
 _FORGET: Final = "DELETE FROM {table} WHERE identity = $1 AND owner = $2 AND NOT handled"
-_EXPIRE: Final = "DELETE FROM {table} WHERE at + make_interval(secs => $1) <= clock_timestamp()"
+_EXPIRE: Final = """
+DELETE FROM {table} WHERE at + make_interval(secs => $1) <= clock_timestamp()
+AND (handled OR at + make_interval(secs => $2) <= clock_timestamp())
+"""
 
 
 @discreet
@@ -43,10 +53,11 @@ _EXPIRE: Final = "DELETE FROM {table} WHERE at + make_interval(secs => $1) <= cl
 class PostgresStore:
     """A store in PostgreSQL, shared by processes on any number of machines; close it at the end.
 
-    An event is claimed by one process at a time. The claim of a process that died ends after
+    An event is claimed by one delivery at a time. The claim of a process that died ends after
     ``claim_seconds``, by the clock of the database; until then a redelivery is answered with 503.
-    A handled event is kept for ``keep_seconds``. The table ``smartglocal_webhook`` is created in
-    ``schema`` if it isn't there. It works behind PgBouncer, too.
+    A handled event is kept for ``keep_seconds``, which can't be less. The table
+    ``smartglocal_webhook`` is created in ``schema`` if it isn't there. It works behind PgBouncer,
+    too.
 
     Raises:
         InvalidRequest: an option or the address can't be used; no part of the address is shown.
@@ -57,7 +68,6 @@ class PostgresStore:
     schema: str = field(default="public", kw_only=True)
     claim_seconds: float = field(default=CLAIM_SECONDS, kw_only=True)
     keep_seconds: float = field(default=KEEP_SECONDS, kw_only=True)
-    _owner: str = field(factory=lambda: os.urandom(16).hex(), init=False, repr=False)
     _pool: Any = field(default=None, init=False, repr=False)
     _opening: asyncio.Lock = field(factory=asyncio.Lock, init=False, repr=False)
     _next_expiry: float = field(default=0.0, init=False, repr=False)
@@ -66,8 +76,7 @@ class PostgresStore:
         _ = postgres_places("dsn", self.dsn)
         if not _NAME.fullmatch(self.schema):
             raise InvalidRequest("schema", "expected a name of lower-case letters, digits and _")
-        above_zero("claim_seconds", self.claim_seconds)
-        above_zero("keep_seconds", self.keep_seconds)
+        check_durations(self.claim_seconds, self.keep_seconds)
 
     async def __aenter__(self) -> Self:
         """Connect, create the table, and drop the events that were kept for long enough.
@@ -82,7 +91,7 @@ class PostgresStore:
     async def __aexit__(self, *_exc_info: object) -> None:
         await self.close()
 
-    async def claim(self, identity: str) -> Claim:
+    async def claim(self, identity: str, token: str) -> Claim:
         """Claim the event if it is neither running nor handled.
 
         Raises:
@@ -92,19 +101,29 @@ class PostgresStore:
         if asyncio.get_running_loop().time() >= self._next_expiry:
             await self._expire()
         key = row_key(identity)
-        claimed = await self._execute(_CLAIM, key, self._owner, float(self.claim_seconds))
+        claimed = await self._execute(_CLAIM, key, token, float(self.claim_seconds))
         if claimed:
             return Claim.NEW
         # A claim that was released in between is taken as running: the provider redelivers.
         return Claim.HANDLED if await self._execute(_HANDLED, key) else Claim.RUNNING
 
-    async def keep(self, identity: str) -> None:
-        """Record that the event was handled, unless another process has claimed it since."""
-        _ = await self._execute(_KEEP, row_key(identity), self._owner)
+    async def keep(self, identity: str, token: str) -> None:
+        """Record that the event was handled, unless another delivery has claimed it since.
 
-    async def forget(self, identity: str) -> None:
-        """Release a claim of this object."""
-        _ = await self._execute(_FORGET, row_key(identity), self._owner)
+        Raises:
+            WebhookStoreUnusable: the database can't be reached, or refuses.
+
+        """
+        _ = await self._execute(_KEEP, row_key(identity), token)
+
+    async def forget(self, identity: str, token: str) -> None:
+        """Release the claim that has this token.
+
+        Raises:
+            WebhookStoreUnusable: the database can't be reached, or refuses.
+
+        """
+        _ = await self._execute(_FORGET, row_key(identity), token)
 
     async def close(self) -> None:
         """Close the connections; another call opens them again."""
@@ -114,7 +133,7 @@ class PostgresStore:
 
     async def _expire(self) -> None:
         self._next_expiry = asyncio.get_running_loop().time() + EXPIRE_SECONDS
-        _ = await self._execute(_EXPIRE, float(self.keep_seconds))
+        _ = await self._execute(_EXPIRE, float(self.keep_seconds), float(self.claim_seconds))
 
     async def _execute(self, statement: str, *values: object) -> object:
         import asyncpg  # noqa: PLC0415 - an extra

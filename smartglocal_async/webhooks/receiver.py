@@ -6,8 +6,9 @@
 import asyncio
 import enum
 import inspect
+import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from types import MappingProxyType
 from typing import Any, Final, Protocol, Self, TypeVar, cast, overload
 
@@ -26,7 +27,7 @@ from ..observer.events import (
     next_number,
 )
 from ..observer.logs import WEBHOOKS
-from .store import Claim, MemoryStore, WebhookStore
+from .store import CLAIM_SECONDS, Claim, MemoryStore, WebhookStore
 from .verifier import DELIVERED, Headers, WebhookVerifier
 
 A = TypeVar("A", bound=WebhookEvent)
@@ -143,7 +144,9 @@ class ReceiptState(enum.Enum):
     RUNNING = "running"
     """It is being handled, with no result yet; the provider should redeliver it."""
     FAILED = "failed"
-    """A handler failed, or the store did."""
+    """A handler failed."""
+    UNAVAILABLE = "unavailable"
+    """The store failed or didn't answer in time, so no handler ran."""
     FULL = "full"
     """Too many events are waiting."""
     STOPPED = "stopped"
@@ -157,6 +160,7 @@ _STATUS: Final[Mapping[ReceiptState, int]] = MappingProxyType(
         ReceiptState.REPEATED: DELIVERED,
         ReceiptState.RUNNING: 503,
         ReceiptState.FAILED: 500,
+        ReceiptState.UNAVAILABLE: 503,
         ReceiptState.FULL: 503,
         ReceiptState.STOPPED: 503,
     }
@@ -177,6 +181,8 @@ class Receipt(Serializable):
 
 
 _CLEANUP_SECONDS: Final = 1.0
+_FIRST_RETRY_SECONDS: Final = 1.0
+_MAX_RETRY_SECONDS: Final = 30.0
 
 B = TypeVar("B", bound=WebhookEvent)
 C = TypeVar("C", bound=WebhookEvent)
@@ -204,10 +210,10 @@ class _Running:
 
     gate: asyncio.Semaphore
     loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop)
-    tasks: set[asyncio.Task[ReceiptState]] = field(factory=set[asyncio.Task[ReceiptState]])
-    is_stopping: bool = False
+    tasks: set[asyncio.Task[None]] = field(factory=set[asyncio.Task[None]])
+    stopping: asyncio.Event = field(factory=asyncio.Event)
 
-    def own(self, work: Coroutine[Any, Any, ReceiptState]) -> asyncio.Task[ReceiptState]:
+    def own(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self.loop.create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
@@ -216,6 +222,20 @@ class _Running:
     def check_loop(self) -> None:
         if self.loop is not asyncio.get_running_loop():
             raise Misuse("these webhooks run in another event loop; make one `Webhooks` for each")
+
+
+@define(eq=False)
+class _ReceivedEvent:
+    """An event, the token of its claim, and the result to answer with."""
+
+    event: WebhookEvent
+    result: asyncio.Future[ReceiptState]
+    token: str = field(factory=lambda: secrets.token_hex(16), init=False, repr=False)
+
+    def answer(self, state: ReceiptState) -> None:
+        """Set the result, unless it is set already."""
+        if not self.result.done():
+            self.result.set_result(state)
 
 
 def _checked(given: object) -> tuple[Observer, ...]:
@@ -234,7 +254,8 @@ class Webhooks:
     or call ``api.session.status`` (see `WebhookVerifier`).
 
     ``store`` guards against repeats; several processes should share one. A store over a database is
-    opened and closed with the block. ``api`` is a client that
+    opened and closed with the block. If it fails, or doesn't answer within ``store_seconds``, the
+    delivery is answered with 503 and no handler runs. ``api`` is a client that
     is notified of every event, so that ``api.session.wait`` checks its session at once. Up to
     ``backlog`` events wait or run, and the next one is answered with 503; up to ``concurrency``
     run at the same time. ``observers`` receive the events of `smartglocal_async.observer` about
@@ -249,6 +270,7 @@ class Webhooks:
     concurrency: int = field(default=64, kw_only=True)
     handler_seconds: float = field(default=60.0, kw_only=True)
     drain_seconds: float = field(default=20.0, kw_only=True)
+    store_seconds: float = field(default=10.0, kw_only=True)
     observers: tuple[Observer, ...] = field(
         default=(), converter=_checked, kw_only=True, repr=False
     )
@@ -266,6 +288,7 @@ class Webhooks:
         above_zero("concurrency", self.concurrency, whole=True)
         above_zero("handler_seconds", self.handler_seconds)
         above_zero("drain_seconds", self.drain_seconds)
+        above_zero("store_seconds", self.store_seconds)
         self._emitter = Observers(self.observers)
 
     @overload
@@ -303,16 +326,33 @@ class Webhooks:
 
         """
         try:
-            event = self.verifier.verify(headers, body)
-        except WebhookRefused as error:
-            self.emit_refusal(error)
-            raise
+            event = self.verify(headers, body)
         finally:
             del headers, body  # So that they aren't in the frames of an error.
         return await self.accept(event)
 
+    def verify(self, headers: Headers, body: bytes) -> WebhookEvent:
+        """Return the event of a delivery, for `accept`; a refusal reaches the observers.
+
+        Raises:
+            WebhookRefused: as from `WebhookVerifier.verify`.
+
+        """
+        try:
+            return self.verifier.verify(headers, body)
+        except WebhookRefused as error:
+            self.emit_refusal(error)
+            raise
+        finally:
+            del headers, body
+
     async def accept(self, event: WebhookEvent) -> Receipt:
-        """Handle a verified event, unless it was handled before."""
+        """Handle a verified event, unless it was handled before.
+
+        Raises:
+            Misuse: it isn't running, or runs in another event loop.
+
+        """
         if self._running is None:
             raise Misuse("these webhooks aren't running: wrap your app in `async with webhooks:`")
         self._running.check_loop()
@@ -326,7 +366,7 @@ class Webhooks:
         return Receipt(event, state)
 
     def emit_refusal(self, refused: WebhookRefused) -> None:
-        """Emit the event of a delivery that was refused before `receive`, as it is too large."""
+        """Emit the event of a delivery that was refused before `receive`, while it was read."""
         self._emitter.emit(refused_event(refused))
 
     @property
@@ -347,7 +387,7 @@ class Webhooks:
         if running is None:
             return 0
         running.check_loop()
-        running.is_stopping = True
+        running.stopping.set()
         try:
             late = await _drain(running.tasks, self.drain_seconds)
         finally:
@@ -376,45 +416,63 @@ class Webhooks:
             await self._opened.aclose()
 
     async def _take(self, running: _Running, event: WebhookEvent) -> ReceiptState:
-        if running.is_stopping:
+        if running.stopping.is_set():
             return ReceiptState.STOPPED
         if len(running.tasks) >= self.backlog:
             return ReceiptState.FULL
-        claimed: asyncio.Future[None] = running.loop.create_future()
+        delivery = _ReceivedEvent(event, running.loop.create_future())
         # In a task of its own, so that a cancelled request doesn't cancel the handlers.
-        task = running.own(self._work(running, event, claimed))
-        waited_for = {task} if self.answer is AnswerWhen.HANDLED else {task, claimed}
-        _ = await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
-        if self.answer is AnswerWhen.ACCEPTED and claimed.done():
-            return ReceiptState.ACCEPTED
-        return ReceiptState.STOPPED if task.cancelled() else task.result()
+        task = running.own(self._work(running, delivery))
+        both = {task, delivery.result}
+        _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        if delivery.result.done():
+            return delivery.result.result()
+        if not task.cancelled():
+            task.result()  # Raises what ended it.
+        return ReceiptState.STOPPED
 
-    async def _work(
-        self, running: _Running, event: WebhookEvent, claimed: asyncio.Future[None]
-    ) -> ReceiptState:
+    async def _work(self, running: _Running, delivery: _ReceivedEvent) -> None:
+        state = ReceiptState.STOPPED  # If this task is cancelled.
         try:
-            claim = await self.store.claim(event.identity)
+            state = await self._handle(running, delivery)
+        finally:
+            # The next delivery must find the result of the handlers; all else is answered at once.
+            if state not in {ReceiptState.HANDLED, ReceiptState.FAILED}:
+                delivery.answer(state)
+            # A claim that failed or was cancelled may have been made all the same.
+            if state not in {ReceiptState.REPEATED, ReceiptState.RUNNING}:
+                await self._settle(running, delivery, state)
+
+    async def _handle(self, running: _Running, delivery: _ReceivedEvent) -> ReceiptState:
+        """Claim the event and run its handlers, one event per free place."""
+        if (state := await self._claim(delivery)) is not None:
+            return state
+        if self.answer is AnswerWhen.ACCEPTED:
+            delivery.answer(ReceiptState.ACCEPTED)
+        has_waited = running.gate.locked()
+        async with running.gate:
+            # The claim may have ended during the wait, and another process may have the event.
+            if has_waited and (state := await self._claim(delivery)) is not None:
+                return state
+            is_handled = await self._run(delivery.event)
+        return ReceiptState.HANDLED if is_handled else ReceiptState.FAILED
+
+    async def _claim(self, delivery: _ReceivedEvent) -> ReceiptState | None:
+        """Claim an event, or renew its claim; return the state if its handlers must not run."""
+        event = delivery.event
+        try:
+            async with asyncio.timeout(self.store_seconds):
+                claim = await self.store.claim(event.identity, delivery.token)
         except (Exception, asyncio.CancelledError) as error:
             if is_own_end(error):
                 raise
             self._emitter.emit(_failed("claim", event, error))
-            return ReceiptState.FAILED
+            # After an answer of 200 no redelivery comes, so it runs although it isn't renewed.
+            return None if delivery.result.done() else ReceiptState.UNAVAILABLE
         if claim is Claim.HANDLED:
             return ReceiptState.REPEATED
-        if claim is Claim.RUNNING:
-            # Answered with 503, so that the provider redelivers if the running handler fails.
-            return ReceiptState.RUNNING
-        claimed.set_result(None)
-        return await self._handle(running, event)
-
-    async def _handle(self, running: _Running, event: WebhookEvent) -> ReceiptState:
-        is_handled = False
-        try:
-            async with running.gate:
-                is_handled = await self._run(event)
-        finally:
-            await self._settle(event, is_handled=is_handled)
-        return ReceiptState.HANDLED if is_handled else ReceiptState.FAILED
+        # 503 for one that runs, so that the provider redelivers if the running handler fails.
+        return ReceiptState.RUNNING if claim is Claim.RUNNING else None
 
     async def _run(self, event: WebhookEvent) -> bool:
         """Run the handlers of an event; False if one failed."""
@@ -442,17 +500,41 @@ class Webhooks:
             )
         return is_handled
 
-    async def _settle(self, event: WebhookEvent, *, is_handled: bool) -> None:
-        settle = self.store.keep if is_handled else self.store.forget
+    async def _settle(
+        self, running: _Running, delivery: _ReceivedEvent, state: ReceiptState
+    ) -> None:
+        """Record a handled event, or release another one; repeated for as long as a claim lasts."""
+        settle = self.store.keep if state is ReceiptState.HANDLED else self.store.forget
+        end = running.loop.time() + CLAIM_SECONDS
         try:
-            await settle(event.identity)
+            error = await self._attempt(settle, delivery)
+        finally:
+            delivery.answer(state)
+        if error is not None and state is not ReceiptState.UNAVAILABLE:
+            self._emitter.emit(_failed("record", delivery.event, error))
+        delay = _FIRST_RETRY_SECONDS
+        while error is not None and not running.stopping.is_set() and running.loop.time() < end:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    _ = await running.stopping.wait()
+            delay = min(2 * delay, _MAX_RETRY_SECONDS)
+            error = await self._attempt(settle, delivery)
+
+    async def _attempt(
+        self, settle: Callable[[str, str], Awaitable[None]], delivery: _ReceivedEvent
+    ) -> BaseException | None:
+        """Record or release an event; return what failed."""
+        try:
+            async with asyncio.timeout(self.store_seconds):
+                await settle(delivery.event.identity, delivery.token)
         except (Exception, asyncio.CancelledError) as error:
             if is_own_end(error):
                 raise
-            self._emitter.emit(_failed("record", event, error))
+            return error
+        return None
 
 
-async def _drain(tasks: set[asyncio.Task[ReceiptState]], seconds: float) -> int:
+async def _drain(tasks: set[asyncio.Task[None]], seconds: float) -> int:
     if not tasks:
         return 0
     late = set(tasks)

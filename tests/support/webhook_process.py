@@ -5,7 +5,9 @@ line that it prints is the state of the receipt.
 """
 
 import asyncio
+import contextlib
 import sys
+from collections.abc import AsyncIterator
 from typing import Any
 
 import smartglocal_async as sg
@@ -18,6 +20,28 @@ def store_of(kind: str, address: str, schema: str, claim_seconds: float) -> Any:
     if kind == "sqlite":
         return sg.webhooks.SQLiteStore(address, claim_seconds=claim_seconds)
     return sg.webhooks.PostgresStore(address, schema=schema, claim_seconds=claim_seconds)
+
+
+@contextlib.asynccontextmanager
+async def handled(
+    store: Any, go: asyncio.Event | None = None, **options: Any
+) -> AsyncIterator[tuple[sg.Webhooks, list[str]]]:
+    """Yield running webhooks, and the sessions of the events that their handler received.
+
+    The handler waits for ``go``.
+    """
+    verifier = sg.WebhookVerifier(sg.PrivateKey.generate().public)
+    webhooks = sg.Webhooks(verifier, store=store, answer=sg.webhooks.AnswerWhen.HANDLED, **options)
+    seen: list[str] = []
+
+    @webhooks.on(sg.WebhookEvent)
+    async def handle(event: sg.WebhookEvent) -> None:
+        seen.append(event.session.id)
+        if go is not None:
+            await go.wait()
+
+    async with webhooks:
+        yield webhooks, seen
 
 
 async def main(kind: str, address: str, schema: str, claim_seconds: str) -> None:

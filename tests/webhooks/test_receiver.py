@@ -27,6 +27,7 @@ STATUS = {
     STATE.REPEATED: 200,
     STATE.RUNNING: 503,
     STATE.FAILED: 500,
+    STATE.UNAVAILABLE: 503,
     STATE.FULL: 503,
     STATE.STOPPED: 503,
 }
@@ -286,10 +287,65 @@ class TestOnce:
         desk = ControlledHandler(webhooks, failures=method == "forget")
         async with webhooks:
             state = await deliver(webhooks)
-        assert state is (STATE.HANDLED if method == "keep" else STATE.FAILED)
+        results = {"claim": STATE.UNAVAILABLE, "keep": STATE.HANDLED, "forget": STATE.FAILED}
+        assert state is results[method]
         assert desk.seen == ([] if method == "claim" else ["ps_1"])
         assert "no store there" in caplog.text
         assert TOKEN not in caplog.text
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("method", ["keep", "forget"])
+    async def test_a_store_that_fails_once(self, method):
+        """The result is recorded later, so a redelivery gets it, too."""
+
+        class FailingStore(sg.webhooks.MemoryStore):
+            failures = 1
+
+        async def fail_once(self, identity: str, token: str) -> None:
+            if self.failures:
+                self.failures -= 1
+                raise ConnectionError("no store there")
+            await getattr(sg.webhooks.MemoryStore, method)(self, identity, token)
+
+        setattr(FailingStore, method, fail_once)
+        webhooks = sg.Webhooks(VERIFIER, store=FailingStore(), answer=AFTER)
+        desk = ControlledHandler(webhooks, failures=method == "forget")
+        async with webhooks:
+            assert await deliver(webhooks) is (STATE.HANDLED if method == "keep" else STATE.FAILED)
+            assert await deliver(webhooks) is STATE.RUNNING
+            await until(lambda: webhooks.pending == 0)
+            assert await deliver(webhooks) is not STATE.RUNNING
+        assert desk.seen == (["ps_1"] if method == "keep" else ["ps_1", "ps_1"])
+
+    @pytest.mark.parametrize(
+        ("answer", "first", "seen"),
+        [
+            (sg.webhooks.AnswerWhen.ACCEPTED, STATE.ACCEPTED, ["ps_0", "ps_1"]),
+            (AFTER, STATE.UNAVAILABLE, ["ps_0"]),
+        ],
+    )
+    async def test_a_claim_that_can_not_be_renewed(self, answer, first, seen):
+        """After a wait for a place it isn't run, unless the provider has its 200 already."""
+
+        class FailingStore(sg.webhooks.MemoryStore):
+            claims = 0
+
+            async def claim(self, identity: str, token: str) -> sg.webhooks.Claim:
+                self.claims += 1
+                if self.claims > 2:
+                    raise ConnectionError("no store there")
+                return await super().claim(identity, token)
+
+        webhooks = sg.Webhooks(VERIFIER, store=FailingStore(), answer=answer, concurrency=1)
+        desk = ControlledHandler(webhooks, is_open=False)
+        async with webhooks, asyncio.TaskGroup() as group:
+            group.create_task(deliver(webhooks, "ps_0"))
+            await until(lambda: desk.running == 1)
+            waiting = group.create_task(deliver(webhooks))
+            await until(lambda: webhooks.pending == 2)
+            desk.go.set()
+            assert await waiting is first
+        assert desk.seen == seen
 
 
 class TestRoom:
@@ -322,14 +378,25 @@ class TestRoom:
     async def test_memory_store_forgets_the_oldest(self):
         """Its size is bounded; running events are never dropped."""
         store, claim = sg.webhooks.MemoryStore(max_events=2), sg.webhooks.Claim
-        assert await store.claim("running") is claim.NEW
+        assert await store.claim("running", "1") is claim.NEW
         for identity in "abc":
-            assert await store.claim(identity) is claim.NEW
-            await store.keep(identity)
-        said = [await store.claim(identity) for identity in ("running", "c", "b", "a")]
-        assert said == [claim.RUNNING, claim.HANDLED, claim.HANDLED, claim.NEW]
-        await store.forget("c")
-        assert await store.claim("c") is claim.NEW
+            assert await store.claim(identity, "1") is claim.NEW
+            await store.keep(identity, "1")
+        found = [await store.claim(identity, "2") for identity in ("running", "c", "b", "a")]
+        assert found == [claim.RUNNING, claim.HANDLED, claim.HANDLED, claim.NEW]
+
+    async def test_memory_store_checks_the_token(self):
+        """A claim is released and finished only with its own token, and renewed with it."""
+        store, claim = sg.webhooks.MemoryStore(), sg.webhooks.Claim
+        assert [await store.claim("a", "1") for _ in range(2)] == [claim.NEW] * 2
+        await store.forget("a", "2")
+        await store.keep("a", "2")
+        assert await store.claim("a", "2") is claim.RUNNING
+        await store.forget("a", "1")
+        assert await store.claim("a", "2") is claim.NEW
+        await store.keep("a", "2")
+        await store.forget("a", "2")
+        assert await store.claim("a", "2") is claim.HANDLED
 
     @pytest.mark.parametrize(
         "options",
@@ -338,6 +405,7 @@ class TestRoom:
             {"concurrency": 1.5},
             {"drain_seconds": -1},
             {"handler_seconds": 0},
+            {"store_seconds": 0},
             {"answer": "after"},
             {"verifier": KEY.public},
         ],
