@@ -396,6 +396,7 @@ class WebhookFault(enum.Enum):
     NO_SIGNATURE = "it carries no X-PARTNER-SIGN"
     BAD_SIGNATURE = "its signature is none of the provider's over these bytes"
     TOO_LARGE = "it is larger than allowed"
+    TOO_SLOW = "its body did not arrive in time"
     NOT_JSON = "it is signed, but not JSON"
     NOT_AN_EVENT = "it is signed JSON, but no event that can be read"
 

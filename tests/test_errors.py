@@ -273,12 +273,13 @@ def test_values_of_the_outcomes() -> None:
 
 
 def test_values_of_the_webhook_faults() -> None:
-    """The five reasons why a webhook is refused; none of them quotes it."""
+    """The six reasons why a webhook is refused; none of them quotes it."""
     assert [fault.name for fault in sg.errors.WebhookFault] == [
         "NO_SIGNATURE",
         "BAD_SIGNATURE",
         "TOO_LARGE",
+        "TOO_SLOW",
         "NOT_JSON",
         "NOT_AN_EVENT",
     ]
-    assert len({fault.value for fault in sg.errors.WebhookFault}) == 5
+    assert len({fault.value for fault in sg.errors.WebhookFault}) == 6

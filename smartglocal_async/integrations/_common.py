@@ -5,13 +5,13 @@ from collections.abc import AsyncIterable
 from typing import Final
 
 from ..errors import WebhookFault, WebhookRefused
+from ..models.events import WebhookEvent
 from ..observer.delivery import Observers
 from ..webhooks.receiver import Webhooks, refused_event
-from ..webhooks.verifier import HTTP_STATUS, Headers
+from ..webhooks.verifier import HTTP_STATUS, Headers, WebhookVerifier
 
 READ_SECONDS: Final = 30.0
 """How long a body may take to arrive."""
-TOO_SLOW: Final = (408, "the body did not come in time")
 GONE: Final = (400, "the body did not come whole")
 """Never read: the client has closed the connection."""
 
@@ -36,45 +36,66 @@ async def read_body(chunks: AsyncIterable[bytes], length: int | None, max_bytes:
     """Return the body's raw bytes; never holds more than ``max_bytes`` of them.
 
     Raises:
-        WebhookRefused: the body is larger.
-        TimeoutError: it didn't arrive within `READ_SECONDS`.
+        WebhookRefused: the body is larger, or didn't arrive within `READ_SECONDS`.
 
     """
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            return await _read(chunks, length, max_bytes)
+    except TimeoutError:
+        refused = WebhookRefused(WebhookFault.TOO_SLOW, f"more than {READ_SECONDS:g} s")
+    raise refused
+
+
+async def _read(chunks: AsyncIterable[bytes], length: int | None, max_bytes: int) -> bytes:
     body = bytearray()
     too_large = WebhookRefused(WebhookFault.TOO_LARGE, f"more than {max_bytes:,} bytes")
     if length is not None and length > max_bytes:
         raise too_large
-    async with asyncio.timeout(READ_SECONDS):
-        async for chunk in chunks:
-            if len(body) + len(chunk) > max_bytes:
-                del body, chunk
-                raise too_large
-            body += chunk
+    async for chunk in chunks:
+        if len(body) + len(chunk) > max_bytes:
+            del body, chunk
+            raise too_large
+        body += chunk
     return bytes(body)
+
+
+async def verified(
+    webhooks: Webhooks | WebhookVerifier,
+    headers: Headers,
+    length: int | None,
+    chunks: AsyncIterable[bytes],
+) -> WebhookEvent:
+    """Return the event of a delivery; a refusal is logged, and reaches observers if there are any.
+
+    Raises:
+        WebhookRefused: it isn't signed by the provider, can't be read, or didn't arrive in time.
+
+    """
+    verifier = webhooks.verifier if isinstance(webhooks, Webhooks) else webhooks
+    try:
+        # In no variable, so that the body isn't in the frames of an error.
+        return verifier.verify(headers, await read_body(chunks, length, verifier.max_bytes))
+    except WebhookRefused as refused:
+        if isinstance(webhooks, Webhooks):
+            webhooks.emit_refusal(refused)
+        else:
+            Observers().emit(refused_event(refused))
+        raise
 
 
 async def answer(
     webhooks: Webhooks, headers: Headers, length: int | None, chunks: AsyncIterable[bytes]
 ) -> Answer:
     """Receive a delivery; return the status and text of the answer."""
-    max_bytes = webhooks.verifier.max_bytes
     try:
-        # In no variable, so that the body isn't in the frames of an error.
-        receipt = await webhooks.receive(headers, await read_body(chunks, length, max_bytes))
+        event = await verified(webhooks, headers, length, chunks)
     except WebhookRefused as refused:
-        if refused.fault is WebhookFault.TOO_LARGE:  # The only fault found while reading.
-            webhooks.emit_refusal(refused)
-        return _refusal(refused)
-    except TimeoutError:
-        return TOO_SLOW
+        return refusal(refused)
+    receipt = await webhooks.accept(event)
     return receipt.http_status, receipt.state.value
 
 
 def refusal(refused: WebhookRefused) -> Answer:
-    """Log a refused delivery; return the status and text of the answer."""
-    Observers().emit(refused_event(refused))
-    return _refusal(refused)
-
-
-def _refusal(refused: WebhookRefused) -> Answer:
+    """Return the status and text of the answer to a refused delivery."""
     return HTTP_STATUS[refused.fault], refused.fault.value

@@ -19,7 +19,7 @@ from aiohttp import web
 
 from ..errors import SmartGlocalError, WebhookRefused
 from ..webhooks.receiver import Webhooks
-from ._common import GONE, TOO_SLOW, Answer, answer, read_body, read_length
+from ._common import GONE, Answer, answer, read_body, read_length
 from .service import STATUSES, Service, error_response
 
 Pairs = Sequence[tuple[str, str]]
@@ -109,8 +109,6 @@ async def listening(
             body = await read_body(chunks, _length(request), max_bytes)
         except WebhookRefused as refused:
             body = refused
-        except TimeoutError:
-            return _response(TOO_SLOW)
         except _CUT_SHORT:
             return _response(GONE)
         return _response(deliver(list(request.headers.items()), body))

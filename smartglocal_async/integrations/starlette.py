@@ -11,7 +11,7 @@ A service with a client, webhooks and the answers to errors::
 
 The event of a webhook as a dependency of your own endpoint::
 
-    event: Annotated[sg.WebhookEvent, Depends(webhook_event(verifier))]
+    event: Annotated[sg.WebhookEvent, Depends(webhook_event(webhooks))]
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
@@ -27,7 +27,7 @@ from ..errors import SmartGlocalError, WebhookRefused
 from ..models.events import WebhookEvent
 from ..webhooks.receiver import Webhooks
 from ..webhooks.verifier import WebhookVerifier
-from ._common import GONE, TOO_SLOW, answer, read_body, read_length, refusal
+from ._common import GONE, answer, read_length, refusal, verified
 from .service import STATUSES, Service, error_response
 
 
@@ -84,24 +84,24 @@ def webhook_lifespan(
     return _lifespan_of(webhooks)
 
 
-def webhook_event(verifier: WebhookVerifier) -> Callable[[Request], Awaitable[WebhookEvent]]:
-    """Return a FastAPI dependency: the verified event, or an answer of 400, 401, 408 or 413."""
+def webhook_event(
+    webhooks: Webhooks | WebhookVerifier,
+) -> Callable[[Request], Awaitable[WebhookEvent]]:
+    """Return a FastAPI dependency: the verified event, or an answer of 400, 401, 408 or 413.
 
-    async def verified(request: Request) -> WebhookEvent:
+    The observers of the webhooks receive what is refused; a verifier alone has none.
+    """
+
+    async def event_of(request: Request) -> WebhookEvent:
         try:
-            return verifier.verify(
-                request.headers,
-                await read_body(request.stream(), _length(request), verifier.max_bytes),
-            )
+            return await verified(webhooks, request.headers, _length(request), request.stream())
         except WebhookRefused as refused:
             status, text = refusal(refused)
-        except TimeoutError:
-            status, text = TOO_SLOW
         except ClientDisconnect:
             status, text = GONE
         raise HTTPException(status, text)
 
-    return verified
+    return event_of
 
 
 def _lifespan_of(

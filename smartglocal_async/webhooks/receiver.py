@@ -326,25 +326,13 @@ class Webhooks:
 
         """
         try:
-            event = self.verify(headers, body)
-        finally:
-            del headers, body  # So that they aren't in the frames of an error.
-        return await self.accept(event)
-
-    def verify(self, headers: Headers, body: bytes) -> WebhookEvent:
-        """Return the event of a delivery, for `accept`; a refusal reaches the observers.
-
-        Raises:
-            WebhookRefused: as from `WebhookVerifier.verify`.
-
-        """
-        try:
-            return self.verifier.verify(headers, body)
+            event = self.verifier.verify(headers, body)
         except WebhookRefused as error:
             self.emit_refusal(error)
             raise
         finally:
-            del headers, body
+            del headers, body  # So that they aren't in the frames of an error.
+        return await self.accept(event)
 
     async def accept(self, event: WebhookEvent) -> Receipt:
         """Handle a verified event, unless it was handled before.
@@ -366,7 +354,7 @@ class Webhooks:
         return Receipt(event, state)
 
     def emit_refusal(self, refused: WebhookRefused) -> None:
-        """Emit the event of a delivery that was refused before `receive`, while it was read."""
+        """Emit the event of a delivery that was refused outside of `receive`."""
         self._emitter.emit(refused_event(refused))
 
     @property

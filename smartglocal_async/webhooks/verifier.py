@@ -31,6 +31,7 @@ HTTP_STATUS: Final[Mapping[WebhookFault, int]] = MappingProxyType(
         WebhookFault.NO_SIGNATURE: 401,
         WebhookFault.BAD_SIGNATURE: 401,
         WebhookFault.TOO_LARGE: 413,
+        WebhookFault.TOO_SLOW: 408,
         WebhookFault.NOT_JSON: 400,
         WebhookFault.NOT_AN_EVENT: 400,
     }

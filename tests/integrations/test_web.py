@@ -31,6 +31,7 @@ from smartglocal_async.integrations.aiohttp_web import (
     webhook_lifetime,
     webhook_routes,
 )
+from smartglocal_async.observer import WebhookReceived, only
 
 pytestmark = pytest.mark.both_loops
 
@@ -110,7 +111,7 @@ def serve_fastapi(webhooks: sg.Webhooks, listening: socket.socket) -> Any:
 
     @app.post("/webhooks")
     async def receive(
-        event: Annotated[sg.WebhookEvent, fastapi.Depends(webhook_event(webhooks.verifier))],
+        event: Annotated[sg.WebhookEvent, fastapi.Depends(webhook_event(webhooks))],
     ) -> fastapi.Response:
         receipt = await webhooks.accept(event)
         return fastapi.Response(receipt.state.value, receipt.http_status)
@@ -279,6 +280,26 @@ class TestReading:
         with socket.create_connection(("127.0.0.1", serve(webhooks)), 20) as line:
             line.sendall(b"POST /webhooks HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
             assert line.recv(12) == b"HTTP/1.1 408"
+
+    @pytest.mark.slow
+    def test_observers_receive_what_is_refused(self, serve, monkeypatch):
+        """Without a signature, too large, or too slow: they are counted in each framework."""
+        monkeypatch.setattr(_common, "READ_SECONDS", 1.0)
+        seen = []
+        webhooks = sg.Webhooks(
+            sg.WebhookVerifier(KEY.public, max_bytes=MOST),
+            observers=[only(WebhookReceived, lambda event: seen.append(event.fault))],
+        )
+        port = serve(webhooks)
+        assert send(port, GOOD, {})[0] == 401
+        assert post(port, b"x" * (MOST + 1))[0] == 413
+        with socket.create_connection(("127.0.0.1", port), 20) as line:
+            line.sendall(b"POST /webhooks HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+            assert line.recv(12) == b"HTTP/1.1 408"
+        faults = sg.errors.WebhookFault
+        assert seen == [
+            each.value for each in (faults.NO_SIGNATURE, faults.TOO_LARGE, faults.TOO_SLOW)
+        ]
 
     def test_sender_that_disconnects(self, serve, webhooks, caplog):
         """Half a body from a client that disconnected has no effect."""
