@@ -416,7 +416,7 @@ def facts(event: ObserverEvent) -> dict[str, Fact]:
     found: dict[str, Fact] = {}
     for name in fields_dict(type(event)):
         value = getattr(event, name)
-        if value is None or (value == 0 and name in _NUMBERS):
+        if value is None or (name in _NUMBERS and not value):
             continue
         if name in _TEXTS:
             found[name] = shown_text(value)
