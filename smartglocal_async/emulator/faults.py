@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Final, Self
+from typing import Final, Self, cast
 
 from attrs import Factory, define, evolve, field, frozen
 
@@ -163,8 +163,9 @@ _CURRENCY: Final = re.compile(r"[A-Za-z]{3}")
 class Fault:
     """One fault and the attempts that it applies to: some by their number, or a share of all.
 
-    Attempts are counted by call and key, from 1. A request without a key, and about no session
-    with a key, has its number on the server.
+    Without ``nth`` and ``rate`` it applies to every attempt that the other fields select. Attempts
+    are counted by call and key, from 1. A request without a key, and about no session with a key,
+    has its number on the server.
 
     Raises:
         InvalidRequest: a value is out of its range, or has no meaning for the kind; names the
@@ -173,10 +174,12 @@ class Fault:
     """
 
     kind: FaultKind
-    rate: float = field(default=0.0, kw_only=True)
-    """Share of the attempts that it applies to, 0 to 1."""
     nth: tuple[int, ...] = field(default=(), kw_only=True)
     """Attempts that it always applies to."""
+    rate: float = field(
+        default=Factory(lambda fault: 0.0 if fault.nth else 1.0, takes_self=True), kw_only=True
+    )
+    """Share of the attempts that it applies to, 0 to 1. Default: 1 without ``nth``, else 0."""
     key: str | None = field(default=None, kw_only=True)
     """The only key that it applies to; None: all, and the requests without one."""
     operation: str | None = field(default=None, kw_only=True)
@@ -305,10 +308,20 @@ _NONE_YET: Final[Mapping[int, int]] = MappingProxyType({})
 
 @frozen
 class FaultScript:
-    """The faults of a run. If several could apply to an attempt, the first one does."""
+    """The faults of a run. If several could apply to an attempt, the first one does.
+
+    Raises:
+        InvalidRequest: one of the faults isn't a `Fault`; names its place, counted from 0.
+
+    """
 
     faults: tuple[Fault, ...] = field(default=(), converter=tuple[Fault, ...])
     seed: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        for place, fault in enumerate(cast("tuple[object, ...]", self.faults)):
+            if not isinstance(fault, Fault):
+                raise InvalidRequest(f"faults[{place}]", "isn't a Fault")
 
     @classmethod
     def drops(cls, rate: float, seed: int = 0) -> Self:
@@ -436,7 +449,4 @@ def _fault(entry: object) -> Fault:
     if not is_object(entry):
         raise InvalidRequest("kind", "must be a table: write [[fault]] above it")
     # Without a kind, the message names the kinds.
-    values = values_of(Fault, {"kind": None, **entry})
-    if not values.keys() & {"rate", "nth"}:
-        raise InvalidRequest("rate", "is missing; without rate or nth the fault never applies")
-    return Fault(**values)
+    return Fault(**values_of(Fault, {"kind": None, **entry}))

@@ -6,7 +6,7 @@ import json
 import random
 from collections import Counter
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 import pytest
@@ -303,8 +303,11 @@ class TestScript:
     @pytest.mark.parametrize(
         ("fault", "struck"),
         [
-            (Fault(FaultKind.CUT), []),
+            (Fault(FaultKind.CUT), [("a", 1), ("a", 2), ("a", 3), ("b", 1), ("b", 2)]),
             (Fault(FaultKind.CUT, rate=1), [("a", 1), ("a", 2), ("a", 3), ("b", 1), ("b", 2)]),
+            (Fault(FaultKind.CUT, rate=0), []),
+            (Fault(FaultKind.CUT, times=1), [("a", 1), ("b", 1)]),
+            (Fault(FaultKind.CUT, key="b"), [("b", 1), ("b", 2)]),
             (Fault(FaultKind.CUT, nth=(2,)), [("a", 2), ("b", 2)]),
             (Fault(FaultKind.CUT, nth=(1, 3)), [("a", 1), ("a", 3), ("b", 1)]),
             (Fault(FaultKind.CUT, rate=1, times=1), [("a", 1), ("b", 1)]),
@@ -382,6 +385,13 @@ class TestScript:
         assert len(script.faults) == 7
         for place in range(7):
             assert abs(struck.count(place) / len(hits) - rate / 7) < 0.01
+
+    @pytest.mark.parametrize("wrong", [Fault, FaultKind.CUT, [Fault(FaultKind.CUT)]])
+    def test_what_is_no_fault(self, wrong: Any) -> None:
+        """It is refused at once, and not when a request arrives."""
+        with pytest.raises(InvalidRequest) as caught:
+            _ = FaultScript((Fault(FaultKind.BEFORE), wrong))
+        assert caught.value.field == "faults[1]"
 
 
 GOOD: Final = """
@@ -467,6 +477,12 @@ class TestToml:
 
         assert script == FaultScript((fault,))
 
+    def test_a_fault_without_an_aim_applies_to_all(self) -> None:
+        """As for the record itself: the file needs neither rate nor nth."""
+        script = FaultScript.from_toml("[[fault]]\nkind = 'cut'\ntimes = 1")
+        assert [script.choose("a", attempt) for attempt in (1, 2)] == [0, 0]
+        assert script == FaultScript((Fault(FaultKind.CUT, times=1),))
+
     def test_an_empty_script_is_no_faults(self) -> None:
         """An empty script has no faults."""
         assert FaultScript.from_toml("") == FaultScript()
@@ -483,7 +499,6 @@ class TestToml:
             ("[[fault]]\nrate = 1", "fault[0].kind"),
             ("[[fault]]\nkind = 'explode'\nrate = 1", "fault[0].kind"),
             ("[[fault]]\nkind = 7\nrate = 1", "fault[0].kind"),
-            ("[[fault]]\nkind = 'cut'", "fault[0].rate"),
             (GOOD + "[[fault]]\nkind = 'cut'\nrate = 1.5", "fault[2].rate"),
             *(
                 (f"[[fault]]\nkind = 'cut'\nrate = 0\n{line}", f"fault[0].{field}")

@@ -97,6 +97,15 @@ class TestFaults:
         await smartglocal_api.session.create(sg.CreateSession(), key="b", attempts=1)
         assert smartglocal_emulator.report().faults == {"before": 1}
 
+    async def test_without_an_aim(self, smartglocal_api, smartglocal_emulator) -> None:
+        """A fault without ``rate`` and ``nth`` applies to every attempt in the block."""
+        with (
+            smartglocal_emulator.inject(Fault(FaultKind.BEFORE)),
+            pytest.raises(sg.OutcomeUnknown),
+        ):
+            await smartglocal_api.session.create(sg.CreateSession(), key="a", attempts=2)
+        assert smartglocal_emulator.report().faults == {"before": 2}
+
     async def test_an_old_answer(self, smartglocal_api, smartglocal_emulator) -> None:
         """The emulator of the fixture keeps what `stale` shows."""
         await smartglocal_api.session.create(sg.CreateSession(), key="a")

@@ -349,10 +349,12 @@ class TestSettings:
             headers = {"X-PARTNER-PROJECT": "demo", "X-PARTNER-SIGN": KEY.sign(b"{}")}
             async with looked.http.post(url, data=b"{}", headers=headers) as answer:
                 status = answer.status
+            without_aim = await looked.admin.set_faults({"kind": "slow"})
+            never = await looked.admin.set_faults({"kind": "slow", "rate": 0})
             none = await looked.admin.set_faults()
             for wrong, name in (
                 ({"kind": "none", "rate": 1.0}, "kind"),
-                ({"kind": "slow"}, "rate"),
+                ({"kind": "slow", "rate": 2.0}, "rate"),
                 ({"kind": "stale", "rate": 1.0}, "faults"),
             ):
                 with pytest.raises(InvalidRequest) as raised:
@@ -360,6 +362,8 @@ class TestSettings:
                 assert raised.value.field.endswith(name)
         assert (settings["seed"], settings["fault"]) == (7, [fault])
         assert status == 503
+        assert without_aim["fault"] == [{"kind": "slow", "rate": 1.0}]
+        assert never["fault"] == [{"kind": "slow", "rate": 0}]
         assert none["fault"] == []
 
     async def test_injected_faults_are_a_change(self):

@@ -293,12 +293,13 @@ def _fingerprint(key: PublicKey) -> str:
 
 
 def fault_view(fault: Fault) -> JsonObject:
-    """Return a fault as a configuration file has it: its kind, and what isn't a default."""
-    bare = Fault(fault.kind)
+    """Return a fault as a configuration file has it: its kind, aim, and what isn't a default."""
+    bare = Fault(fault.kind, rate=0.0)
     shown = {
         one.name: _plain(getattr(fault, one.name))
         for one in attrs.fields(Fault)
         if getattr(fault, one.name) != getattr(bare, one.name)
+        or (one.name == "rate" and not fault.nth)
     }
     return {"kind": fault.kind.value, **shown}
 
