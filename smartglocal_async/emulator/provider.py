@@ -164,6 +164,14 @@ class Provider:
         """Forget sessions, money, requests and webhooks; faults and rules stay."""
         self._actions.reset()
 
+    def start_over(self) -> None:
+        """Forget all that happened, and set what was changed since the start as it was then.
+
+        That is faults, rules, and the faults and address of webhooks. Not for use within a block
+        of `inject`: its end restores the faults of before it.
+        """
+        self._actions.start_over()
+
     def top_up(self, amount: int, currency: str) -> None:
         """Add money to the wallet of a currency: ``amount`` in minor units, such as 100_00 usd.
 

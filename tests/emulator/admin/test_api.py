@@ -417,6 +417,24 @@ class TestSettings:
         assert settings["fault"] == [{"kind": "slow", "nth": [5]}]
         assert settings["wallets"] == []
 
+    async def test_start_over(self):
+        """Nothing is left of what happened, nor of what was changed since the start."""
+        async with looked_into(has_receiver=True, rules=Rules(wallets={"usd": 500_00})) as looked:
+            before = await looked.admin.settings()
+            _ = await looked.pays_out()
+            _ = await looked.admin.pass_time(60)
+            _ = await looked.admin.set_faults({"kind": "slow", "nth": [5]}, seed=3)
+            _ = await looked.admin.change_rules(confirmation="automatic")
+            _ = await looked.admin.change_webhooks(url="http://127.0.0.1:9/", lost=0.5)
+            _ = await looked.admin.fund(100, "usd")
+            _ = await looked.admin.show_values(shows=True)
+            looked.provider.start_over()
+            overview, settings = await looked.admin.overview(), await looked.admin.settings()
+            _ = await looked.pays_out(400_00)
+        counts = ("sessions", "requests", "webhooks", "moved", "passed_seconds")
+        assert [overview[name] for name in counts] == [0, 0, 0, 0, 0]
+        assert settings == before
+
     async def test_a_reset_while_a_webhook_is_sent(self):
         """The one that is under way belongs to what is forgotten; later ones are delivered."""
         async with looked_into(has_receiver=True) as looked:

@@ -36,6 +36,12 @@ class AdminActions:
     """Whether the page and the API show numbers, names and accounts of requests."""
     count: int = field(default=0, init=False)
     """How often something was changed."""
+    _at_start: tuple[Rules, FaultScript, WebhookScript, str | None] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        bank, queue = self.dispatcher.bank, self.dispatcher.webhook_queue
+        script = self.dispatcher.faults.script
+        self._at_start = (bank.rules, script, queue.script, queue.url)
 
     def confirm(self, id_: str) -> None:
         """Confirm what waits for it in a session, as the partner's call does."""
@@ -167,17 +173,33 @@ class AdminActions:
         that a client doesn't mistake a new session for one that it knows.
         """
         with self.dispatcher.lock:
-            dispatcher = self.dispatcher
-            old, queue = dispatcher.bank, dispatcher.webhook_queue
-            mark = f"{secrets.token_hex(3)}_" if old.rules.id_mark else ""
-            bank = EmulatedBank(evolve(old.rules, id_mark=mark), keeps_history=old.keeps_history)
-            bank.url = old.url
-            dispatcher.bank = bank
-            dispatcher.webhook_queue = WebhookQueue(queue.script, queue.url)
-            dispatcher.faults = FaultPicker(dispatcher.faults.script)
-            dispatcher.log = RequestLog()
-            dispatcher.passed = timedelta()
+            bank, queue = self.dispatcher.bank, self.dispatcher.webhook_queue
+            self._forget(bank.rules, self.dispatcher.faults.script, queue.script, queue.url)
         self._changed()
+
+    def start_over(self) -> None:
+        """Do what `reset` does, and set all that can be changed as it was at the start.
+
+        That is faults, rules, the faults and address of webhooks, and whether values are shown.
+        """
+        with self.dispatcher.lock:
+            self._forget(*self._at_start)
+            self.shows_values = False
+        self._changed()
+
+    def _forget(
+        self, rules: Rules, faults: FaultScript, webhooks: WebhookScript, url: str | None
+    ) -> None:
+        """Begin a new bank with these settings; the caller holds the lock."""
+        dispatcher, old = self.dispatcher, self.dispatcher.bank
+        mark = f"{secrets.token_hex(3)}_" if rules.id_mark else ""
+        bank = EmulatedBank(evolve(rules, id_mark=mark), keeps_history=old.keeps_history)
+        bank.url = old.url
+        dispatcher.bank = bank
+        dispatcher.webhook_queue = WebhookQueue(webhooks, url)
+        dispatcher.faults = FaultPicker(faults)
+        dispatcher.log = RequestLog()
+        dispatcher.passed = timedelta()
 
     def version(self) -> tuple[int, ...]:
         """Do what is due, and return numbers of which one differs once anything has changed."""
