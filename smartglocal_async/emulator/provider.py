@@ -50,11 +50,11 @@ class Provider:
     def inject(self, *faults: Fault, seed: int = 0) -> Generator[None, None, None]:
         """Apply these faults, and no others, to the requests of a ``with`` block.
 
-        Attempts are counted for each call and key since the emulator began.
+        Attempts are counted for each call and key since the emulator began, or was last reset.
 
         Raises:
-            InvalidRequest: a fault ``stale``, and the emulator doesn't keep what it would show:
-                run it with ``keeps_history``.
+            InvalidRequest: what isn't a `Fault`; or a fault ``stale``, and the emulator doesn't
+                keep what it would show: run it with ``keeps_history``.
 
         """
         before = self._actions.replace_faults(FaultScript(faults, seed))

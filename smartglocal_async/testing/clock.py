@@ -68,7 +68,7 @@ class Clock:
     def move_to(self, moment: datetime) -> None:
         """Move the clock on to a time, which must have an offset from UTC."""
         if moment.tzinfo is None:
-            raise InvalidRequest("moment", "has no offset from UTC; give it a tzinfo")
+            raise InvalidRequest("moment", "has no offset from UTC; set its tzinfo")
         self.advance(moment - self.now())
 
     async def sleep(self, seconds: float) -> None:
