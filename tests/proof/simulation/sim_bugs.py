@@ -48,6 +48,7 @@ class WritesAfterSend(SimJournal):
         changes: Changes = NO_CHANGES,
         *,
         pending: PendingEvent | None = None,
+        operator: str | None = None,
     ) -> Entry:
         """Write the previous step and keep this one; a final step is written at once."""
         await self._catch_up(entry.key)
@@ -55,7 +56,7 @@ class WritesAfterSend(SimJournal):
         draft = type(rows)(rows.clock, dict(rows.entries), dict(rows.sessions), [])
         written = Transitions(draft, self.clock).advance(entry, event, changes, pending)
         if written.step.is_final:
-            return await super().advance(entry, event, changes, pending=pending)
+            return await super().advance(entry, event, changes, pending=pending, operator=operator)
         self._unwritten[entry.key] = entry, event, changes, pending
         return written
 
@@ -79,14 +80,19 @@ class _Unfenced(Transitions):
     """Writes every legal step, without checking who holds the lease."""
 
     def advance(
-        self, entry: Entry, event: Event, changes: Changes, pending: PendingEvent | None = None
+        self,
+        entry: Entry,
+        event: Event,
+        changes: Changes,
+        pending: PendingEvent | None = None,
+        operator: str | None = None,
     ) -> Entry:
         """Write without a check of the fencing token."""
         found = self.rows.find(entry.key)
         assert found is not None
         held = evolve(found, owner=found.owner or "nobody")
         self.rows.replace(found, held)
-        return super().advance(held, event, changes, pending)
+        return super().advance(held, event, changes, pending, operator)
 
 
 class IgnoresFence(SimJournal):
@@ -99,10 +105,13 @@ class IgnoresFence(SimJournal):
         changes: Changes = NO_CHANGES,
         *,
         pending: PendingEvent | None = None,
+        operator: str | None = None,
     ) -> Entry:
         """Write without a check of the fencing token."""
         try:
-            written = await super().advance(entry, event, changes, pending=pending)
+            written = await super().advance(
+                entry, event, changes, pending=pending, operator=operator
+            )
         except sg.Misuse:
             raise sg.errors.LostLease(entry.key, entry.fence) from None
         chosen = event in {Event.SESSION_CHOSEN, Event.SESSION_LEFT}
