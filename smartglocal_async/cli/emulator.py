@@ -77,7 +77,9 @@ class RequestTable:
 
 def request_facts(seen: library.RequestRecord) -> dict[str, Any]:
     """Return a request as plain JSON values."""
-    return asdict(seen) | {"time": seen.time.isoformat()}
+    facts = asdict(seen) | {"time": seen.time.isoformat()}
+    del facts["counted_under"]  # The metadata may hold private values.
+    return facts
 
 
 def address_lines(url: str) -> Generator[str, None, None]:

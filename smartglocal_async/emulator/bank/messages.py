@@ -1,6 +1,8 @@
 """A call, the name of its order, the answer, and the table of operations."""
 
+import hashlib
 import json
+import secrets
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -17,16 +19,31 @@ SESSION_NOT_FOUND: Final = "session_not_found"
 WRONG_STATE: Final = "invalid_session_state"
 INSUFFICIENT_FUNDS: Final = "insufficient_funds"
 PAYER_REFUSED: Final = "payer_refused"
+_DIGEST_BYTES: Final = 4
+# Of a card number, a digest without a secret key would be found by trying all numbers.
+_DIGEST_KEY: Final = secrets.token_bytes(32)
 
 
 @frozen
 class Name:
     """The name that the requests of one order share."""
 
-    text: str | None = None
+    text: str | None = field(default=None, repr=False)
     """What requests are counted under: the key, else the JSON text of the metadata."""
     is_key: bool = False
     """Whether a second order of this name falls under `Rules.duplicates`."""
+
+    @property
+    def shown(self) -> str | None:
+        """The key; without one a short digest of the metadata, which may hold private values.
+
+        Equal metadata have equal digests until the process ends.
+        """
+        if self.is_key or self.text is None:
+            return self.text
+        text = self.text.encode("utf-8", "surrogatepass")
+        digest = hashlib.blake2b(text, digest_size=_DIGEST_BYTES, key=_DIGEST_KEY)
+        return f"metadata {digest.hexdigest()}"
 
 
 @frozen(kw_only=True)

@@ -20,7 +20,10 @@ class RequestRecord:
     operation: str
     """Such as ``session/create``, or the path if there is no such call."""
     key: str | None = None
-    """The key that the request was counted under: its own, else its session's."""
+    """The key that the request was counted under: its own, else its session's.
+
+    Without a key, ``metadata`` and a short digest of the metadata that it was counted under.
+    """
     attempt: int = 0
     """The number of the request, from 1, for this call and key; without a key, on the server.
 
@@ -34,6 +37,8 @@ class RequestRecord:
     """Error code of the answer, even if a fault replaced the answer."""
     session_id: str | None = None
     """Session of the answer, even if a fault replaced the answer."""
+    counted_under: str | None = field(default=None, repr=False, eq=False)
+    """The key, else the JSON text of the metadata, as `Provider.order` takes it."""
 
 
 @frozen(kw_only=True)

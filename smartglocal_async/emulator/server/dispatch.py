@@ -282,7 +282,8 @@ def _record_of(  # noqa: PLR0913, PLR0917 - one field each
     return RequestRecord(
         time=now,
         operation=call.operation,
-        key=call.name.text,
+        key=call.name.shown,
+        counted_under=call.name.text,
         attempt=attempt,
         fault=fault.kind.value if fault else None,
         http_status=status if fault is None or fault.is_answered else None,

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import re
 import sys
 from datetime import datetime
 from io import BytesIO
@@ -17,7 +18,16 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from looking import KEY, LookedInto, looked_into
 
-from smartglocal_async.emulator import Capture, Confirmation, Fault, FaultKind, Rules, outside_urls
+from smartglocal_async.cli.emulator import RequestTable, request_facts
+from smartglocal_async.emulator import (
+    Capture,
+    Confirmation,
+    Fault,
+    FaultKind,
+    RequestRecord,
+    Rules,
+    outside_urls,
+)
 from smartglocal_async.emulator.bank.messages import ApiCall, Name
 from smartglocal_async.errors import InvalidRequest, Misuse
 
@@ -224,6 +234,35 @@ class TestRequests:
         assert "k1" in masked
         assert "\N{BULLET}" in masked
         assert "Anna Nagy" in shown["body"]
+
+    async def test_metadata_without_a_key_are_a_digest_until_values_are_shown(self):
+        """In the lists, on their pages and in the record; equal metadata have equal digests."""
+        metadata = {"card": CARD, "payee": "Anna Nagy"}
+        records: list[RequestRecord] = []
+        async with looked_into(on_request=records.append) as looked:
+            for _ in range(2):
+                _ = await looked.call("session/create", {"metadata": metadata})
+            sessions, requests = await looked.admin.sessions(), await looked.admin.requests()
+            pages = [(await looked.get(path))[1] for path in ("", "requests", "requests/1")]
+            found = await looked.admin.sessions(text=CARD)
+            of_session = await looked.admin.requests(session="ps_1")
+            printed = [RequestTable().request(records[0]), json.dumps(request_facts(records[0]))]
+            _ = await looked.admin.show_values(shows=True)
+            shown = await looked.admin.requests()
+            shown_sessions = await looked.admin.sessions(text=CARD)
+
+        text = json.dumps([sessions, requests, pages, repr(records), printed])
+        assert CARD not in text
+        assert "Anna" not in text
+        keys = {one["key"] for one in (*sessions["items"], *requests["items"])}
+        assert len(keys) == 1
+        assert re.fullmatch(r"metadata [0-9a-f]{8}", keys.pop())
+        assert found["items"] == []
+        assert len(of_session["items"]) == 2
+        whole = '{"card":"4000000000003220","payee":"Anna Nagy"}'
+        assert {one["key"] for one in shown["items"]} == {whole}
+        assert len(shown_sessions["items"]) == 2
+        assert records[0].counted_under == whole
 
     async def test_credentials_in_headers_are_masked(self):
         """Those that a proxy, for example, put there."""

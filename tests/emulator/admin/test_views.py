@@ -64,6 +64,11 @@ def test_secrets_outside_of_an_instrument():
     assert "7900" not in masked_json(json.dumps(order))
 
 
+def test_metadata_that_are_a_text_are_masked():
+    """They may hold anything, as an object of metadata may."""
+    assert "Anna" not in masked_json('{"metadata": "Anna"}')
+
+
 def test_what_is_no_json_is_masked_as_a_whole():
     """As nothing is known of its parts."""
     assert masked_json('{"a": Anna}') == f'{{"{MASK_LETTER}": {MASK_LETTER * 4}}}'

@@ -19,6 +19,7 @@ from attrs import define, frozen
 
 from ....keys import PublicKey
 from ....models.money import Amount
+from ...bank.messages import Name
 from ...bank.sessions import EmulatedSession, Item, ItemRefund, ItemStage
 from ...bank.statistics import Delivery
 from ...bank.validation import JsonObject
@@ -92,7 +93,7 @@ class AdminViews:
     def sessions(self, query: ListQuery) -> JsonObject:
         """Return a page of the sessions, newest first."""
         sessions = self.dispatcher.bank.sessions
-        matches = partial(_is_wanted_session, query)
+        matches = partial(_is_wanted_session, query, self.shown_key)
         found = page_of(reversed(sessions.values()), query, matches, self._session_row)
         return {"total": len(sessions), **found}
 
@@ -116,8 +117,8 @@ class AdminViews:
         """Return a page of the requests that are kept, newest first."""
         log = self.dispatcher.log
         keys = _keys_of(query.session, self.dispatcher.bank.sessions)
-        matches = partial(_is_wanted_request, query, keys)
-        found = page_of(reversed(log.requests), query, matches, _request_row)
+        matches = partial(self._is_wanted_request, query, keys)
+        found = page_of(reversed(log.requests), query, matches, self._request_row)
         return {"total": log.count, "kept": len(log.requests), **found}
 
     def request(self, number: int) -> JsonObject | None:
@@ -130,7 +131,7 @@ class AdminViews:
         body = request.body.decode("utf-8", "replace")
         is_cut = logged.size > len(request.body)
         return {
-            **_request_row(logged),
+            **self._request_row(logged),
             "headers": [
                 [name, self._masked_header(name, value)] for name, value in request.headers.items()
             ],
@@ -208,6 +209,10 @@ class AdminViews:
             ],
         }
 
+    def shown_key(self, name: Name) -> str | None:
+        """Return a key; of a session without one a digest of its metadata, unless values show."""
+        return name.text if self.shows_values else name.shown
+
     def _masked(self, text: str) -> str:
         return text if self.shows_values else masked_json(text)
 
@@ -215,11 +220,45 @@ class AdminViews:
         is_shown = self.shows_values or name.lower() not in _SECRET_HEADERS
         return value if is_shown else MASK_LETTER * len(value)
 
+    def _key_of(self, logged: LoggedRequest) -> str | None:
+        record = logged.record
+        found = record.counted_under if self.shows_values else record.key
+        return found or logged.request.headers.get(KEY_HEADER)
+
+    def _request_row(self, logged: LoggedRequest) -> JsonObject:
+        record = logged.record
+        return {
+            "number": logged.number,
+            "time": record.time.isoformat(),
+            "method": logged.request.method,
+            "path": logged.request.path,
+            "operation": record.operation,
+            "key": self._key_of(logged),
+            "attempt": record.attempt,
+            "session_id": record.session_id,
+            "http_status": record.http_status,
+            "error_code": record.error_code,
+            "fault": record.fault,
+            "verdict": verdict_of(logged).value,
+        }
+
+    def _is_wanted_request(
+        self, query: ListQuery, keys: frozenset[str | None], logged: LoggedRequest
+    ) -> bool:
+        record = logged.record
+        is_of_session = record.session_id == query.session or record.counted_under in keys
+        if query.session and not is_of_session:
+            return False
+        if query.only == "refused" and record.error_code is None:
+            return False
+        texts = (self._key_of(logged) or "", record.session_id or "", logged.request.path)
+        return not query.text or any(query.text in text for text in texts)
+
     def _session_row(self, session: EmulatedSession) -> JsonObject:
         item = session.items[-1] if session.items else None
         return {
             "id": session.id,
-            "key": session.name.text,
+            "key": self.shown_key(session.name),
             "stage": session.stage.value,
             "status": self.dispatcher.bank.views.session(session, 1)["status"],
             "kind": item.kind.value if item else None,
@@ -343,24 +382,6 @@ def _life(item: Item | None, session: EmulatedSession) -> Iterator[JsonObject]:
         yield {"stage": shown["kind"], "time": shown["time"]}
 
 
-def _request_row(logged: LoggedRequest) -> JsonObject:
-    record = logged.record
-    return {
-        "number": logged.number,
-        "time": record.time.isoformat(),
-        "method": logged.request.method,
-        "path": logged.request.path,
-        "operation": record.operation,
-        "key": record.key or logged.request.headers.get(KEY_HEADER),
-        "attempt": record.attempt,
-        "session_id": record.session_id,
-        "http_status": record.http_status,
-        "error_code": record.error_code,
-        "fault": record.fault,
-        "verdict": verdict_of(logged).value,
-    }
-
-
 def _webhook_row(record: WebhookRecord) -> JsonObject:
     last = record.deliveries[-1] if record.deliveries else None
     return {
@@ -382,10 +403,13 @@ def _delivery(delivery: Delivery) -> JsonObject:
     }
 
 
-def _is_wanted_session(query: ListQuery, session: EmulatedSession) -> bool:
+def _is_wanted_session(
+    query: ListQuery, shown_key: Callable[[Name], str | None], session: EmulatedSession
+) -> bool:
     if query.only and query.only not in _sorts_of(session):
         return False
-    return not query.text or query.text in session.id or query.text in (session.name.text or "")
+    key = shown_key(session.name) or ""
+    return not query.text or query.text in session.id or query.text in key
 
 
 def _sorts_of(session: EmulatedSession) -> Iterator[str]:
@@ -402,18 +426,6 @@ def _keys_of(id_: str, sessions: Mapping[str, EmulatedSession]) -> frozenset[str
     if session is None or session.name.text is None:
         return frozenset()
     return frozenset({session.name.text})
-
-
-def _is_wanted_request(
-    query: ListQuery, keys: frozenset[str | None], logged: LoggedRequest
-) -> bool:
-    record = logged.record
-    if query.session and record.session_id != query.session and record.key not in keys:
-        return False
-    if query.only == "refused" and record.error_code is None:
-        return False
-    texts = (record.key or "", record.session_id or "", logged.request.path)
-    return not query.text or any(query.text in text for text in texts)
 
 
 def _is_wanted_webhook(query: ListQuery, record: WebhookRecord) -> bool:
@@ -478,6 +490,7 @@ def masked_json(text: str) -> str:
 
 
 def _masked_value(name: str, token: str, *, is_private: bool) -> str:
+    is_private = is_private or name in _PRIVATE
     if name not in _SHOWN if is_private else _SECRET.search(name):
         quote = '"' if token[0] == '"' else ""
         return quote + MASK_LETTER * (len(token) - 2 * len(quote)) + quote
