@@ -4,6 +4,7 @@ import difflib
 import enum
 import math
 import tomllib
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType, NoneType
@@ -13,6 +14,8 @@ import attrs
 
 from ..errors import InvalidRequest
 from .bank.validation import JsonObject, is_array, is_object
+
+_UNPRINTABLE: Final = frozenset({"Cc", "Cs"})
 
 
 def parse_toml(text: str, name: str) -> JsonObject:
@@ -99,6 +102,8 @@ def _whole(name: str, value: object) -> int:
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise InvalidRequest(name, "must be a string")
+    if any(unicodedata.category(letter) in _UNPRINTABLE for letter in value):
+        raise InvalidRequest(name, "must have no control characters and no lone surrogates")
     return value
 
 

@@ -40,9 +40,14 @@ def page_headers(nonce: str | None = None) -> dict[str, str]:
 
 
 def html_response(text: str, nonce: str | None = None, status: int = 200) -> web.Response:
-    """Return a page as a response with `page_headers`."""
-    headers = page_headers(nonce)
-    return web.Response(text=text, status=status, content_type="text/html", headers=headers)
+    """Return a page as a response with `page_headers`; lone surrogates are shown as escapes."""
+    return web.Response(
+        body=text.encode("utf-8", "backslashreplace"),
+        status=status,
+        content_type="text/html",
+        charset="utf-8",
+        headers=page_headers(nonce),
+    )
 
 
 def why_refused(request: web.BaseRequest) -> str | None:

@@ -306,6 +306,65 @@ class TestRequests:
         assert (one["verdict"], one["error_code"]) == ("unchecked", "identification_error")
 
 
+class TestOddText:
+    """Bytes and letters that UTF-8 doesn't have are shown, and refused in settings."""
+
+    async def test_a_header_of_raw_bytes(self):
+        """A signature that is no text is shown with its bytes."""
+        async with looked_into() as looked:
+            port = int(looked.provider.url.rpartition(":")[2])
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(
+                b"POST /api/v1/session/create HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                b"X-PARTNER-PROJECT: demo\r\nX-PARTNER-SIGN: \xff\x80sign\r\n"
+                b"X-PARTNER-IDEMPOTENCY-KEY: k\xff\r\nContent-Length: 2\r\n\r\n{}"
+            )
+            assert b"authentication_error" in await reader.read(65_536)
+            writer.close()
+            shown = await looked.admin.request(1)
+            pages = [await looked.get(path) for path in ("requests", "requests/1", "")]
+        assert dict(shown["headers"])["X-PARTNER-SIGN"] == r"\xff\x80sign"
+        assert (shown["key"], shown["signature"]["verdict"]) == (r"k\xff", "not base64")
+        assert [status for status, _ in pages] == [200, 200, 200]
+        assert r"\xff\x80sign" in pages[1][1]
+
+    async def test_a_key_that_is_half_a_surrogate_pair(self):
+        """JSON can hold it, and the lists show it."""
+        records: list[RequestRecord] = []
+        async with looked_into(on_request=records.append) as looked:
+            id_ = await looked.pays_out(key="k\ud800")
+            paths = ("", "requests", "requests/1", f"sessions/{id_}", "webhooks/1")
+            pages = [await looked.get(path) for path in paths]
+            listed = await looked.admin.sessions()
+        assert [status for status, _ in pages] == [200] * 5
+        assert all(r"k\ud800" in text for _, text in pages[:4])
+        assert listed["items"][0]["key"] == "k\ud800"
+        assert RequestTable().request(records[0]).encode()
+
+    @pytest.mark.parametrize("odd", ["a\ud800", "a\x00", "a\n", "a\x1b[1m", "\x85"])
+    @pytest.mark.parametrize(
+        ("path", "fields", "name"),
+        [
+            ("settings/faults/add", {"kind": "slow", "rate": 1.0}, "fault[0].key"),
+            ("settings/webhooks", {}, "url"),
+            ("settings/rules", {}, "key_field"),
+            ("sessions/ps_1/decline", {}, "code"),
+        ],
+    )
+    async def test_settings_refuse_it(self, odd, path, fields, name):
+        """The field is named, and the page works afterwards."""
+        async with looked_into() as looked:
+            _ = await looked.pays_out()
+            url = f"{looked.provider.url}/emulator/api/{path}"
+            changes = {**fields, name.rpartition(".")[2]: odd}
+            async with looked.http.post(url, json=changes) as answer:
+                assert (answer.status, (await answer.json())["error"]["field"]) == (400, name)
+            for page in ("", "requests", "webhooks", "settings", "sessions/ps_1"):
+                assert (await looked.get(page))[0] == 200
+            with pytest.raises(InvalidRequest, match="control characters"):
+                looked.provider.decline("ps_1", odd)
+
+
 class TestWebhooks:
     """Webhooks and their deliveries."""
 

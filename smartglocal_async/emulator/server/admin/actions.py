@@ -14,7 +14,7 @@ from ...bank.sessions import EmulatedSession, ItemKind, ItemStage
 from ...bank.webhooks import WebhookQueue, WebhookScript
 from ...faults import Fault, FaultPicker, FaultScript
 from ...settings import Rules
-from ...toml_tables import values_of
+from ...toml_tables import value_of, values_of
 from ..dispatch import Dispatcher
 from ..request_log import RequestLog
 
@@ -63,6 +63,8 @@ class AdminActions:
 
         ``code`` is the code of its error; by default, one of the outcomes' table.
         """
+        if code is not None:
+            code = value_of(str, "code", code)
         self._act(
             lambda bank, now: bank.settle(id_, now, succeed=False, code=code),
             *("id", "it is settled already"),

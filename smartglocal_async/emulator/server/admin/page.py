@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final, get_origin
 from urllib.parse import urlencode
 
@@ -147,7 +147,7 @@ class AdminPage:
     @cached_property
     def _environment(self) -> Any:  # noqa: ANN401 - Jinja2 is optional
         made = environment(_PACKAGE, "the page of the emulator", "pages")
-        made.filters |= {"clock": _clock, "query": urlencode}
+        made.filters |= {"clock": _clock, "query": partial(urlencode, errors="backslashreplace")}
         names: dict[str, Any] = {
             "notice": NOTICE,
             "stages": STAGES,

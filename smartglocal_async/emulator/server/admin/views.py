@@ -133,7 +133,8 @@ class AdminViews:
         return {
             **self._request_row(logged),
             "headers": [
-                [name, self._masked_header(name, value)] for name, value in request.headers.items()
+                [_readable(name), self._masked_header(name, value)]
+                for name, value in request.headers.items()
             ],
             "size": logged.size,
             "is_cut": is_cut,
@@ -218,12 +219,12 @@ class AdminViews:
 
     def _masked_header(self, name: str, value: str) -> str:
         is_shown = self.shows_values or name.lower() not in _SECRET_HEADERS
-        return value if is_shown else MASK_LETTER * len(value)
+        return _readable(value) if is_shown else MASK_LETTER * len(value)
 
     def _key_of(self, logged: LoggedRequest) -> str | None:
         record = logged.record
         found = record.counted_under if self.shows_values else record.key
-        return found or logged.request.headers.get(KEY_HEADER)
+        return found or _readable(logged.request.headers.get(KEY_HEADER, "")) or None
 
     def _request_row(self, logged: LoggedRequest) -> JsonObject:
         record = logged.record
@@ -231,8 +232,8 @@ class AdminViews:
             "number": logged.number,
             "time": record.time.isoformat(),
             "method": logged.request.method,
-            "path": logged.request.path,
-            "operation": record.operation,
+            "path": _readable(logged.request.path),
+            "operation": _readable(record.operation),
             "key": self._key_of(logged),
             "attempt": record.attempt,
             "session_id": record.session_id,
@@ -323,6 +324,11 @@ def verdict_of(logged: LoggedRequest) -> SignatureVerdict:
         return SignatureVerdict.WRONG if has_one else SignatureVerdict.MISSING
     is_unchecked = logged.record.error_code == _PROJECT_ERROR
     return SignatureVerdict.UNCHECKED if is_unchecked else SignatureVerdict.VALID
+
+
+def _readable(text: str) -> str:
+    r"""Return a text of a request line or a header, with bytes that aren't UTF-8 as ``\xff``."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _fingerprint(key: PublicKey) -> str:
