@@ -328,7 +328,7 @@ class FaultScript:
         """Return a mix of seven common faults that together apply to ``rate`` of all attempts.
 
         They are before, after, reset, cut, throttle (``Retry-After: 0``), server_error (503,
-        not processed) and closes, in equal shares.
+        not processed) and closes, in equal shares. With a rate of 0 there is no fault.
 
         Raises:
             InvalidRequest: the rate isn't from 0 to 1.
@@ -336,6 +336,8 @@ class FaultScript:
         """
         if not 0 <= rate <= 1:
             raise InvalidRequest("rate", "must be from 0 to 1")
+        if rate == 0:
+            return cls(seed=seed)
         share = rate / len(_DROPS)
         # A fault is only tried if none before it applied, so its own rate must be higher.
         rates = (min(1.0, share / (1 - share * place)) for place in range(len(_DROPS)))

@@ -173,6 +173,7 @@ def test_without_a_file_the_defaults_are_the_rules(tmp_path):
     plan = read_plan(EmulatorOptions())
     assert attrs.evolve(plan.rules, id_mark="") == Rules()
     assert plan.rules.id_mark != read_plan(EmulatorOptions()).rules.id_mark
+    assert plan.faults.faults == ()
     assert (plan.host, plan.port, plan.project) == ("127.0.0.1", 8080, "demo")
     assert planned(tmp_path, "").webhooks == WebhookScript()
 

@@ -464,6 +464,21 @@ class TestSettings:
         assert never["fault"] == [{"kind": "slow", "rate": 0}]
         assert none["fault"] == []
 
+    async def test_the_faults_that_are_shown_can_be_set(self):
+        """What the settings show of every kind is taken as it is, and means the same."""
+        faults = [Fault(kind) for kind in FaultKind]
+        faults += [Fault(kind, rate=0.5, nth=(2,), key="k1", times=3) for kind in FaultKind]
+        faults.append(Fault(FaultKind.AMOUNT, rate=1, factor=3, currency="eur", moved=True))
+        async with looked_into(keeps_history=True) as looked:
+            with looked.provider.inject(*faults, seed=7):
+                shown = await looked.admin.settings()
+                url = f"{looked.provider.url}/emulator/api/settings/faults"
+                taken = {name: shown[name] for name in ("seed", "fault")}
+                async with looked.http.post(url, json=taken) as answer:
+                    assert answer.status == 200, await answer.text()
+                script = looked.provider._dispatcher.faults.script
+        assert (script.faults, script.seed) == (tuple(faults), 7)
+
     async def test_injected_faults_are_a_change(self):
         """They are shown while they apply, and those of before after that."""
         async with looked_into() as looked:
