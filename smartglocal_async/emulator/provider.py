@@ -43,7 +43,12 @@ class Provider:
         return self._signer.key().public
 
     def deliver_to(self, url: str | None) -> None:
-        """Send webhooks about what happens from now on to ``url``; None: send none."""
+        """Send webhooks about what happens from now on to ``url``; None: send none.
+
+        Raises:
+            InvalidRequest: the URL isn't one of HTTP or HTTPS, or has a user or a password.
+
+        """
         self._actions.deliver_to(url)
 
     @contextmanager
@@ -155,7 +160,8 @@ class Provider:
         """Let time pass for the emulator, on top of its clock: what is due by then is done.
 
         Raises:
-            InvalidRequest: the seconds aren't above zero, or are more than a year.
+            InvalidRequest: the seconds aren't above zero, or are more than a year; or ten years
+                have passed since the start or the last `reset`.
 
         """
         self._actions.pass_time(seconds)

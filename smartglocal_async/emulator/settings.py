@@ -336,6 +336,8 @@ class Rules:
                 yield name, "must not be negative"
             elif number > _MAX.get(name.rpartition("_")[2], _MAX_NUMBER):
                 yield name, "is too large"
+        if self.conversion_rate == 0:
+            yield "conversion_rate", "must be greater than zero"
         if self.error_http_status not in _HTTP_STATUSES:
             yield "error_http_status", "must be from 200 to 599"
         if self.webhook_version not in _VERSIONS:

@@ -15,6 +15,7 @@ import attrs
 from ..errors import InvalidRequest
 from .bank.validation import JsonObject, is_array, is_object
 
+_MAX_WHOLE: Final = 2**63 - 1  # as in TOML
 _UNPRINTABLE: Final = frozenset({"Cc", "Cs"})
 
 
@@ -88,7 +89,9 @@ def value_of(kind: Any, name: str, value: object) -> Any:  # noqa: ANN401 - what
 
 
 def _number(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, int) and not isinstance(value, bool):
+        return _whole(name, value)
+    if not isinstance(value, float) or not math.isfinite(value):
         raise InvalidRequest(name, "must be a number")
     return value
 
@@ -96,6 +99,8 @@ def _number(name: str, value: object) -> float:
 def _whole(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidRequest(name, "must be a whole number")
+    if abs(value) > _MAX_WHOLE:
+        raise InvalidRequest(name, "is too large")
     return value
 
 

@@ -348,14 +348,23 @@ async def test_challenge_and_chargeback_by_hand(shop: Shop, call: Callable[..., 
     assert types == ["ready_to_confirm", "action_required", "payment_finished", "payment_refunded"]
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "nonsense", "http://[", ""])
-async def test_nobody_there(url: str, call: Callable[..., Any]) -> None:
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("http://127.0.0.1:1/", "no connection: Connection refused"),
+        ("nonsense", "the address isn't a URL of HTTP"),
+        ("http://[", "the address isn't a URL of HTTP"),
+        ("", ""),
+    ],
+)
+async def test_nobody_there(url: str, problem: str, call: Callable[..., Any]) -> None:
     """An unreachable address is an attempt without an answer."""
     async with run(public_key=KEY.public, webhook_key=HOOK, webhook_url=url or None) as provider:
         _ = await call(provider, "session/init/payout", **TERMS)
         if url:
             await settled(provider, 1)
             assert provider.deliveries[0].http_status is None
+            assert provider.deliveries[0].problem == problem
         status = await call(provider, "session/status", session_id="ps_1")
 
     assert status["session"]["next_action"] == "confirm"

@@ -88,6 +88,8 @@ class Delivery:
     """When it was sent."""
     webhook: int = 0
     """Number of the webhook, from 1 since the start; a copy that is sent again has the same."""
+    problem: str | None = None
+    """Why there was no answer."""
 
 
 @frozen(kw_only=True)

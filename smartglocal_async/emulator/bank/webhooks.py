@@ -24,6 +24,8 @@ from .validation import JsonObject
 from .wrong_answers import with_odd_text
 
 _MAX_PAUSE_SECONDS: Final = 15 * 60.0  # documented
+_MAX_DOUBLINGS: Final = 32
+_MAX_DELAY_SECONDS: Final = 366 * 86_400.0
 _GIVE_UP: Final = timedelta(minutes=REDELIVERY.minutes)
 _BITS: Final = 53
 MAX_RECORDS: Final = 10_000
@@ -69,8 +71,8 @@ class WebhookScript:
         for name in ("lost", "duplicated", "delayed", "swapped", "bom", "surrogate"):
             if not 0 <= getattr(self, name) <= 1:  # NaN too
                 raise InvalidRequest(name, "must be from 0 to 1")
-        if not self.delay_seconds >= 0:
-            raise InvalidRequest("delay_seconds", "must not be negative")
+        if not 0 <= self.delay_seconds <= _MAX_DELAY_SECONDS:
+            raise InvalidRequest("delay_seconds", f"must be from 0 to {_MAX_DELAY_SECONDS:.0f}")
         if not self.retry_seconds > 0:
             raise InvalidRequest("retry_seconds", "must be greater than zero")
 
@@ -224,9 +226,18 @@ class WebhookQueue:
         return to_send
 
     def done(
-        self, webhook: QueuedWebhook, http_status: int | None, sent: datetime, now: datetime
+        self,
+        webhook: QueuedWebhook,
+        http_status: int | None,
+        sent: datetime,
+        now: datetime,
+        *,
+        problem: str | None = None,
     ) -> None:
-        """Record how an attempt ended; unless it was `DELIVERED`, another one follows."""
+        """Record how an attempt ended; unless it was `DELIVERED`, another one follows.
+
+        ``problem`` says why there was no answer.
+        """
         webhook.is_being_sent = False
         delivery = Delivery(
             type=webhook.notification.type,
@@ -235,10 +246,12 @@ class WebhookQueue:
             http_status=http_status,
             time=sent,
             webhook=webhook.record.number,
+            problem=problem,
         )
         self.deliveries.append(delivery)
         webhook.record.deliveries.append(delivery)
-        pause = min(self.script.retry_seconds * 2.0 ** (webhook.attempts - 1), _MAX_PAUSE_SECONDS)
+        doublings = min(webhook.attempts - 1, _MAX_DOUBLINGS)
+        pause = min(self.script.retry_seconds * 2.0**doublings, _MAX_PAUSE_SECONDS)
         webhook.due = now + timedelta(seconds=pause)
         is_over = webhook.due > (webhook.first_sent or sent) + _GIVE_UP
         is_given_up = is_over and not self.script.never_gives_up

@@ -4,12 +4,17 @@ import socket
 from typing import Final
 from urllib.parse import urlsplit
 
+from yarl import URL
+
+from ...errors import InvalidRequest
 from ...pages.serving import Address, address_of
 
 # Documentation addresses (RFC 5737, RFC 3849): a route is looked up, and nothing is sent.
 _ELSEWHERE: Final = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
 _LOOPBACK: Final = {4: "127.0.0.1", 6: "::1"}
 _DISCARD_PORT: Final = 9
+_MAX_URL: Final = 2_000
+_SCHEMES: Final = frozenset({"http", "https"})
 
 
 def url_of(host: str, port: int) -> str:
@@ -72,3 +77,25 @@ def _own_address(family: socket.AddressFamily, far: str) -> Address | None:
     except OSError:
         return None
     return address_of(name[0])
+
+
+def check_webhook_url(url: str) -> None:
+    """Check that webhooks can be sent to an address.
+
+    Raises:
+        InvalidRequest: it isn't a URL of HTTP or HTTPS with a host, has a user or a password, or is
+            longer than 2,000 characters; its field is ``url``.
+
+    """
+    if len(url) > _MAX_URL:
+        raise InvalidRequest("url", f"must have at most {_MAX_URL:,} characters")
+    problem = "must be an http or https address with a host"
+    try:
+        parts = urlsplit(url)
+        is_usable = parts.scheme in _SCHEMES and parts.port != 0 and bool(URL(url).host)
+    except ValueError:
+        raise InvalidRequest("url", problem) from None
+    if not is_usable or not url.isprintable() or " " in url:
+        raise InvalidRequest("url", problem)
+    if "@" in parts.netloc:
+        raise InvalidRequest("url", "must have no user and no password")

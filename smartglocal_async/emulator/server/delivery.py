@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections.abc import AsyncGenerator
 from datetime import datetime
@@ -104,20 +105,40 @@ class WebhookDelivery:
     ) -> None:
         sent = self.dispatcher.now()
         status: int | None = None
+        problem: str | None = None
         headers = {
             "Content-Type": "application/json",
             "X-PARTNER-SIGN": self.signer.key().sign(webhook.body),
         }
-        # A ValueError means that the URL is invalid, which counts as no answer.
-        with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError, ValueError):
+        try:
             async with session.post(
                 url, data=webhook.body, headers=headers, allow_redirects=False
             ) as response:
                 status = response.status
+        # A ValueError means that the URL is invalid, which counts as no answer.
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            problem = _problem_of(error)
         with self.dispatcher.lock:
             # After a reset the dispatcher has another queue.
-            queue.done(webhook, status, sent, self.dispatcher.now())
+            queue.done(webhook, status, sent, self.dispatcher.now(), problem=problem)
         self._wake.set()
+
+
+def _problem_of(error: Exception) -> str:
+    """Return why a webhook had no answer."""
+    if isinstance(error, TimeoutError):
+        return f"no answer within {_RESPONSE_SECONDS:.0f} seconds"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "the host has no known address"
+    if isinstance(error, aiohttp.ClientSSLError):
+        return "the connection isn't secure: TLS failed"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "the connection was closed without an answer"
+    if isinstance(error, OSError) and error.errno:
+        return f"no connection: {os.strerror(error.errno)}"
+    if isinstance(error, ValueError):
+        return "the address isn't a URL of HTTP"
+    return "the answer isn't HTTP"
 
 
 def _sleep(times: list[datetime], now: datetime) -> float | None:

@@ -405,9 +405,56 @@ class TestWebhooks:
             without = await looked.admin.change_webhooks(url=None)
             with pytest.raises(InvalidRequest, match="from 0 to 1"):
                 _ = await looked.admin.change_webhooks(lost=2.0)
+            for wrong in ({"lost": 2.0}, {"none": 1}, {"delay_seconds": 1e300}):
+                with pytest.raises(InvalidRequest):
+                    _ = await looked.admin.change_webhooks(
+                        url="http://127.0.0.1:9/x", bom=1.0, **wrong
+                    )
+            kept = await looked.admin.settings()
+        assert kept["webhook_url"] is None
+        assert kept["webhooks"] == without["webhooks"]
         assert settings["webhooks"]["lost"] == 1.0
         assert len(listed["items"]) == 1
         assert without["webhook_url"] is None
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            *("nonsense", "ftp://127.0.0.1/x", "http://", "http://[", "/hook", "http://a b/"),
+            *("http://127.0.0.1:0/", "http://127.0.0.1:65536/", "http://127.0.0.1:x/"),
+            *("http://user:word@127.0.0.1/", "http://user@127.0.0.1/", "javascript:alert(1)"),
+            f"http://127.0.0.1/{'x' * 2_000}",
+        ],
+    )
+    async def test_an_address_that_is_none(self, url):
+        """Is refused, and not repeated."""
+        async with looked_into() as looked:
+            with pytest.raises(InvalidRequest) as raised:
+                _ = await looked.admin.change_webhooks(url=url)
+            with pytest.raises(InvalidRequest):
+                looked.provider.deliver_to(url)
+            taken = await looked.admin.change_webhooks(url="https://shop.example:8443/a?b=c")
+        assert raised.value.field == "url"
+        assert url not in str(raised.value)
+        assert taken["webhook_url"] == "https://shop.example:8443/a?b=c"
+
+    async def test_why_there_was_no_answer(self):
+        """In the API and on the pages, as far as it is known."""
+
+        async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.close()
+
+        server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server, looked_into() as looked:
+            _ = await looked.admin.change_webhooks(url=f"http://127.0.0.1:{port}/")
+            _ = await looked.pays_out()
+            await until_webhooks(looked, 1)
+            shown = await looked.admin.webhook(1)
+            pages = [(await looked.get(path))[1] for path in ("webhooks", "webhooks/1")]
+        words = "the connection was closed without an answer"
+        assert shown["deliveries"][0]["problem"] == words
+        assert all(words in page for page in pages)
 
 
 class TestSettings:
@@ -423,6 +470,12 @@ class TestSettings:
             for wrong in (0, -1, 1e12):
                 with pytest.raises(InvalidRequest, match="above 0"):
                     _ = await looked.admin.pass_time(wrong)
+            _ = [await looked.admin.pass_time(365 * 86_400) for _ in range(10)]
+            with pytest.raises(InvalidRequest, match="3653 days"):
+                _ = await looked.admin.pass_time(365 * 86_400)
+            assert (await looked.admin.overview())["passed_seconds"] > 3650 * 86_400
+            _ = await looked.admin.reset()
+            _ = await looked.admin.pass_time(1)
         assert overview["passed_seconds"] == 4 * 3600 + 1
         assert session["stage"] == "expired"
 
@@ -505,6 +558,7 @@ class TestSettings:
                 ({"none": 1}, "none"),
                 ({"confirmation": "x"}, "confirmation"),
                 ({"processing_seconds": -1.0}, "processing_seconds"),
+                ({"conversion_rate": 0}, "conversion_rate"),
                 ({"status_lag_seconds": 5.0}, "status_lag_seconds"),
             ):
                 with pytest.raises(InvalidRequest) as raised:
@@ -514,6 +568,31 @@ class TestSettings:
         assert session["stage"] == "succeeded"
         assert rules._project_calls.rules.usd_for_rub == 0.5
         assert rules.views.rules is rules.rules
+
+    @pytest.mark.parametrize(
+        ("path", "field"),
+        [
+            *(("time", "seconds"), ("wallets", "amount"), ("settings/rules", "hold_days")),
+            *(("settings/rules", "amount_limits"), ("settings/webhooks", "seed")),
+            *(("settings/webhooks", "retry_seconds"), ("settings/faults", "seed")),
+            *(("settings/faults/add", "factor"), ("settings/faults/add", "seconds")),
+        ],
+    )
+    @pytest.mark.parametrize("number", [10**400, -(10**400), 2**63])
+    async def test_a_number_that_is_too_large(self, path, field, number):
+        """Is refused, in JSON and in a form."""
+        fault = {"kind": "amount", "rate": 1.0}
+        more = {"wallets": {"currency": "usd"}, "settings/faults/add": fault}
+        fields = {**more.get(path, {}), field: number}
+        if field == "amount_limits":
+            fields = {field: {"usd": [1, number]}}
+        async with looked_into() as looked:
+            url = f"{looked.provider.url}/emulator/api/{path}"
+            async with looked.http.post(url, json=fields) as answer:
+                assert answer.status == 400, await answer.text()
+            form = {name: str(value) for name, value in fields.items()}
+            async with looked.http.post(url, data=form) as answer:
+                assert answer.status == 400, await answer.text()
 
     async def test_reset(self):
         """Nothing is left of what happened; settings stay, and ids don't come again."""

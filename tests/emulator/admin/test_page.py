@@ -110,9 +110,27 @@ async def test_forms_work_without_a_script():
 
 
 @pytest.mark.parametrize(
+    "page",
+    [
+        *("//[", "http://[", "/emulator/\r\nX-Own: 1", "/emulator/\x00", "/emulator/\n"),
+        *("/emulator/\ud7ff", "/emulator\\\\shop.example", "", "//shop.example/emulator/"),
+    ],
+)
+async def test_a_form_with_an_odd_page(page):
+    """What it asks for is done, and it leads to the sessions."""
+    async with looked_into() as looked:
+        form, url = {"seconds": "60", "page": page}, f"{looked.provider.url}/emulator/api/time"
+        async with looked.http.post(url, data=form, allow_redirects=False) as answer:
+            found = (answer.status, answer.headers["Location"], answer.headers.get("X-Own"))
+        assert (await looked.admin.overview())["passed_seconds"] == 60
+    assert found == (303, "/emulator/", None)
+
+
+@pytest.mark.parametrize(
     ("path", "form"),
     [
         ("time", {"seconds": "x"}),
+        ("settings/faults/add", {"kind": "slow", "nth": "[" * 100_000}),
         ("sessions/none/confirm", {}),
         ("settings/faults/add", {"kind": "slow", "rate": "2"}),
         ("settings/faults/3/remove", {}),

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from attrs import define, evolve, field, fields
 
@@ -15,10 +15,12 @@ from ...bank.webhooks import WebhookQueue, WebhookScript
 from ...faults import Fault, FaultPicker, FaultScript
 from ...settings import Rules
 from ...toml_tables import value_of, values_of
+from ..addresses import check_webhook_url
 from ..dispatch import Dispatcher
 from ..request_log import RequestLog
 
 _MAX_SECONDS: Final = 366 * 86_400.0
+_MAX_PASSED: Final = timedelta(days=3653)
 _NO_HISTORY: Final = "`stale` needs an emulator with keeps_history=True"
 FIXED_RULES: Final = frozenset({"id_mark", "wallets", "opening_balance"})
 """Rules that can't be changed while the emulator runs."""
@@ -97,7 +99,11 @@ class AdminActions:
         if not 0 < seconds <= _MAX_SECONDS:
             raise InvalidRequest("seconds", f"must be above 0 and up to {_MAX_SECONDS:.0f}")
         with self.dispatcher.lock:
-            self.dispatcher.passed += timedelta(seconds=seconds)
+            passed = self.dispatcher.passed + timedelta(seconds=seconds)
+            if passed > _MAX_PASSED:
+                problem = f"no more than {_MAX_PASSED.days} days can pass before a reset"
+                raise InvalidRequest("seconds", problem)
+            self.dispatcher.passed = passed
             _ = self.dispatcher.advance()
         self._changed()
 
@@ -111,6 +117,8 @@ class AdminActions:
 
     def deliver_to(self, url: str | None) -> None:
         """Send webhooks about what happens from now on to ``url``; None: send none."""
+        if url is not None:
+            check_webhook_url(url)
         with self.dispatcher.lock:
             self.dispatcher.webhook_queue.url = url
         self._changed()
@@ -157,10 +165,19 @@ class AdminActions:
         self._changed()
 
     def change_webhooks(self, changes: Mapping[str, object]) -> None:
-        """Change the faults of webhooks by the names of `WebhookScript`'s fields."""
+        """Change the fields of `WebhookScript`, and the ``url`` of webhooks.
+
+        If one of them is wrong, none is changed.
+        """
+        others = {name: value for name, value in changes.items() if name != "url"}
+        url = changes.get("url") or None
+        if url is not None:
+            check_webhook_url(value_of(str, "url", url))
         with self.dispatcher.lock:
             queue = self.dispatcher.webhook_queue
-            queue.script = evolve(queue.script, **_values(WebhookScript, changes))
+            queue.script = evolve(queue.script, **_values(WebhookScript, others))
+            if "url" in changes:
+                queue.url = cast("str | None", url)
         self._changed()
 
     def show_values(self, *, shows: bool) -> None:

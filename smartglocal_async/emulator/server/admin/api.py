@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias, get_args, get_origin
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import attrs
 from aiohttp import web
@@ -254,11 +254,7 @@ class AdminApi:
 
     def change_webhooks(self, _: list[str], fields: Fields) -> JsonObject:
         """Change where webhooks are sent, and their faults, and return the settings."""
-        changes = dict(fields)
-        if "url" in changes:
-            url = changes.pop("url")
-            self.actions.deliver_to(value_of(str, "url", url) if url else None)
-        self.actions.change_webhooks(changes)
+        self.actions.change_webhooks(fields)
         return self.get_settings([], {})
 
     def show_values(self, _: list[str], fields: Fields) -> JsonObject:
@@ -338,8 +334,7 @@ def _form_fields(path: str, body: bytes) -> tuple[Fields, str]:
     """Return the fields of a form, typed as those of its record, and the page that it is on."""
     form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
     page = form.pop("page", PATH)
-    parts = urlsplit(page)
-    if parts.scheme or parts.netloc or not parts.path.startswith(PATH):
+    if _OWN_PAGE.fullmatch(page) is None:
         page = PATH
     record = _FORM_RECORDS.get(path)
     types = {one.name: one.type for one in attrs.fields(record)} if record else _FORM_TYPES
@@ -350,6 +345,8 @@ def _form_fields(path: str, body: bytes) -> tuple[Fields, str]:
     }, page
 
 
+# A path and query in printable ASCII: nothing else fits into the header of the redirect.
+_OWN_PAGE: Final = re.compile(f"{PATH}[!-~]*")
 _FORM_TYPES: Final[Mapping[str, Any]] = {"seconds": float, "shows": bool}
 _MAY_BE_EMPTY: Final = frozenset({"url", "converts_to"})
 
@@ -362,7 +359,7 @@ def _typed(kind: Any, text: str) -> object:  # noqa: ANN401 - what a field's typ
         return text or None
     try:
         value: object = json.loads(f"[{text}]" if get_origin(kind) is tuple else text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text  # Its type is wrong, which is what the error says then.
     return value
 

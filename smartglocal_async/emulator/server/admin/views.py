@@ -406,6 +406,7 @@ def _delivery(delivery: Delivery) -> JsonObject:
         "attempt": delivery.attempt,
         "http_status": delivery.http_status,
         "time": delivery.time.isoformat(),
+        "problem": delivery.problem,
     }
 
 
