@@ -193,7 +193,6 @@ async def test_who_and_what_is_turned_away(
         ("POST", "/api/v1/session/start"),
         ("POST", "/api/v2/token"),
         ("POST", "/api/v1/fps/banks"),
-        ("POST", "/emulator/report"),
     ],
 )
 async def test_what_does_not_exist_is_not_found(

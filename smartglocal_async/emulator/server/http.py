@@ -84,6 +84,7 @@ class _Handler:
             IncomingRequest(
                 method=request.method,
                 path=request.path,
+                query=request.rel_url.raw_query_string,
                 headers=request.headers,
                 # request.read() has a size limit; the provider's is unknown.
                 body=await request.content.read(),

@@ -50,6 +50,11 @@ def misdirected_page() -> str:
     )
 
 
+def missing_page() -> str:
+    """Return the answer to an unknown address."""
+    return _page("Not found", '<p>There is no such page. See <a href="/">those there are</a>.</p>')
+
+
 def challenge_page(item: Item) -> str:
     """Return the page with the payment's amount and a button for each result of 3-D Secure."""
     amount = escape(f"{item.amount} {item.currency} (minor units)")
@@ -103,15 +108,23 @@ def is_page(path: str) -> bool:
     return path == "/" or path.startswith(START_PATH)
 
 
+def has_own_host(request: web.BaseRequest) -> bool:
+    """Whether the Host of a request names this machine, without a user in front of it."""
+    host = request.headers.get("Host", "")
+    return "@" not in host and names_this_machine(host)
+
+
 async def answer_page(
     dispatcher: Dispatcher, request: web.BaseRequest, *, is_private: bool
 ) -> web.Response | None:
-    """Return one of the emulator's own pages; None if there is no such page.
+    """Return one of the emulator's own pages; None if it is a call of the API, for another path.
+
+    An unknown address under `START_PATH` is answered with HTTP 404.
 
     With ``is_private`` any Host but this machine is refused with HTTP 421, so that a page of
     another site can't read the counts by having its own name resolve to this machine.
     """
-    if is_private and not names_this_machine(request.headers.get("Host", "")):
+    if is_private and not has_own_host(request):
         return _html(misdirected_page(), _MISDIRECTED)
     if request.method == "GET" and request.path == "/":
         return _html(start_page(dispatcher.project), 200)
@@ -125,7 +138,9 @@ async def answer_page(
     if request.method in {"GET", "POST"} and request.path.startswith(CHALLENGE_PATH):
         body = await request.content.read() if request.method == "POST" else b""
         return _challenge(dispatcher, request.path.removeprefix(CHALLENGE_PATH), body)
-    return None
+    if not request.path.startswith(START_PATH):
+        return None
+    return _html(missing_page(), _NOT_FOUND)
 
 
 def _daily_report(dispatcher: Dispatcher, path: str, day: str | None) -> web.Response:

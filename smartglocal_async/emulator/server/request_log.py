@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from ...keys import PublicKey
 from ..bank.statistics import RequestRecord
@@ -30,6 +30,8 @@ class IncomingRequest:
 
     method: str
     path: str
+    query: str = ""
+    """As it was sent, without its ``?``."""
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
 
@@ -68,9 +70,7 @@ class RequestLog:
         size = len(request.body)
         if size > MAX_BODY_BYTES:
             body = request.body[:MAX_BODY_BYTES]
-            request = IncomingRequest(
-                method=request.method, path=request.path, headers=request.headers, body=body
-            )
+            request = evolve(request, body=body)
         self.count += 1
         logged = LoggedRequest(
             number=self.count,

@@ -264,6 +264,33 @@ class TestRequests:
         assert len(shown_sessions["items"]) == 2
         assert records[0].counted_under == whole
 
+    async def test_the_query_of_an_address(self):
+        """Is kept as it was sent; its values are masked until they are shown."""
+        async with looked_into() as looked:
+            url = f"{looked.provider.url}/api/v1/fps/banks?token=ab%20c&x=1&y"
+            async with looked.http.get(url) as answer:
+                assert answer.status == 400
+            masked = await looked.admin.request(1)
+            _ = await looked.admin.show_values(shows=True)
+            shown = await looked.admin.request(1)
+        assert "ab" not in masked["path"].partition("?")[2]
+        assert masked["path"].startswith("/api/v1/fps/banks?token=\N{BULLET}")
+        assert shown["path"] == "/api/v1/fps/banks?token=ab%20c&x=1&y"
+        assert shown["operation"] == "fps/banks"
+
+    async def test_requests_with_a_wrong_signature(self):
+        """They are listed without those that are refused for another reason."""
+        async with looked_into() as looked:
+            _ = await looked.call("session/create", {}, signed=b"other")
+            _ = await looked.call("session/confirm", {"session_id": "ps_9"})
+            _ = await looked.call("session/create", {})
+            wrong = await looked.admin.requests(only="wrong signature")
+            refused = await looked.admin.requests(only="refused")
+            page = (await looked.get("requests?only=wrong+signature"))[1]
+        assert [one["number"] for one in wrong["items"]] == [1]
+        assert [one["number"] for one in refused["items"]] == [2, 1]
+        assert page.count('id="request-') == 1
+
     async def test_credentials_in_headers_are_masked(self):
         """Those that a proxy, for example, put there."""
         async with looked_into() as looked:
@@ -681,6 +708,9 @@ class TestAddresses:
             ("GET", "sessions?limit=201", b"", "", 400),
             ("GET", "sessions?offset=-1", b"", "", 400),
             ("GET", "sessions?offset=x", b"", "", 400),
+            ("GET", "sessions?only=nonsense", b"", "", 400),
+            ("GET", "requests?only=stuck", b"", "", 400),
+            ("GET", "webhooks?only=refused", b"", "", 400),
             ("GET", "requests/1", b"", "", 404),
             ("GET", "webhooks/1", b"", "", 404),
         ],
@@ -703,6 +733,58 @@ class TestAddresses:
         async with looked_into() as looked:
             status, text = await looked.get(path, Host="shop.example")
         assert (status, "demo" in text) == (421, False)
+
+    @pytest.mark.parametrize("path", ["", "api/overview", "events", "settings", "report"])
+    @pytest.mark.parametrize("host", ["evil@127.0.0.1", "@localhost", "evil:x@[::1]", ""])
+    async def test_a_host_with_a_user_is_refused(self, path, host):
+        """And an empty one."""
+        async with looked_into() as looked:
+            status, text = await looked.get(path, Host=host)
+        assert (status, "demo" in text) == (421, False)
+
+    @pytest.mark.parametrize(
+        ("query", "name"),
+        [
+            *(("offset=x", "offset"), ("limit=x", "limit"), ("limit=0", "limit")),
+            *(("offset=-1", "offset"), (f"offset={10**12}", "offset"), ("only=none", "only")),
+        ],
+    )
+    @pytest.mark.parametrize("path", ["", "requests", "webhooks"])
+    async def test_a_wrong_query(self, path, query, name):
+        """The page and the API name the field; the page is HTML."""
+        async with looked_into() as looked:
+            status, text = await looked.get(f"{path}?{query}")
+            address = f"{looked.provider.url}/emulator/api/{path or 'sessions'}?{query}"
+            async with looked.http.get(address) as answer:
+                assert (await answer.json())["error"]["field"] == name
+        assert status == 400
+        assert re.search(rf'<p id="problem">{name}: must be', text)
+
+    @pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE", "OPTIONS", "POST"])
+    async def test_the_stream_is_only_read(self, method):
+        """Another method is refused, and logs nothing."""
+        async with looked_into() as looked:
+            url = f"{looked.provider.url}/emulator/events"
+            async with looked.http.request(method, url) as answer:
+                assert answer.status == 405
+            assert (await looked.admin.overview())["requests"] == 0
+
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            *(("GET", "none"), ("POST", "none"), ("GET", "sessions/a/b"), ("GET", "Settings")),
+            *(("GET", "requests/x"), ("POST", "report"), ("PUT", "3ds/ps_1")),
+        ],
+    )
+    async def test_an_unknown_address(self, method, path):
+        """Is a page, and no request that is logged."""
+        records: list[RequestRecord] = []
+        async with looked_into(on_request=records.append) as looked:
+            url = f"{looked.provider.url}/emulator/{path}"
+            async with looked.http.request(method, url) as answer:
+                assert (answer.status, answer.content_type) == (404, "text/html")
+            assert (await looked.admin.overview())["requests"] == 0
+        assert records == []
 
     @pytest.mark.parametrize("path", ["", "api/overview", "events"])
     async def test_another_origin_is_refused(self, path):

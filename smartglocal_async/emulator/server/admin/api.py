@@ -18,7 +18,6 @@ from attrs import define, field, frozen
 from ....errors import InvalidRequest
 from ....models.money import AmountDetails
 from ....pages.serving import (
-    names_this_machine,
     page_headers,
     send_events,
     why_refused,
@@ -28,9 +27,10 @@ from ...bank.webhooks import WebhookScript
 from ...faults import Fault, FaultScript
 from ...settings import Rules
 from ...toml_tables import check_keys, value_of
+from ..pages import has_own_host
 from .actions import SESSION_ACTIONS, AdminActions
 from .page import AdminPage
-from .views import MAX_LIMIT, AdminViews, ListQuery
+from .views import DEFAULT_LIMIT, MAX_LIMIT, AdminViews, ListQuery
 
 PATH: Final = "/emulator/"
 API: Final = "/emulator/api/"
@@ -80,8 +80,9 @@ class AdminApi:
         is_api = request.path.startswith(API)
         if not (is_api or request.path == _EVENTS or self.page.has(request.path)):
             return None
-        if (refusal := why_refused(request)) is not None:
-            is_named = names_this_machine(request.headers.get("Host", ""))
+        is_named = has_own_host(request)
+        refusal = why_refused(request) if is_named else "open this page as localhost or 127.0.0.1"
+        if refusal is not None:
             return web.Response(
                 status=_FORBIDDEN if is_named else _MISDIRECTED,
                 text=f"{refusal}\n",
@@ -109,11 +110,11 @@ class AdminApi:
             return _problem(HttpProblem(405, "this page is read with GET"))
         try:
             query = _query(dict(request.query))
-        except HttpProblem as problem:
-            return _problem(problem)
-        with self.actions.dispatcher.lock:
-            _ = self.actions.dispatcher.advance()
-            names = self.page.names(request.path, self.views, query)
+            with self.actions.dispatcher.lock:
+                _ = self.actions.dispatcher.advance()
+                names = self.page.names(request.path, self.views, query)
+        except (HttpProblem, InvalidRequest) as problem:
+            return self.page.problem(f"{problem.field}: {problem.problem}")
         self.actions.wake_delivery()
         return self.page.response(request.path_qs, names)
 
@@ -136,6 +137,8 @@ class AdminApi:
         raise HttpProblem(405, f"use {' or '.join(route.method for route, _ in known)}")
 
     async def _events(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method != "GET":
+            return _problem(HttpProblem(405, "this stream is read with GET"))
         last = self.actions.version()
 
         async def next_event() -> str:
@@ -371,16 +374,20 @@ def _query(fields: Fields) -> ListQuery:
         HttpProblem: a number is out of its range.
 
     """
-    try:
-        offset, limit = int(str(fields.get("offset", 0))), int(str(fields.get("limit", 50)))
-    except ValueError:
-        raise HttpProblem(400, "must be a whole number", "offset") from None
-    if not 0 <= offset <= _MAX_OFFSET:
-        raise HttpProblem(400, "must not be negative", "offset")
-    if not 1 <= limit <= MAX_LIMIT:
-        raise HttpProblem(400, f"must be from 1 to {MAX_LIMIT}", "limit")
+    offset = _number_of(fields, "offset", 0, range(_MAX_OFFSET + 1))
+    limit = _number_of(fields, "limit", DEFAULT_LIMIT, range(1, MAX_LIMIT + 1))
     text, only, session = (str(fields.get(name, "")) for name in ("text", "only", "session"))
     return ListQuery(offset=offset, limit=limit, text=text, only=only, session=session)
+
+
+def _number_of(fields: Fields, name: str, default: int, numbers: range) -> int:
+    try:
+        number = int(str(fields.get(name, default)))
+    except ValueError:
+        raise HttpProblem(400, "must be a whole number", name) from None
+    if number not in numbers:
+        raise HttpProblem(400, f"must be from {numbers.start} to {numbers.stop - 1}", name)
+    return number
 
 
 def _needed(fields: Fields, name: str) -> object:

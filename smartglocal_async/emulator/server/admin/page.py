@@ -16,14 +16,19 @@ from ....errors import Misuse
 from ....pages import environment, new_nonce
 from ....pages.serving import html_response, page_headers
 from ...bank.messages import OPERATIONS
-from ...bank.sessions import ItemKind, ItemStage
 from ...bank.validation import JsonObject
-from ...bank.webhooks import WebhookScript, WebhookState
+from ...bank.webhooks import WebhookScript
 from ...faults import FaultKind
 from ...settings import Rules
 from ..pages import NOTICE
 from .actions import FIXED_RULES
-from .views import REFUNDED, AdminViews, ListQuery
+from .views import (
+    REQUEST_CHOICES,
+    SESSION_CHOICES,
+    WEBHOOK_CHOICES,
+    AdminViews,
+    ListQuery,
+)
 
 _PACKAGE: Final = "smartglocal_async.emulator.server.admin"
 _EVENTS: Final = "/emulator/events"
@@ -156,12 +161,9 @@ class AdminPage:
             "webhook_states": _WEBHOOK_STATES,
             "session_actions": _ACTIONS,
             "rest": _REST,
-            "session_sorts": [
-                *(kind.value for kind in ItemKind),
-                REFUNDED,
-                *(stage.value for stage in ItemStage),
-            ],
-            "webhook_state_names": [state.value for state in WebhookState],
+            "session_choices": SESSION_CHOICES,
+            "request_choices": REQUEST_CHOICES,
+            "webhook_choices": WEBHOOK_CHOICES,
             "fault_kinds": [kind.value for kind in FaultKind],
             "operations": OPERATIONS,
             "main_rules": [_input(Rules, name) for name in _MAIN_RULES],

@@ -17,13 +17,14 @@ from typing import Any, Final, TypeVar, cast
 import attrs
 from attrs import define, frozen
 
+from ....errors import InvalidRequest
 from ....keys import PublicKey
 from ....models.money import Amount
 from ...bank.messages import Name
-from ...bank.sessions import EmulatedSession, Item, ItemRefund, ItemStage
+from ...bank.sessions import EmulatedSession, Item, ItemKind, ItemRefund, ItemStage
 from ...bank.statistics import Delivery
 from ...bank.validation import JsonObject
-from ...bank.webhooks import WebhookRecord
+from ...bank.webhooks import WebhookRecord, WebhookState
 from ...faults import Fault
 from ..dispatch import KEY_HEADER, SIGNATURE_HEADER, Dispatcher
 from ..request_log import (
@@ -43,6 +44,15 @@ MASK_LETTER: Final = "\N{BULLET}"
 _CONTEXT: Final = 24
 REFUNDED: Final = "refunded"
 """Sessions of which money was returned: by a refund, a chargeback or a bank."""
+WRONG_SIGNATURE: Final = "wrong signature"
+"""Requests with a signature that is wrong, or without one."""
+SESSION_CHOICES: Final = (
+    *(kind.value for kind in ItemKind),
+    REFUNDED,
+    *(stage.value for stage in ItemStage),
+)
+REQUEST_CHOICES: Final = ("refused", WRONG_SIGNATURE)
+WEBHOOK_CHOICES: Final = tuple(state.value for state in WebhookState)
 _SIGNATURE_ERROR: Final = "authentication_error"
 _SECRET_HEADERS: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
 _PROJECT_ERROR: Final = "identification_error"
@@ -57,7 +67,7 @@ class ListQuery:
     text: str = ""
     """A part of the key, or of the id of the session."""
     only: str = ""
-    """A stage of sessions, what is in them, ``refused`` for requests, a state of webhooks."""
+    """One of `SESSION_CHOICES`, `REQUEST_CHOICES` or `WEBHOOK_CHOICES`; empty: all."""
     session: str = ""
     """The id of the only session."""
 
@@ -85,13 +95,17 @@ def page_of(
 
 @define(eq=False)
 class AdminViews:
-    """Returns what the page and the API show of a running emulator."""
+    """Returns what the page and the API show of a running emulator.
+
+    A list raises `InvalidRequest` if it can't show what `ListQuery.only` asks for.
+    """
 
     dispatcher: Dispatcher
     shows_values: bool = False
 
     def sessions(self, query: ListQuery) -> JsonObject:
         """Return a page of the sessions, newest first."""
+        _check_choice(query, SESSION_CHOICES)
         sessions = self.dispatcher.bank.sessions
         matches = partial(_is_wanted_session, query, self.shown_key)
         found = page_of(reversed(sessions.values()), query, matches, self._session_row)
@@ -115,6 +129,7 @@ class AdminViews:
 
     def requests(self, query: ListQuery) -> JsonObject:
         """Return a page of the requests that are kept, newest first."""
+        _check_choice(query, REQUEST_CHOICES)
         log = self.dispatcher.log
         keys = _keys_of(query.session, self.dispatcher.bank.sessions)
         matches = partial(self._is_wanted_request, query, keys)
@@ -152,6 +167,7 @@ class AdminViews:
 
     def webhooks(self, query: ListQuery) -> JsonObject:
         """Return a page of the webhooks that are kept, newest first."""
+        _check_choice(query, WEBHOOK_CHOICES)
         queue = self.dispatcher.webhook_queue
         matches = partial(_is_wanted_webhook, query)
         found = page_of(reversed(queue.records), query, matches, _webhook_row)
@@ -226,13 +242,20 @@ class AdminViews:
         found = record.counted_under if self.shows_values else record.key
         return found or _readable(logged.request.headers.get(KEY_HEADER, "")) or None
 
+    def _path_of(self, logged: LoggedRequest) -> str:
+        """Return the path with its query, of which the values are masked."""
+        path, query = logged.request.path, logged.request.query
+        if query and not self.shows_values:
+            query = re.sub(r"[^&=]+(?=&|$)", lambda found: MASK_LETTER * len(found[0]), query)
+        return _readable(f"{path}?{query}" if query else path)
+
     def _request_row(self, logged: LoggedRequest) -> JsonObject:
         record = logged.record
         return {
             "number": logged.number,
             "time": record.time.isoformat(),
             "method": logged.request.method,
-            "path": _readable(logged.request.path),
+            "path": self._path_of(logged),
             "operation": _readable(record.operation),
             "key": self._key_of(logged),
             "attempt": record.attempt,
@@ -251,6 +274,8 @@ class AdminViews:
         if query.session and not is_of_session:
             return False
         if query.only == "refused" and record.error_code is None:
+            return False
+        if query.only == WRONG_SIGNATURE and record.error_code != _SIGNATURE_ERROR:
             return False
         texts = (self._key_of(logged) or "", record.session_id or "", logged.request.path)
         return not query.text or any(query.text in text for text in texts)
@@ -315,6 +340,11 @@ class AdminViews:
             "is_cut_before": begin > _CONTEXT,
             "is_cut_after": begin + 1 + _CONTEXT < len(whole),
         }
+
+
+def _check_choice(query: ListQuery, choices: tuple[str, ...]) -> None:
+    if query.only and query.only not in choices:
+        raise InvalidRequest("only", f"must be one of {', '.join(choices)}")
 
 
 def verdict_of(logged: LoggedRequest) -> SignatureVerdict:
