@@ -512,11 +512,16 @@ class TestSettings:
             _ = await looked.admin.fund(150, "usd")
             _ = await looked.admin.fund("2.50", "USD")
             settings = await looked.admin.fund("300", "jpy")
+            for wrong in ("1,50", "1,0000", ",100", "1.000,00", "1,000,00.5"):
+                with pytest.raises(InvalidRequest):
+                    _ = await looked.admin.fund(wrong, "usd")
+            more = await looked.admin.fund("1,234,500.50", "usd")
             with pytest.raises(InvalidRequest):
                 _ = await looked.admin.fund(1, "none")
             with pytest.raises(InvalidRequest):
                 _ = await looked.admin.fund(0, "usd")
         assert [one["text"] for one in settings["wallets"]] == ["300 JPY", "4.00 USD"]
+        assert more["wallets"][1]["text"] == "1,234,504.50 USD"
 
     async def test_faults_are_set_while_it_runs(self):
         """They apply to the next request, and are shown as a script has them."""

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Final
 
@@ -107,6 +108,43 @@ async def test_forms_work_without_a_script():
     assert settings["rules"]["hold_is_named"] is False
     assert (settings["webhook_url"], settings["webhooks"]["lost"]) == ("http://127.0.0.1:9/x", 0.5)
     assert (overview["passed_seconds"], overview["shows_values"]) == (60, True)
+
+
+async def test_times_of_another_day_have_their_date():
+    """Those of today have none; the emulator's clock decides what today is."""
+    async with looked_into(clock=lambda: datetime(2026, 11, 30, 23, 59, tzinfo=UTC)) as looked:
+        _ = await looked.pays_out()
+        today = (await looked.get("requests"))[1]
+        _ = await looked.admin.pass_time(120)
+        tomorrow = (await looked.get("requests"))[1]
+        clock = (await looked.get("settings"))[1]
+    assert ('data-label="Time">23:59:00<' in today, "2026-11-30" in today) == (True, False)
+    assert 'data-label="Time">2026-11-30 23:59:00<' in tomorrow
+    assert "<strong>00:01:00</strong>" in clock
+
+
+async def test_the_form_of_a_fault_has_its_fields():
+    """Each of them is taken; those that are left empty aren't set."""
+    names = ("kind", "operation", "rate", "nth", "key", "times", "seconds", "status", "code")
+    async with looked_into() as looked:
+        _, text = await looked.get("settings")
+        [form] = re.findall(
+            r'action="/emulator/api/settings/faults/add".*?</form>', text, re.DOTALL
+        )
+        fields = dict.fromkeys(re.findall(r'name="(\w+)"', form), "")
+        assert {*names, "factor"} == fields.keys() - {"page"}
+        url = f"{looked.provider.url}/emulator/api/settings/faults/add"
+        for more in (
+            {"kind": "unknown_code", "nth": "1, 3", "key": "k1", "status": "422", "code": "own"},
+            {"kind": "amount", "rate": "0.5", "factor": "3"},
+        ):
+            async with looked.http.post(url, data={**fields, **more}) as answer:
+                assert answer.status == 200, await answer.text()
+        shown = (await looked.admin.settings())["fault"]
+    assert shown == [
+        {"kind": "unknown_code", "nth": [1, 3], "key": "k1", "status": 422, "code": "own"},
+        {"kind": "amount", "rate": 0.5, "factor": 3},
+    ]
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,9 @@ _FORBIDDEN: Final = 403
 _MISDIRECTED: Final = 421
 _POLL_SECONDS: Final = 0.2
 
+_GROUPED: Final = re.compile(r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?")
+"""An amount as the page shows it, such as 1,000.50."""
+
 Fields: TypeAlias = Mapping[str, object]
 
 
@@ -225,6 +228,8 @@ class AdminApi:
         currency = value_of(str, "currency", _needed(fields, "currency"))
         amount = _needed(fields, "amount")
         if isinstance(amount, str):
+            if _GROUPED.fullmatch(amount):
+                amount = amount.replace(",", "")
             amount = AmountDetails.of(amount, currency).amount
         added = AmountDetails(value_of(int, "amount", amount), currency)
         self.actions.top_up(added.amount, added.currency)

@@ -10,13 +10,13 @@ from urllib.parse import urlencode
 
 import attrs
 from aiohttp import web
-from attrs import define
+from attrs import define, field
 
 from ....errors import Misuse
 from ....pages import environment, new_nonce
 from ....pages.serving import html_response, page_headers
 from ...bank.messages import OPERATIONS
-from ...bank.validation import JsonObject
+from ...bank.validation import JsonObject, is_object
 from ...bank.webhooks import WebhookScript
 from ...faults import FaultKind
 from ...settings import Rules
@@ -110,6 +110,9 @@ _MAIN_RULES: Final = (
 class AdminPage:
     """Renders the page."""
 
+    _today: str = field(default="", init=False)
+    """The emulator's date on the page that is rendered."""
+
     def has(self, path: str) -> bool:
         """Whether a path is one of the page's."""
         return any(pattern.fullmatch(path) for pattern, _ in _PAGES)
@@ -141,6 +144,8 @@ class AdminPage:
 
     def _rendered(self, template: str, names: JsonObject, status: int) -> web.Response:
         nonce = new_nonce()
+        overview = names["overview"]
+        self._today = _day(str(overview["time"])) if is_object(overview) else ""
         try:
             found = self._environment.get_template(f"templates/{template}")
         except Misuse as error:
@@ -149,10 +154,19 @@ class AdminPage:
         text: str = found.render(names, nonce=nonce, events=_EVENTS)
         return html_response(text, nonce, status)
 
+    def _clock(self, time: str) -> str:
+        """Return an ISO time to the second: the time of day, after its date if it isn't today."""
+        found = datetime.fromisoformat(time)
+        is_today = _day(time) == self._today
+        return f"{found:%H:%M:%S}" if is_today else f"{found:%Y-%m-%d %H:%M:%S}"
+
     @cached_property
     def _environment(self) -> Any:  # noqa: ANN401 - Jinja2 is optional
         made = environment(_PACKAGE, "the page of the emulator", "pages")
-        made.filters |= {"clock": _clock, "query": partial(urlencode, errors="backslashreplace")}
+        made.filters |= {
+            "clock": self._clock,
+            "query": partial(urlencode, errors="backslashreplace"),
+        }
         names: dict[str, Any] = {
             "notice": NOTICE,
             "stages": STAGES,
@@ -215,6 +229,6 @@ def _input(record: type[Any], name: str) -> JsonObject:
     return {"name": name, "kind": "table" if get_origin(kind) is Mapping else "text"}
 
 
-def _clock(time: str) -> str:
-    """Return the time of day of an ISO time, to the second."""
-    return f"{datetime.fromisoformat(time):%H:%M:%S}"
+def _day(time: str) -> str:
+    """Return the date of an ISO time."""
+    return f"{datetime.fromisoformat(time):%Y-%m-%d}"
