@@ -32,7 +32,7 @@ def rows(count: int, **special: str) -> str:
 
 def session_calls(provider: emulator.Provider) -> int:
     """Return how many requests about sessions arrived: all but those that read the wallets."""
-    keys = [key for key, _ in provider._dispatcher.bank.movements()]
+    keys = [name.text or "" for name, _ in provider._dispatcher.bank.movements()]
     return sum(sum(provider.order(key).calls.values()) for key in keys)
 
 

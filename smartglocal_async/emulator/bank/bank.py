@@ -291,8 +291,8 @@ class EmulatedBank:
         """Return what happened under ``key``; all zeros if it never arrived."""
         return self._counts.order(key)
 
-    def movements(self) -> Iterator[tuple[str, Sequence[Movement]]]:
-        """Return each key that arrived, with the money that was moved under it."""
+    def movements(self) -> Iterator[tuple[Name, Sequence[Movement]]]:
+        """Return each name that arrived, with the money that was moved under it."""
         return self._counts.movements()
 
     def marked(self) -> Mapping[tuple[str, str], Sequence[Movement]]:

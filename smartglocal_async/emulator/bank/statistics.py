@@ -168,6 +168,7 @@ MAKING: Final = frozenset({CREATE, "session/init/payout", "session/init/payment"
 
 @define(eq=False)
 class _KeyCounts:
+    name: Name = field(factory=Name)
     calls: Counter[str] = field(factory=Counter[str])
     reached_bank: int = 0
     sessions: list[str] = field(factory=list[str])
@@ -255,9 +256,9 @@ class Counts:
                 marked.setdefault((mark.journal, mark.key), []).append(movement)
         return marked
 
-    def movements(self) -> Iterator[tuple[str, Sequence[Movement]]]:
-        """Return each key that arrived, with the money that was moved under it."""
-        return ((key, counts.movements) for key, counts in self._by_key.items())
+    def movements(self) -> Iterator[tuple[Name, Sequence[Movement]]]:
+        """Return each name that arrived, with the money that was moved under it."""
+        return ((counts.name, counts.movements) for counts in self._by_key.values())
 
     @property
     def orders(self) -> int:
@@ -294,7 +295,7 @@ class Counts:
     def _counts_of(self, name: Name) -> _KeyCounts:
         key = name.text or ""
         if (counts := self._by_key.get(key)) is None:
-            counts = self._by_key[key] = _KeyCounts()
+            counts = self._by_key[key] = _KeyCounts(name)
         return counts
 
 

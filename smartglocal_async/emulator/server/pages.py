@@ -163,7 +163,7 @@ def _report(bank: EmulatedBank) -> object:
 
 
 def _orders(bank: EmulatedBank) -> object:
-    return {key: list(map(asdict, movements)) for key, movements in bank.movements()}
+    return {name.shown: list(map(asdict, movements)) for name, movements in bank.movements()}
 
 
 def _marks(bank: EmulatedBank) -> object:
