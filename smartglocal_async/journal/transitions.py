@@ -293,7 +293,8 @@ class Transitions:
             self.rows.log(_line(found, known, pending.event, pending.changes))
         self.rows.log(_line(known, after, event, changes))
         if operator is not None:
-            self._add_action(operator, event.value, batch=found.batch, key=found.key)
+            detail = None if changes.reason is KEEP else changes.reason
+            self._add_action(operator, event.value, batch=found.batch, key=found.key, detail=detail)
         if event in COUNTED and (batch := self._batch_with_rules(after)) is not None:
             self.rows.set_batch(with_settled(batch, after, known.step))
         return self._replace(found, after)

@@ -889,7 +889,7 @@ class JournalConformance:
         await journal.open(SCOPE)
         decided, other, first = await journal.actions(9)
         assert decided == sg.journal.OperatorAction(
-            at=at, operator="ann", action="paid", batch="may", key="a"
+            at=at, operator="ann", action="paid", batch="may", key="a", detail="seen"
         )
         assert (other.operator, other.action, other.batch, other.detail, other.key) == (
             *("bob", "paused", "june", None, None),

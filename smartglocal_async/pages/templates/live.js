@@ -97,7 +97,8 @@
     const form = event.target;
     if (!form.matches("[data-send]")) return;
     event.preventDefault();
-    const question = event.submitter?.dataset.ask ?? form.dataset.ask;
+    const chosen = form.querySelector("input[type=radio][data-ask]:checked");
+    const question = event.submitter?.dataset.ask ?? chosen?.dataset.ask ?? form.dataset.ask;
     if (!question || confirm(question)) send(form, event.submitter);
   });
   if (events) {

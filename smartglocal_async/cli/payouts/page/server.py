@@ -39,6 +39,7 @@ from .views import (
     figures,
     history_view,
     link,
+    may_decide,
     moment,
     payout_view,
     workers_view,
@@ -52,6 +53,10 @@ _MAX_SCANNED: Final = 3_000
 _MAX_BATCHES: Final = 50
 _MAX_ACTIONS: Final = 10
 _MAX_BODY: Final = 16_384
+_MAX_REASON: Final = 500
+_NO_NUL: Final = "the journal has nothing with a NUL character in its name"
+_DECISIONS: Final = frozenset({"paid", "not-paid"})
+_ACTIONS: Final = _DECISIONS | {"pause", "resume", "cancel", "limits"}
 _FILTERS: Final[Mapping[str, tuple[str, frozenset[Step]]]] = {
     "succeeded": ("Paid", frozenset({Step.SUCCEEDED})),
     "failed": ("Failed", frozenset({Step.FAILED})),
@@ -90,6 +95,19 @@ class _Change:
     batch: str
     key: str
     reason: str
+
+    def check(self) -> None:
+        """Refuse an unknown change, a reason that can't be stored, and a decision without one."""
+        if self.action not in _ACTIONS:
+            raise Refusal(400, "there is no such change: choose one of those on the page")
+        if len(self.reason) > _MAX_REASON or not self.reason.isprintable():
+            raise Refusal(
+                400, f"reason: expected up to {_MAX_REASON} characters, without control characters"
+            )
+        if "\0" in self.batch + self.key:
+            raise Refusal(404, _NO_NUL)
+        if self.action in _DECISIONS and not self.reason:
+            raise Refusal(400, "write how you know it")
 
 
 @define(eq=False, kw_only=True)
@@ -143,6 +161,9 @@ class PageServer:
             is_open = request.path == "/sign-in" or not self.access.needs_token
             if not (is_open or self.access.is_signed_in(request)):
                 return self._show(request, "sign_in", {"failed": False}, status=401)
+            # Nothing in a journal has a NUL, and PostgreSQL can't compare it.
+            if any("\0" in value for value in request.query.values()):
+                return self._problem(request, 404, _NO_NUL)
             return await handler(request)
         except Refusal as refusal:
             return self._problem(request, refusal.status, refusal.words)
@@ -267,9 +288,7 @@ class PageServer:
 
     async def _payout(self, request: web.Request) -> web.StreamResponse:
         book, key = self.sampler.book, request.query.get("key", "")
-        entry = await book.find(key)
-        if entry is None:
-            raise Refusal(404, f"the journal has no payout with the key {key!r}")
+        entry = await self._found(key)
         case = await review_of(book, entry, self.sampler.timing.now())
         history = await book.history(key)
         return self._show(
@@ -283,6 +302,13 @@ class PageServer:
                 ],
             },
         )
+
+    async def _found(self, key: str) -> Entry:
+        """Return the entry of a key, or refuse."""
+        entry = await self.sampler.book.find(key)
+        if entry is None:
+            raise Refusal(404, f"the journal has no payout with the key {key!r}")
+        return entry
 
     async def _search(self, request: web.Request) -> web.StreamResponse:
         """Find a payout by key or session; otherwise search the payees."""
@@ -325,6 +351,7 @@ class PageServer:
             raise Refusal(401, "sign in with the token that was printed when this page was started")
         given = await request.post()
         change = _Change(*(_text(given, name) for name in ("change", "batch", "key", "reason")))
+        change.check()
         if change.action == "limits":
             await self._set_limits(_text(given, "rate"), _text(given, "concurrency"))
         else:
@@ -348,15 +375,23 @@ class PageServer:
                     _ = await payouts.resume_batch(change.batch, operator=operator)
                 case "cancel":
                     _ = await payouts.cancel_batch(change.batch, reason=reason, operator=operator)
-                case "paid" | "not-paid" if change.reason:
+                case _:
+                    await self._check_review(change.key)
                     is_paid = change.action == "paid"
                     _ = await payouts.decide(
                         change.key, is_paid=is_paid, reason=reason, operator=operator
                     )
-                case "paid" | "not-paid":
-                    raise Refusal(400, "write how you know it")
-                case _:
-                    raise Refusal(400, "there is no such change")
+
+    async def _check_review(self, key: str) -> None:
+        """Refuse a decision about a payout that needs no review."""
+        entry = await self._found(key)
+        case = await review_of(self.sampler.book, entry, self.sampler.timing.now())
+        if not may_decide(case):
+            raise Refusal(
+                409,
+                f"the payout {key!r} is at {entry.step.name}, and needs no review: only one that "
+                "does can be decided",
+            )
 
     async def _set_limits(self, rate: str, concurrency: str) -> None:
         journal = self.sampler.book

@@ -103,6 +103,7 @@ def batch_view(one: BatchSample, journal: str) -> View:
         "begun_at": "" if batch is None else moment(batch.begun_at),
         "may_pause": batch is not None and batch.state is BatchState.RUNNING and bool(one.open),
         "may_resume": batch is not None and batch.state is BatchState.PAUSED,
+        "cancellable": "1 open payout" if one.open == 1 else f"up to {one.open:,} open payouts",
         "may_cancel": batch is not None
         and batch.state is not BatchState.CANCELLED
         and bool(one.open),
@@ -244,9 +245,15 @@ def payout_view(entry: Entry, case: NeedsReview | None, views: EntryViews) -> Vi
         "place": f"session {entry.session_id}"
         if entry.session_id
         else f"the key {entry.key} in the metadata",
-        "may_decide": case is not None and entry.step not in {Step.NEW, Step.CREATING},
+        "subject": f"{entry.key}, {row['amount']}" if row["amount"] else entry.key,
+        "may_decide": may_decide(case),
         "is_open": case is not None and entry.step is not Step.UNKNOWN,
     }
+
+
+def may_decide(case: NeedsReview | None) -> bool:
+    """Whether an operator may record a payout as paid or not: it needs review, and was sent."""
+    return case is not None and case.entry.step not in {Step.NEW, Step.CREATING}
 
 
 def _lease(entry: Entry) -> str | None:

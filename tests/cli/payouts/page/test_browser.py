@@ -51,6 +51,41 @@ async def looking(url: str, **options: Any) -> AsyncIterator[Page]:
     assert problems == []
 
 
+@pytest.mark.parametrize(
+    ("choice", "question"),
+    [
+        ("It was paid", "Record k-unknown, 100.00 USD, as paid? This can't be changed."),
+        (
+            "It was not paid, and never will be",
+            "Record k-unknown, 100.00 USD, as not paid? This can't be changed.",
+        ),
+    ],
+)
+async def test_the_question_names_the_decision(browser: Browser, choice, question):
+    """It names the payout, the amount and what is recorded; and nothing is recorded after No."""
+    url = browser.page.link.replace("/#", "/payout?key=k-unknown#")
+    asked = list[str]()
+    async with looking_freely(url) as page:
+        await expect(page.locator("#who")).to_contain_text("Changes as ann")
+
+        async def refuse(dialog: Any) -> None:
+            asked.append(dialog.message)
+            await dialog.dismiss()
+
+        page.on("dialog", refuse)
+        await page.get_by_label("How you know it").fill("a guess")
+        await page.keyboard.press("Enter")
+        await page.get_by_label(choice, exact=True).check()
+        await page.get_by_label("How you know it").press("Enter")
+        _ = await page.goto(browser.page.url + "batch?name=may.csv")
+        await page.get_by_role("button", name="Cancel the rest").click()
+        _ = await page.goto(browser.page.url + "payout?key=k-unknown")
+        await expect(page.locator("#facts .head")).to_contain_text("Unknown")
+    assert asked[0] == question
+    assert asked[1].startswith("Cancel up to 2 open payouts of may.csv?")
+    assert len(asked) == 2
+
+
 async def reach(page: Page, selector: str) -> None:
     """Press Tab until an element has the focus, and check that the focus is visible."""
     for _ in range(60):
@@ -141,7 +176,12 @@ async def test_the_keyboard_alone(browser: Browser):
         await expect(page.get_by_role("heading", level=1)).to_have_text("k-unknown")
         await reach(page, "#reason")
         await page.keyboard.type("in the report of the day")
-        await reach(page, "#paid")
+        # Enter in the field records nothing before a choice is made.
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#paid")).to_be_focused()
+        await expect(page.locator("#facts .head")).to_contain_text("Unknown")
+        await page.keyboard.press("Space")
+        await reach(page, "#record")
         await page.keyboard.press("Enter")
         await expect(page.locator("#facts .head")).to_contain_text("Paid")
         await expect(page.locator("#changes")).to_contain_text("recorded as paid")

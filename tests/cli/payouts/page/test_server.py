@@ -2,6 +2,7 @@
 
 import asyncio
 import html
+import re
 
 import pytest
 from journal_conformance import bring_to
@@ -207,7 +208,9 @@ async def test_decisions(journal, decision, step):
     async with browsing(journal, allow_changes=True, operator="bob") as browser:
         await browser.sign_in()
         _, page = await browser.get("/payout?key=k-unknown")
-        assert 'name="change" value="paid"' in page
+        assert re.search('type="radio" name="change" value="paid" required', page)
+        assert '" checked' not in page
+        assert f"Record k-unknown, 100.00 USD, as {decision.replace('-', ' ')}?" in page
         assert (await browser.change(decision, key="k-unknown", reason=""))[0] == 400
         status, words = await browser.change(decision, key="k-unknown", reason="seen in the report")
         assert (status, "seen in the report" in words, "Needs review" in words) == (
@@ -221,7 +224,48 @@ async def test_decisions(journal, decision, step):
         entry = await writer.find("k-unknown")
         assert (entry.step, entry.reason) == (step, "seen in the report")
         [action] = await writer.actions(9, key="k-unknown")
-        assert (action.operator, action.batch) == ("bob", "may.csv")
+        assert (action.operator, action.batch, action.detail) == (
+            *("bob", "may.csv", "seen in the report"),
+        )
+
+
+@pytest.mark.parametrize("key", ["k-new", "k-started"])
+@pytest.mark.parametrize("decision", ["paid", "not-paid"])
+async def test_a_decision_about_a_payout_that_needs_no_review(journal, key, decision):
+    """It is refused, also without the form: a worker goes on with such a payout."""
+    async with browsing(journal, allow_changes=True) as browser:
+        await browser.sign_in()
+        status, words = await browser.change(decision, key=key, reason="a guess")
+        assert (status, "needs no review" in words) == (409, True)
+        assert (await browser.change(decision, key="none", reason="a guess"))[0] == 404
+    async with journal.opened() as writer:
+        assert not (await writer.find(key)).step.is_final
+        assert await writer.actions(9) == ()
+
+
+@pytest.mark.parametrize("reason", ["x" * 501, "a\x1b[31mb", "a\nb", "a\0b", "a\u202eb"])
+async def test_a_reason_that_is_refused(journal, reason):
+    """It is too long, or has control characters."""
+    async with browsing(journal, allow_changes=True) as browser:
+        await browser.sign_in()
+        for action in ("pause", "cancel", "paid"):
+            status, words = await browser.change(
+                action, batch="may.csv", key="k-unknown", reason=reason
+            )
+            assert (status, "without control characters" in words) == (400, True)
+    async with journal.opened() as writer:
+        assert await writer.actions(9) == ()
+
+
+@pytest.mark.parametrize(
+    "path", ["/payout?key=a%00", "/search?q=%00", "/batch?name=%00", "/payouts?batch=%00&after=%00"]
+)
+async def test_a_nul(journal, path):
+    """Nothing has that name, and the database isn't asked."""
+    async with browsing(journal, allow_changes=True) as browser:
+        assert (await browser.get(path))[0] == 404
+        await browser.sign_in()
+        assert (await browser.change("pause", batch="\0"))[0] == 404
 
 
 @needs_postgres
