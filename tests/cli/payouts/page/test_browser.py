@@ -15,7 +15,7 @@ from browser import barriers, chromium, needs_chromium, overflow
 from journal_conformance import LEASE, bring_on, bring_to
 from payout_pages import KEY, Browser, WrittenJournal, browsing, set_environment, write_journal
 from playwright.async_api import Page, expect
-from postgres_schemas import DSN, needs_postgres
+from postgres_schemas import DSN, execute, needs_postgres
 from till import rows
 
 import smartglocal_async as sg
@@ -200,6 +200,48 @@ async def test_a_typed_reason_stays(browser: Browser):
         await expect(page.get_by_label("Reason")).to_have_value("not yet")
         await page.get_by_role("button", name="Pause").click()
         await expect(page.locator("#progress")).to_contain_text("Paused: not yet")
+
+
+async def test_after_a_form_was_sent_all_is_new(browser: Browser):
+    """Also the part that has the focus: Enter in the field leaves it there."""
+    async with looking(browser.page.link.replace("/#", "/batch?name=may.csv#")) as page:
+        await expect(page.locator("#live")).to_have_text("Live")
+        await page.get_by_label("Reason").fill("lunch")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("button", name="Resume")).to_be_visible()
+        await expect(page.get_by_role("button", name="Pause")).to_have_count(0)
+
+
+async def test_a_typed_text_without_the_focus_stays(browser: Browser):
+    """The part with it is kept, and a notice says so; once it is cleared, the part is new."""
+    async with looking(browser.page.link.replace("/#", "/batch?name=may.csv#")) as page:
+        await expect(page.locator("#live")).to_have_text("Live")
+        await page.get_by_label("Reason").fill("not yet")
+        await page.get_by_label("Find a payout").focus()
+        await browser.sign_in()
+        assert (await browser.change("pause", batch="may.csv", reason="elsewhere"))[0] == 200
+        await expect(page.locator("#progress")).to_contain_text("Paused: elsewhere")
+        await expect(page.locator("#notice")).to_contain_text("What you typed is kept")
+        await expect(page.get_by_label("Reason")).to_have_value("not yet")
+        await page.get_by_label("Reason").fill("")
+        await page.get_by_label("Find a payout").focus()
+        await expect(page.get_by_role("button", name="Resume")).to_be_visible()
+        await expect(page.locator("#notice")).to_be_hidden()
+
+
+@needs_postgres
+async def test_a_page_that_can_not_be_updated(tmp_path, schema, monkeypatch):
+    """It isn't live, and says why; once the journal can be read again, it is."""
+    set_environment(monkeypatch)
+    journal = await write_journal("postgres", tmp_path, schema)
+    async with browsing(journal) as client, looking_freely(f"{client.page.url}payouts") as page:
+        await expect(page.locator("#live")).to_have_text("Live")
+        await execute("ALTER SCHEMA {name} RENAME TO {name}_x", name=schema)
+        await expect(page.locator("#notice")).to_contain_text("This page can't be updated")
+        await expect(page.locator("#live")).to_contain_text("Disconnected")
+        await execute("ALTER SCHEMA {name}_x RENAME TO {name}", name=schema)
+        await expect(page.locator("#notice")).to_be_hidden()
+        await expect(page.locator("#live")).to_have_text("Live")
 
 
 async def test_a_problem_is_shown(browser: Browser):
