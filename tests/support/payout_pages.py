@@ -1,6 +1,7 @@
 """Journals for the page of `payouts serve`, and the page itself over HTTP."""
 
 import contextlib
+import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, Final
 
 import aiohttp
 import pytest
-from attrs import evolve, frozen
+from attrs import define, evolve, frozen
 from journal_conformance import bring_to
 from postgres_schemas import DSN
 
@@ -99,12 +100,14 @@ async def write_journal(kind: str, folder: Path, schema: str) -> WrittenJournal:
     return written
 
 
-@frozen
+@define
 class Browser:
     """A client of the page, with its cookies."""
 
     page: ServedPage
     session: aiohttp.ClientSession
+    secret: str = ""
+    """What a browser keeps of its sign-in, for changes."""
 
     async def get(self, path: str = "/", **headers: str) -> tuple[int, str]:
         """Return the status and the text of a page; redirects are followed."""
@@ -123,12 +126,16 @@ class Browser:
 
     async def sign_in(self) -> None:
         """Sign in with the token."""
-        status, _, _ = await self.post("/sign-in", {"token": self.page.access.token})
+        form = {"token": self.page.access.token}
+        status, text, _ = await self.post("/sign-in", form, Accept="application/json")
         assert status == 200
+        self.secret = json.loads(text)
 
     async def change(self, action: str, **fields: str) -> tuple[int, str]:
         """Ask for a change; returns the status and the words of the page."""
-        status, text, _ = await self.post("/change", {"change": action, **fields})
+        status, text, _ = await self.post(
+            "/change", {"change": action, "secret": self.secret, **fields}
+        )
         return status, words_of(text)
 
 

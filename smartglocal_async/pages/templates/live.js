@@ -124,6 +124,8 @@
     if (isSending) return;
     isSending = true;
     const body = new URLSearchParams(new FormData(form, button));
+    // A page whose changes need a secret keeps it where pages of other ports can't read it.
+    if (body.has("secret")) body.set("secret", localStorage.getItem("secret") ?? "");
     notify("");
     try {
       const response = await fetch(form.action, { method: "POST", body });

@@ -4,6 +4,7 @@ import hmac
 import ipaddress
 import secrets
 import time
+from collections.abc import Callable
 from typing import Final, Self
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from .options import ServeOptions
 _TOKEN_BYTES: Final = 24
 _SESSION_SECONDS: Final = 12 * 3600.0
 _MAX_SESSIONS: Final = 100
+_LINK_SECONDS: Final = 600.0
 
 
 @frozen(kw_only=True)
@@ -103,6 +105,15 @@ def _origin_of(url: str) -> str:
     return _shown("https", parts.hostname, port or 443)
 
 
+@frozen
+class _Session:
+    """A sign-in."""
+
+    ends: float
+    secret: str = field(factory=lambda: secrets.token_urlsafe(_TOKEN_BYTES), repr=False)
+    """Required for changes, beside the cookie: browsers send that to every port of the host."""
+
+
 @define(eq=False)
 class PageAccess:
     """Decides about each request."""
@@ -110,12 +121,20 @@ class PageAccess:
     address: PageAddress
     allows_changes: bool
     token: str = field(factory=lambda: secrets.token_urlsafe(_TOKEN_BYTES), init=False, repr=False)
-    _sessions: dict[str, float] = field(factory=dict[str, float], init=False, repr=False)
-    """The values of cookies, with when each ends."""
+    link_token: str = field(
+        factory=lambda: secrets.token_urlsafe(_TOKEN_BYTES), init=False, repr=False
+    )
+    """In the printed address: it signs in once, within ten minutes."""
+    clock: Callable[[], float] = time.monotonic
+    _link_ends: float | None = field(init=False, repr=False)
+    """When the token of the address ends; None: it was used."""
+    _sessions: dict[str, _Session] = field(factory=dict[str, _Session], init=False, repr=False)
+    """The values of cookies, with the sign-in of each."""
     cookie: str = field(init=False)
     """Its name; one for each server, as browsers send cookies to every port of a host."""
 
     def __attrs_post_init__(self) -> None:
+        self._link_ends = self.clock() + _LINK_SECONDS
         self.cookie = f"smartglocal-{secrets.token_hex(4)}"
 
     @property
@@ -141,20 +160,38 @@ class PageAccess:
 
     def is_signed_in(self, request: web.BaseRequest) -> bool:
         """Whether a request has the cookie of a session that hasn't ended."""
-        ends = self._sessions.get(request.cookies.get(self.cookie, ""))
-        return ends is not None and time.monotonic() < ends
+        return self._session_of(request) is not None
 
-    def sign_in(self, token: str, response: web.StreamResponse) -> bool:
-        """Set the cookie of a new session, if the token is right; return whether it is."""
-        if not hmac.compare_digest(token.encode(), self.token.encode()):
+    def may_change(self, request: web.BaseRequest, secret: str) -> bool:
+        """Whether a request has the cookie of a session, and the secret of the same one."""
+        session = self._session_of(request)
+        return session is not None and _is_same(secret, session.secret)
+
+    def _session_of(self, request: web.BaseRequest) -> _Session | None:
+        session = self._sessions.get(request.cookies.get(self.cookie, ""))
+        return session if session is not None and self.clock() < session.ends else None
+
+    def _is_token(self, token: str) -> bool:
+        """Whether it is the token, or that of the address, which ends with this."""
+        if _is_same(token, self.token):
+            return True
+        ends = self._link_ends
+        if ends is None or not _is_same(token, self.link_token):
             return False
-        now = time.monotonic()
-        for session in [one for one, ends in self._sessions.items() if ends <= now]:
+        self._link_ends = None
+        return self.clock() < ends
+
+    def sign_in(self, token: str, response: web.StreamResponse) -> str | None:
+        """Set the cookie of a new session; return its secret, or None if the token is wrong."""
+        if not self._is_token(token):
+            return None
+        now = self.clock()
+        for session in [name for name, one in self._sessions.items() if one.ends <= now]:
             del self._sessions[session]
         while len(self._sessions) >= _MAX_SESSIONS:
             del self._sessions[next(iter(self._sessions))]
         session = secrets.token_urlsafe(_TOKEN_BYTES)
-        self._sessions[session] = now + _SESSION_SECONDS
+        found = self._sessions[session] = _Session(now + _SESSION_SECONDS)
         response.set_cookie(
             self.cookie,
             session,
@@ -163,4 +200,8 @@ class PageAccess:
             samesite="Strict",
             secure=self.address.has_tls or self.address.origin is not None,
         )
-        return True
+        return found.secret
+
+
+def _is_same(given: str, secret: str) -> bool:
+    return hmac.compare_digest(given.encode(errors="replace"), secret.encode())

@@ -41,8 +41,8 @@ class ServedPage:
 
     @property
     def link(self) -> str:
-        """The address to open; the token is in its fragment, which browsers don't send."""
-        return f"{self.url}#token={self.access.token}" if self.access.uses_token else self.url
+        """The address to open; a token for one sign-in is in its fragment, which isn't sent."""
+        return f"{self.url}#token={self.access.link_token}" if self.access.uses_token else self.url
 
 
 def serve(options: ServeOptions) -> None:

@@ -1,6 +1,7 @@
 """The page over HTTP: what each address shows, and the changes."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, TypeVar
@@ -334,13 +335,19 @@ class PageServer:
     # --- Changes -------------------------------------------------------------------------------
 
     async def _sign_in_page(self, request: web.Request) -> web.StreamResponse:
-        return self._show(request, "sign_in", {"failed": False})
+        return self._show(request, "sign_in", {"failed": "failed" in request.query})
 
     async def _sign_in(self, request: web.Request) -> web.StreamResponse:
         given = await request.post()
-        response = _moved("/")
-        if not self.access.sign_in(_text(given, "token"), response):
+        # The script keeps the secret where only pages of this origin can read it; a cookie, and
+        # what can be read with it, is known to every port of the host.
+        is_script = request.headers.get("Accept") == "application/json"
+        response = web.Response(headers=page_headers()) if is_script else _moved("/")
+        secret = self.access.sign_in(_text(given, "token"), response)
+        if secret is None:
             return self._show(request, "sign_in", {"failed": True}, status=401)
+        if is_script:
+            response.content_type, response.text = "application/json", json.dumps(secret)
         return response
 
     async def _change(self, request: web.Request) -> web.StreamResponse:
@@ -350,6 +357,10 @@ class PageServer:
         if not self.access.is_signed_in(request):
             raise Refusal(401, "sign in with the token that was printed when this page was started")
         given = await request.post()
+        if not self.access.may_change(request, _text(given, "secret")):
+            raise Refusal(
+                403, "sign in again in this browser, with JavaScript, to change something"
+            )
         change = _Change(*(_text(given, name) for name in ("change", "batch", "key", "reason")))
         change.check()
         if change.action == "limits":

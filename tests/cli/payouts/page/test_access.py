@@ -2,10 +2,12 @@
 
 import aiohttp
 import pytest
+from aiohttp import web
 from payout_pages import browsing, set_environment, words_of, write_journal
 from tls import make_certificate
 
 import smartglocal_async as sg
+from smartglocal_async.cli.payouts.page.access import PageAccess, PageAddress
 
 URL = "https://payouts.example"
 PAUSE = {"change": "pause", "batch": "may.csv"}
@@ -127,7 +129,39 @@ async def test_the_cookie(journal):
         for part in ("HttpOnly", "SameSite=Strict", "Path=/"):
             assert part in cookie
         assert access.token not in cookie
-        assert f"#token={access.token}" in browser.page.link
+        assert access.token not in browser.page.link
+        assert f"#token={access.link_token}" in browser.page.link
+
+
+async def test_a_cookie_alone(journal):
+    """A program on another port gets the cookie; with it, it can't change or find the secret."""
+    async with browsing(journal, allow_changes=True) as browser:
+        await browser.sign_in()
+        texts = [(await browser.get(path))[1] for path in ("/", "/batch?name=may.csv", "/sign-in")]
+        assert not [text for text in texts if browser.secret in text]
+        for secret in ("", "guessed", "\u00e9", browser.page.access.token):
+            status, _, _ = await browser.post("/change", {**PAUSE, "secret": secret})
+            assert status == 403
+        first = browser.secret
+        await browser.sign_in()
+        status, _, _ = await browser.post("/change", {**PAUSE, "secret": first})
+        assert status == 403
+        assert await state_of(journal) == "running"
+        assert (await browser.change("pause", batch="may.csv"))[0] == 200
+
+
+async def test_the_token_of_the_address():
+    """It signs in once, and only within ten minutes; the other one is not spent."""
+    now = [0.0]
+    address = PageAddress(host="127.0.0.1", port=0, has_tls=False, origin=None)
+    access = PageAccess(address, allows_changes=True, clock=lambda: now[0])
+    assert access.sign_in(access.link_token, web.Response()) is not None
+    assert access.sign_in(access.link_token, web.Response()) is None
+    late = PageAccess(address, allows_changes=True, clock=lambda: now[0])
+    now[0] = 601.0
+    assert late.sign_in(late.link_token, web.Response()) is None
+    for _ in range(2):
+        assert late.sign_in(late.token, web.Response()) is not None
 
 
 async def test_headers_of_the_page(journal):
@@ -190,6 +224,7 @@ async def test_with_tls(journal, tmp_path):
         _, _, answer = await browser.post("/sign-in", {"token": browser.page.access.token})
         [first] = answer.history
         assert "Secure" in first.headers["Set-Cookie"]
+        await browser.sign_in()
         assert (await browser.change("pause", batch="may.csv"))[0] == 200
 
 
@@ -212,16 +247,19 @@ async def test_behind_a_proxy(journal):
             assert answer.status == 403
         sent = {**own, "Origin": URL}
         async with browser.session.post(
-            f"{local}/sign-in", data=form, headers=sent, allow_redirects=False
+            f"{local}/sign-in", data=form, headers={**sent, "Accept": "application/json"}
         ) as answer:
-            assert answer.status == 303
+            secret = await answer.json()
             cookie = answer.headers["Set-Cookie"]
         assert "Secure" in cookie
         signed = {**sent, "Cookie": cookie.partition(";")[0]}
         async with browser.session.get(f"{local}/payouts", headers=signed) as answer:
             assert (answer.status, "k-paid" in await answer.text()) == (200, True)
         async with browser.session.post(
-            f"{local}/change", data=PAUSE, headers=signed, allow_redirects=False
+            f"{local}/change",
+            data={**PAUSE, "secret": secret},
+            headers=signed,
+            allow_redirects=False,
         ) as answer:
             assert answer.status == 303
     assert await state_of(journal) == "paused"
