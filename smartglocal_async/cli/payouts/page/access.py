@@ -52,6 +52,8 @@ class PageAddress:
             )
         if options.behind_proxy and options.url is None:
             raise InvalidRequest("--url", "required with --behind-proxy")
+        if options.url is not None and not (has_tls or options.behind_proxy):
+            raise InvalidRequest("--url", "goes with --tls-cert and --tls-key, or --behind-proxy")
         origin = None if options.url is None else _origin_of(options.url)
         if origin is None and not is_local:
             if _is_unspecified(options.host):

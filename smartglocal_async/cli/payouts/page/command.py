@@ -5,6 +5,7 @@ import getpass
 import ssl
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 from aiohttp import web
@@ -18,7 +19,7 @@ from ....payouts.reports.gathering import ORDER
 from ...output import port_named, remark, write_json, write_line
 from ...signals import run_async, stopped_by_signals
 from ..batches import reading
-from ..journals import credentials_of, existing, journal_of, keyless, place_of, shown
+from ..journals import credentials_of, existing, is_address, journal_of, keyless, place_of, shown
 from ..watch import Workers
 from .access import PageAccess, PageAddress
 from .options import ServeOptions
@@ -81,7 +82,7 @@ async def served(options: ServeOptions) -> AsyncGenerator[ServedPage]:
 
     async with AsyncExitStack() as stack:
         book = await stack.enter_async_context(reading(place, options.server))
-        sampler = JournalSampler(book)
+        sampler = JournalSampler(book, None if is_address(place) else Path(place))
         await sampler.read()
         server = PageServer(
             sampler=sampler,

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
-from attrs import define, evolve, field, frozen
+from attrs import Factory, define, evolve, field, frozen
 
 from ....errors import JournalUnusable
 from ....journal.entries import WORKABLE, BatchTotal, Halt, OperatorAction
@@ -72,11 +73,25 @@ class JournalSample:
         return counts
 
 
+def _identity_of(file: Path | None) -> tuple[int, int] | None:
+    """Return the device and the inode of a file; None if it doesn't exist."""
+    try:
+        found = None if file is None else file.stat()
+    except OSError:
+        return None
+    return None if found is None else (found.st_dev, found.st_ino)
+
+
 @define(eq=False)
 class JournalSampler:
     """Reads a journal at intervals; counts again only after a commit."""
 
     book: StoredBook
+    file: Path | None = None
+    """The path of a journal in a file; a link may lead to it."""
+    _identity: tuple[int, int] | None = field(
+        default=Factory(lambda self: _identity_of(self.file), takes_self=True), init=False
+    )
     timing: Timing = field(factory=Timing)
     problem: str | None = field(default=None, init=False)
     """Why the journal can't be read now; None if it can."""
@@ -110,6 +125,19 @@ class JournalSampler:
                 self.problem = problem
                 self._notify()
 
+    def check_file(self) -> None:
+        """Check that the path still leads to the file that is open.
+
+        Raises:
+            JournalUnusable: the file was replaced or deleted, or the link leads elsewhere.
+
+        """
+        if _identity_of(self.file) != self._identity:
+            raise JournalUnusable(
+                f"the file {self.file} was replaced, and this page shows the one that was there "
+                "before: restart the page"
+            )
+
     async def read(self) -> None:
         """Read the journal, and count its payouts if anything was committed since the last time.
 
@@ -118,6 +146,7 @@ class JournalSampler:
 
         """
         started = time.perf_counter()
+        self.check_file()
         async with self._lock:
             revision, now = await self.book.revision(), self.timing.now().timestamp()
             if revision != self._revision or now - self._counted_at > _RECOUNT_SECONDS:

@@ -15,6 +15,7 @@ from ....errors import (
     InProgress,
     InvalidRequest,
     JournalBusy,
+    JournalUnusable,
     LostLease,
     Misuse,
     PayoutsHalted,
@@ -29,6 +30,7 @@ from ....pages import environment, new_nonce
 from ....pages.serving import html_response, page_headers, send_events
 from ....payouts.orders import PayoutState
 from ....payouts.payouts import Payouts
+from ....payouts.reports.gathering import PayeeReader
 from ....payouts.review import review_of
 from ..journals import command_of
 from .access import PageAccess
@@ -86,6 +88,8 @@ class Listing:
     """The key after which the next page begins; None at the end."""
     scanned: int | None = None
     """How many payouts were looked at, if not all of the rest were."""
+    missing: str | None = None
+    """Of how many of them the payee isn't known, and why."""
 
 
 @frozen
@@ -180,16 +184,17 @@ class PageServer:
     def _show(
         self, request: web.Request, template: str, values: Mapping[str, Any], status: int = 200
     ) -> web.Response:
-        nonce = new_nonce()
+        nonce, signed_in = new_nonce(), self.access.is_signed_in(request)
+        may_read = signed_in or not self.access.needs_token
         text: str = self._templates.get_template(f"templates/{template}.html.j2").render(
             nonce=nonce,
             events="/events" if template not in _WITHOUT_EVENTS else None,
             journal=self.journal,
             allows_changes=self.access.allows_changes,
             uses_token=self.access.uses_token,
-            signed_in=self.access.is_signed_in(request),
+            signed_in=signed_in,
             operator=self.operator,
-            unreadable=self.sampler.problem,
+            unreadable=self.sampler.problem if may_read else None,
             query=request.query.get("q", ""),
             **values,
         )
@@ -247,6 +252,7 @@ class PageServer:
         own = {"name" if path == "/batch" else "batch": batch, "payee": payee}
         return {
             "rows": [self._views.row(entry) for entry in found.entries],
+            "missing": found.missing,
             "has_payees": self.cipher is not None,
             "payee": payee,
             "is_first": after is None,
@@ -274,18 +280,20 @@ class PageServer:
             entries = await book.entries(_ROWS + 1, after=after, steps=steps, batch=batch)
             shown = list(entries[:_ROWS])
             return Listing(shown, shown[-1].key if len(entries) > _ROWS else None)
-        found, scanned = list[Entry](), 0
+        found, scanned, reader = list[Entry](), 0, PayeeReader(self.cipher)
         while scanned < _MAX_SCANNED:
             entries = await book.entries(_SCANNED_PAGE, after=after, batch=batch)
             for entry in entries:
                 after, scanned = entry.key, scanned + 1
-                if entry.step in steps and (payee is None or self._views.matches(entry, payee)):
+                if entry.step in steps and (
+                    payee is None or self._views.matches(entry, payee, reader)
+                ):
                     found.append(entry)
                 if len(found) == _ROWS:
-                    return Listing(found, after)
+                    return Listing(found, after, missing=reader.note)
             if len(entries) < _SCANNED_PAGE:
-                return Listing(found, None)
-        return Listing(found, after, scanned)
+                return Listing(found, None, missing=reader.note)
+        return Listing(found, after, scanned, reader.note)
 
     async def _payout(self, request: web.Request) -> web.StreamResponse:
         book, key = self.sampler.book, request.query.get("key", "")
@@ -363,6 +371,7 @@ class PageServer:
             )
         change = _Change(*(_text(given, name) for name in ("change", "batch", "key", "reason")))
         change.check()
+        self._check_file()
         if change.action == "limits":
             await self._set_limits(_text(given, "rate"), _text(given, "concurrency"))
         else:
@@ -379,6 +388,7 @@ class PageServer:
     async def _make(self, change: "_Change") -> None:
         reason, operator = change.reason or f"by {self.operator}", self.operator
         async with self.changing() as payouts:
+            self._check_file()
             match change.action:
                 case "pause":
                     _ = await payouts.pause_batch(change.batch, reason=reason, operator=operator)
@@ -392,6 +402,13 @@ class PageServer:
                     _ = await payouts.decide(
                         change.key, is_paid=is_paid, reason=reason, operator=operator
                     )
+
+    def _check_file(self) -> None:
+        """Refuse a change of another file than the one that is shown."""
+        try:
+            self.sampler.check_file()
+        except JournalUnusable as error:
+            raise Refusal(409, str(error)) from None
 
     async def _check_review(self, key: str) -> None:
         """Refuse a decision about a payout that needs no review."""

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from attrs import define, frozen
 
 from ....encryption import RequestCipher
+from ....errors import JournalUnusable
 from ....journal.entries import Attempt, BatchState, Entry, OperatorAction
 from ....journal.limits import WorkerInfo, left_to_spend
 from ....journal.states import Event, Step
@@ -189,7 +190,11 @@ class EntryViews:
 
     def row(self, entry: Entry) -> View:
         """Return a row of a list."""
-        state, payees = state_of(entry.step), PayeeReader(self.cipher)
+        state = state_of(entry.step)
+        try:
+            payee = ", ".join(filter(None, PayeeReader(self.cipher).read(entry)))
+        except JournalUnusable:  # One row that was changed must not hide the others.
+            payee = "can't be decrypted: it was changed"
         why = ": ".join(part for part in (entry.code, entry.reason) if part)
         is_paid = state is PayoutState.SUCCEEDED
         return {
@@ -198,7 +203,7 @@ class EntryViews:
             "state": LABELS[state],
             "name": state.value,
             "amount": amount_of(entry),
-            "payee": ", ".join(part for part in payees.read(entry) if part),
+            "payee": payee,
             "session": entry.session_id or "",
             "batch": entry.batch,
             "at": moment(entry.updated_at),
@@ -209,12 +214,14 @@ class EntryViews:
         """Return a payout that needs review."""
         return {**self.row(case.entry), "why": without_card_numbers(case.reason) or ""}
 
-    def matches(self, entry: Entry, payee: str) -> bool:
+    def matches(self, entry: Entry, payee: str, reader: PayeeReader) -> bool:
         """Whether the payee of an entry, a name or the end of an account, has this text."""
         wanted = payee.casefold()
-        return any(
-            wanted in part.casefold() for part in PayeeReader(self.cipher).read(entry) if part
-        )
+        try:
+            parts = reader.read(entry)
+        except JournalUnusable:
+            return False
+        return any(wanted in part.casefold() for part in parts if part)
 
 
 def payout_view(entry: Entry, case: NeedsReview | None, views: EntryViews) -> View:

@@ -187,6 +187,7 @@ async def test_headers_of_the_page(journal):
         ({"behind_proxy": True, "url": "http://payouts.example"}, "--url: expected an address"),
         ({"behind_proxy": True, "url": f"{URL}/page"}, "without a path"),
         ({"behind_proxy": True, "url": "https://[x"}, "--url: expected an address"),
+        ({"url": URL}, "--url: goes with --tls-cert"),
         ({"tls_cert": "CERT"}, "goes with --tls-key"),
         ({"tls_key": "CERT"}, "goes with --tls-key"),
         ({"tls_cert": "CERT", "tls_key": "CERT", "host": "::"}, "--url: required"),

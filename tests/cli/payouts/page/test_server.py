@@ -3,13 +3,23 @@
 import asyncio
 import html
 import re
+from pathlib import Path
 
 import pytest
 from journal_conformance import bring_to
-from payout_pages import STEPS, browsing, set_environment, words_of, write_journal
+from payout_pages import (
+    KEY,
+    STEPS,
+    WrittenJournal,
+    browsing,
+    set_environment,
+    words_of,
+    write_journal,
+)
 from postgres_schemas import needs_postgres
 
 import smartglocal_async as sg
+from smartglocal_async.payouts.orders import SUMMARY_PURPOSE
 
 Step, BatchState = sg.journal.Step, sg.journal.BatchState
 BOTH = ["sqlite", pytest.param("postgres", marks=needs_postgres)]
@@ -311,3 +321,65 @@ async def test_changes_are_pushed(journal):
                     break
             else:
                 pytest.fail("the events ended")
+
+
+def lead_elsewhere(how: str, link: Path, shown: Path, other: Path) -> None:
+    """Replace or delete the file that is shown, or let the link lead to another one."""
+    if how == "deleted":
+        shown.rename(shown.with_name("away.db"))
+    elif how == "replaced":
+        other.replace(shown)
+    else:
+        link.unlink()
+        link.symlink_to(other)
+
+
+@pytest.mark.parametrize("how", ["replaced", "deleted", "linked"])
+async def test_a_file_that_is_replaced(tmp_path, schema, monkeypatch, how):
+    """The page says so, and changes neither the file that it shows nor the other one."""
+    set_environment(monkeypatch)
+    (tmp_path / "other").mkdir()
+    shown = await write_journal("sqlite", tmp_path, schema)
+    other = await write_journal("sqlite", tmp_path / "other", schema)
+    link = tmp_path / "link.db"
+    link.symlink_to(shown.place)
+    async with browsing(WrittenJournal(str(link)), allow_changes=True) as browser:
+        await browser.sign_in()
+        url = f"{browser.page.url}events"
+        async with browser.session.get(url) as events, asyncio.timeout(30):
+            lead_elsewhere(how, link, Path(shown.place), Path(other.place))
+            status, words = await browser.change("pause", batch="may.csv")
+            assert (status, "was replaced" in words) == (409, True)
+            async for line in events.content:
+                words = words_of((await browser.get("/batch?name=may.csv"))[1])
+                if line.startswith(b"data:") and "restart the page" in words:
+                    break
+            else:
+                pytest.fail("the events ended")
+        assert "may.csv Running" in words
+    left = WrittenJournal(shown.place if how == "replaced" else other.place)
+    async with left.opened() as writer:
+        assert (await writer.batch("may.csv")).state is BatchState.RUNNING
+
+
+async def test_a_search_with_another_key(journal, monkeypatch):
+    """The page shows how many payees can't be decrypted, and why."""
+    monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", sg.RequestCipher.new_key())
+    async with browsing(journal) as browser:
+        status, page = await browser.get("/search?q=jane")
+        words = words_of(page)
+        assert status == 200
+        assert "as another SMARTGLOCAL_JOURNAL_KEY encrypted them" in words
+
+
+async def test_a_payee_that_was_changed(journal):
+    """Its row says so, and the others are shown and found."""
+    async with journal.opened() as writer:
+        summary = sg.RequestCipher(KEY).encrypt(b"Jane Roe", "another", purpose=SUMMARY_PURPOSE)
+        await bring_to(writer, Step.UNKNOWN, "changed", batch="may.csv", summary=summary)
+    async with browsing(journal) as browser:
+        for path in ("/", "/payouts", "/batch?name=may.csv", "/payout?key=changed"):
+            status, page = await browser.get(path)
+            assert (status, "decrypted: it was changed" in words_of(page)) == (200, True)
+        status, page = await browser.get("/search?q=jane")
+        assert (status, "?key=k-paid" in page) == (200, True)
