@@ -108,7 +108,7 @@ def _origin_of(url: str) -> str:
 
 
 @frozen
-class _Session:
+class _SignIn:
     """A sign-in."""
 
     ends: float
@@ -130,7 +130,7 @@ class PageAccess:
     clock: Callable[[], float] = time.monotonic
     _link_ends: float | None = field(init=False, repr=False)
     """When the token of the address ends; None: it was used."""
-    _sessions: dict[str, _Session] = field(factory=dict[str, _Session], init=False, repr=False)
+    _sessions: dict[str, _SignIn] = field(factory=dict[str, _SignIn], init=False, repr=False)
     """The values of cookies, with the sign-in of each."""
     cookie: str = field(init=False)
     """Its name; one for each server, as browsers send cookies to every port of a host."""
@@ -169,7 +169,7 @@ class PageAccess:
         session = self._session_of(request)
         return session is not None and _is_same(secret, session.secret)
 
-    def _session_of(self, request: web.BaseRequest) -> _Session | None:
+    def _session_of(self, request: web.BaseRequest) -> _SignIn | None:
         session = self._sessions.get(request.cookies.get(self.cookie, ""))
         return session if session is not None and self.clock() < session.ends else None
 
@@ -193,7 +193,7 @@ class PageAccess:
         while len(self._sessions) >= _MAX_SESSIONS:
             del self._sessions[next(iter(self._sessions))]
         session = secrets.token_urlsafe(_TOKEN_BYTES)
-        found = self._sessions[session] = _Session(now + _SESSION_SECONDS)
+        found = self._sessions[session] = _SignIn(now + _SESSION_SECONDS)
         response.set_cookie(
             self.cookie,
             session,
