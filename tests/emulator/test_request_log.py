@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 
+import smartglocal_async as sg
 from smartglocal_async.emulator import RequestRecord, run
 from smartglocal_async.emulator.server import request_log
 from smartglocal_async.emulator.server.request_log import (
@@ -166,3 +167,16 @@ async def test_a_request_is_logged_as_it_arrived():
     assert one.request.headers["X-OWN"] == "1"
     assert (one.request.body, one.answer) == (BODY, answer)
     assert one.record.session_id == "ps_1"
+
+
+async def test_a_call_about_a_session_has_the_key_of_its_session(run_provider, connect):
+    """A key is shown as it is, also for the calls that carry none; metadata aren't."""
+    seen = []
+    api = connect(run_provider(on_request=seen.append))
+    keyed = await api.session.create(sg.CreateSession(), key="order-7")
+    plain = await api.session.create(sg.CreateSession(metadata="of Jane Roe"))
+    for session in (keyed, plain):
+        await api.session.status(sg.SessionRef(session.id))
+    assert [seen[0].key, seen[2].key] == ["order-7", "order-7"]
+    assert seen[3].key == seen[1].key
+    assert "Jane" not in str(seen[1].key)

@@ -106,7 +106,9 @@ class EmulatedBank:
         if known is None:
             return name_of(request, header, self.rules)
         name = name_of(request, None, self.rules)
-        return name if name.text is not None else Name(known.name.text)
+        if name.text is not None:
+            return name
+        return Name(known.name.text, is_metadata=known.name.is_metadata)
 
     def count_request(
         self,

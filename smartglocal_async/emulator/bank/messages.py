@@ -32,6 +32,8 @@ class Name:
     """What requests are counted under: the key, else the JSON text of the metadata."""
     is_key: bool = False
     """Whether a second order of this name falls under `Rules.duplicates`."""
+    is_metadata: bool = False
+    """Whether it is the JSON text of the metadata, and not a key."""
 
     @property
     def shown(self) -> str | None:
@@ -39,7 +41,7 @@ class Name:
 
         Equal metadata have equal digests until the process ends.
         """
-        if self.is_key or self.text is None:
+        if not self.is_metadata or self.text is None:
             return self.text
         text = self.text.encode("utf-8", "surrogatepass")
         digest = hashlib.blake2b(text, digest_size=_DIGEST_BYTES, key=_DIGEST_KEY)
@@ -97,7 +99,8 @@ def name_of(request: JsonObject, header: str | None, rules: Rules) -> Name:
     if metadata is None:
         return Name()
     is_scalar = isinstance(metadata, str | int) and not isinstance(metadata, bool)
-    return Name(canonical(metadata), is_key=rules.metadata_is_key and is_scalar)
+    is_key = rules.metadata_is_key and is_scalar
+    return Name(canonical(metadata), is_key=is_key, is_metadata=not is_key)
 
 
 def canonical(value: object) -> str:
