@@ -60,10 +60,9 @@ def why_refused(request: web.BaseRequest) -> str | None:
     remote = address_of(request.remote or "")
     if remote is None or not is_this_machine(remote):
         return "this page answers this machine only"
-    host = request.headers.get("Host", "")
-    if not names_this_machine(host):
+    if not names_this_machine(request):
         return "this page is for this machine only: open it as localhost or 127.0.0.1"
-    is_foreign = is_of_other_site(request, f"{request.scheme}://{host}")
+    is_foreign = is_of_other_site(request, f"{request.scheme}://{request.headers['Host']}")
     return "a page of another site can't use this page" if is_foreign else None
 
 
@@ -79,15 +78,18 @@ def is_of_other_site(request: web.BaseRequest, own_origin: str) -> bool:
     return not (is_link and headers.get("Sec-Fetch-Dest") == "document")
 
 
-def names_this_machine(host_header: str) -> bool:
-    """Whether a Host header is ``localhost`` or a loopback address, with any port.
+def names_this_machine(request: web.BaseRequest) -> bool:
+    """Whether the Host is ``localhost`` or a loopback address, with any port and nothing else.
 
     Any other name may belong to a page elsewhere that was made to resolve to this machine
-    (DNS rebinding).
+    (DNS rebinding). A user in front of the name is no part of a Host.
     """
+    header = request.headers.get("Host", "")
     try:
-        host = urlsplit(f"//{host_header}").hostname or ""
+        host = urlsplit(f"//{header}").hostname or ""
     except ValueError:
+        return False
+    if "@" in header:
         return False
     address = address_of(host)
     if address is not None:

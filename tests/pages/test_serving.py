@@ -63,7 +63,9 @@ async def test_a_link_of_another_site_opens_the_page():
     assert await ask({"Sec-Fetch-Site": "cross-site", **LINK}) == (200, "a page")
 
 
-@pytest.mark.parametrize("host", ["shop.example", "127.0.0.1.shop.example", "[", "192.0.2.1"])
+@pytest.mark.parametrize(
+    "host", ["shop.example", "127.0.0.1.shop.example", "[", "192.0.2.1", "a@127.0.0.1"]
+)
 async def test_another_host_is_refused(host):
     """Another site's name that resolves to this machine."""
     status, text = await ask({"Host": host})

@@ -108,12 +108,6 @@ def is_page(path: str) -> bool:
     return path == "/" or path.startswith(START_PATH)
 
 
-def has_own_host(request: web.BaseRequest) -> bool:
-    """Whether the Host of a request names this machine, without a user in front of it."""
-    host = request.headers.get("Host", "")
-    return "@" not in host and names_this_machine(host)
-
-
 async def answer_page(
     dispatcher: Dispatcher, request: web.BaseRequest, *, is_private: bool
 ) -> web.Response | None:
@@ -124,7 +118,7 @@ async def answer_page(
     With ``is_private`` any Host but this machine is refused with HTTP 421, so that a page of
     another site can't read the counts by having its own name resolve to this machine.
     """
-    if is_private and not has_own_host(request):
+    if is_private and not names_this_machine(request):
         return _html(misdirected_page(), _MISDIRECTED)
     if request.method == "GET" and request.path == "/":
         return _html(start_page(dispatcher.project), 200)

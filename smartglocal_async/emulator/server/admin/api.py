@@ -18,6 +18,7 @@ from attrs import define, field, frozen
 from ....errors import InvalidRequest
 from ....models.money import AmountDetails
 from ....pages.serving import (
+    names_this_machine,
     page_headers,
     send_events,
     why_refused,
@@ -27,7 +28,6 @@ from ...bank.webhooks import WebhookScript
 from ...faults import Fault, FaultScript
 from ...settings import Rules
 from ...toml_tables import check_keys, value_of
-from ..pages import has_own_host
 from .actions import SESSION_ACTIONS, AdminActions
 from .page import AdminPage
 from .views import DEFAULT_LIMIT, MAX_LIMIT, AdminViews, ListQuery
@@ -83,7 +83,7 @@ class AdminApi:
         is_api = request.path.startswith(API)
         if not (is_api or request.path == _EVENTS or self.page.has(request.path)):
             return None
-        is_named = has_own_host(request)
+        is_named = names_this_machine(request)
         refusal = why_refused(request) if is_named else "open this page as localhost or 127.0.0.1"
         if refusal is not None:
             return web.Response(
