@@ -233,9 +233,8 @@ class Worker:
         elif decision.write is Event.PAID and self._is_unconfirmed:
             # Renewed first: a worker that lost its lease may not know of another one's confirm.
             await self._renew_lease(always=True)
-            words = f"was paid in {self.entry.session_id} without a confirm from this journal"
-            words = f"the payout {self.entry.key!r} {words}"
-            await self.context.halt_all(HaltKind.MISMATCH, words)
+            paid = f"was paid in {self.entry.session_id} without a confirm from this journal"
+            await self.context.halt_all(HaltKind.MISMATCH, f"the payout {self.entry.key!r} {paid}")
         if decision.halts is not None:
             await self.context.halt_all(decision.halts, self._conflict_words())
             if decision.next_step is NextStep.DONE:

@@ -35,7 +35,7 @@ class EmulatorAdmin:
         self, *, text: str = "", only: str = "", offset: int = 0, limit: int = 50
     ) -> dict[str, Any]:
         """Return a page of the sessions, newest first; ``only`` is a stage, such as ``ready``."""
-        return await self._list("sessions", text=text, only=only, offset=offset, limit=limit)
+        return await self._call("GET", "sessions", text=text, only=only, offset=offset, limit=limit)
 
     async def session(self, id_: str) -> dict[str, Any]:
         """Return a session, by its id or that of a payout or payment in it."""
@@ -52,7 +52,7 @@ class EmulatorAdmin:
     ) -> dict[str, Any]:
         """Return a page of the requests, newest first; ``only`` may be ``refused``."""
         options = {"text": text, "only": only, "session": session}
-        return await self._list("requests", **options, offset=offset, limit=limit)
+        return await self._call("GET", "requests", **options, offset=offset, limit=limit)
 
     async def request(self, number: int) -> dict[str, Any]:
         """Return a request as it arrived, and what its signature is over."""
@@ -69,7 +69,7 @@ class EmulatorAdmin:
     ) -> dict[str, Any]:
         """Return a page of the webhooks, newest first; ``only`` is a state: ``delivered``."""
         options = {"text": text, "only": only, "session": session}
-        return await self._list("webhooks", **options, offset=offset, limit=limit)
+        return await self._call("GET", "webhooks", **options, offset=offset, limit=limit)
 
     async def webhook(self, number: int) -> dict[str, Any]:
         """Return a webhook with its body and its deliveries."""
@@ -137,9 +137,6 @@ class EmulatorAdmin:
 
     async def _act(self, id_: str, action: str, **fields: Any) -> dict[str, Any]:  # noqa: ANN401
         return await self._call("POST", f"sessions/{quote(id_, safe='')}/{action}", **fields)
-
-    async def _list(self, name: str, **query: Any) -> dict[str, Any]:  # noqa: ANN401
-        return await self._call("GET", name, **query)
 
     async def _call(self, method: str, path: str, **fields: Any) -> dict[str, Any]:  # noqa: ANN401
         params, json = (fields, None) if method == "GET" else (None, fields)
