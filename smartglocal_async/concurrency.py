@@ -11,6 +11,13 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+def is_own_end(error: BaseException) -> bool:
+    """Return whether this task is being cancelled, and not something that it waited for."""
+    task = asyncio.current_task()
+    is_cancelled = task is not None and task.cancelling() > 0
+    return is_cancelled and isinstance(error, asyncio.CancelledError)
+
+
 @define(eq=False)
 class _Source(Generic[Item]):
     """One iterator for all workers: each item is taken once, and numbered."""

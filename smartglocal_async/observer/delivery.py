@@ -10,6 +10,7 @@ from typing import Final, Protocol, TypeVar, cast
 
 from attrs import define, field, frozen
 
+from ..concurrency import is_own_end
 from ..errors import InvalidRequest
 from .events import ObserverEvent
 from .logs import CALLS, log, set_up_from_environment
@@ -66,7 +67,7 @@ class _Queue:
             except _ENDING:
                 raise
             except BaseException as error:
-                if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                if is_own_end(error):
                     raise
                 _raised(self.observer, error)
             if self.dropped:
@@ -158,12 +159,6 @@ def checked_observers(given: object, name: str = "Settings.observers") -> tuple[
     if isinstance(given, list | tuple):
         return cast("tuple[Observer, ...]", found)
     raise InvalidRequest(name, "expected a list; write observers=[observer]")
-
-
-def _is_cancelled() -> bool:
-    """Return whether the current task was cancelled, and its observer didn't raise that itself."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _close(delivery: Awaitable[object]) -> None:

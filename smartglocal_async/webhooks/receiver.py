@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol, Self, TypeVar, cast, overload
 
 from attrs import define, field, frozen
 
+from ..concurrency import is_own_end
 from ..errors import InvalidRequest, Misuse, WebhookRefused
 from ..models.events import WebhookEvent
 from ..models.serialization import Serializable
@@ -68,13 +69,6 @@ class Handlers:
                 failed += 1
                 observers.emit(_failed("handler", event, error, _name(handler)))
         return not failed
-
-
-def is_own_end(error: BaseException) -> bool:
-    """Return whether this task is being cancelled, and not something that it waited for."""
-    task = asyncio.current_task()
-    is_cancelled = task is not None and task.cancelling() > 0
-    return is_cancelled and isinstance(error, asyncio.CancelledError)
 
 
 def check_types(types: Types) -> None:
