@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import enum
+import itertools
 import math
 import os
 import random
@@ -41,8 +42,8 @@ _PATIENCE_SECONDS: Final = 5.0
 """Between two failures the workers get this much time to pay at least one payout."""
 _MAX_SECONDS: Final = 3_600.0
 _FAULTS: Final = 0.02
-_EXCLUDED_FAULTS: Final = frozenset({FaultKind.AMOUNT, FaultKind.REDIRECT, FaultKind.TWICE})
-"""The first two would halt payouts; with the third, a second start is a second payout here."""
+_PAYS_TWICE: Final = frozenset({FaultKind.TWICE})
+"""Where a second start is allowed, a call that is carried out twice is a second payout."""
 _PROXY_EVERY: Final = 3
 """Every third worker connects to the database through the proxy."""
 _EMPTY_QUEUE: Final = """
@@ -69,6 +70,8 @@ class Plan:
     workers: int
     seed: int
     mode: sg.Mode
+    second_start: emulator.Permission
+    """Whether the provider starts a session twice. If it doesn't, calls meet every fault."""
     concurrency: int
     latency_seconds: float
     failures: int
@@ -104,6 +107,8 @@ class ChaosRun:
     met: Counter[Failure] = field(factory=Counter[Failure])
     ended: int = 0
     """Workers that ended by themselves and were replaced."""
+    halts: int = 0
+    """How often payouts were halted, and continued."""
     workers: list[Worker] = field(factory=list[Worker])
     started: int = 0
     up_at: float | None = None
@@ -218,13 +223,29 @@ class ChaosRun:
         worker.continues_at = time.monotonic() + beyond
 
     async def is_open(self) -> bool:
-        """Return whether a payout is open; fail if payouts are halted."""
+        """Return whether a payout is open; continue payouts if they are halted."""
         async with self.connected() as connection:
-            halt = await connection.fetchval("SELECT halt FROM chaos.meta")
-            assert halt is None, halt
+            if await connection.fetchval("SELECT halt FROM chaos.meta"):
+                await self.resume()
             return await connection.fetchval(
                 "SELECT EXISTS (SELECT FROM chaos.entry WHERE step < $1)", sg.journal.Step.UNKNOWN
             )
+
+    async def resume(self) -> None:
+        """Continue halted payouts, as an operator would after a check."""
+        self.halts += 1
+        async with self.payouts() as (payouts, _):
+            await payouts.resume_journal()
+
+    @contextlib.asynccontextmanager
+    async def payouts(self) -> "AsyncIterator[tuple[sg.Payouts, sg.PostgresJournal]]":
+        """Yield the payouts, and their journal."""
+        journal, cipher = sg.PostgresJournal(self.dsn), sg.RequestCipher(self.journal_key)
+        async with (
+            sg.SmartGlocal(self.provider.project, self.key, self.provider.url) as api,
+            sg.Payouts(api, journal, cipher=cipher, mode=self.plan.mode) as payouts,
+        ):
+            yield payouts, journal
 
     @contextlib.asynccontextmanager
     async def connected(self) -> AsyncIterator["asyncpg.Connection[Any]"]:
@@ -260,10 +281,11 @@ async def run_chaos(plan: Plan) -> Result:
     key = sg.PrivateKey.generate()
     rules = emulator.Rules(
         confirmation=emulator.Confirmation(plan.mode.value),
-        second_start=emulator.Permission.ALLOW,
+        second_start=plan.second_start,
         latency_seconds=plan.latency_seconds,
     )
-    faults = every_fault(_FAULTS, plan.seed, without=_EXCLUDED_FAULTS)
+    allowed = plan.second_start is emulator.Permission.ALLOW
+    faults = every_fault(_FAULTS, plan.seed, without=_PAYS_TWICE if allowed else ())
     with (
         tempfile.TemporaryDirectory() as folder,
         server() as database,
@@ -294,13 +316,7 @@ async def run_chaos(plan: Plan) -> Result:
 async def submit(run: ChaosRun) -> None:
     """Write the key, and submit the batches."""
     (run.folder / "shop.pem").write_bytes(run.key.pem())
-    journal, provider = sg.PostgresJournal(run.dsn), run.provider
-    async with (
-        sg.SmartGlocal(provider.project, run.key, provider.url) as api,
-        sg.Payouts(
-            api, journal, cipher=sg.RequestCipher(run.journal_key), mode=run.plan.mode
-        ) as payouts,
-    ):
+    async with run.payouts() as (payouts, journal):
         names = list(keys(run.plan))
         for batch in range(_BATCHES):
             orders = (order(name, 100) for name in names[batch::_BATCHES])
@@ -326,7 +342,7 @@ async def check(run: ChaosRun) -> Result:
         is_right = state == "unknown" or moved == (state == "succeeded")
         if moved > 1 or not is_right or state not in _END_STATES:
             wrong.append(f"{key}: {state}, but money moved {moved} times")
-    counts["ended by themselves"] = run.ended
+    counts |= {"ended by themselves": run.ended, "halts": run.halts}
     return Result(met=run.met, counts=counts, wrong=wrong)
 
 
@@ -345,7 +361,7 @@ async def entries_of(run: ChaosRun) -> dict[str, sg.journal.Entry]:
 
 
 def main() -> int:
-    """Run in either mode; return the exit code."""
+    """Run in either mode, with and without second starts; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     _ = parser.add_argument("--payouts", type=int, default=30_000)
     _ = parser.add_argument("--workers", type=int, default=8)
@@ -353,18 +369,22 @@ def main() -> int:
     _ = parser.add_argument("--seed", type=int, default=random.randrange(10_000))  # noqa: S311
     options = parser.parse_args()
     broken = 0
-    for mode in (sg.Mode.MANUAL, sg.Mode.AUTOMATIC):
+    modes = (sg.Mode.MANUAL, sg.Mode.AUTOMATIC)
+    rules = (emulator.Permission.ALLOW, emulator.Permission.REFUSE)
+    for mode, second_start in itertools.product(modes, rules):
         plan = Plan(
             payouts=options.payouts,
             workers=options.workers,
             seed=options.seed,
             mode=mode,
+            second_start=second_start,
             concurrency=32,
             latency_seconds=0.02,
             failures=options.failures,
             pause_seconds=3.0,
         )
-        print(f"{mode.value}, seed {options.seed}, {options.payouts:,} payouts", flush=True)  # noqa: T201
+        case = f"{mode.value}, second start: {second_start.value}"
+        print(f"{case}, seed {options.seed}, {options.payouts:,} payouts", flush=True)  # noqa: T201
         started = time.monotonic()
         result = asyncio.run(run_chaos(plan))
         counts = {failure.value: times for failure, times in result.met.items()} | result.counts
