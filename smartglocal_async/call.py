@@ -288,7 +288,8 @@ class CallRunner:
             pause = retrier.pause_client(call.record.add(verdict))
             if pause:
                 await self._notify_of_pause(call, pause, call.deadline - monotonic())
-        self._attempt_ended(call, verdict, begun, before)
+        if call.record.number:
+            self._attempt_ended(call, verdict, begun, before)
         return verdict
 
     async def _send(self, call: PreparedRequest, loop_state: LoopState, now: float) -> Verdict:

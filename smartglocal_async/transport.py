@@ -144,7 +144,10 @@ class _SentRequests:
     def is_out(self) -> bool:
         """Whether a request may have reached the provider."""
         # Set as the last step of sending; the tests check it with each fault.
-        return any(request.response is not None for request in self.sent)
+        for request in self.sent:  # noqa: SIM110 - half as long as `any`, in each call
+            if request.response is not None:
+                return True
+        return False
 
 
 def _around(middleware: Middleware, handler: ClientHandlerType) -> ClientHandlerType:
