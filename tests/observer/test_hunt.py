@@ -1,7 +1,6 @@
 """Seeded secrets are hunted through logs, spans and metrics."""
 
 import logging
-from typing import Any, Final
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -12,25 +11,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from paying import QUICK, order
 from prometheus_client import CollectorRegistry
 from secret_search import SecretSearch
+from seeds import ACCOUNT, CARD, EMAIL, IBAN, METADATA, NAME, PAYEE, PHONE, SECRETS, WHO, requests
 
 import smartglocal_async as sg
 from smartglocal_async.emulator import Fault, FaultKind, FaultScript
 from smartglocal_async.integrations.opentelemetry import OpenTelemetryObserver
 from smartglocal_async.integrations.prometheus import PrometheusObserver
-
-CARD: Final = "4929717384915026"
-CODE: Final = "cvv-90125"
-TOKEN: Final = "tkn_5f0c1b7ad9"  # noqa: S105 - a seed
-IBAN: Final = "DE89370400440532013000"
-ACCOUNT: Final = "40817810099910004312"
-NAME: Final = "Tamsin Quillfeather"
-EMAIL: Final = "quillfeather@example.org"
-PHONE: Final = "447911123456"
-SECRETS: Final = {CARD, CODE, TOKEN, IBAN, ACCOUNT, NAME, EMAIL, PHONE}
-
-PAYEE: Final = sg.Participant(full_name=NAME, account=ACCOUNT)
-WHO: Final = sg.Customer(reference="c-1", contacts=(sg.Contact(email=EMAIL, phone=PHONE),))
-METADATA: Final = {"iban": IBAN, "who": NAME, "card": CARD, "mail": EMAIL, "phone": PHONE}
 
 
 class Sinks:
@@ -53,7 +39,7 @@ class Sinks:
 
     def found(self) -> list[str]:
         """Return what was found in all of them; each sink must have something."""
-        search = SecretSearch(set(SECRETS))
+        search = SecretSearch(SECRETS)
         search.search_logs(self.caplog.records)
         spans = "".join(span.to_json() for span in self.exporter.get_finished_spans())
         metrics = self.reader.get_metrics_data().to_json()
@@ -69,18 +55,6 @@ class Sinks:
 def sinks(caplog) -> Sinks:
     """Return every sink."""
     return Sinks(caplog)
-
-
-def requests() -> list[sg.CreateSession]:
-    """Return requests with every kind of secret."""
-    card = sg.BankCard(number=CARD, security_code=CODE, cardholder_name=NAME)
-    options: dict[str, Any] = {"customer": WHO, "metadata": METADATA}
-    return [
-        sg.CreateSession(
-            amount_details=sg.AmountDetails(10_000, "usd"), payment_details=card, **options
-        ),
-        sg.CreateSession(payment_method=sg.Recurrent(token=TOKEN), **options),
-    ]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in FaultKind if kind is not FaultKind.HANG])

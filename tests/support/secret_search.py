@@ -4,6 +4,7 @@ import gc
 import logging
 import pickle
 import types
+from collections.abc import Collection
 
 from places import TESTS
 
@@ -14,7 +15,7 @@ from smartglocal_async.models.serialization import Serializable
 class SecretSearch:
     """Searches texts, errors, objects and logs for secrets."""
 
-    def __init__(self, secrets: set[str]) -> None:
+    def __init__(self, secrets: Collection[str]) -> None:
         self.secrets = secrets
         self.found: list[str] = []
 

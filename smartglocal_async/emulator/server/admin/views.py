@@ -479,22 +479,18 @@ _TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]|-?\d[\d.eE+-]*', re.DOTA
 _OPENING: Final = ("{", "[")
 _CLOSING: Final = ("}", "]")
 _NAME_FOLLOWS: Final = re.compile(r"\s*:")
-# Everything inside is masked, but for the names below.
-_PRIVATE: Final = frozenset(
-    {
-        *("payment_method", "payment_details", "payout_details", "payment_options", "customer"),
-        *("participant_details", "metadata", "recurrent", "transaction_info"),
-    }
-)
+# The values of all other names are masked.
 _SHOWN: Final = frozenset(
     {
-        *("type", "currency", "amount", "country", "status", "id", "initiator", "channel"),
-        *("created_at", "finished_at", "updated_at", "idempotency_key", "payout_key"),
-        *("payout_journal", "payout_order", "platform"),
+        *("type", "currency", "amount", "country", "status", "id", "session_id", "code", "method"),
+        *("created_at", "finished_at", "updated_at", "expires_at", "request_datetime"),
+        *("source_currency", "destination_currency", "rate", "next_action", "action", "locale"),
+        *("idempotency_key", "payout_key", "payout_journal", "payout_order", "platform"),
+        *("initiator", "channel"),
     }
 )
-# Masked anywhere.
-_SECRET: Final = re.compile(r"token|number|phone|email|iban|account|name|hash|pan|cv[cv]|security")
+# Shown in an error, whose texts are the emulator's own.
+_SHOWN_IN_ERRORS: Final = frozenset({"description", "message", "field"})
 _LOOKS_LIKE_CARD: Final = re.compile(r"\d(?:[ -]?\d){11,18}")
 
 
@@ -510,25 +506,29 @@ def masked_json(text: str) -> str:
     pieces: list[str] = []
     end = 0
     name = ""
-    inside: list[tuple[bool, str]] = []
+    inside: list[str] = []
     for found in _TOKEN.finditer(text):
         token = found[0]
-        is_private = bool(inside) and inside[-1][0]
         if token in _OPENING:
-            inside.append((is_private or name in _PRIVATE, name))
+            inside.append(name)
         elif token in _CLOSING:
-            name = inside.pop()[1]
-        elif token[0] == '"' and _NAME_FOLLOWS.match(text, found.end()):
-            name = token[1:-1]
+            name = inside.pop()
         else:
-            pieces += (text[end : found.start()], _masked_value(name, token, is_private=is_private))
+            if token[0] == '"' and _NAME_FOLLOWS.match(text, found.end()):
+                name, shown = token[1:-1], _without_cards(token)
+            else:
+                shown = _masked_value(name, token, in_error="error" in inside)
+            pieces += (text[end : found.start()], shown)
             end = found.end()
     return "".join((*pieces, text[end:]))
 
 
-def _masked_value(name: str, token: str, *, is_private: bool) -> str:
-    is_private = is_private or name in _PRIVATE
-    if name not in _SHOWN if is_private else _SECRET.search(name):
-        quote = '"' if token[0] == '"' else ""
-        return quote + MASK_LETTER * (len(token) - 2 * len(quote)) + quote
+def _masked_value(name: str, token: str, *, in_error: bool) -> str:
+    if name in _SHOWN or (in_error and name in _SHOWN_IN_ERRORS):
+        return _without_cards(token)
+    quote = '"' if token[0] == '"' else ""
+    return quote + MASK_LETTER * (len(token) - 2 * len(quote)) + quote
+
+
+def _without_cards(token: str) -> str:
     return _LOOKS_LIKE_CARD.sub(lambda found: MASK_LETTER * len(found[0]), token)
