@@ -27,6 +27,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import REGISTRY, Collector
 
+from ..errors import InvalidRequest
 from ..observer.events import ObserverEvent
 from ..observer.measurements import METRICS, Metric, MetricKind, measurements
 
@@ -35,6 +36,10 @@ class PrometheusObserver:
     """An observer that counts in a registry; for clients and for `Webhooks` alike.
 
     Make one for a registry, and share it between the clients and the `Webhooks` of a program.
+
+    Raises:
+        InvalidRequest: the registry has an observer, or other metrics of these names.
+
     """
 
     content_type: ClassVar[str] = CONTENT_TYPE_LATEST
@@ -42,7 +47,11 @@ class PrometheusObserver:
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self.registry = registry
-        self._collectors = {metric.name: _collector(metric, registry) for metric in METRICS}
+        try:
+            self._collectors = {metric.name: _collector(metric, registry) for metric in METRICS}
+        except ValueError as error:
+            words = "has metrics of another PrometheusObserver; share that one, or make a registry"
+            raise InvalidRequest("registry", words) from error
 
     def __call__(self, event: ObserverEvent, /) -> None:
         """Add what an event measures."""

@@ -30,11 +30,12 @@ CREATE TABLE IF NOT EXISTS {table} (
 )
 """
 _EXISTS: Final = "SELECT to_regclass($1) IS NOT NULL"
+# A claim far in the future was made before the clock was set back, and ends, too.
 _CLAIM: Final = """
 INSERT INTO {table} AS stored VALUES ($1, $2, false, clock_timestamp())
 ON CONFLICT (identity) DO UPDATE SET owner = $2, at = clock_timestamp()
 WHERE NOT stored.handled AND (
-    stored.owner = $2 OR stored.at + make_interval(secs => $3) <= clock_timestamp())
+    stored.owner = $2 OR abs(extract(epoch FROM clock_timestamp() - stored.at)) >= $3)
 RETURNING true
 """
 _HANDLED: Final = "SELECT handled FROM {table} WHERE identity = $1"

@@ -29,10 +29,11 @@ CREATE TABLE IF NOT EXISTS smartglocal_webhook (
 """
 # In seconds, with their fraction: a claim of one second must not end after some milliseconds.
 _NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
+# A claim far in the future was made before the clock was set back, and ends, too.
 _CLAIM: Final = f"""
 INSERT INTO smartglocal_webhook VALUES (:identity, :token, 0, {_NOW})
 ON CONFLICT (identity) DO UPDATE SET owner = :token, at = {_NOW}
-WHERE NOT handled AND (owner = :token OR at + :claim_seconds <= {_NOW})
+WHERE NOT handled AND (owner = :token OR abs({_NOW} - at) >= :claim_seconds)
 """  # noqa: S608 - constants
 _HANDLED: Final = "SELECT handled FROM smartglocal_webhook WHERE identity = :identity"
 _KEEP: Final = f"""
@@ -129,7 +130,8 @@ class SQLiteStore:
     """A store in an SQLite file, shared by the processes of one machine; close it at the end.
 
     An event is claimed by one delivery at a time. The claim of a process that died ends after
-    ``claim_seconds``; until then a redelivery is answered with 503. A handled event is kept for
+    ``claim_seconds``, or twice that if the clock is set back meanwhile; until then a redelivery is
+    answered with 503. A handled event is kept for
     ``keep_seconds``, which can't be less. The file must be on a local disk. If it is deleted or
     replaced while it is open, the store fails until it is closed and opened again.
     """

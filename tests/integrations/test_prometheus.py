@@ -14,6 +14,7 @@ from smartglocal_async.emulator import Fault, FaultKind, FaultScript
 from smartglocal_async.integrations.health import health_endpoints, journal_problems
 from smartglocal_async.integrations.prometheus import PrometheusObserver, own_registry
 from smartglocal_async.journal.entries import Halt, HaltKind
+from smartglocal_async.observer.events import ClientPaused
 from smartglocal_async.observer.measurements import METRICS, metrics_table
 
 REQUEST = sg.CreateSession(metadata={"order": 1})
@@ -142,3 +143,13 @@ async def test_a_port_in_use() -> None:
 def test_a_registry_of_its_own() -> None:
     """It has the metrics of the process."""
     assert b"python_gc_objects_collected" in PrometheusObserver(own_registry()).exposition()
+
+
+def test_a_registry_that_has_an_observer() -> None:
+    """A second one is refused with what to do; the first one goes on."""
+    registry = CollectorRegistry()
+    first = PrometheusObserver(registry)
+    with pytest.raises(sg.InvalidRequest, match="registry: has metrics of another PrometheusObs"):
+        _ = PrometheusObserver(registry)
+    first(ClientPaused(call=1, operation="session/create", seconds=1.0))
+    assert b"smartglocal_client_pauses_total 1.0" in first.exposition()

@@ -197,6 +197,25 @@ async def test_old_events_are_dropped(place) -> None:
             await asyncio.sleep(0.1)
 
 
+@pytest.mark.parametrize(
+    ("set_back_seconds", "claim"), [(2 * LONG, Claim.NEW), (LONG / 2, Claim.RUNNING)]
+)
+async def test_a_clock_that_is_set_back(set_back_seconds, claim, place, make) -> None:
+    """A claim from before that lies further ahead than it may last has ended."""
+    store = await make()
+    assert await store.claim("a", "1") is Claim.NEW
+    kind, address, schema = place
+    if kind == "postgres":
+        async with connected() as connection:
+            table = f'"{schema}".smartglocal_webhook'
+            moved = f"UPDATE {table} SET at = at + make_interval(secs => $1)"  # noqa: S608
+            await connection.execute(moved, set_back_seconds)
+    else:
+        with contextlib.closing(sqlite3.connect(address)) as file, file:
+            file.execute("UPDATE smartglocal_webhook SET at = at + ?", (set_back_seconds,))
+    assert await store.claim("a", "2") is claim
+
+
 @pytest.mark.slow
 async def test_old_events_are_dropped_while_it_is_open(place) -> None:
     """From time to time, by a claim; one that runs is never dropped."""
