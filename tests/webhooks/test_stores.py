@@ -201,7 +201,7 @@ async def test_old_events_are_dropped(place) -> None:
     ("set_back_seconds", "claim"), [(2 * LONG, Claim.NEW), (LONG / 2, Claim.RUNNING)]
 )
 async def test_a_clock_that_is_set_back(set_back_seconds, claim, place, make) -> None:
-    """A claim from before that lies further ahead than it may last has ended."""
+    """A claim from before has ended if it is further ahead than it may last."""
     store = await make()
     assert await store.claim("a", "1") is Claim.NEW
     kind, address, schema = place
