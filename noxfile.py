@@ -171,7 +171,8 @@ def fuzz(session: nox.Session) -> None:
     session.install("-e", ".[dev]")
     (number,) = session.posargs or ("200000",)
     env = {"SMARTGLOCAL_FUZZ": number}
-    fuzz = ("-m", "slow", "-o", "timeout=0", "tests/payouts/files/test_fuzz.py")
+    no_limit = ("-o", "timeout=0", "-o", "faulthandler_timeout=0")
+    fuzz = ("-m", "slow", *no_limit, "tests/payouts/files/test_fuzz.py")
     session.run("pytest", "-n", "auto", *fuzz, env=env)
 
 
