@@ -771,7 +771,7 @@ class TestAddresses:
         async with looked_into() as looked:
             url = f"{looked.provider.url}/emulator/events"
             async with looked.http.request(method, url) as answer:
-                assert answer.status == 405
+                assert (answer.status, answer.headers["Allow"]) == (405, "GET")
             assert (await looked.admin.overview())["requests"] == 0
 
     @pytest.mark.parametrize(

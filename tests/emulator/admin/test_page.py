@@ -211,7 +211,7 @@ async def test_the_page_is_only_read():
     async with looked_into() as looked:
         url = f"{looked.provider.url}/emulator/"
         async with looked.http.post(url, data=b"") as answer:
-            assert answer.status == 405
+            assert (answer.status, answer.headers["Allow"]) == (405, "GET")
 
 
 async def test_without_jinja2(monkeypatch):

@@ -5,10 +5,10 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, TypeVar
+from urllib.parse import parse_qsl
 
 from aiohttp import web
 from attrs import Factory, define, field, frozen
-from multidict import MultiDictProxy
 
 from ....encryption import RequestCipher
 from ....errors import (
@@ -56,6 +56,8 @@ _MAX_SCANNED: Final = 3_000
 _MAX_BATCHES: Final = 50
 _MAX_ACTIONS: Final = 10
 _MAX_BODY: Final = 16_384
+_MAX_FIELDS: Final = 20
+_FORM: Final = "application/x-www-form-urlencoded"
 _MAX_REASON: Final = 500
 _NO_NUL: Final = "the journal has nothing with a NUL character in its name"
 _DECISIONS: Final = frozenset({"paid", "not-paid"})
@@ -144,7 +146,7 @@ class PageServer:
                 web.get("/payouts", self._payouts),
                 web.get("/payout", self._payout),
                 web.get("/search", self._search),
-                web.get("/events", self._events),
+                web.get("/events", self._events, allow_head=False),
                 web.get("/sign-in", self._sign_in_page),
                 web.post("/sign-in", self._sign_in),
                 web.post("/change", self._change),
@@ -173,7 +175,10 @@ class PageServer:
         except Refusal as refusal:
             return self._problem(request, refusal.status, refusal.words)
         except web.HTTPException as error:
-            return self._problem(request, error.status, error.reason)
+            response = self._problem(request, error.status, error.reason)
+            if isinstance(error, web.HTTPMethodNotAllowed):
+                response.headers["Allow"] = error.headers["Allow"]
+            return response
         except SmartGlocalError as error:
             status = 409 if isinstance(error, _CONFLICTS) else 503
             return self._problem(request, status, _words(error))
@@ -346,7 +351,7 @@ class PageServer:
         return self._show(request, "sign_in", {"failed": "failed" in request.query})
 
     async def _sign_in(self, request: web.Request) -> web.StreamResponse:
-        given = await request.post()
+        given = await _form_of(request)
         # The script keeps the secret where only pages of this origin can read it; a cookie, and
         # what can be read with it, is known to every port of the host.
         is_script = request.headers.get("Accept") == "application/json"
@@ -364,7 +369,7 @@ class PageServer:
             raise Refusal(403, "this page was started without --allow-changes")
         if not self.access.is_signed_in(request):
             raise Refusal(401, "sign in with the token that was printed when this page was started")
-        given = await request.post()
+        given = await _form_of(request)
         if not self.access.may_change(request, _text(given, "secret")):
             raise Refusal(
                 403, "sign in again in this browser, with JavaScript, to change something"
@@ -431,9 +436,22 @@ class PageServer:
         await journal.set_limits(limits, operator=self.operator)
 
 
-def _text(given: "MultiDictProxy[Any]", name: str) -> str:
-    value = given.get(name, "")
-    return value.strip() if isinstance(value, str) else ""
+async def _form_of(request: web.Request) -> Mapping[str, str]:
+    """Return the fields of a form as the page itself sends it: URL-encoded, in UTF-8."""
+    if request.content_type != _FORM:
+        raise Refusal(415, f"expected a form as {_FORM}")
+    body = await request.read()
+    try:
+        fields = parse_qsl(
+            body.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS
+        )
+    except ValueError:
+        raise Refusal(400, "the form isn't UTF-8, or has too many fields") from None
+    return dict(fields)
+
+
+def _text(given: Mapping[str, str], name: str) -> str:
+    return given.get(name, "").strip()
 
 
 N = TypeVar("N", int, float)

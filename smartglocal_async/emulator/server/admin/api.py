@@ -52,11 +52,15 @@ Fields: TypeAlias = Mapping[str, object]
 class HttpProblem(Exception):
     """An answer that isn't 2xx."""
 
-    def __init__(self, status: int, problem: str, field: str | None = None) -> None:
+    def __init__(
+        self, status: int, problem: str, field: str | None = None, *, allowed: str | None = None
+    ) -> None:
         super().__init__(problem)
         self.status = status
         self.problem = problem
         self.field = field
+        self.allowed = allowed
+        """The methods that the address has, for the header Allow."""
 
 
 @frozen
@@ -110,7 +114,7 @@ class AdminApi:
 
     def _page(self, request: web.BaseRequest) -> web.Response:
         if request.method != "GET":
-            return _problem(HttpProblem(405, "this page is read with GET"))
+            return _problem(HttpProblem(405, "this page is read with GET", allowed="GET"))
         try:
             query = _query(dict(request.query))
             with self.actions.dispatcher.lock:
@@ -137,11 +141,12 @@ class AdminApi:
                     return route.answer(self, list(found.groups()), fields)
                 except InvalidRequest as error:
                     raise HttpProblem(400, error.problem, error.field) from None
-        raise HttpProblem(405, f"use {' or '.join(route.method for route, _ in known)}")
+        methods = [route.method for route, _ in known]
+        raise HttpProblem(405, f"use {' or '.join(methods)}", allowed=", ".join(methods))
 
     async def _events(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.method != "GET":
-            return _problem(HttpProblem(405, "this stream is read with GET"))
+            return _problem(HttpProblem(405, "this stream is read with GET", allowed="GET"))
         last = self.actions.version()
 
         async def next_event() -> str:
@@ -404,4 +409,5 @@ def _needed(fields: Fields, name: str) -> object:
 def _problem(problem: HttpProblem) -> web.Response:
     shown = {"field": problem.field, "problem": problem.problem}
     body = {"error": {name: value for name, value in shown.items() if value is not None}}
-    return web.json_response(body, status=problem.status, headers=page_headers())
+    allowed = {} if problem.allowed is None else {"Allow": problem.allowed}
+    return web.json_response(body, status=problem.status, headers={**page_headers(), **allowed})

@@ -67,6 +67,66 @@ async def test_a_form_of_another_site(journal, headers):
     assert await state_of(journal) == "running"
 
 
+FORM = "application/x-www-form-urlencoded"
+PART = b'--x\r\nContent-Disposition: form-data; name="token"'
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "status"),
+    [
+        (FORM, b"token=\xff\xfe", 400),
+        (FORM, b"token=%ff%fe", 400),
+        (FORM, b"&".join(b"a=%d" % number for number in range(100)), 400),
+        (FORM, b"token=" + b"a" * 20_000, 413),
+        ("multipart/form-data; boundary=x", b"garbage", 415),
+        ("multipart/form-data", PART, 415),
+        ("multipart/form-data; boundary=x", PART + b"\r\nContent-Encoding: gzip\r\n\r\na", 415),
+        ("application/json", b"{}", 415),
+        ("", b"token=a", 415),
+        ("\xe9", b"token=a", 415),
+    ],
+)
+@pytest.mark.parametrize("path", ["sign-in", "change"])
+async def test_a_form_that_can_not_be_read(journal, path, kind, body, status):
+    """It is refused in words, and the page goes on."""
+    async with browsing(journal, allow_changes=True) as browser:
+        await browser.sign_in()
+        own = {"Origin": browser.page.url.rstrip("/"), "Content-Type": kind}
+        async with browser.session.post(browser.page.url + path, data=body, headers=own) as answer:
+            assert answer.status == status
+            assert answer.content_type == "text/html"
+        assert (await browser.get())[0] == 200
+
+
+@pytest.mark.parametrize("kind", ["nonsense", "utf-16"])
+async def test_a_charset_of_a_form(journal, kind):
+    """A form is always UTF-8, whatever it says."""
+    async with browsing(journal, allow_changes=True) as browser:
+        own = {"Origin": browser.page.url.rstrip("/"), "Content-Type": f"{FORM}; charset={kind}"}
+        url = f"{browser.page.url}sign-in"
+        async with browser.session.post(url, data=b"token=wrong", headers=own) as answer:
+            assert answer.status == 401
+
+
+READ = ("", "batch", "payouts", "payout", "search", "events")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
+async def test_other_methods(journal, method):
+    """Each is refused with those that there are; HEAD is answered, but for events."""
+    async with browsing(journal, allow_changes=True) as browser:
+        own = {"Origin": browser.page.url.rstrip("/"), "Sec-Fetch-Site": "same-origin"}
+        for path in READ:
+            url = browser.page.url + path
+            async with browser.session.request(method, url, headers=own) as answer:
+                allowed = "GET" if path == "events" else "GET,HEAD"
+                assert (answer.status, answer.headers["Allow"]) == (405, allowed), path
+        async with browser.session.head(f"{browser.page.url}payouts") as answer:
+            assert (answer.status, await answer.read()) == (200, b"")
+        async with browser.session.head(f"{browser.page.url}events") as answer:
+            assert answer.status == 405
+
+
 @pytest.mark.parametrize("token", ["", "wrong", "\u00e9", "x" * 20_000])
 async def test_an_unknown_token(journal, token):
     """It sets no cookie, and nothing can be changed."""
