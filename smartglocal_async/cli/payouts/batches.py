@@ -569,8 +569,12 @@ class BatchChoice:
 
 
 @asynccontextmanager
-async def reading(journal: str, server: str | None = None) -> AsyncGenerator[StoredBook]:
+async def reading(
+    journal: str, server: str | None = None, *, patience_seconds: float | None = None
+) -> AsyncGenerator[StoredBook]:
     """Open a journal for reading; another process may use its file.
+
+    ``patience_seconds`` is that of a `PostgresJournal`; None: its default.
 
     Raises:
         JournalUnusable: there is none, or it can't be read.
@@ -579,6 +583,8 @@ async def reading(journal: str, server: str | None = None) -> AsyncGenerator[Sto
     """
     if is_address(journal):
         book = shared(journal, may_make=False)
+        if patience_seconds is not None:
+            book.patience_seconds = patience_seconds
         async with keyless(book, server):
             yield book
     else:

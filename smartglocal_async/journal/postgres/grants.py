@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncpg
 
 from ...errors import JournalMisconfigured, JournalUnusable
+from .address import name_of, schema_in, without_schema
 from .connection import CONNECT_SECONDS, unusable
 
 if TYPE_CHECKING:
@@ -94,6 +95,35 @@ async def explained(dsn: str, schema: str, name: str, error: BaseException) -> J
         connection.terminate()
 
 
+async def check_rights(address: str) -> None:
+    """Check that the user of an address has every right that a worker needs on its journal.
+
+    Raises:
+        JournalMisconfigured: it lacks one; the text has the statements that grant it.
+        JournalUnusable: the database can't be reached, or refuses the user.
+
+    """
+    dsn, schema = without_schema(address), schema_in(address)
+    name = name_of(dsn, schema)
+    try:
+        connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise unusable(name, error) from error
+    try:
+        if await _lacking(connection, schema):
+            raise JournalMisconfigured(f"{name}: {await _missing(connection, schema)}")
+    finally:
+        connection.terminate()
+
+
+async def _lacking(connection: "Connection[Any]", schema: str) -> list[Any]:
+    """Return the tables with the rights that the user lacks on each."""
+    pairs = [(table, right) for table, rights in RIGHTS.items() for right in rights]
+    tables, rights = zip(*pairs, strict=True)
+    found: list[Any] = await connection.fetch(_MISSING, schema, tables, rights)
+    return found
+
+
 async def _missing(connection: "Connection[Any]", schema: str) -> str:
     [place] = await connection.fetch(_PLACES, schema)
     role, database = _quoted(place["role"]), _quoted(place["database"])
@@ -108,10 +138,10 @@ async def _missing(connection: "Connection[Any]", schema: str) -> str:
             f"{begins}it may not make the tables. Have the owner of the schema open the journal "
             f"once, or run GRANT CREATE ON SCHEMA {schema} TO {role}"
         )
-    pairs = [(table, right) for table, rights in RIGHTS.items() for right in rights]
-    tables, rights = zip(*pairs, strict=True)
-    rows = await connection.fetch(_MISSING, schema, tables, rights)
-    missing = [f"GRANT {row['privileges']} ON {schema}.{row['name']} TO {role}" for row in rows]
+    missing = [
+        f"GRANT {row['privileges']} ON {schema}.{row['name']} TO {role}"
+        for row in await _lacking(connection, schema)
+    ]
     if not place["may_use"]:
         missing = [f"GRANT USAGE ON SCHEMA {schema} TO {role}", *missing]
     listed = "; ".join(missing) or "the rights on the tables of the queue"

@@ -130,6 +130,11 @@ class PayeeReader:
         return None, None
 
     @property
+    def has_other_key(self) -> bool:
+        """Whether a payee was encrypted with another key than the cipher's."""
+        return self.hidden[_OTHER_KEY] > 0
+
+    @property
     def note(self) -> str | None:
         """Of how many payouts the payee isn't known, and why, in words; None if all are known."""
         parts = [f"{_payouts(n, self.count)}, {words}" for words, n in self.hidden.items()]

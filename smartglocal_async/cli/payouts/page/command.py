@@ -3,23 +3,37 @@
 import asyncio
 import getpass
 import ssl
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    suppress,
+)
 from pathlib import Path
 from typing import Final
 
 from aiohttp import web
 from attrs import frozen
 
-from ....encryption import RequestCipher
-from ....errors import InvalidRequest
+from ....encryption import KEY_VARIABLE, RequestCipher
+from ....errors import InvalidRequest, JournalBusy, JournalUnusable
 from ....integrations.health import Exposition, NotReady, health_endpoints
 from ....payouts.payouts import Payouts
-from ....payouts.reports.gathering import ORDER
+from ....payouts.reports.gathering import ORDER, PayeeReader
 from ...output import port_named, remark, write_json, write_line
 from ...signals import run_async, stopped_by_signals
 from ..batches import reading
-from ..journals import credentials_of, existing, is_address, journal_of, keyless, place_of, shown
+from ..journals import (
+    StoredBook,
+    credentials_of,
+    existing,
+    is_address,
+    journal_of,
+    keyless,
+    place_of,
+    shown,
+)
 from ..watch import Workers
 from .access import PageAccess, PageAddress
 from .options import ServeOptions
@@ -27,7 +41,11 @@ from .samples import JournalSampler
 from .server import PageServer
 
 _GRACE_SECONDS: Final = 1.0
+_PATIENCE_SECONDS: Final = 2.0
+"""How long a page waits for a database that can't be reached; a worker waits for longer."""
 _MAX_NAME: Final = 100
+_LOOKED_AT: Final = 20
+"""How many payouts tell whether the journal's key is right."""
 
 
 @frozen
@@ -65,7 +83,7 @@ async def served(options: ServeOptions) -> AsyncGenerator[ServedPage]:
 
     Raises:
         InvalidRequest: an option is invalid, or there is no such journal.
-        JournalUnusable: the journal can't be read.
+        JournalUnusable: the journal can't be read; or not changed, if changes are allowed.
         InvalidCredentials: the project or the server is missing.
 
     """
@@ -80,16 +98,25 @@ async def served(options: ServeOptions) -> AsyncGenerator[ServedPage]:
         async with keyless(journal_of(place, may_make=False), options.server) as payouts:
             yield payouts
 
+    if options.allow_changes:
+        await _check_changes(place, changing)
     async with AsyncExitStack() as stack:
-        book = await stack.enter_async_context(reading(place, options.server))
+        book = await stack.enter_async_context(
+            reading(place, options.server, patience_seconds=_PATIENCE_SECONDS)
+        )
         sampler = JournalSampler(book, None if is_address(place) else Path(place))
         await sampler.read()
+        cipher = RequestCipher.from_env()
+        warning = await _key_warning(book, cipher)
+        if warning is not None:
+            remark(warning)
         server = PageServer(
             sampler=sampler,
             access=access,
             operator=_operator_of(options),
             journal=shown(place),
-            cipher=RequestCipher.from_env(),
+            cipher=cipher,
+            warning=warning,
             changing=changing,
         )
         if options.health is not None:
@@ -101,6 +128,36 @@ async def served(options: ServeOptions) -> AsyncGenerator[ServedPage]:
         await stack.enter_async_context(_running(sampler))
         port = await stack.enter_async_context(_listening(server, address, tls))
         yield ServedPage(address.url(port), port, access, shown(place))
+
+
+async def _key_warning(book: StoredBook, cipher: RequestCipher | None) -> str | None:
+    """Return the words for a key that didn't encrypt the payees of the first payouts."""
+    payees = PayeeReader(cipher)
+    for entry in await book.entries(_LOOKED_AT):
+        with suppress(JournalUnusable):  # Its row says that it was changed.
+            _ = payees.read(entry)
+    if not payees.has_other_key:
+        return None
+    return f"{KEY_VARIABLE} isn't the key of this journal: names and accounts can't be shown"
+
+
+async def _check_changes(
+    place: str, changing: Callable[[], AbstractAsyncContextManager[Payouts]]
+) -> None:
+    """Check at the start that the journal can be changed.
+
+    Raises:
+        JournalUnusable: it can't, such as for a missing right.
+
+    """
+    with suppress(JournalBusy):  # The process that uses the file will have ended by then.
+        async with changing():
+            pass
+    if is_address(place):
+        # Imported when it is used: it needs an extra.
+        from ....journal.postgres.grants import check_rights  # noqa: PLC0415
+
+        await check_rights(place)
 
 
 @asynccontextmanager

@@ -127,6 +127,8 @@ class PageServer:
     journal: str
     """Its name, without a password."""
     cipher: RequestCipher | None
+    warning: str | None
+    """What is wrong with the settings of the page, if it can be served all the same."""
     changing: Callable[[], AbstractAsyncContextManager[Payouts]]
     """Opens the payouts of the journal for a change."""
     _views: EntryViews = field(
@@ -200,6 +202,7 @@ class PageServer:
             signed_in=signed_in,
             operator=self.operator,
             unreadable=self.sampler.problem if may_read else None,
+            warning=self.warning if may_read else None,
             query=request.query.get("q", ""),
             **values,
         )

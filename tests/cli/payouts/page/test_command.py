@@ -1,5 +1,6 @@
 """``payouts serve`` as a process: what it prints, its health, its end, and errors at the start."""
 
+import html
 import json
 import re
 import signal
@@ -10,6 +11,8 @@ from urllib.request import urlopen
 
 import pytest
 from till import rows
+
+import smartglocal_async as sg
 
 pytestmark = pytest.mark.slow
 
@@ -65,6 +68,23 @@ def test_what_is_printed(paid):
     assert link[1] not in token
     child.send_signal(signal.SIGTERM)
     assert child.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize("is_right", [True, False], ids=["right", "another"])
+def test_another_key_of_the_journal(till, is_right):
+    """It is warned of at the start, and on each page."""
+    till.opens()
+    till.monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", sg.RequestCipher.new_key())
+    till("pay", str(till.has(rows(2))), "--yes")
+    if not is_right:
+        till.monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", sg.RequestCipher.new_key())
+    child = till.child("serve", "--port", "0", "--json")
+    facts = started(child)
+    words = b"SMARTGLOCAL_JOURNAL_KEY isn't the key of this journal"
+    assert (words in html.unescape(read(facts["url"]).decode()).encode()) is not is_right
+    child.send_signal(signal.SIGTERM)
+    _, errors = child.communicate(timeout=60)
+    assert (child.returncode, words.decode() in errors) == (0, not is_right)
 
 
 def test_it_can_not_start(paid):

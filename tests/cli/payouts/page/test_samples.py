@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from cutting_proxy import proxied
 from journal_conformance import bring_to
 from payout_pages import SERVER, WrittenJournal, browsing, set_environment, words_of, write_journal
 from postgres_schemas import DSN, connected, execute, needs_postgres
@@ -112,6 +113,24 @@ async def test_a_journal_that_is_gone(tmp_path, schema, monkeypatch):
 
 
 @needs_postgres
+async def test_a_database_that_can_not_be_reached(tmp_path, schema, monkeypatch):
+    """A page says so after moments, and is shown again once the database is back."""
+    set_environment(monkeypatch)
+    await write_journal("postgres", tmp_path, schema)
+    place = f"?schema={schema}"
+    async with proxied(DSN) as (proxy, dsn), browsing(WrittenJournal(dsn + place)) as b:
+        assert (await b.get("/payouts"))[0] == 200
+        proxy.is_down = True
+        proxy.cut()
+        async with asyncio.timeout(25):  # A worker tries for 30 s.
+            status, page = await b.get("/payouts")
+        assert (status, "can&#39;t be reached" in page) == (503, True)
+        assert (await b.get("/"))[0] == 200
+        proxy.is_down = False
+        assert (await b.get("/payouts"))[0] == 200
+
+
+@needs_postgres
 async def test_a_user_that_may_only_read(tmp_path, schema, monkeypatch):
     """The rights of `journal grants --read-only` are enough for the page."""
     set_environment(monkeypatch)
@@ -131,5 +150,8 @@ async def test_a_user_that_may_only_read(tmp_path, schema, monkeypatch):
         )
         async with browsing(WrittenJournal(place)) as browser:
             assert (await browser.get())[0] == 200
+        with pytest.raises(sg.JournalUnusable, match=r"lacks a right .* GRANT UPDATE ON"):
+            async with browsing(WrittenJournal(place), allow_changes=True):
+                pass
     finally:
         await execute("DROP OWNED BY {name}; DROP ROLE {name}", name=role)
