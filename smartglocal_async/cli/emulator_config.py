@@ -15,6 +15,7 @@ from attrs import evolve, field, frozen
 from .. import emulator as library
 from ..emulator.bank.messages import OPERATIONS
 from ..emulator.bank.validation import is_object
+from ..emulator.server.addresses import check_webhook_url
 from ..emulator.toml_tables import check_keys, parse_toml, value_of, values_of
 from ..errors import InvalidRequest
 from ..models.money import AmountDetails
@@ -58,6 +59,8 @@ class EmulatorPlan:
             raise InvalidRequest("port", f"must be from 0 to {_MAX_PORT}")
         if not (self.project and self.project.isascii() and self.project.isprintable()):
             raise InvalidRequest("project", "must be printable ASCII text, as in an HTTP header")
+        if self.webhook_url is not None:
+            check_webhook_url(self.webhook_url, "webhook_url")
 
     def name(self, key: str) -> str:
         """Return the option of a field, or its file and key, for a message."""

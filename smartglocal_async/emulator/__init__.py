@@ -22,7 +22,7 @@ from .bank.webhooks import WebhookQueue, WebhookScript
 from .bank.wrong_answers import Foreign
 from .faults import Fault, FaultKind, FaultPicker, FaultScript, TwiceAnswer
 from .provider import Provider
-from .server.addresses import local_url, outside_urls, page_url
+from .server.addresses import check_webhook_url, local_url, outside_urls, page_url
 from .server.admin.actions import AdminActions
 from .server.delivery import WebhookDelivery, WebhookSigner
 from .server.dispatch import Dispatcher
@@ -120,9 +120,12 @@ async def run(  # noqa: PLR0913  # settings of one server, all named, all with a
 
     Raises:
         InvalidCredentials: the public key can't be read.
+        InvalidRequest: webhooks can't be sent to ``webhook_url``.
         OSError: the port is taken.
 
     """
+    if webhook_url is not None:
+        check_webhook_url(webhook_url, "webhook_url")
     public, private = _keys(public_key)
     dispatcher = Dispatcher(
         bank=EmulatedBank(rules, keeps_history=keeps_history or faults.needs_history),

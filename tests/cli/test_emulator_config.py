@@ -189,6 +189,8 @@ def test_without_a_file_the_defaults_are_the_rules(tmp_path):
         ("[webhooks]\nloss = 1", "webhooks.loss: there is no such field; did you mean lost?"),
         ("webhooks = 1", "webhooks: must be a table: write [webhooks] above its keys"),
         ("[webhooks]\nlost = 2", "webhooks.lost: must be from 0 to 1"),
+        ("webhook_url = 'ftp://a'", "webhook_url: must be an http or https address with a host"),
+        ("webhook_url = 'http://a:b@c'", "webhook_url: must have no user and no password"),
         ("[[fault]]\nkind = 'cut'\nrte = 1", "fault[0].rte: there is no such field; did you mean"),
         ("[[fault]]\nkind = 'cut'\nrate = 2", "fault[0].rate: must be from 0 to 1"),
         ("faults = 'a'\nfault_rate = 1", "fault_rate: use only one of faults, fault_rate"),

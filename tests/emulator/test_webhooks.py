@@ -395,3 +395,13 @@ async def test_a_key_of_its_own() -> None:
     async with run(public_key=KEY.public) as provider:
         assert provider.webhook_key is not None
         assert provider.webhook_key.pem() == provider.webhook_key.pem()
+
+
+@pytest.mark.parametrize("url", ["nonsense", "ftp://a/", "http://", "http://a:b@c/", "http://a b/"])
+async def test_an_address_that_is_none(url: str) -> None:
+    """Nothing starts, and the error names the argument."""
+    with pytest.raises(InvalidRequest, match="webhook_url"):
+        async with run(webhook_url=url):
+            pass
+    with pytest.raises(InvalidRequest, match="webhook_url"), run_in_thread(webhook_url=url):
+        pass

@@ -79,23 +79,23 @@ def _own_address(family: socket.AddressFamily, far: str) -> Address | None:
     return address_of(name[0])
 
 
-def check_webhook_url(url: str) -> None:
+def check_webhook_url(url: str, name: str = "url") -> None:
     """Check that webhooks can be sent to an address.
 
     Raises:
         InvalidRequest: it isn't a URL of HTTP or HTTPS with a host, has a user or a password, or is
-            longer than 2,000 characters; its field is ``url``.
+            longer than 2,000 characters; its field is ``name``.
 
     """
     if len(url) > _MAX_URL:
-        raise InvalidRequest("url", f"must have at most {_MAX_URL:,} characters")
+        raise InvalidRequest(name, f"must have at most {_MAX_URL:,} characters")
     problem = "must be an http or https address with a host"
     try:
         parts = urlsplit(url)
         is_usable = parts.scheme in _SCHEMES and parts.port != 0 and bool(URL(url).host)
     except ValueError:
-        raise InvalidRequest("url", problem) from None
+        raise InvalidRequest(name, problem) from None
     if not is_usable or not url.isprintable() or " " in url:
-        raise InvalidRequest("url", problem)
+        raise InvalidRequest(name, problem)
     if "@" in parts.netloc:
-        raise InvalidRequest("url", "must have no user and no password")
+        raise InvalidRequest(name, "must have no user and no password")
