@@ -352,8 +352,7 @@ async def test_challenge_and_chargeback_by_hand(shop: Shop, call: Callable[..., 
     ("url", "problem"),
     [
         ("http://127.0.0.1:1/", "no connection: Connection refused"),
-        ("nonsense", "the address isn't a URL of HTTP"),
-        ("http://[", "the address isn't a URL of HTTP"),
+        ("http://a..b/", "the address isn't a URL of HTTP"),
         ("", ""),
     ],
 )
