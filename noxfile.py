@@ -36,6 +36,7 @@ PROOF = (
     ),
 )
 ONE_CHANGE = "smartglocal_async.recovery.x_of_confirm__mutmut_1"
+NO_LIMIT = ("-o", "timeout=0", "-o", "faulthandler_timeout=0")
 WHOLE = {"SMARTGLOCAL_LARGE_SEARCH": "1", "SMARTGLOCAL_EVERY_POINT": "1"}
 
 nox.needs_version = ">=2025.10"
@@ -171,9 +172,18 @@ def fuzz(session: nox.Session) -> None:
     session.install("-e", ".[dev]")
     (number,) = session.posargs or ("200000",)
     env = {"SMARTGLOCAL_FUZZ": number}
-    no_limit = ("-o", "timeout=0", "-o", "faulthandler_timeout=0")
-    fuzz = ("-m", "slow", *no_limit, "tests/payouts/files/test_fuzz.py")
+    fuzz = ("-m", "slow", *NO_LIMIT, "tests/payouts/files/test_fuzz.py")
     session.run("pytest", "-n", "auto", *fuzz, env=env)
+
+
+@nox.session
+def watch(session: nox.Session) -> None:
+    """Watch and pause 20,000 payouts in a browser while workers pay; ``-- NUMBER`` changes that."""
+    session.install("-e", ".[dev]")
+    (number,) = session.posargs or ("20000",)
+    test = "tests/cli/payouts/page/test_browser.py::test_a_batch_is_paused_and_goes_on_by_clicks"
+    env = {"SMARTGLOCAL_WATCHED": number}
+    session.run("pytest", "-n", "0", "-m", "slow", *NO_LIMIT, test, env=env)
 
 
 @nox.session

@@ -29,8 +29,9 @@ IMAGES: Final = Path(__file__).parents[4] / "docs" / "images"
 KEEPS_IMAGES: Final = os.environ.get("SMARTGLOCAL_SCREENSHOTS") == "1"
 """Whether the screenshots of the documentation are written anew."""
 OWNERS: Final = ("payer-1:4711:8c1f", "payer-2:4682:0b3d")
-COUNT: Final = 80
-LONG: Final = 120_000
+COUNT: Final = int(os.environ.get("SMARTGLOCAL_WATCHED", "80"))
+WORKERS: Final = 4
+LONG: Final = 120_000 + 50 * COUNT
 """In milliseconds: the payouts of a killed worker wait for the end of its leases."""
 
 
@@ -99,7 +100,7 @@ async def reach(page: Page, selector: str) -> None:
 
 @needs_postgres
 async def test_a_batch_is_paused_and_goes_on_by_clicks(till, schema, monkeypatch):
-    """While two workers pay it, of which one is killed; at the end all is paid, once."""
+    """While four workers pay it, of which one is killed; at the end all is paid, once."""
     till.opens(rules=emulator.Rules(processing_seconds=0.2))
     monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", KEY)
     place = f"{DSN}?schema={schema}"
@@ -107,10 +108,13 @@ async def test_a_batch_is_paused_and_goes_on_by_clicks(till, schema, monkeypatch
     assert (await asyncio.to_thread(submitted.wait), till.provider.report().moved) == (0, 0)
     served = till.child("serve", place, "--port", "0", "--allow-changes", "--as", "ann", "--json")
     facts = json.loads(await asyncio.to_thread(served.stdout.readline))
-    first, _ = (till.child("work", "--journal", place, "--concurrency", "4") for _ in range(2))
+    work = ("work", "--journal", place, "--concurrency", "4")
+    first, *_ = [till.child(*work) for _ in range(WORKERS)]
     async with looking(f"{facts['url']}#token={facts['token']}") as page:
         await expect(page.locator("#who")).to_contain_text("Changes as ann")
-        await expect(page.locator("#workers")).to_contain_text("2 workers alive", timeout=LONG)
+        await expect(page.locator("#workers")).to_contain_text(
+            f"{WORKERS} workers alive", timeout=LONG
+        )
         await page.get_by_role("link", name="p.csv").first.click()
         paid = page.locator("#figures li.succeeded strong")
         await expect(paid).not_to_have_text("0", timeout=LONG)
@@ -131,7 +135,7 @@ async def test_a_batch_is_paused_and_goes_on_by_clicks(till, schema, monkeypatch
         await page.get_by_role("button", name="Resume").click()
         await expect(page.locator("#notice")).to_contain_text("Resumed")
         await expect(page.locator("#progress .head")).to_contain_text("Finished", timeout=LONG)
-        await expect(paid).to_have_text(str(COUNT))
+        await expect(paid).to_have_text(f"{COUNT:,}")
         await expect(page.locator("#changes")).to_contain_text("resumed")
     report = till.provider.report()
     assert (report.moved, report.moved_twice) == (COUNT, 0)
