@@ -51,7 +51,7 @@ class BackOffice:
         if self.is_paying(path.name):
             raise web.HTTPConflict(text="this file is being paid")
         content = await request.read()
-        await asyncio.to_thread(path.write_bytes, content)
+        _ = await asyncio.to_thread(path.write_bytes, content)
         file = sg.PayoutFile(path)
         found = await asyncio.to_thread(sg.payouts.check, file)
         digest = await asyncio.to_thread(file.digest)

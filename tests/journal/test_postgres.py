@@ -591,7 +591,7 @@ async def test_another_journal_in_its_place(schema) -> None:
     """Nothing is written to it."""
     async with (
         proxied(DSN) as (proxy, dsn),
-        opened(schema, dsn, patience_seconds=0.1) as journal,
+        opened(schema, dsn, patience_seconds=10.0) as journal,
     ):
         await execute("DROP SCHEMA {schema} CASCADE", schema=schema)
         async with opened(schema):
@@ -655,7 +655,7 @@ async def test_a_table_that_becomes_unlogged_while_it_is_used(schema) -> None:
     """The next connection of the same process finds it."""
     async with (
         proxied(DSN) as (proxy, dsn),
-        opened(schema, dsn, patience_seconds=0.1) as journal,
+        opened(schema, dsn, patience_seconds=10.0) as journal,
     ):
         await journal.accept(new())
         await execute("ALTER TABLE {schema}.entry SET UNLOGGED", schema=schema)

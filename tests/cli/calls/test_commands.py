@@ -28,6 +28,8 @@ pytestmark = pytest.mark.slow
 
 IBAN = "DE89370400440532013000"
 PAN = "4000000000003220"
+CODE = re.compile(r"(?<!\d)987(?!\d)")
+"""The security code of the card; a port of the emulator may have these digits, too."""
 PAYOUT = {
     "payment_method": {
         "type": "bank_account",
@@ -245,8 +247,9 @@ def test_life_of_a_payment(done, run, shop):
     token = whole["acquiring_payments"][0]["recurrent"]["token"]
     text = run(shop, "session", "status", "ps_1").stdout
     assert ["rf_1", "accepted", "10.00", "USD", "you"] in [x.split() for x in text.splitlines()]
-    for secret in (PAN, "987", token):
+    for secret in (PAN, token):
         assert secret not in due + held + text
+    assert CODE.search(due + held + text) is None
     described = run(shop, "token", "info", "--recurrent-token", token).stdout
     ended = run(shop, "recurrent", "disable", token).stdout
     assert "yes" in described
@@ -560,7 +563,7 @@ def test_card_in_a_file_is_never_quoted(run, provider, change, words):
         assert result.exit_code == 2
         assert words in result.stderr
         assert PAN not in result.output
-        assert "987" not in result.output
+        assert CODE.search(result.output) is None
 
 
 def test_broken_rule_of_a_page_names_its_source(run, provider):
