@@ -1,14 +1,21 @@
 """The documentation as a site: its pages, its search, and the messages that it explains."""
 
 import ast
+import contextlib
+import functools
+import os
 import re
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib import util
 from pathlib import Path
 from typing import Final
 
 import pytest
+from browser import barriers, chromium, expect, needs_chromium, overflow
 from places import ROOT
 from site_check import indexed_text, loaded_from_elsewhere, main, messages, not_found
 
@@ -78,15 +85,72 @@ def test_versions_of_the_journals() -> None:
     assert f"| PostgreSQL | {_VERSION} |" in page
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(bool(LACKING), reason=f"not installed: {', '.join(LACKING)}")
-def test_the_site(tmp_path) -> None:
-    """It builds without a warning, its search finds everything, and nothing is from elsewhere."""
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """Return the folder of the built site."""
+    if LACKING:
+        pytest.skip(f"not installed: {', '.join(LACKING)}")
+    folder: Path = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
-    assert main(tmp_path) == 0
-    assert (tmp_path / "llms.txt").is_file()
+    return folder
+
+
+@pytest.mark.slow
+def test_the_site(site) -> None:
+    """It builds without a warning, its search finds everything, and nothing is from elsewhere."""
+    assert main(site) == 0
+    assert (site / "llms.txt").is_file()
+    assert '"version": {"provider": "mike"}' in (site / "index.html").read_text("utf-8")
+
+
+@contextlib.contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder on this machine; yields its address."""
+    handler = functools.partial(QuietHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves files, and logs nothing."""
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+
+LOOKED_AT: Final = ("", "how-to/payout-files/", "reference/python/errors/", "explanation/speed/")
+
+
+@pytest.mark.slow
+@needs_chromium
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+async def test_everyone_can_read_it(site, width, scheme) -> None:
+    """Without serious barriers, and no page is wider than its window; a search shows its pages."""
+    with served(site) as url:
+        async with chromium() as browser:
+            size = {"width": width, "height": 800}
+            context = await browser.new_context(viewport=size, color_scheme=scheme)
+            page = await context.new_page()
+            for path in LOOKED_AT:
+                _ = await page.goto(url + path)
+                assert await barriers(page) == [], path
+                assert await overflow(page) == 0, path
+            await page.locator("[data-md-toggle=search]").evaluate("toggle => toggle.click()")
+            await page.locator("input.md-search__input").fill("KeyReused")
+            found = page.locator(".md-search-result__item").first
+            await expect(found).to_be_visible(timeout=120_000)  # The index is read first.
+            assert await barriers(page) == []
 
 
 def test_what_the_search_lacks(tmp_path) -> None:

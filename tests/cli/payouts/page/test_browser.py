@@ -31,7 +31,7 @@ KEEPS_IMAGES: Final = os.environ.get("SMARTGLOCAL_SCREENSHOTS") == "1"
 OWNERS: Final = ("payer-1:4711:8c1f", "payer-2:4682:0b3d")
 COUNT: Final = int(os.environ.get("SMARTGLOCAL_WATCHED", "80"))
 WORKERS: Final = 4
-LONG: Final = 120_000 + 50 * COUNT
+LONG: Final = 120_000 + 200 * COUNT
 """In milliseconds: the payouts of a killed worker wait for the end of its leases."""
 
 
@@ -101,14 +101,14 @@ async def reach(page: Page, selector: str) -> None:
 @needs_postgres
 async def test_a_batch_is_paused_and_goes_on_by_clicks(till, schema, monkeypatch):
     """While four workers pay it, of which one is killed; at the end all is paid, once."""
-    till.opens(rules=emulator.Rules(processing_seconds=0.2))
+    till.opens(rules=emulator.Rules(processing_seconds=0.2, opening_balance=10**12))
     monkeypatch.setenv("SMARTGLOCAL_JOURNAL_KEY", KEY)
     place = f"{DSN}?schema={schema}"
     submitted = till.child("submit", str(till.has(rows(COUNT))), "--journal", place, "--yes")
     assert (await asyncio.to_thread(submitted.wait), till.provider.report().moved) == (0, 0)
     served = till.child("serve", place, "--port", "0", "--allow-changes", "--as", "ann", "--json")
     facts = json.loads(await asyncio.to_thread(served.stdout.readline))
-    work = ("work", "--journal", place, "--concurrency", "4")
+    work = ("work", "--journal", place, "--concurrency", str(max(4, COUNT // 1_000)))
     first, *_ = [till.child(*work) for _ in range(WORKERS)]
     async with looking(f"{facts['url']}#token={facts['token']}") as page:
         await expect(page.locator("#who")).to_contain_text("Changes as ann")
