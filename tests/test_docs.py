@@ -1,6 +1,8 @@
 """The documentation matches the code."""
 
 import ast
+import asyncio
+import base64
 import itertools
 import json
 import os
@@ -9,9 +11,14 @@ import subprocess
 import sys
 from typing import Any, Final
 
+import aiohttp
 import attrs
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from asgi import request
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa, utils
 from places import ROOT
 from plugin import PLUGIN
 from rawserver import Peer, answer, serve
@@ -53,8 +60,38 @@ def home(tmp_path, key, smartglocal_environment, monkeypatch):  # noqa: ARG001 -
 @pytest.mark.parametrize("code", [s for s in SNIPPETS if "def test_" not in s.values[0]])
 @pytest.mark.filterwarnings("ignore::smartglocal_async.errors.LeftOpen")
 def test_snippets_run(code, home):  # noqa: ARG001
-    """Every Python block of the documentation runs."""
-    exec(compile(code, "<snippet>", "exec"), {"__name__": "snippet"})  # noqa: S102
+    """Every Python block of the documentation runs; those of notebooks have `await` in a cell."""
+    compiled = compile(code, "<snippet>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    result = eval(compiled, {"__name__": "snippet"})  # noqa: S307 - of the documentation
+    if result is not None:
+        asyncio.run(result)
+
+
+async def test_the_key_service_of_the_page(home, key) -> None:  # noqa: ARG001
+    """Its signer sends a digest to a service over HTTP, and the emulator accepts the signature."""
+    page = (ROOT / "docs/how-to/signing.md").read_text(encoding="utf-8")
+    [code] = [found["code"] for found in BLOCK.finditer(page) if "KeyService" in found["code"]]
+    names: dict[str, Any] = {}
+    exec(compile(code, "<snippet>", "exec"), names)  # noqa: S102
+    private = serialization.load_pem_private_key(key.pem(), None)
+    assert isinstance(private, rsa.RSAPrivateKey)
+
+    async def sign(asked: web.Request) -> web.Response:
+        if asked.headers["Authorization"] != "Bearer of-this-test":
+            raise web.HTTPForbidden
+        digest = base64.b64decode((await asked.json())["digest"])
+        made = private.sign(digest, padding.PKCS1v15(), utils.Prehashed(hashes.SHA256()))
+        return web.json_response({"signature": base64.b64encode(made).decode()})
+
+    app = web.Application()
+    _ = app.router.add_post("/sign", sign)
+    async with TestServer(app) as server, aiohttp.ClientSession() as session:
+        url = str(server.make_url("/sign"))
+        async with names["client"](session, url, "of-this-test") as api:
+            assert (await api.session.create(sg.CreateSession())).id == "ps_1"
+        async with names["client"](session, url, "another") as api:
+            with pytest.raises(sg.NotSent, match="ClientResponseError"):
+                _ = await api.session.create(sg.CreateSession())
 
 
 @pytest.mark.parametrize("code", [s for s in SNIPPETS if "def test_" in s.values[0]])
@@ -124,7 +161,7 @@ async def test_the_web_service_answers(home, monkeypatch, smartglocal_deliver): 
     """The example service creates one session per order, and reports what it refuses."""
     monkeypatch.syspath_prepend(str(ROOT / "examples"))
     import web_service  # noqa: PLC0415
-    from aiohttp.test_utils import TestClient, TestServer  # noqa: PLC0415
+    from aiohttp.test_utils import TestClient  # noqa: PLC0415
 
     async with TestClient(TestServer(web_service.application())) as client:
         first = await (await client.post("/orders/7", json=ORDER)).json()

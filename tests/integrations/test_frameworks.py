@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 EVENT = sg.PaymentFinished(session=sg.Session(id="ps_1", status="accepted"))
 PAGE = (ROOT / "docs/how-to/web-service.md").read_text(encoding="utf-8")
 [LITESTAR, DJANGO] = re.findall(
-    r"^```py\n(.*?)^```$", PAGE.partition("## Other ASGI frameworks")[2], re.MULTILINE | re.DOTALL
+    r"^```py\n(.*?)^```$", PAGE.partition("## Litestar, Django")[2], re.MULTILINE | re.DOTALL
 )
 
 
