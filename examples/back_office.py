@@ -43,7 +43,7 @@ class BackOffice:
         """Open the client and the journal; at the end finish what is in flight."""
         async with self.api, self.payouts, asyncio.TaskGroup() as self.tasks:
             yield
-            _ = self.payouts.stop()
+            self.payouts.stop()
 
     async def put(self, request: web.Request) -> web.Response:
         """Keep a file, and check it."""
