@@ -17,7 +17,14 @@ from typing import Final
 import pytest
 from browser import barriers, chromium, expect, needs_chromium, overflow
 from places import ROOT
-from site_check import indexed_text, loaded_from_elsewhere, main, messages, not_found
+from site_check import (
+    TROUBLESHOOTING,
+    indexed_text,
+    loaded_from_elsewhere,
+    main,
+    messages,
+    not_found,
+)
 
 from smartglocal_async.journal.postgres.schema import _VERSION
 from smartglocal_async.journal.sqlite.file import _SCHEMA
@@ -76,6 +83,11 @@ def test_there_are_messages() -> None:
     """And none is listed twice."""
     assert len(messages()) > 40
     assert len(set(messages())) == len(messages())
+
+
+def test_the_page_of_messages_is_found_first() -> None:
+    """The search counts its words more, as the reference has the same words on many pages."""
+    assert TROUBLESHOOTING.read_text("utf-8").startswith("---\nsearch:\n  boost: 10\n---\n")
 
 
 def test_versions_of_the_journals() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import smartglocal_async as sg
+from smartglocal_async import errors
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 TROUBLESHOOTING: Final = DOCS / "how-to/troubleshooting.md"
@@ -31,6 +32,17 @@ def messages() -> list[str]:
     return _ROW.findall(TROUBLESHOOTING.read_text("utf-8"))
 
 
+def error_names() -> list[str]:
+    """Return the names of all errors and warnings that a caller may see."""
+    return [name for name, one in vars(errors).items() if _is_error(one)]
+
+
+def _is_error(one: object) -> bool:
+    return (
+        isinstance(one, type) and issubclass(one, Exception) and one.__module__ == errors.__name__
+    )
+
+
 def indexed_text(site: Path) -> str:
     """Return all titles and texts of a site's search index, without tags."""
     index = json.loads((site / "search/search_index.json").read_text("utf-8"))
@@ -45,7 +57,7 @@ def not_found(text: str) -> Iterator[str]:
         if message.replace(" ", "") not in squeezed:
             yield f"the message {message!r}"
     words = set(re.findall(r"\w+", text))
-    for name in sg.__all__:
+    for name in sorted({*sg.__all__, *error_names()}):
         if name not in words:
             yield f"the name {name}"
 
