@@ -70,6 +70,10 @@ class StoredBook(JournalReader, BatchLister, Protocol):
         """Return a number that changes with each commit of another process."""
         ...
 
+    async def stored_id(self) -> str:
+        """Return the id of the journal that is at this place now."""
+        ...
+
     async def find(self, key: str) -> Entry | None:
         """Return the entry of a key."""
         ...

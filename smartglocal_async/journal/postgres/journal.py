@@ -406,6 +406,10 @@ class PostgresJournal:
         """Return a number that changes with each commit of payouts or batches."""
         return await self._read(self._queries.revision)
 
+    async def stored_id(self) -> str:
+        """Return the id of the journal that the schema has now: `journal_id`, if not replaced."""
+        return await self._read(self._queries.stored_id)
+
     async def limits(self) -> Limits:
         """Return the limits that all `Payouts.run_chunk` of this journal share."""
         return await self._read(self._workers.limits)

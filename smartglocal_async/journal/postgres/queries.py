@@ -185,6 +185,11 @@ class Queries:
         )
         return found
 
+    async def stored_id(self, connection: "Connection[Any]") -> str:
+        """Return the id of the journal that the schema has now."""
+        found: str = await connection.fetchval(f"SELECT journal_id FROM {self.schema}.meta")
+        return found
+
     async def actions(
         self, connection: "Connection[Any]", limit: int, batch: str | None, key: str | None
     ) -> tuple[OperatorAction, ...]:

@@ -245,6 +245,15 @@ class SQLiteRows:
         found: int = self.connection.execute("PRAGMA data_version").fetchone()[0]
         return found
 
+    def stored_id(self) -> str:
+        """Return the id of the journal that the file has now."""
+        # The cached pages may be those of a file that was overwritten by a copy of another one.
+        _ = self.connection.execute("PRAGMA shrink_memory")
+        found: str = self.connection.execute("SELECT value FROM meta WHERE name = 'id'").fetchone()[
+            0
+        ]
+        return found
+
     def halt(self) -> Halt | None:
         """Return the halt that was written last."""
         return stored_halt(self.connection)
@@ -439,6 +448,10 @@ class SQLiteReader:
     async def revision(self) -> int:
         """Return a number that changes with each commit of another process."""
         return await self._read(lambda rows: rows.revision())
+
+    async def stored_id(self) -> str:
+        """Return the id of the journal that the file has now."""
+        return await self._read(lambda rows: rows.stored_id())
 
     async def find(self, key: str) -> Entry | None:
         """Return the entry of a key."""

@@ -92,6 +92,8 @@ class JournalSampler:
     _identity: tuple[int, int] | None = field(
         default=Factory(lambda self: _identity_of(self.file), takes_self=True), init=False
     )
+    _journal_id: str | None = field(default=None, init=False)
+    """The id of the journal that was read first."""
     timing: Timing = field(factory=Timing)
     problem: str | None = field(default=None, init=False)
     """Why the journal can't be read now; None if it can."""
@@ -138,6 +140,23 @@ class JournalSampler:
                 "before: restart the page"
             )
 
+    async def check_journal(self) -> None:
+        """Check that the open file or schema still has the journal that was read first.
+
+        A copy that is written over a file leaves the file the same.
+
+        Raises:
+            JournalUnusable: it has another one, or can't be read.
+
+        """
+        found = await self.book.stored_id()
+        if self._journal_id is None:
+            self._journal_id = found
+        if found != self._journal_id:
+            raise JournalUnusable(
+                "another journal was put in place of the one that this page shows: restart the page"
+            )
+
     async def read(self) -> None:
         """Read the journal, and count its payouts if anything was committed since the last time.
 
@@ -148,6 +167,7 @@ class JournalSampler:
         started = time.perf_counter()
         self.check_file()
         async with self._lock:
+            await self.check_journal()
             revision, now = await self.book.revision(), self.timing.now().timestamp()
             if revision != self._revision or now - self._counted_at > _RECOUNT_SECONDS:
                 self._totals = await self.book.totals(now - OLD_SECONDS)
@@ -163,6 +183,7 @@ class JournalSampler:
 
         """
         async with self._lock:
+            await self.check_journal()
             await self._read()
 
     async def next_change(self) -> str:

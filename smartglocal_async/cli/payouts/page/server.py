@@ -253,6 +253,7 @@ class PageServer:
 
     async def _listed(self, request: web.Request, path: str, batch: str | None) -> dict[str, Any]:
         """Return the page of payouts that a request asks for."""
+        await self.sampler.check_journal()
         given = request.query
         state, payee, after = given.get("state"), given.get("payee") or None, given.get("after")
         state = state if state in _FILTERS else None
@@ -322,6 +323,7 @@ class PageServer:
 
     async def _found(self, key: str) -> Entry:
         """Return the entry of a key, or refuse."""
+        await self.sampler.check_journal()
         entry = await self.sampler.book.find(key)
         if entry is None:
             raise Refusal(404, f"the journal has no payout with the key {key!r}")
@@ -332,6 +334,7 @@ class PageServer:
         text, book = request.query.get("q", "").strip(), self.sampler.book
         if not text:
             return _moved("/")
+        await self.sampler.check_journal()
         entry = await book.find(text) or await book.by_session(text)
         if entry is not None:
             return _moved(link("/payout", key=entry.key))
@@ -379,7 +382,7 @@ class PageServer:
             )
         change = _Change(*(_text(given, name) for name in ("change", "batch", "key", "reason")))
         change.check()
-        self._check_file()
+        await self._check_journal()
         if change.action == "limits":
             await self._set_limits(_text(given, "rate"), _text(given, "concurrency"))
         else:
@@ -396,7 +399,7 @@ class PageServer:
     async def _make(self, change: "_Change") -> None:
         reason, operator = change.reason or f"by {self.operator}", self.operator
         async with self.changing() as payouts:
-            self._check_file()
+            await self._check_journal()
             match change.action:
                 case "pause":
                     _ = await payouts.pause_batch(change.batch, reason=reason, operator=operator)
@@ -411,10 +414,11 @@ class PageServer:
                         change.key, is_paid=is_paid, reason=reason, operator=operator
                     )
 
-    def _check_file(self) -> None:
-        """Refuse a change of another file than the one that is shown."""
+    async def _check_journal(self) -> None:
+        """Refuse a change of another journal than the one that is shown."""
         try:
             self.sampler.check_file()
+            await self.sampler.check_journal()
         except JournalUnusable as error:
             raise Refusal(409, str(error)) from None
 

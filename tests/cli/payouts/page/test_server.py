@@ -3,6 +3,7 @@
 import asyncio
 import html
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from payout_pages import (
     words_of,
     write_journal,
 )
-from postgres_schemas import needs_postgres
+from postgres_schemas import execute, needs_postgres
 
 import smartglocal_async as sg
 from smartglocal_async.payouts.orders import SUMMARY_PURPOSE
@@ -360,6 +361,45 @@ async def test_a_file_that_is_replaced(tmp_path, schema, monkeypatch, how):
     left = WrittenJournal(shown.place if how == "replaced" else other.place)
     async with left.opened() as writer:
         assert (await writer.batch("may.csv")).state is BatchState.RUNNING
+
+
+async def put_another(journal: WrittenJournal, folder: Path, schema: str) -> None:
+    """Write another journal with one batch over a journal: into the same file, or schema."""
+    if journal.place.startswith("postgres"):
+        await execute("DROP SCHEMA {name} CASCADE", name=schema)
+        other = journal
+    else:
+        other = WrittenJournal(str(folder / "other.db"))
+    async with other.opened() as writer:
+        await writer.put_batch(sg.journal.Batch(name="july.csv"))
+        await bring_to(writer, Step.SUCCEEDED, "k-other", batch="july.csv")
+    if other is not journal:
+        _ = await asyncio.to_thread(shutil.copyfile, other.place, journal.place)
+
+
+async def test_another_journal_in_the_same_place(journal, tmp_path, schema):
+    """No page has parts of both, nothing is changed, and each page says what to do."""
+    async with browsing(journal, allow_changes=True) as browser:
+        await browser.sign_in()
+        assert (await browser.get("/payout?key=k-paid"))[0] == 200
+        url = f"{browser.page.url}events"
+        async with browser.session.get(url) as events, asyncio.timeout(30):
+            await put_another(journal, tmp_path, schema)
+            for path in ("/payouts", "/batch?name=may.csv", "/payout?key=k-other", "/search?q=x"):
+                status, page = await browser.get(path)
+                assert (status, "another journal was put" in page) == (503, True), path
+            status, words = await browser.change("pause", batch="july.csv")
+            assert (status, "restart the page" in words) == (409, True)
+            async for line in events.content:
+                words = words_of((await browser.get())[1])
+                if line.startswith(b"data:") and "another journal was put" in words:
+                    break
+            else:
+                pytest.fail("the events ended")
+        assert "may.csv" in words
+        assert "july.csv" not in words
+    async with journal.opened() as writer:
+        assert (await writer.batch("july.csv")).state is BatchState.RUNNING
 
 
 async def test_a_search_with_another_key(journal, monkeypatch):
