@@ -194,6 +194,8 @@ async def story_setup(
     settings = Settings(observers=[only(AttemptEnded, attempts.append)])
     served = run_in_thread(public_key=key.public, project=PROJECT, faults=faults, rules=rules)
     with served as provider:
+        # Shown like a step, but it is none of the story's.
+        show(StoryStep(title=f"The emulator's page: {provider.page_url}", lines=()))
         receiver = listening(
             _into(received, WebhookVerifier(provider.webhook_key)),
             path="/webhooks",

@@ -78,6 +78,9 @@ def test_process_tells_the_story(name):
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 90
     assert not [line for line in lines if line.endswith(" ")]
+    [page] = [line for line in lines if line.startswith("The emulator's page: ")]
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/emulator/", page.rpartition(" ")[2])
+    assert lines.index(page) < lines.index(next(line for line in lines if line.startswith("  ")))
     assert lines[-1] == f"One {name}, paid once."
     assert ["Paid", "1", "1"] in [line.split() for line in lines]
 
