@@ -4,6 +4,7 @@ import contextlib
 import glob
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -101,6 +102,20 @@ class Server:
         """Stop the server as a power loss would, without finishing anything."""
         self._control("-m", "immediate", "-w", "stop")
 
+    def freeze(self) -> None:
+        """Let each process of the server wait, so that it answers nothing; `thaw` ends that."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let the processes of a frozen server go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        first = int(Path(f"{self.folder}/data/postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+        for process in (first, *map(int, children)):
+            os.kill(process, number)
+
     def promote(self) -> None:
         """Promote a standby, and wait until it accepts writes."""
         self._control("-w", "-t", _WAIT, "promote")
@@ -121,6 +136,8 @@ def server(primary: Server | None = None, **settings: str) -> Iterator[Server]:
         try:
             yield own
         finally:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                own.thaw()
             with contextlib.suppress(AssertionError):
                 own.stop()
     finally:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
 
@@ -57,6 +57,12 @@ _MAX_BATCHES: Final = 50
 _MAX_ACTIONS: Final = 10
 _MAX_BODY: Final = 16_384
 _MAX_FIELDS: Final = 20
+_ANSWER_SECONDS: Final = 5.0
+"""How long a page waits for the journal, also for a database that is there and answers nothing."""
+_NO_ANSWER: Final = (
+    f"the journal can't be reached: it didn't answer within {_ANSWER_SECONDS:g} seconds; its "
+    "database may be down, or busy"
+)
 _FORM: Final = "application/x-www-form-urlencoded"
 _MAX_REASON: Final = 500
 _NO_NUL: Final = "the journal has nothing with a NUL character in its name"
@@ -69,6 +75,8 @@ _FILTERS: Final[Mapping[str, tuple[str, frozenset[Step]]]] = {
     "unknown": ("Unknown", frozenset({Step.UNKNOWN})),
     "open": ("Open", WORKABLE),
 }
+# The events have no end; and a change that has begun isn't given up.
+_WITHOUT_LIMIT: Final = ("/events", "/change")
 _WITHOUT_EVENTS: Final = ("sign_in", "problem")
 _CONFLICTS: Final = (InProgress, LostLease, JournalBusy, PayoutsHalted, Misuse)
 
@@ -173,7 +181,7 @@ class PageServer:
             # Nothing in a journal has a NUL, and PostgreSQL can't compare it.
             if any("\0" in value for value in request.query.values()):
                 return self._problem(request, 404, _NO_NUL)
-            return await handler(request)
+            return await _in_time(request, handler)
         except Refusal as refusal:
             return self._problem(request, refusal.status, refusal.words)
         except web.HTTPException as error:
@@ -391,7 +399,9 @@ class PageServer:
             self._changes.add(made)
             made.add_done_callback(self._changes.discard)
             await asyncio.shield(made)
-        await self.sampler.reread()
+        with suppress(TimeoutError):  # It is made; what is shown follows.
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await self.sampler.reread()
         if change.key:
             return _moved(link("/payout", key=change.key))
         return _moved(link("/batch", name=change.batch) if change.batch else "/")
@@ -418,9 +428,12 @@ class PageServer:
         """Refuse a change of another journal than the one that is shown."""
         try:
             self.sampler.check_file()
-            await self.sampler.check_journal()
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await self.sampler.check_journal()
         except JournalUnusable as error:
             raise Refusal(409, str(error)) from None
+        except TimeoutError:
+            raise Refusal(503, _NO_ANSWER) from None
 
     async def _check_review(self, key: str) -> None:
         """Refuse a decision about a payout that needs no review."""
@@ -441,6 +454,19 @@ class PageServer:
             rate=_number("rate", rate, float), concurrency=_number("concurrency", concurrency, int)
         )
         await journal.set_limits(limits, operator=self.operator)
+
+
+async def _in_time(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Return what the handler returns, or refuse if the journal doesn't answer in time."""
+    if request.path in _WITHOUT_LIMIT:
+        return await handler(request)
+    try:
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            return await handler(request)
+    except TimeoutError:
+        raise Refusal(503, _NO_ANSWER) from None
 
 
 async def _form_of(request: web.Request) -> Mapping[str, str]:

@@ -7,6 +7,7 @@ from cutting_proxy import proxied
 from journal_conformance import bring_to
 from payout_pages import SERVER, WrittenJournal, browsing, set_environment, words_of, write_journal
 from postgres_schemas import DSN, connected, execute, needs_postgres
+from postgres_server import needs_server, server
 
 import smartglocal_async as sg
 from smartglocal_async.cli.payouts.page.samples import JournalSampler
@@ -128,6 +129,29 @@ async def test_a_database_that_can_not_be_reached(tmp_path, schema, monkeypatch)
         assert (await b.get("/"))[0] == 200
         proxy.is_down = False
         assert (await b.get("/payouts"))[0] == 200
+
+
+@needs_server
+async def test_a_server_that_hangs_and_is_started_again(tmp_path, monkeypatch):
+    """One that answers nothing, as when its machine is gone, is given up after moments, too."""
+    set_environment(monkeypatch)
+    with server() as own:
+        monkeypatch.setattr("payout_pages.DSN", own.dsn)
+        journal = await write_journal("postgres", tmp_path, "hangs")
+        async with browsing(journal, allow_changes=True) as browser:
+            await browser.sign_in()
+            assert (await browser.get("/payouts"))[0] == 200
+            for stop, start in ((own.freeze, own.thaw), (own.stop, own.start)):
+                await asyncio.to_thread(stop)
+                for path in ("/payouts", "/payout?key=k-paid", "/search?q=k-paid", "/payouts"):
+                    async with asyncio.timeout(25):  # A worker tries for 30 s.
+                        status, page = await browser.get(path)
+                    assert (status, "journal" in words_of(page)) == (503, True), path
+                async with asyncio.timeout(25):
+                    assert (await browser.change("pause", batch="may.csv"))[0] in {409, 503}
+                assert (await browser.get("/"))[0] == 200
+                await asyncio.to_thread(start)
+                assert (await browser.get("/payouts"))[0] == 200
 
 
 @needs_postgres
