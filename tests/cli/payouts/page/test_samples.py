@@ -1,6 +1,11 @@
 """What the page reads at intervals: counts, what needs review, and a journal that is gone."""
 
 import asyncio
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
 import pytest
 from cutting_proxy import proxied
@@ -19,6 +24,8 @@ from smartglocal_async.retry import Timing
 
 Step = sg.journal.Step
 TWO_DAYS = 2 * 24 * 3600.0
+
+_NOBODY: Final = 65534
 
 
 @pytest.fixture
@@ -179,3 +186,39 @@ async def test_a_user_that_may_only_read(tmp_path, schema, monkeypatch):
                 pass
     finally:
         await execute("DROP OWNED BY {name}; DROP ROLE {name}", name=role)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs the rights of files of POSIX")
+async def test_a_file_that_may_only_be_read(tmp_path, monkeypatch):
+    """The page reads it; with `--allow-changes` it isn't even started."""
+    set_environment(monkeypatch)
+    journal = await write_journal("sqlite", tmp_path, "")
+    async with browsing(journal) as browser:  # Modules are imported before the user changes.
+        assert (await browser.get("/payouts"))[0] == 200
+    with readable_only(tmp_path):
+        async with browsing(journal) as browser:
+            assert (await browser.get("/payouts"))[0] == 200
+        with pytest.raises(sg.JournalUnusable, match="permission denied"):
+            async with browsing(journal, allow_changes=True):
+                pass
+
+
+@contextlib.contextmanager
+def readable_only(folder: Path) -> Iterator[None]:
+    """Let this process have only the right to read a folder's files, also if it is root."""
+    is_root = os.geteuid() == 0
+    places = [folder, *folder.parents] if is_root else [folder]
+    modes = {place: place.stat().st_mode for place in places}
+    for file in folder.iterdir():
+        file.chmod(0o444)
+    for place in places:
+        place.chmod(modes[place] | 0o555)
+    if is_root:
+        os.seteuid(_NOBODY)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+        for place, mode in modes.items():
+            place.chmod(mode)
