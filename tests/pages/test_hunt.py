@@ -112,9 +112,10 @@ async def written(tmp_path, monkeypatch, provider, connect) -> WrittenJournal:
 
 @pytest.mark.parametrize("has_key", [True, False], ids=["with its key", "without its key"])
 @pytest.mark.parametrize("allows_changes", [True, False], ids=["changes", "reads"])
-async def test_the_journals_page(has_key, allows_changes, written, monkeypatch) -> None:
+async def test_the_journals_page(has_key, allows_changes, written, provider, monkeypatch) -> None:
     """With the journal's key it shows who is paid, and the last four digits; nothing else."""
     set_environment(monkeypatch, has_key=has_key)
+    monkeypatch.setenv("SMARTGLOCAL_SERVER", provider.url)
     search, texts = SecretSearch(SECRETS - {NAME} if has_key else SECRETS), list[str]()
     async with browsing(written, allow_changes=allows_changes) as browser:
         if allows_changes:
