@@ -1,6 +1,8 @@
 """The read-only journal over a file, with and without a writer."""
 
+import asyncio
 import sqlite3
+import threading
 
 import pytest
 from paying import order
@@ -8,6 +10,7 @@ from paying import order
 import smartglocal_async as sg
 from smartglocal_async.journal.entries import Batch, Halt, HaltKind, NewEntry
 from smartglocal_async.journal.sqlite import SQLiteJournal, SQLiteReader
+from smartglocal_async.journal.sqlite.tables import SQLiteRows
 from smartglocal_async.journal.states import Event, Step
 from smartglocal_async.payouts.calls import fingerprint_of
 
@@ -119,3 +122,27 @@ async def test_it_has_to_be_open(tmp_path):
     """Using it before opening is misuse."""
     with pytest.raises(sg.Misuse, match="isn't open"):
         await SQLiteReader(tmp_path / "j").counts()
+
+
+async def test_a_reader_that_is_cancelled(written):
+    """The next one, and the end, wait until its thread has left the file."""
+    begun, goes_on, order_of_reads = threading.Event(), threading.Event(), list[str]()
+
+    def slow(rows: SQLiteRows) -> None:
+        begun.set()
+        goes_on.wait()
+        order_of_reads.append(f"slow {rows.revision()}")
+
+    async with SQLiteReader(written.path) as reader:
+        first = asyncio.ensure_future(reader._read(slow))
+        await asyncio.to_thread(begun.wait)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        second = asyncio.ensure_future(reader._read(lambda _: order_of_reads.append("second")))
+        await asyncio.sleep(0)
+        goes_on.set()
+        await second
+        assert [one.split()[0] for one in order_of_reads] == ["slow", "second"]
+    with pytest.raises(sg.errors.Misuse):
+        await reader.counts()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
 
 from attrs import define, field
@@ -404,9 +404,10 @@ class SQLiteReader:
         return self
 
     async def __aexit__(self, *_exc_info: object) -> None:
-        if self._rows is not None:
-            self._rows.connection.close()
-            self._rows = None
+        async with self._lock:
+            if self._rows is not None:
+                self._rows.connection.close()
+                self._rows = None
         self._use.close()
 
     async def entries(
@@ -476,13 +477,22 @@ class SQLiteReader:
         return await self._read(lambda rows: rows.history(key))
 
     async def _read(self, act: Callable[[SQLiteRows], T]) -> T:
+        _ = await self._lock.acquire()
         if self._rows is None:
+            self._lock.release()
             raise Misuse("the reader isn't open: use it with `async with`")
-        async with self._lock:
-            try:
-                return await asyncio.to_thread(act, self._rows)
-            except sqlite3.Error as error:
-                raise unusable(self.path, error) from error
+        reading = asyncio.ensure_future(asyncio.to_thread(act, self._rows))
+        reading.add_done_callback(self._has_read)
+        try:
+            return await asyncio.shield(reading)
+        except sqlite3.Error as error:
+            raise unusable(self.path, error) from error
+
+    def _has_read(self, reading: "asyncio.Future[Any]") -> None:
+        # A caller that was cancelled has left; the thread used the file until now all the same.
+        self._lock.release()
+        if not reading.cancelled():
+            _ = reading.exception()
 
     def _opened(self) -> SQLiteRows:
         check_there(self.path)
