@@ -127,7 +127,9 @@ async def test_a_batch_is_paused_and_goes_on_by_clicks(till, schema, monkeypatch
         await expect(page.locator("#progress")).to_contain_text("Paused: a wrong amount?")
         await expect(page.locator("#changes")).to_contain_text("ann")
         await page.get_by_role("link", name="Batches").click()
-        await expect(page.locator("#workers")).to_contain_text("1 died", timeout=LONG)
+        # Whether it also died with payouts in flight depends on the moment.
+        alive = f"{WORKERS - 1} workers alive"
+        await expect(page.locator("#workers")).to_contain_text(alive, timeout=LONG)
         await expect(page.locator("#workers")).to_contain_text("0 at work", timeout=LONG)
         assert till.provider.report().moved < COUNT
 
