@@ -1,4 +1,4 @@
-"""Seeded secrets are hunted through the pages: the emulator's, the journal's, and the report."""
+"""Seeded secrets are hunted through the pages: the emulator's with its API, and the journal's."""
 
 import itertools
 import json
